@@ -1,0 +1,1 @@
+"""Audio in, embeddings out: the ground floor of soundsearch."""
