@@ -1,0 +1,180 @@
+"""Folders, globs and files -> the audio files to ingest, without opening what is known."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import AudioError
+
+__all__ = ["AUDIO_SUFFIXES", "AudioFile", "discover", "expand", "stat_file"]
+
+AUDIO_SUFFIXES = frozenset(
+    ".wav .wave .w64 .rf64 .bwf .aif .aiff .aifc .au .snd .caf .flac .ogg .oga .opus .spx .mp1"
+    " .mp2 .mp3 .mpga .m4a .m4b .aac .adts .alac .ac3 .eac3 .wma .asf .amr .awb .3gp .3g2 .ape"
+    " .tta .wv .mpc .mka .mkv .webm .mp4 .m4v .mov .avi .flv .wmv .mpg .mpeg .ts .m2ts .ogv .voc"
+    " .sph".split()
+)
+
+# What a file without a telling name must start with to be taken for audio: offset, bytes.
+_MAGIC = (
+    (0, b"fLaC"),
+    (0, b"OggS"),
+    (0, b"ID3"),
+    (0, b"\xff\xfb"),
+    (0, b"FORM"),
+    (0, b"RF64"),
+    (0, b"caff"),
+    (0, b".snd"),
+    (0, b"#!AMR"),
+    (0, b"wvpk"),
+    (0, b"\x1aE\xdf\xa3"),
+    (0, b"0&\xb2u\x8ef\xcf\x11"),
+    (8, b"WAVE"),
+    (8, b"AVI "),
+    (4, b"ftypM4A"),
+    (4, b"ftypisom"),
+    (4, b"ftypmp4"),
+    (4, b"ftypqt"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFile:
+    """A file on disk as discovery saw it.
+
+    Attributes
+    ----------
+    uri : str
+        Absolute path; bytes that are not UTF-8 are kept as surrogate escapes.
+    size : int
+        Bytes.
+    mtime_ns : int
+        Modification time, nanoseconds.
+    """
+
+    uri: str
+    size: int
+    mtime_ns: int
+
+
+def stat_file(path: str) -> AudioFile:
+    """The state of one file now; raises OSError."""
+    status = os.stat(path)
+    return AudioFile(path, status.st_size, status.st_mtime_ns)
+
+
+def expand(targets: Iterable[str | os.PathLike[str]]) -> list[str]:
+    """Absolute paths of existing files and folders that were named, globs expanded.
+
+    Raises
+    ------
+    AudioError
+        A target is neither a file or folder nor a glob that matches something.
+    """
+    found: dict[str, None] = {}
+    for target in targets:
+        # A path that exists is never read as a pattern: names may hold brackets.
+        text = os.path.expanduser(os.fspath(target))
+        matches = [text] if os.path.lexists(text) else sorted(glob.glob(text, recursive=True))
+        if not matches:
+            raise AudioError(text, "expected a file, a folder or a pattern; there is none")
+        found.update(dict.fromkeys(os.path.abspath(match) for match in matches))
+    return list(found)
+
+
+def discover(
+    roots: Iterable[str],
+    skipped: Counter[str] | None = None,
+    is_known: Callable[[str], bool] = lambda _path: False,
+) -> Iterator[AudioFile]:
+    """Walk files and folders in a stable order, following links, each folder once.
+
+    A file named by itself is always taken. In a folder a file is taken when its name says
+    audio or video, when it `is_known`, or when its first bytes are those of an audio file.
+
+    Parameters
+    ----------
+    roots : iterable of str
+        Absolute paths, see `expand`.
+    skipped : Counter, optional
+        Counts what was left out: ``hidden``, ``not audio``, ``broken link``,
+        ``unreadable folder``.
+    is_known : callable
+        Whether a path is in the library already, so that it need not be opened.
+
+    Yields
+    ------
+    AudioFile
+        No path twice, also when roots overlap or links loop.
+    """
+    skipped = Counter() if skipped is None else skipped
+    roots = list(roots)
+    named = [root for root in roots if not os.path.isdir(root)]
+    for path in named:
+        try:
+            yield stat_file(path)
+        except OSError:
+            skipped["broken link"] += 1
+    yielded = set(named)
+    seen_folders: set[tuple[int, int]] = set()
+    for top in roots:
+        if os.path.isdir(top):
+            yield from _walk(top, yielded, seen_folders, skipped, is_known)
+
+
+def _walk(
+    top: str,
+    yielded: set[str],
+    seen_folders: set[tuple[int, int]],
+    skipped: Counter[str],
+    is_known: Callable[[str], bool],
+) -> Iterator[AudioFile]:
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in seen_folders:
+                continue
+            seen_folders.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name)
+        except OSError:
+            skipped["unreadable folder"] += 1
+            continue
+        folders: list[str] = []
+        for entry in entries:
+            if entry.path in yielded:
+                continue
+            if entry.name.startswith("."):
+                skipped["hidden"] += 1
+                continue
+            try:
+                if entry.is_dir():
+                    folders.append(entry.path)
+                    continue
+                status = entry.stat()
+            except OSError:
+                skipped["broken link"] += 1
+                continue
+            if entry.is_file() and (is_known(entry.path) or _looks_like_audio(entry.path)):
+                yield AudioFile(entry.path, status.st_size, status.st_mtime_ns)
+            else:
+                skipped["not audio"] += 1
+        waiting.extend(reversed(folders))
+
+
+def _looks_like_audio(path: str) -> bool:
+    if Path(path).suffix.lower() in AUDIO_SUFFIXES:
+        return True
+    try:
+        with open(path, "rb") as file:
+            head = file.read(16)
+    except OSError:
+        return False
+    return any(head[offset : offset + len(magic)] == magic for offset, magic in _MAGIC)

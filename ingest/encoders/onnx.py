@@ -1,0 +1,73 @@
+"""An encoder whose network is an ONNX file that states its own name and space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import EncoderError
+
+__all__ = ["OnnxEncoder"]
+
+
+def _providers(available: list[str]) -> list[str]:
+    """The GPU where this build of ONNX Runtime has one, else the CPU."""
+    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
+    return [name for name in wanted if name in available]
+
+
+class OnnxEncoder:
+    """Run an ONNX network from patches to embeddings.
+
+    Parameters
+    ----------
+    path : Path
+        ONNX file: input ``patches`` float32 [n, 96, 64], output ``embeddings``
+        float32 [n, dimension]; metadata ``name``, ``space`` and ``segment_seconds``.
+    threads : int
+        Threads that one call of `embed` may use.
+
+    Raises
+    ------
+    EncoderError
+        The file is missing, damaged, or lacks the metadata.
+    """
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # Threads that spin while they wait take the core from those that decode.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=_providers(onnxruntime.get_available_providers())
+            )
+        except Exception as error:  # onnxruntime raises a different class for every fault
+            raise EncoderError(
+                f"{path}: cannot be opened as an ONNX model ({error}); reinstall soundsearch"
+            ) from error
+        meta = self._session.get_modelmeta().custom_metadata_map
+        try:
+            self.name = meta["name"]
+            self.space = meta["space"]
+            self.segment_seconds = float(meta["segment_seconds"])
+        except (KeyError, ValueError) as error:
+            raise EncoderError(
+                f"{path}: expected an encoder with name, space and segment_seconds in its "
+                f"metadata, got {dict(meta)}"
+            ) from error
+        self.hop_seconds = self.segment_seconds
+        self.dimension = int(self._session.get_outputs()[0].shape[-1])
+
+    def embed(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Embed float32 [n, 96, 64] patches as float32 [n, dimension]; thread-safe."""
+        if len(patches) == 0:
+            return np.empty((0, self.dimension), np.float32)
+        embeddings: NDArray[np.float32] = self._session.run(["embeddings"], {"patches": patches})[0]
+        return embeddings

@@ -1,0 +1,428 @@
+"""Files -> decode -> log-mel -> encoder batches -> one result for every file.
+
+Every worker thread does whatever is most urgent: run the encoder on a batch that is full,
+else decode the next file. A worker that fills batches faster than others empty them encodes
+one itself, so that the cores stay busy, queues stay bounded, and one long file is decoded on
+one core and encoded on the others. Decoders, FFT and network release the interpreter lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .decode import SAMPLE_RATE, Decoder
+from .discover import AudioFile, stat_file
+from .encoders import Encoder
+from .errors import AudioError, SoundsearchError
+from .logmel import FRAME_SECONDS, PATCH_FRAMES, PatchStream, near_silent
+
+__all__ = [
+    "Embedded",
+    "Failed",
+    "Known",
+    "Result",
+    "available_cores",
+    "content_digest",
+    "embed_sound",
+    "hop_frames",
+    "run",
+]
+
+# Patches in a batch: the network's speed is flat from here on.
+_BATCH = 32
+# Full batches that may wait, and finished files that may wait for the caller, per worker.
+_READY_PER_WORKER = 2
+_RESULTS_PER_WORKER = 32
+_HASH_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A file's sound as embeddings.
+
+    Attributes
+    ----------
+    file : AudioFile
+    digest : bytes
+        SHA-256 of the content; empty for sound that is no file.
+    duration : float
+        Seconds of sound that were decoded.
+    sample_rate, channels : int
+        Of the file.
+    hop : float
+        Seconds from one segment's start to the next one's.
+    embeddings : float32 [segments, dimension]
+    silent : bool [segments]
+        Segments that the front end cannot tell from silence.
+    padded : bool
+        The sound was shorter than one segment and zero-padded to one.
+    warning : str or None
+        Why there may be less sound than the file promised.
+    """
+
+    file: AudioFile
+    digest: bytes
+    duration: float
+    sample_rate: int
+    channels: int
+    hop: float
+    embeddings: NDArray[np.float32]
+    silent: NDArray[np.bool_]
+    padded: bool
+    warning: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A file whose content the caller has already, so that it was not decoded."""
+
+    file: AudioFile
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A file that gave no embeddings, and why; `digest` is None when it could not be read."""
+
+    file: AudioFile
+    digest: bytes | None
+    reason: str
+
+
+Result = Embedded | Known | Failed
+
+
+def content_digest(path: str) -> bytes:
+    """SHA-256 of a regular file's bytes; raises AudioError or OSError."""
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(_HASH_BLOCK))
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise AudioError(path, "is not a regular file")
+    with open(path, "rb", buffering=0) as file:
+        while size := file.readinto(buffer):
+            digest.update(buffer[:size])
+    return digest.digest()
+
+
+def embed_sound(
+    blocks: Iterable[NDArray[np.float32]], encoder: Encoder, hop: float
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], float]:
+    """Embed one sound in the calling thread, without the FFT that is slow to import.
+
+    Parameters
+    ----------
+    blocks : iterable of float32 [n]
+        Mono 16 kHz sound.
+    encoder : Encoder
+    hop : float
+        Seconds from one segment's start to the next one's.
+
+    Returns
+    -------
+    embeddings : float32 [segments, dimension]
+    silent : bool [segments]
+    duration : float
+        Seconds.
+    """
+    stream = PatchStream(hop_frames(hop))
+    embeddings, silent, samples = [], [], 0
+
+    def embed(batch: NDArray[np.float32]) -> None:
+        embeddings.append(encoder.embed(batch))
+        silent.append(near_silent(batch))
+
+    for block in blocks:
+        samples += len(block)
+        embed(stream.push(block))
+    embed(stream.finish())
+    return np.concatenate(embeddings), np.concatenate(silent), samples / SAMPLE_RATE
+
+
+def run(
+    files: Iterable[AudioFile],
+    encoder: Encoder,
+    hop: float,
+    *,
+    is_known: Callable[[bytes], bool] = lambda _digest: False,
+    on_sound: Callable[[float], None] = lambda _seconds: None,
+    workers: int | None = None,
+) -> Iterator[Result]:
+    """Embed files on all cores; one bad file never stops the others.
+
+    Closing the iterator, or an exception in the loop that consumes it, stops the workers.
+
+    Parameters
+    ----------
+    files : iterable of AudioFile
+        Consumed lazily, from the worker threads, one item at a time.
+    encoder : Encoder
+        Opened with one thread: parallelism comes from the workers.
+    hop : float
+        Seconds from one segment's start to the next one's.
+    is_known : callable
+        Whether content with this digest need not be decoded; called from the workers.
+    on_sound : callable
+        Told how many seconds of sound were decoded since it was last called; called from
+        the workers.
+    workers : int, optional
+        Threads; by default one for each core this process may use.
+
+    Yields
+    ------
+    Embedded, Known or Failed
+        One for each file, in the order in which they are finished.
+    """
+    count = workers or available_cores()
+    state = _Run(iter(files), encoder, hop_frames(hop), is_known, on_sound, count)
+    threads = [threading.Thread(target=state.work, daemon=True) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield from state.results()
+    finally:
+        state.stop()
+        for thread in threads:
+            thread.join()
+
+
+def available_cores() -> int:
+    """Cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def hop_frames(hop: float) -> int:
+    """A hop of so many seconds in frames; raises SoundsearchError when there is none."""
+    frames = round(hop / FRAME_SECONDS)
+    if not 1 <= frames <= PATCH_FRAMES or abs(frames * FRAME_SECONDS - hop) > 1e-6:
+        raise SoundsearchError(
+            f"hop: expected {FRAME_SECONDS} to {PATCH_FRAMES * FRAME_SECONDS:.2f} s "
+            f"in steps of {FRAME_SECONDS} s, got {hop}"
+        )
+    return frames
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """A file on its way: what came out of it so far."""
+
+    file: AudioFile
+    digest: bytes
+    embeddings: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    silent: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
+    segments: int = 0
+    pending: int = 0
+    finish: Callable[[NDArray[np.float32], NDArray[np.bool_]], Embedded] | None = None
+
+    def result(self) -> Embedded | None:
+        """The whole result once the last patch is embedded."""
+        if self.finish is None or self.pending:
+            return None
+        return self.finish(
+            np.concatenate([self.embeddings[first] for first in sorted(self.embeddings)]),
+            np.concatenate([self.silent[first] for first in sorted(self.silent)]),
+        )
+
+
+_Batch = list[tuple[_Job, int, NDArray[np.float32]]]
+
+
+class _Run:
+    """What the workers share; `_changed` guards every attribute that changes."""
+
+    def __init__(
+        self,
+        files: Iterator[AudioFile],
+        encoder: Encoder,
+        hop_frames: int,
+        is_known: Callable[[bytes], bool],
+        on_sound: Callable[[float], None],
+        workers: int,
+    ) -> None:
+        import scipy.fft
+
+        self._files = files
+        self._encoder = encoder
+        self._hop_frames = hop_frames
+        self._is_known = is_known
+        self._on_sound = on_sound
+        self._rfft = scipy.fft.rfft
+        self._ready_limit = _READY_PER_WORKER * workers
+        self._results_limit = _RESULTS_PER_WORKER * workers
+        self._next_file = threading.Lock()
+        self._changed = threading.Condition()
+        self._filling: _Batch = []
+        self._filled = 0
+        self._ready: deque[_Batch] = deque()
+        self._results: deque[Result] = deque()
+        self._busy = 0
+        self._decoding = 0
+        self._exhausted = False
+        self._stopped = False
+        self._error: BaseException | None = None
+
+    def results(self) -> Iterator[Result]:
+        while True:
+            with self._changed:
+                while not self._results and not self._stopped:
+                    self._changed.wait()
+                if self._error is not None:
+                    raise self._error
+                if not self._results:
+                    return
+                result = self._results.popleft()
+                self._changed.notify_all()
+            yield result
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def work(self) -> None:
+        try:
+            while (task := self._next_task()) is not None:
+                task()
+                with self._changed:
+                    self._busy -= 1
+                    self._changed.notify_all()
+        except BaseException as error:  # shown to the caller, who is in another thread
+            self._error = error
+            self.stop()
+
+    def _next_task(self) -> Callable[[], None] | None:
+        with self._changed:
+            while not self._stopped:
+                if self._ready:
+                    self._busy += 1
+                    return partial(self._encode, self._ready.popleft())
+                if not self._exhausted and len(self._results) < self._results_limit:
+                    self._busy += 1
+                    self._decoding += 1
+                    return self._decode_next
+                if self._exhausted and not self._decoding and self._filling:
+                    self._busy += 1
+                    return partial(self._encode, self._take_filling())
+                if self._exhausted and not self._busy:
+                    self._stopped = True
+                    self._changed.notify_all()
+                    return None
+                self._changed.wait()
+        return None
+
+    def _decode_next(self) -> None:
+        try:
+            with self._next_file:
+                file = next(self._files, None)
+            if file is None:
+                with self._changed:
+                    self._exhausted = True
+            else:
+                self._decode(file)
+        finally:
+            with self._changed:
+                self._decoding -= 1
+
+    def _decode(self, file: AudioFile) -> None:
+        digest = None
+        try:
+            digest = content_digest(file.uri)
+            if self._is_known(digest):
+                self._emit(Known(file, digest))
+                return
+            self._embed(_Job(file, digest))
+        except AudioError as error:
+            self._emit(Failed(file, digest, error.reason))
+        except OSError as error:
+            self._emit(Failed(file, digest, error.strerror or str(error)))
+        except Exception as error:  # one bad file never stops a run
+            self._emit(Failed(file, digest, f"unexpected {type(error).__name__}: {error}"))
+
+    def _embed(self, job: _Job) -> None:
+        stream = PatchStream(self._hop_frames, self._rfft)
+        samples = 0
+        with Decoder(job.file.uri) as decoder:
+            for block in decoder:
+                if self._stopped:
+                    return
+                samples += len(block)
+                self._put(job, stream.push(block))
+                self._on_sound(len(block) / SAMPLE_RATE)
+        last = stream.finish()
+        self._put(job, last)
+        if stat_file(job.file.uri) != job.file:
+            raise AudioError(job.file.uri, "changed while it was read; ingest it again")
+
+        def finish(embeddings: NDArray[np.float32], silent: NDArray[np.bool_]) -> Embedded:
+            return Embedded(
+                file=job.file,
+                digest=job.digest,
+                duration=samples / SAMPLE_RATE,
+                sample_rate=decoder.sample_rate,
+                channels=decoder.channels,
+                hop=self._hop_frames * FRAME_SECONDS,
+                embeddings=embeddings,
+                silent=silent,
+                padded=len(last) > 0,
+                warning=decoder.warning,
+            )
+
+        with self._changed:
+            job.finish = finish
+            result = job.result()
+        if result is not None:
+            self._emit(result)
+
+    def _put(self, job: _Job, patches: NDArray[np.float32]) -> None:
+        if len(patches) == 0:
+            return
+        with self._changed:
+            self._filling.append((job, job.segments, patches))
+            self._filled += len(patches)
+            job.segments += len(patches)
+            job.pending += 1
+            if self._filled < _BATCH:
+                return
+            self._ready.append(self._take_filling())
+            self._changed.notify_all()
+            overdue = self._ready.popleft() if len(self._ready) > self._ready_limit else None
+        if overdue is not None:
+            self._encode(overdue)
+
+    def _take_filling(self) -> _Batch:
+        batch, self._filling, self._filled = self._filling, [], 0
+        return batch
+
+    def _encode(self, batch: _Batch) -> None:
+        patches = np.concatenate([part for _, _, part in batch])
+        embeddings = self._encoder.embed(patches)
+        silent = near_silent(patches)
+        done = []
+        begin = 0
+        with self._changed:
+            for job, first, part in batch:
+                end = begin + len(part)
+                job.embeddings[first] = embeddings[begin:end]
+                job.silent[first] = silent[begin:end]
+                job.pending -= 1
+                begin = end
+                if (result := job.result()) is not None:
+                    done.append(result)
+        for result in done:
+            self._emit(result)
+
+    def _emit(self, result: Result) -> None:
+        with self._changed:
+            self._results.append(result)
+            self._changed.notify_all()

@@ -1,0 +1,58 @@
+"""The demo: sounds made by formula, ingested, and asked with variations they do not hold."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import click
+
+from . import cli, demo_sounds
+from .library import Library
+
+__all__ = ["run_demo"]
+
+_SHOWN_QUERIES = 3
+_HITS_SHOWN = 5
+
+
+def run_demo(folder: Path) -> None:
+    """Make the sounds and a library below `folder`, search them, and say what to do next."""
+    sounds, path = folder / "sounds", folder / "library"
+    shutil.rmtree(path, ignore_errors=True)
+    began = time.monotonic()
+    click.echo(f"Making sounds of {len(demo_sounds.KINDS)} kinds in {sounds} ...")
+    sounds.mkdir(parents=True, exist_ok=True)
+    demo_sounds.write_collection(sounds)
+    with Library(path) as lib:
+        report = cli.run_ingest(lib, [str(sounds)])
+        click.echo(f"{report.added} files, {report.seconds:.0f} s of sound ingested.\n")
+        _ask(lib)
+    click.echo(f"All that took {time.monotonic() - began:.0f} s. Next, with your own sounds:\n")
+    click.echo("  soundsearch ingest ~/Sounds\n  soundsearch query some-clip.wav")
+    click.echo("\nOr go on with these:\n")
+    click.echo(f"  soundsearch query --library '{path}' '{_example(sounds)}'")
+    click.echo(f"  soundsearch label '{_example(sounds)}'")
+
+
+def _ask(lib: Library) -> None:
+    right = total = 0
+    for kind, variation in demo_sounds.queries():
+        sound = demo_sounds.make(kind, variation)
+        answer = lib.query(sound, _HITS_SHOWN, sample_rate=demo_sounds.SAMPLE_RATE)
+        nearest = next(hit for hit in answer if demo_sounds.kind_of(Path(hit.uri)) is not None)
+        right += demo_sounds.kind_of(Path(nearest.uri)) == kind
+        total += 1
+        if total % max(1, len(demo_sounds.queries()) // _SHOWN_QUERIES) == 1:
+            click.echo(f"Asked with a new {kind}:")
+            cli.print_answer(answer)
+            click.echo("")
+    click.echo(
+        f"Asked with {total} new variations: for {right} of them ({right / total:.0%}) the "
+        "nearest clip was of the right kind."
+    )
+
+
+def _example(sounds: Path) -> Path:
+    return min(path for path in sounds.iterdir() if demo_sounds.kind_of(path) is not None)

@@ -1,0 +1,68 @@
+"""Every error that soundsearch raises on purpose.
+
+::
+
+    SoundsearchError
+    ├── AudioError             a file or array gives no usable audio
+    ├── EncoderError           an encoder's model is missing or damaged
+    ├── LibraryError           something is wrong with a library
+    │   ├── LibraryNotFound    there is none at that place
+    │   ├── LibraryBusy        another process writes to it
+    │   ├── LibraryDamaged     its files contradict each other
+    │   ├── LibraryVersion     another version of soundsearch made it
+    │   └── SpaceMismatch      embeddings of another space
+    └── ClipNotFound           no clip has that uri or id
+"""
+
+from __future__ import annotations
+
+from ingest.errors import AudioError, EncoderError, SoundsearchError
+
+__all__ = [
+    "AudioError",
+    "ClipNotFound",
+    "EncoderError",
+    "LibraryBusy",
+    "LibraryDamaged",
+    "LibraryError",
+    "LibraryNotFound",
+    "LibraryVersion",
+    "SoundsearchError",
+    "SpaceMismatch",
+]
+
+
+class LibraryError(SoundsearchError):
+    """Something is wrong with a library."""
+
+
+class LibraryNotFound(LibraryError):
+    """There is no library at that place."""
+
+
+class LibraryBusy(LibraryError):
+    """Another process holds the library for writing."""
+
+
+class LibraryDamaged(LibraryError):
+    """The files of a library contradict each other."""
+
+
+class LibraryVersion(LibraryError):
+    """The library was made by a version of soundsearch that this one cannot read."""
+
+
+class SpaceMismatch(LibraryError):
+    """Embeddings of one space were offered to a library of another."""
+
+    def __init__(self, where: str, expected: str, got: str) -> None:
+        super().__init__(
+            f"{where}: holds embeddings of the space {expected!r}, but the encoder gives "
+            f"{got!r}; use the encoder that made the library, or make a new one"
+        )
+        self.expected = expected
+        self.got = got
+
+
+class ClipNotFound(SoundsearchError):
+    """No clip of the library has that uri or id."""

@@ -1,0 +1,242 @@
+"""One ingest: what is new, changed, moved or gone, and how results get into the store."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from ingest import pipeline
+from ingest.discover import AudioFile, discover
+from ingest.encoders import Encoder
+
+from .labels.head import Head
+from .labels.predict import predict
+from .results import Failure, IngestReport
+from .stores.base import CLIP_LABELS, SEGMENT, SEGMENT_LABELS, NewClip, Store, StoredFailure
+
+__all__ = ["Ingest"]
+
+# Results are stored together, to share one sync of the disk, but none waits for long.
+_FLUSH_CLIPS = 256
+_FLUSH_SEGMENTS = 8192
+_FLUSH_SECONDS = 1.0
+
+OnFile = Callable[[str, str], None]
+
+
+class Ingest:
+    """Bring a store up to date with files.
+
+    Parameters
+    ----------
+    store : Store
+        Held for writing.
+    encoder : Encoder
+    head : Head
+    retry_failed : bool
+        Try files again whose content failed before.
+    on_file : callable
+        Told uri and outcome (``added``, ``replaced``, ``renamed``, ``unchanged``,
+        ``failed``) of each file, once that is stored.
+    on_sound : callable
+        Told how many seconds of sound were decoded since the last call, from other threads.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        encoder: Encoder,
+        head: Head,
+        retry_failed: bool,
+        on_file: OnFile,
+        on_sound: Callable[[float], None],
+    ) -> None:
+        self.report = IngestReport()
+        self._store = store
+        self._encoder = encoder
+        self._head = head
+        self._retry_failed = retry_failed
+        self._on_file = on_file
+        self._on_sound = on_sound
+        self._embedded: list[pipeline.Embedded] = []
+        self._failed: list[StoredFailure] = []
+        self._flushed = time.monotonic()
+        # Files whose content was in the library when they were read, but no more.
+        self._again: list[AudioFile] = []
+
+    def run(self, roots: list[str]) -> None:
+        """Ingest files and folders; what is done stays done if it is interrupted."""
+        skipped: Counter[str] = Counter()
+
+        def in_library(path: str) -> bool:
+            return self._store.clip_at(path) is not None
+
+        files = self._wanted(discover(roots, skipped, in_library))
+        try:
+            self._consume(files, self._has_content)
+            self._consume(iter(self._again), lambda _digest: False)
+        finally:
+            self._flush()
+            self.report.skipped = dict(skipped)
+
+    def find_missing(self, roots: list[str], prune: bool) -> None:
+        """Report the clips under `roots` whose file is gone; take them out with `prune`."""
+        gone = [clip for clip in self._store.clips() if _is_gone(clip.file.uri, roots)]
+        self._store.forget_failures(
+            [
+                failure.file.uri
+                for failure in self._store.failures()
+                if _is_gone(failure.file.uri, roots)
+            ]
+        )
+        if prune:
+            self._store.remove([clip.id for clip in gone])
+            self.report.removed = len(gone)
+        else:
+            self.report.missing = [clip.file.uri for clip in gone]
+
+    def _wanted(self, files: Iterable[AudioFile]) -> Iterator[AudioFile]:
+        """Leave out what is in the library as it is, and what failed as it is."""
+        for file in files:
+            clip = self._store.clip_at(file.uri)
+            if clip is not None and clip.file == file:
+                self.report.unchanged += 1
+                self._on_file(file.uri, "unchanged")
+                continue
+            failure = self._store.failure_at(file.uri)
+            if failure is not None and failure.file == file and not self._retry_failed:
+                self.report.failed_before += 1
+                self._on_file(file.uri, "unchanged")
+                continue
+            yield file
+
+    def _has_content(self, digest: bytes) -> bool:
+        if self._store.clips_with(digest):
+            return True
+        return not self._retry_failed and self._store.failure_with(digest) is not None
+
+    def _consume(self, files: Iterator[AudioFile], is_known: Callable[[bytes], bool]) -> None:
+        results = pipeline.run(
+            files,
+            self._encoder,
+            self._store.settings.hop,
+            is_known=is_known,
+            on_sound=self._on_sound,
+        )
+        try:
+            for result in results:
+                if isinstance(result, pipeline.Embedded):
+                    self._embedded.append(result)
+                elif isinstance(result, pipeline.Failed):
+                    self._fail(result.file, result.digest, result.reason)
+                else:
+                    self._flush()
+                    self._reuse(result.file, result.digest)
+                if self._due():
+                    self._flush()
+        finally:
+            results.close()
+
+    def _due(self) -> bool:
+        return (
+            len(self._embedded) >= _FLUSH_CLIPS
+            or sum(len(result.silent) for result in self._embedded) >= _FLUSH_SEGMENTS
+            or time.monotonic() - self._flushed >= _FLUSH_SECONDS
+        )
+
+    def _fail(self, file: AudioFile, digest: bytes | None, reason: str) -> None:
+        self._failed.append(StoredFailure(file, digest, reason))
+
+    def _flush(self) -> None:
+        embedded, self._embedded = self._embedded, []
+        failed, self._failed = self._failed, []
+        if embedded:
+            clips = self._labelled(embedded)
+            replaced = {
+                clip.file.uri for clip in clips if self._store.clip_at(clip.file.uri) is not None
+            }
+            self._store.add(clips)
+            for clip in clips:
+                self.report.seconds += clip.duration
+                self.report.warnings += clip.warning is not None
+                self._count("replaced" if clip.file.uri in replaced else "added", clip.file)
+        if failed:
+            self._store.fail(failed)
+            for failure in failed:
+                self.report.failed.append(Failure(failure.file.uri, failure.reason))
+                self._on_file(failure.file.uri, "failed")
+        self._flushed = time.monotonic()
+
+    def _count(self, outcome: str, file: AudioFile) -> None:
+        setattr(self.report, outcome, getattr(self.report, outcome) + 1)
+        self._on_file(file.uri, outcome)
+
+    def _labelled(self, embedded: list[pipeline.Embedded]) -> list[NewClip]:
+        labels = predict(
+            self._head,
+            [(result.embeddings, result.silent) for result in embedded],
+            SEGMENT_LABELS,
+            CLIP_LABELS,
+        )
+        clips = []
+        for result, (segment_labels, clip_labels) in zip(embedded, labels, strict=True):
+            segments = np.empty(len(result.silent), SEGMENT)
+            segments["silent"] = result.silent
+            segments["labels"] = segment_labels
+            clips.append(
+                NewClip(
+                    result.file,
+                    result.digest,
+                    result.duration,
+                    result.padded,
+                    result.warning,
+                    result.embeddings,
+                    segments,
+                    clip_labels,
+                )
+            )
+        return clips
+
+    def _reuse(self, file: AudioFile, digest: bytes) -> None:
+        """Take over what is known of a file's content: it moved, was touched, or is a copy."""
+        clips = self._store.clips_with(digest)
+        same_place = [clip for clip in clips if clip.file.uri == file.uri]
+        moved = [clip for clip in clips if not os.path.lexists(clip.file.uri)]
+        if same_place:
+            self._store.move(same_place[0].id, file)
+            self._count("unchanged", file)
+        elif moved:
+            self._store.move(moved[0].id, file)
+            self._count("renamed", file)
+        elif clips:
+            clip = clips[0]
+            replaces = self._store.clip_at(file.uri) is not None
+            copy = NewClip(
+                file,
+                digest,
+                clip.duration,
+                clip.padded,
+                clip.warning,
+                self._store.vectors(clip.id),
+                self._store.segments(clip.id),
+                clip.labels,
+            )
+            self._store.add([copy])
+            self.report.seconds += clip.duration
+            self._count("replaced" if replaces else "added", file)
+        elif failure := self._store.failure_with(digest):
+            self._store.fail([replace(failure, file=file)])
+            self.report.failed_before += 1
+            self._on_file(file.uri, "unchanged")
+        else:
+            self._again.append(file)
+
+
+def _is_gone(uri: str, roots: list[str]) -> bool:
+    inside = any(uri == root or uri.startswith(os.path.join(root, "")) for root in roots)
+    return inside and not os.path.lexists(uri)

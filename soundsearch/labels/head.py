@@ -1,0 +1,142 @@
+"""Label scores from embeddings, and the few labels worth showing among them."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import EncoderError
+from ..results import Label
+from .ontology import CLASSES, ontology
+
+__all__ = ["LABEL", "SILENCE", "Head", "best_labels", "bundled_head", "named", "silence"]
+
+# A label as it is stored; `_NONE` fills the places of labels that are not there.
+LABEL = np.dtype([("class_index", "<u2"), ("score", "<f2")])
+_NONE = 0xFFFF
+
+SILENCE = "/m/028v0c"
+
+# A score below this is not worth showing.
+_WORTH_SHOWING = 0.05
+# A class is left out when one below it says the same with nearly its score.
+_EXPLAINED_BY_CHILD = 0.6
+# Classes looked at before those that others explain are left out.
+_CANDIDATES = 16
+
+
+class Head:
+    """A linear classifier on the embeddings of one space.
+
+    Parameters
+    ----------
+    path : Path
+        NumPy archive: ``weight`` [classes, dimension], ``bias`` [classes], ``space``,
+        ``mids`` [classes].
+
+    Raises
+    ------
+    EncoderError
+        The file is missing, damaged, or not a head.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                weight = stored["weight"].astype(np.float32)
+                bias = stored["bias"].astype(np.float32)
+                self.space = str(stored["space"])
+                mids = [str(mid) for mid in stored["mids"]]
+        except (OSError, KeyError, ValueError) as error:
+            raise EncoderError(
+                f"{path}: cannot be read as a label head ({error}); reinstall soundsearch"
+            ) from error
+        self._weight = np.ascontiguousarray(weight.T)
+        self._bias = bias
+        nodes = ontology().nodes
+        columns = {nodes[mid].class_index: column for column, mid in enumerate(mids)}
+        # Column `len(mids)` holds zeros: the score of a class the head does not know.
+        own = [columns.get(index, len(mids)) for index in range(CLASSES)]
+        groups = [
+            [own[index], *(own[below] for below in np.flatnonzero(row))]
+            for index, row in enumerate(ontology().above)
+        ]
+        self._members = np.concatenate(groups)
+        self._starts = np.cumsum([0] + [len(group) for group in groups[:-1]])
+
+    def scores(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probability of every AudioSet class for every embedding.
+
+        Parameters
+        ----------
+        embeddings : float32 [n, dimension]
+
+        Returns
+        -------
+        float32 [n, 527]
+            Independent probabilities: they do not sum to 1. A class scores at least what
+            any class below it in the ontology scores.
+        """
+        logits = embeddings @ self._weight + self._bias
+        own = np.zeros((len(logits), logits.shape[1] + 1), np.float32)
+        own[:, :-1] = 1.0 / (1.0 + np.exp(-np.clip(logits, -60.0, 60.0)))
+        return np.maximum.reduceat(own[:, self._members], self._starts, axis=1)
+
+
+@cache
+def bundled_head() -> Head:
+    """The head of the bundled encoder."""
+    return Head(Path(__file__).with_name("mini.npz"))
+
+
+def best_labels(scores: NDArray[np.float32], count: int) -> NDArray[np.void]:
+    """The labels worth showing, best first.
+
+    A class is left out when a class below it in the ontology has nearly its score: the path
+    of the lower one names it anyway.
+
+    Parameters
+    ----------
+    scores : float32 [n, 527]
+    count : int
+        Labels a row, at most.
+
+    Returns
+    -------
+    LABEL [n, count]
+    """
+    rows = np.arange(len(scores))[:, None]
+    top = np.argpartition(-scores, _CANDIDATES, axis=1)[:, :_CANDIDATES]
+    top = top[rows, np.argsort(-scores[rows, top], axis=1, kind="stable")]
+    best = scores[rows, top]
+    below = ontology().above[top[:, :, None], top[:, None, :]]
+    close = best[:, None, :] >= _EXPLAINED_BY_CHILD * best[:, :, None]
+    kept = ~(below & close).any(axis=2) & (best >= _WORTH_SHOWING)
+    # A stable sort brings the kept ones forward without changing their order.
+    order = np.argsort(~kept, axis=1, kind="stable")[:, :count]
+    out = np.empty(order.shape, LABEL)
+    out["class_index"] = np.where(kept[rows, order], top[rows, order], _NONE)
+    out["score"] = np.where(kept[rows, order], best[rows, order], 0.0)
+    return out
+
+
+def silence(count: int) -> NDArray[np.void]:
+    """The labels of a near-silent segment: LABEL [count], Silence and nothing else."""
+    out = np.zeros(count, LABEL)
+    out["class_index"] = _NONE
+    out[0] = (ontology().nodes[SILENCE].class_index, 1.0)
+    return out
+
+
+def named(labels: NDArray[np.void]) -> tuple[Label, ...]:
+    """Stored labels, LABEL [n], as records with names and paths."""
+    table = ontology()
+    return tuple(
+        Label(node.name, node.mid, float(score), table.path(node.mid))
+        for index, score in labels.tolist()
+        if index != _NONE
+        for node in (table.classes[index],)
+    )

@@ -1,0 +1,104 @@
+"""The AudioSet ontology: 632 nodes, several parents allowed, 527 of them classes.
+
+The table beside this module holds facts only (ids, names, parents, restrictions, class
+indices) from Google's AudioSet ontology, CC BY-SA 4.0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["CLASSES", "Node", "Ontology", "ontology"]
+
+CLASSES = 527
+_TABLE = Path(__file__).with_name("ontology.tsv")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node of the ontology.
+
+    Attributes
+    ----------
+    mid, name : str
+    parents : tuple of str
+        Their ids; empty for the seven roots.
+    restrictions : frozenset of str
+        ``abstract`` and ``blacklist``, as AudioSet marks them.
+    class_index : int or None
+        Position among AudioSet's 527 classes, None for a node that is no class.
+    """
+
+    mid: str
+    name: str
+    parents: tuple[str, ...]
+    restrictions: frozenset[str]
+    class_index: int | None
+
+
+class Ontology:
+    """The nodes by id, and what follows from them."""
+
+    def __init__(self, nodes: list[Node]) -> None:
+        self.nodes = {node.mid: node for node in nodes}
+        by_index = {node.class_index: node for node in nodes if node.class_index is not None}
+        self.classes = [by_index[index] for index in range(len(by_index))]
+
+    def path(self, mid: str) -> tuple[str, ...]:
+        """Names from a root down to a node, by the shortest way (the first of equals)."""
+        paths = [((self.nodes[mid].name,), mid)]
+        while True:
+            longer = []
+            for names, top in paths:
+                parents = self.nodes[top].parents
+                if not parents:
+                    return names
+                longer += [((self.nodes[parent].name, *names), parent) for parent in parents]
+            paths = longer
+
+    def ancestors(self, mid: str) -> frozenset[str]:
+        """Ids of all nodes above one, through nodes that are no classes too."""
+        found: set[str] = set()
+        waiting = list(self.nodes[mid].parents)
+        while waiting:
+            parent = waiting.pop()
+            if parent not in found:
+                found.add(parent)
+                waiting.extend(self.nodes[parent].parents)
+        return frozenset(found)
+
+    @cached_property
+    def above(self) -> NDArray[np.bool_]:
+        """bool [527, 527]: whether class [row] lies above class [column]."""
+        table = np.zeros((len(self.classes), len(self.classes)), np.bool_)
+        for node in self.classes:
+            for mid in self.ancestors(node.mid):
+                if (index := self.nodes[mid].class_index) is not None:
+                    table[index, node.class_index] = True
+        return table
+
+
+@cache
+def ontology() -> Ontology:
+    """The ontology that comes with the package."""
+    nodes = []
+    with open(_TABLE, encoding="utf-8") as table:
+        for line in table:
+            if line.startswith(("#", "mid\t")):
+                continue
+            mid, name, parents, restrictions, index = line.rstrip("\n").split("\t")
+            nodes.append(
+                Node(
+                    mid,
+                    name,
+                    tuple(filter(None, parents.split(","))),
+                    frozenset(filter(None, restrictions.split(","))),
+                    int(index) if index else None,
+                )
+            )
+    return Ontology(nodes)

@@ -1,0 +1,71 @@
+"""Labels of segments and of whole clips from their embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .head import LABEL, Head, best_labels, silence
+
+__all__ = ["predict"]
+
+# Rows scored at once: some megabytes of scores.
+_ROWS = 1024
+# A clip's score of a class is a power mean over its segments, between the average, which
+# drowns a short event, and the maximum, which believes every stray segment.
+_POOLING_POWER = 2.0
+
+
+def predict(
+    head: Head,
+    clips: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]],
+    per_segment: int,
+    per_clip: int,
+) -> list[tuple[NDArray[np.void], NDArray[np.void]]]:
+    """Predict the labels of several clips at once.
+
+    Parameters
+    ----------
+    head : Head
+    clips : sequence of (float32 [segments, dimension], bool [segments])
+        Embeddings, and which segments are near-silent: those get the label Silence and
+        nothing else, and do not count for the clip unless there are no others.
+    per_segment, per_clip : int
+        Labels kept, at most.
+
+    Returns
+    -------
+    list of (LABEL [segments, per_segment], LABEL [per_clip])
+        Best first.
+    """
+    if not clips:
+        return []
+    silent = np.concatenate([quiet for _, quiet in clips])
+    lengths = [len(quiet) for _, quiet in clips]
+    owner = np.repeat(np.arange(len(clips)), lengths)
+    segment_labels = np.empty((len(silent), per_segment), LABEL)
+    segment_labels[silent] = silence(per_segment)
+    embeddings = np.concatenate([vectors for vectors, _ in clips])
+    sounding = np.flatnonzero(~silent)
+    powers: NDArray[np.float64] | None = None
+    for begin in range(0, len(sounding), _ROWS):
+        rows = sounding[begin : begin + _ROWS]
+        scores = head.scores(embeddings[rows])
+        segment_labels[rows] = best_labels(scores, per_segment)
+        owners, starts = np.unique(owner[rows], return_index=True)
+        if powers is None:
+            powers = np.zeros((len(clips), scores.shape[1]))
+        powers[owners] += np.add.reduceat(scores**_POOLING_POWER, starts, axis=0)
+    clip_labels = np.tile(silence(per_clip), (len(clips), 1))
+    heard = np.bincount(owner[sounding], minlength=len(clips))
+    if powers is not None:
+        audible = heard > 0
+        means = (powers[audible] / heard[audible, None]) ** (1 / _POOLING_POWER)
+        clip_labels[audible] = best_labels(means.astype(np.float32), per_clip)
+    ends = np.cumsum(lengths)
+    return [
+        (segment_labels[end - length : end], labels)
+        for end, length, labels in zip(ends, lengths, clip_labels, strict=True)
+    ]

@@ -1,0 +1,467 @@
+"""The library: what a user opens, fills and asks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ingest import decode, encoders, pipeline
+from ingest.discover import expand
+from ingest.encoders import Encoder
+
+from .errors import AudioError, ClipNotFound, LibraryNotFound, SoundsearchError, SpaceMismatch
+from .labels.head import bundled_head, named
+from .labels.predict import predict
+from .ranking import DEFAULT_RANKING, RANKINGS, pool_query, spans
+from .results import (
+    Answer,
+    Clip,
+    Failure,
+    Hit,
+    IngestReport,
+    LabelledClip,
+    Segment,
+)
+from .stores.base import CLIP_LABELS, SEGMENT_LABELS, Settings, Store, StoredClip
+from .stores.local import LocalStore
+
+__all__ = ["Library", "Source", "default_path", "label"]
+
+Source = str | os.PathLike[str] | BinaryIO | ArrayLike
+
+# Segments fetched for each segment of the query, and how many times more when they belong to
+# too few clips.
+_SEGMENTS_PER_CLIP = 5
+_SEGMENTS = 50
+_WIDEN = 4
+# A longer query looks for candidates with this many of its segments; all of them rank.
+_SEARCH_SEGMENTS = 64
+
+
+def default_path() -> Path:
+    """Where the library is when nothing is said: ``SOUNDSEARCH_LIBRARY``, else user data."""
+    if path := os.environ.get("SOUNDSEARCH_LIBRARY"):
+        return Path(path)
+    from platformdirs import user_data_path
+
+    return user_data_path("soundsearch", appauthor=False) / "library"
+
+
+class Library:
+    """A collection of clips that can be searched by sound. Use `soundsearch.open`.
+
+    Parameters
+    ----------
+    path : path, optional
+        Folder of the library; `default_path` when left out. It is made by the first `ingest`.
+    encoder : str, optional
+        For a library that is still to be made; an existing one keeps its own.
+    hop : float, optional
+        Seconds between the starts of two segments, 0.01 to 0.96; likewise. By default the
+        segments do not overlap.
+
+    Raises
+    ------
+    LibraryError
+        The library is damaged, of another version, or made with another encoder or hop.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        encoder: str | None = None,
+        hop: float | None = None,
+    ) -> None:
+        self.path = Path(path).expanduser() if path is not None else default_path()
+        self._wanted = (encoder, hop)
+        self._encoders: dict[int, Encoder] = {}
+        self._opened: Store | None = None
+        try:
+            self._opened = LocalStore(self.path)
+        except LibraryNotFound as error:
+            self._not_found = error
+        else:
+            self._check_wanted(self._opened.settings)
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the library's files."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    # Filling
+
+    def ingest(
+        self,
+        targets: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        *,
+        prune: bool = False,
+        retry_failed: bool = False,
+        on_file: Callable[[str, str], None] = lambda _uri, _outcome: None,
+        on_sound: Callable[[float], None] = lambda _seconds: None,
+        on_step: Callable[[str], None] = lambda _text: None,
+    ) -> IngestReport:
+        """Bring the library up to date with files and folders.
+
+        Unchanged files are not opened, moved ones are recognised by their content, changed
+        ones replaced. One bad file never stops the run. It may be interrupted or killed at
+        any time: what was told to `on_file` is stored, and the same call goes on.
+
+        Parameters
+        ----------
+        targets : path or iterable of paths
+            Files, folders (searched recursively) and globs.
+        prune : bool
+            Take clips out whose file is gone.
+        retry_failed : bool
+            Try files again that failed before.
+        on_file : callable
+            Told uri and outcome (``added``, ``replaced``, ``renamed``, ``unchanged``,
+            ``failed``) of each file once that is stored.
+        on_sound : callable
+            Told how many seconds of sound were decoded since it was last called; called from
+            other threads.
+        on_step : callable
+            Told in words what is done after the last file.
+
+        Returns
+        -------
+        IngestReport
+
+        Raises
+        ------
+        AudioError
+            A target does not exist.
+        LibraryBusy
+            Another process is writing to the library.
+        LibraryError
+            It cannot be written to, for example because the disk is full.
+        """
+        from .ingesting import Ingest
+
+        one = isinstance(targets, (str, os.PathLike))
+        roots = expand([targets] if one else targets)  # type: ignore[list-item, arg-type]
+        store = self._open_or_create()
+        with store.writing():
+            encoder = self._encoder(threads=1)
+            ingest = Ingest(store, encoder, bundled_head(), retry_failed, on_file, on_sound)
+            ingest.run(roots)
+            ingest.find_missing(roots, prune)
+            store.optimise(on_step)
+        return ingest.report
+
+    def remove(self, uris: Iterable[str | os.PathLike[str]]) -> int:
+        """Take clips out, named by uri or by a folder above them; returns how many.
+
+        Raises
+        ------
+        ClipNotFound
+            Nothing in the library has that uri or lies in that folder; nothing is removed.
+        """
+        store = self._store
+        found: dict[int, None] = {}
+        for uri in uris:
+            text = os.path.abspath(os.path.expanduser(os.fspath(uri)))
+            exact = store.clip_at(os.fspath(uri)) or store.clip_at(text)
+            ids = [exact.id] if exact else _ids_below(store, text)
+            if not ids:
+                raise ClipNotFound(f"{os.fspath(uri)}: no clip of {store.where} is there")
+            found.update(dict.fromkeys(ids))
+        with store.writing():
+            store.remove(list(found))
+        return len(found)
+
+    def rebuild(self, on_step: Callable[[str], None] = lambda _text: None) -> int:
+        """Make everything derived anew and free the space of removed clips.
+
+        Returns how many clips had to be given up because their vectors are lost; ingest
+        their folders again to get them back.
+        """
+        with self._store.writing():
+            return self._store.rebuild(on_step)
+
+    # Asking
+
+    def query(
+        self,
+        source: Source,
+        k: int = 10,
+        *,
+        at: tuple[float, float | None] | None = None,
+        sample_rate: int | None = None,
+        ranking: str = DEFAULT_RANKING,
+    ) -> Answer:
+        """Find the clips nearest to a sound.
+
+        Parameters
+        ----------
+        source : path, binary file or array
+            An array is float in [-1, 1] or integer at full scale, [n] or [n, channels], and
+            needs `sample_rate`.
+        k : int
+            Clips wanted.
+        at : (start, end), optional
+            Part of the sound, seconds; end None means to the end.
+        sample_rate : int, optional
+            Of an array, Hz.
+        ranking : str
+            One of `soundsearch.ranking.RANKINGS`.
+
+        Returns
+        -------
+        Answer
+            Iterates over at most `k` hits, nearest first.
+
+        Raises
+        ------
+        AudioError
+            The source gives no sound.
+        LibraryNotFound, SpaceMismatch
+        """
+        if k < 1:
+            raise ValueError(f"k: expected at least 1, got {k}")
+        if ranking not in RANKINGS:
+            raise ValueError(f"ranking: expected one of {', '.join(RANKINGS)}, got {ranking!r}")
+        store = self._store
+        encoder = self._encoder(threads=pipeline.available_cores())
+        embeddings, silent, warning = _embed(source, at, sample_rate, encoder, store.settings.hop)
+        [(_, labels)] = predict(bundled_head(), [(embeddings, silent)], 1, CLIP_LABELS)
+        # Silence around a sound says nothing about it.
+        sounding = embeddings if silent.all() else embeddings[~silent]
+        hits = self._rank(store, sounding, k, ranking)
+        return Answer(tuple(hits), named(labels), warning)
+
+    def label(
+        self,
+        source: Source,
+        *,
+        at: tuple[float, float | None] | None = None,
+        sample_rate: int | None = None,
+    ) -> LabelledClip:
+        """Predict the labels of a sound and of each of its segments; see `query`."""
+        return label(source, at=at, sample_rate=sample_rate)
+
+    def vectors(self, uri: str | os.PathLike[str]) -> NDArray[np.float32]:
+        """A clip's stored embeddings, float32 [segments, dimension]; raises ClipNotFound."""
+        return self._store.vectors(self._clip_at(uri).id)
+
+    # What is there
+
+    def clips(self) -> Iterator[Clip]:
+        """Every clip, in the order in which they came."""
+        return (
+            Clip(
+                clip.id,
+                clip.file.uri,
+                clip.duration,
+                clip.count,
+                clip.padded,
+                clip.warning,
+                named(clip.labels),
+            )
+            for clip in self._store.clips()
+        )
+
+    def failures(self) -> list[Failure]:
+        """The files that could not be ingested, and why."""
+        return [Failure(failure.file.uri, failure.reason) for failure in self._store.failures()]
+
+    def info(self) -> dict[str, Any]:
+        """Counts and settings: clips, segments, failures, encoder, space, hop, store."""
+        clips, segments, failures = self._store.counts()
+        settings = self._store.settings
+        return {
+            "clips": clips,
+            "segments": segments,
+            "failures": failures,
+            "encoder": settings.encoder,
+            "space": settings.space,
+            "dimension": settings.dimension,
+            "hop": settings.hop,
+            "store": self._store.where,
+        }
+
+    # Within
+
+    @property
+    def _store(self) -> Store:
+        if self._opened is None:
+            raise self._not_found
+        return self._opened
+
+    def _open_or_create(self) -> Store:
+        if self._opened is None:
+            name, hop = self._wanted
+            encoder = encoders.load(name or encoders.BUNDLED)
+            hop = encoder.hop_seconds if hop is None else hop
+            pipeline.hop_frames(hop)
+            settings = Settings(
+                encoder.name, encoder.space, encoder.dimension, encoder.segment_seconds, hop
+            )
+            self._opened = LocalStore.create(self.path, settings)
+            self._check_wanted(self._opened.settings)
+        return self._opened
+
+    def _check_wanted(self, settings: Settings) -> None:
+        for what, wanted, got in zip(
+            ("encoder", "hop"), self._wanted, (settings.encoder, settings.hop), strict=True
+        ):
+            if wanted is not None and wanted != got:
+                raise SoundsearchError(
+                    f"{self.path}: was made with {what} {got}, not {wanted}; leave the option "
+                    "out, or make a new library"
+                )
+
+    def _encoder(self, threads: int) -> Encoder:
+        """The encoder that made the library, checked to give its space."""
+        if threads not in self._encoders:
+            settings = self._store.settings
+            encoder = encoders.load(settings.encoder, threads)
+            if encoder.space != settings.space:
+                raise SpaceMismatch(self._store.where, settings.space, encoder.space)
+            self._encoders[threads] = encoder
+        return self._encoders[threads]
+
+    def _clip_at(self, uri: str | os.PathLike[str]) -> StoredClip:
+        text = os.fspath(uri)
+        clip = self._store.clip_at(text) or self._store.clip_at(os.path.abspath(text))
+        if clip is None:
+            raise ClipNotFound(f"{text}: no clip of {self._store.where} has this uri")
+        return clip
+
+    def _rank(self, store: Store, query: NDArray[np.float32], k: int, ranking: str) -> list[Hit]:
+        """Score every candidate clip exactly from its stored vectors."""
+        score = RANKINGS[ranking]
+        scored = []
+        for clip_id, segments in _candidates(store, query, k).items():
+            clip = store.clip(clip_id)
+            if clip is None:  # removed since the search
+                continue
+            best = (-np.inf, 0)
+            for first, last in spans(segments, len(query) - 1, clip.count):
+                silent = store.segments(clip_id, first, last)["silent"]
+                value, moment = score(query, store.vectors(clip_id, first, last), silent)
+                best = max(best, (value, first + moment))
+            scored.append((-best[0], clip.id, clip, best[1]))
+        settings = store.settings
+        hits = []
+        for rank, (negative, _, clip, moment) in enumerate(sorted(scored, key=_order)[:k], 1):
+            start = moment * settings.hop
+            end = min(start + settings.segment_seconds, clip.duration)
+            labels = named(store.segments(clip.id, moment, moment + 1)["labels"][0])
+            hits.append(Hit(rank, -negative, clip.file.uri, start, end, labels, clip.id))
+        return hits
+
+
+def label(
+    source: Source,
+    *,
+    at: tuple[float, float | None] | None = None,
+    sample_rate: int | None = None,
+) -> LabelledClip:
+    """Predict the labels of a sound and of each of its segments.
+
+    Parameters
+    ----------
+    source : path, binary file or array
+        See `Library.query`.
+    at : (start, end), optional
+        Part of the sound, seconds.
+    sample_rate : int, optional
+        Of an array, Hz.
+
+    Returns
+    -------
+    LabelledClip
+        Times count from the start of the source.
+
+    Raises
+    ------
+    AudioError
+        The source gives no sound.
+    """
+    encoder = encoders.load(threads=pipeline.available_cores())
+    hop, length = encoder.hop_seconds, encoder.segment_seconds
+    embeddings, silent, warning = _embed(source, at, sample_rate, encoder, hop)
+    [(segments, clip)] = predict(
+        bundled_head(), [(embeddings, silent)], SEGMENT_LABELS, CLIP_LABELS
+    )
+    begin = at[0] if at else 0.0
+    uri = os.path.abspath(source) if isinstance(source, (str, os.PathLike)) else ""
+    return LabelledClip(
+        uri,
+        named(clip),
+        tuple(
+            Segment(begin + number * hop, begin + number * hop + length, bool(quiet), named(row))
+            for number, (quiet, row) in enumerate(zip(silent, segments, strict=True))
+        ),
+        warning,
+    )
+
+
+def _embed(
+    source: Source,
+    at: tuple[float, float | None] | None,
+    sample_rate: int | None,
+    encoder: Encoder,
+    hop: float,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], str | None]:
+    start, end = at or (0.0, None)
+    if isinstance(source, (str, os.PathLike)) or hasattr(source, "read"):
+        with decode.Decoder(source, start=start, end=end) as decoder:
+            embeddings, silent, _ = pipeline.embed_sound(decoder, encoder, hop)
+            return embeddings, silent, decoder.warning
+    if sample_rate is None:
+        raise AudioError("array", "expected sample_rate beside an array, got none")
+    sound = decode.to_mono_16k(np.asarray(source), sample_rate)
+    first = round(start * decode.SAMPLE_RATE)
+    sound = sound[first : None if end is None else round(end * decode.SAMPLE_RATE)]
+    if len(sound) == 0:
+        raise AudioError("array", f"holds no sound from {start} s on")
+    embeddings, silent, _ = pipeline.embed_sound([sound], encoder, hop)
+    return embeddings, silent, None
+
+
+def _candidates(store: Store, query: NDArray[np.float32], k: int) -> dict[int, NDArray[np.int64]]:
+    """Clips near a query, each with its segments that are, widened until there are `k`."""
+    chosen = query
+    if len(query) > _SEARCH_SEGMENTS:
+        chosen = query[np.linspace(0, len(query) - 1, _SEARCH_SEGMENTS).astype(int)]
+    searched = np.concatenate((chosen, pool_query(query)))
+    clips, segments, _ = store.counts()
+    wanted = max(_SEGMENTS, _SEGMENTS_PER_CLIP * k)
+    while True:
+        clip_ids, numbers, _ = store.search(searched, wanted)
+        found = np.unique(clip_ids[clip_ids >= 0])
+        if len(found) >= min(k, clips) or wanted >= segments:
+            break
+        wanted *= _WIDEN
+    return {int(clip_id): numbers[clip_ids == clip_id] for clip_id in found}
+
+
+def _order(row: tuple[float, int, StoredClip, int]) -> tuple[float, int]:
+    """By score, highest first; equals by id."""
+    return row[0], row[1]
+
+
+def _ids_below(store: Store, folder: str) -> Sequence[int]:
+    prefix = os.path.join(folder, "")
+    return [clip.id for clip in store.clips() if clip.file.uri.startswith(prefix)]

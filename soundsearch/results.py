@@ -1,0 +1,206 @@
+"""What the library answers with: plain frozen records, each with a ``to_dict`` for JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Answer", "Clip", "Failure", "Hit", "IngestReport", "Label", "LabelledClip", "Segment"]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A class of the AudioSet ontology with its score.
+
+    Attributes
+    ----------
+    name, mid : str
+        Display name and ontology id, e.g. ``Bark`` and ``/m/05tny_``.
+    score : float
+        Probability in [0, 1], independent of the other labels' scores.
+    path : tuple of str
+        Names from a root of the ontology down to this class.
+    """
+
+    name: str
+    mid: str
+    score: float
+    path: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{' > '.join(self.path)} {self.score:.2f}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "mid": self.mid,
+            "score": round(self.score, 4),
+            "path": list(self.path),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A window of a clip, `start` to `end` in seconds, with its labels."""
+
+    start: float
+    end: float
+    silent: bool
+    labels: tuple[Label, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "start": round(self.start, 3),
+            "end": round(self.end, 3),
+            "labels": [label.to_dict() for label in self.labels],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One result row of a query.
+
+    Attributes
+    ----------
+    rank : int
+        From 1.
+    score : float
+        Cosine in [-1, 1]; higher is nearer.
+    uri : str
+        The clip: an absolute path or a URL.
+    start, end : float
+        The clip's window that matched best, seconds.
+    labels : tuple of Label
+        What that window sounds like, best first.
+    clip_id : int
+    """
+
+    rank: int
+    score: float
+    uri: str
+    start: float
+    end: float
+    labels: tuple[Label, ...]
+    clip_id: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "rank": self.rank,
+            "score": round(self.score, 4),
+            "uri": self.uri,
+            "start": round(self.start, 3),
+            "end": round(self.end, 3),
+            "labels": [label.to_dict() for label in self.labels],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledClip:
+    """A sound with the labels of the whole and of each of its segments."""
+
+    uri: str
+    labels: tuple[Label, ...]
+    segments: tuple[Segment, ...]
+    warning: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "uri": self.uri,
+            "labels": [label.to_dict() for label in self.labels],
+            "segments": [segment.to_dict() for segment in self.segments],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a query found: the hits, and the query's own labels. Iterates over the hits."""
+
+    hits: tuple[Hit, ...]
+    labels: tuple[Label, ...]
+    warning: str | None = None
+
+    def __iter__(self) -> Any:
+        return iter(self.hits)
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __getitem__(self, index: int) -> Hit:
+        return self.hits[index]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A clip of the library.
+
+    Attributes
+    ----------
+    id : int
+    uri : str
+    duration : float
+        Seconds.
+    segments : int
+    padded : bool
+        Shorter than one segment, zero-padded to one.
+    warning : str or None
+        Why the clip may hold less than the file promised.
+    labels : tuple of Label
+    """
+
+    id: int
+    uri: str
+    duration: float
+    segments: int
+    padded: bool
+    warning: str | None
+    labels: tuple[Label, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A file that could not be ingested, and why."""
+
+    uri: str
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"uri": self.uri, "reason": self.reason}
+
+
+@dataclass(slots=True)
+class IngestReport:
+    """What an ingest did, in numbers of files.
+
+    Attributes
+    ----------
+    added, replaced, renamed, unchanged, removed : int
+        New files; files whose content changed; moved files; files left alone; clips taken
+        out because their file is gone (with ``prune``).
+    failed : list of Failure
+        Files that failed in this run.
+    failed_before : int
+        Files left alone because the same content failed before.
+    missing : list of str
+        Clips whose file is gone and that are still in the library.
+    skipped : dict
+        What discovery left out, by kind.
+    warnings : int
+        Clips that hold less than their file promised.
+    seconds : float
+        Sound that was added.
+    interrupted : bool
+        The run was stopped by Ctrl-C; what it had reported is stored.
+    """
+
+    added: int = 0
+    replaced: int = 0
+    renamed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    failed: list[Failure] = field(default_factory=list)
+    failed_before: int = 0
+    missing: list[str] = field(default_factory=list)
+    skipped: dict[str, int] = field(default_factory=dict)
+    warnings: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False

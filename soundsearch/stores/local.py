@@ -1,0 +1,663 @@
+"""The store of one machine: a folder with a SQLite catalogue, vectors, and a FAISS index.
+
+``catalog.sqlite`` is the truth. A clip's segments are rows of two append-only files, vectors and
+what is kept beside them; rows exist only once the catalogue says so, so that a process killed
+while it writes leaves at worst some bytes behind the last row, which the next writer overwrites.
+The index is a cache: see `soundsearch.stores.index`. Readers never wait for the writer (SQLite's
+WAL, and rows never change once they are written).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.discover import AudioFile
+
+from ..errors import LibraryBusy, LibraryDamaged, LibraryError, LibraryNotFound, LibraryVersion
+from ..labels.head import LABEL
+from .base import SEGMENT, NewClip, Settings, StoredClip, StoredFailure
+from .index import EXACT_ROWS, SegmentIndex, build, extend, unit
+
+__all__ = ["LocalStore"]
+
+_CATALOG = "catalog.sqlite"
+_LOCK = "writer.lock"
+_APPLICATION_ID = 0x53534C42  # "SSLB"
+
+# Numbered migrations: the schema version is how many have been applied. Never edit one.
+_MIGRATIONS = (
+    """
+    CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+    CREATE TABLE clips (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        uri BLOB NOT NULL UNIQUE,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        duration REAL NOT NULL,
+        padded INTEGER NOT NULL,
+        warning TEXT,
+        first_row INTEGER NOT NULL UNIQUE,
+        count INTEGER NOT NULL CHECK (count > 0),
+        labels BLOB NOT NULL
+    );
+    CREATE INDEX clips_digest ON clips (digest);
+    CREATE TABLE failures (
+        uri BLOB PRIMARY KEY,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        digest BLOB,
+        reason TEXT NOT NULL
+    );
+    CREATE INDEX failures_digest ON failures (digest);
+    """,
+)
+
+_CLIP = "id, uri, size, mtime_ns, digest, duration, padded, warning, count, labels"
+_FAILURE = "uri, size, mtime_ns, digest, reason"
+
+_BINARY = getattr(os, "O_BINARY", 0)
+
+# The index on disk is brought up to date when more than this share of its rows is missing
+# from it, and trained anew when the library has grown by more than that factor.
+_STALE_SHARE = 0.05
+_RETRAIN_FACTOR = 4
+
+
+@dataclass(slots=True)
+class _Snapshot:
+    """What a reader sees: the clips' rows, ascending, and the files that hold them."""
+
+    version: int
+    ids: NDArray[np.int64]
+    first_rows: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+    segments: NDArray[np.void]
+    index_path: Path | None
+    index: SegmentIndex | None = None
+
+
+class LocalStore:
+    """A library folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Made by `create`.
+
+    Raises
+    ------
+    LibraryNotFound, LibraryDamaged, LibraryVersion
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.where = str(folder)
+        self._folder = folder
+        self._lock = threading.RLock()
+        self._writer: sqlite3.Connection | None = None
+        self._files: tuple[BinaryIO, BinaryIO] | None = None
+        self._snapshot: _Snapshot | None = None
+        catalog = folder / _CATALOG
+        if not catalog.exists():
+            if next(folder.glob("vectors-*.f32"), None) is not None:
+                raise LibraryDamaged(
+                    f"{folder}: {_CATALOG} is missing beside the vectors; restore it from a "
+                    "copy, or delete the folder and ingest again"
+                )
+            raise LibraryNotFound(
+                f"{folder}: there is no library here; make one with: soundsearch ingest FOLDER"
+            )
+        self._reader = _connect(catalog)
+        try:
+            self.settings = self._read_settings()
+        except sqlite3.Error as error:
+            self._reader.close()
+            raise _damaged(catalog, error) from error
+
+    @classmethod
+    def create(cls, folder: Path, settings: Settings) -> LocalStore:
+        """Make a library in a folder that is new or empty."""
+        import filelock
+
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            foreign = [
+                path.name
+                for path in folder.iterdir()
+                if not path.name.startswith((_CATALOG, _LOCK))
+            ]
+            if foreign:
+                raise LibraryError(
+                    f"{folder}: expected a new or empty folder for a library, it holds "
+                    f"{min(foreign)!r}; choose another with --library"
+                )
+            with filelock.FileLock(folder / _LOCK):
+                if not (folder / _CATALOG).exists():
+                    _make_catalog(folder / _CATALOG, settings)
+        except (OSError, sqlite3.Error) as error:
+            raise LibraryError(f"{folder}: cannot make a library here: {error}") from error
+        return cls(folder)
+
+    # Reading
+
+    def _read_settings(self) -> Settings:
+        application = self._reader.execute("PRAGMA application_id").fetchone()[0]
+        version = self._reader.execute("PRAGMA user_version").fetchone()[0]
+        if application != _APPLICATION_ID:
+            raise LibraryDamaged(
+                f"{self._folder / _CATALOG}: is a SQLite file, but no catalogue of soundsearch"
+            )
+        if version > len(_MIGRATIONS):
+            raise LibraryVersion(
+                f"{self.where}: its catalogue has version {version}, this soundsearch knows up "
+                f"to {len(_MIGRATIONS)}; upgrade with: pip install --upgrade soundsearch"
+            )
+        values = {key: self._setting(key) for key in Settings.__slots__}
+        return Settings(**values)
+
+    def _setting(self, key: str, connection: sqlite3.Connection | None = None) -> Any:
+        row = (
+            (connection or self._reader)
+            .execute("SELECT value FROM settings WHERE key = ?", (key,))
+            .fetchone()
+        )
+        if row is None:
+            raise LibraryDamaged(f"{self.where}: its catalogue lacks the setting {key!r}")
+        return json.loads(row[0])
+
+    def _query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        try:
+            with self._lock:
+                return self._reader.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise _damaged(self._folder / _CATALOG, error) from error
+
+    def _pages(self, sql: str, before_first: Any) -> Iterator[tuple[Any, ...]]:
+        """Rows of a query that gives those after a key, which is its first column."""
+        last = before_first
+        while rows := self._query(sql, last):
+            yield from rows
+            last = rows[-1][0]
+
+    def counts(self) -> tuple[int, int, int]:
+        """Clips, segments, failures."""
+        clips, segments = self._query("SELECT count(*), coalesce(sum(count), 0) FROM clips")[0]
+        return clips, segments, self._query("SELECT count(*) FROM failures")[0][0]
+
+    def clips(self) -> Iterator[StoredClip]:
+        """Every clip, in the order of ids."""
+        rows = self._pages(f"SELECT {_CLIP} FROM clips WHERE id > ? ORDER BY id LIMIT 1000", -1)
+        return map(_clip, rows)
+
+    def clip(self, clip_id: int) -> StoredClip | None:
+        """The clip with this id."""
+        rows = self._query(f"SELECT {_CLIP} FROM clips WHERE id = ?", clip_id)
+        return _clip(rows[0]) if rows else None
+
+    def clip_at(self, uri: str) -> StoredClip | None:
+        """The clip at this uri."""
+        rows = self._query(f"SELECT {_CLIP} FROM clips WHERE uri = ?", os.fsencode(uri))
+        return _clip(rows[0]) if rows else None
+
+    def clips_with(self, digest: bytes) -> list[StoredClip]:
+        """The clips with this content."""
+        return [
+            _clip(row) for row in self._query(f"SELECT {_CLIP} FROM clips WHERE digest = ?", digest)
+        ]
+
+    def failures(self) -> Iterator[StoredFailure]:
+        """Every failure, in the order of uris."""
+        rows = self._pages(
+            f"SELECT {_FAILURE} FROM failures WHERE uri > ? ORDER BY uri LIMIT 1000", b""
+        )
+        return map(_failure, rows)
+
+    def failure_at(self, uri: str) -> StoredFailure | None:
+        """What failed at this uri."""
+        rows = self._query(f"SELECT {_FAILURE} FROM failures WHERE uri = ?", os.fsencode(uri))
+        return _failure(rows[0]) if rows else None
+
+    def failure_with(self, digest: bytes) -> StoredFailure | None:
+        """A failure of this content."""
+        rows = self._query(f"SELECT {_FAILURE} FROM failures WHERE digest = ? LIMIT 1", digest)
+        return _failure(rows[0]) if rows else None
+
+    def vectors(self, clip_id: int, first: int = 0, last: int | None = None) -> NDArray[np.float32]:
+        """A clip's stored vectors from segment `first` up to `last`: float32 [n, dimension]."""
+        snapshot = self._current()
+        begin, end = _row_range(snapshot, clip_id, first, last)
+        return np.array(snapshot.vectors[begin:end])
+
+    def segments(self, clip_id: int, first: int = 0, last: int | None = None) -> NDArray[np.void]:
+        """What is kept beside those vectors: SEGMENT [n]."""
+        snapshot = self._current()
+        begin, end = _row_range(snapshot, clip_id, first, last)
+        return np.array(snapshot.segments[begin:end])
+
+    def search(
+        self, queries: NDArray[np.float32], k: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """The segments with the highest cosine to each query; see `Store.search`."""
+        with self._lock:
+            snapshot = self._current()
+            if snapshot.index is None:
+                snapshot.index = self._open_index(snapshot)
+            rows, scores = snapshot.index.search(unit(queries), k)
+        clips = np.searchsorted(snapshot.first_rows, rows, side="right") - 1
+        segments = np.where(rows >= 0, rows - snapshot.first_rows[clips], -1)
+        return np.where(rows >= 0, snapshot.ids[clips], -1), segments, scores
+
+    def _current(self) -> _Snapshot:
+        """The newest committed state; cheap when nothing has changed."""
+        with self._lock:
+            version = self._query("PRAGMA data_version")[0][0]
+            if self._snapshot is None or self._snapshot.version != version:
+                try:
+                    self._snapshot = self._take_snapshot(version)
+                except LibraryDamaged:
+                    # A rebuild may have moved the files away between two steps.
+                    self._snapshot = self._take_snapshot(version)
+            return self._snapshot
+
+    def _take_snapshot(self, version: int) -> _Snapshot:
+        self._query("BEGIN")
+        try:
+            clips = self._query("SELECT id, first_row, count FROM clips ORDER BY first_row")
+            rows, generation = self._setting("rows"), self._setting("generation")
+            index = self._query("SELECT value FROM settings WHERE key = 'index'")
+            table = np.array(clips, np.int64).reshape(-1, 3)
+            vector_path, segment_path = _row_files(self._folder, generation)
+            vectors = _mapped(vector_path, np.dtype(np.float32), (rows, self.settings.dimension))
+            segments = _mapped(segment_path, SEGMENT, (rows,))
+        finally:
+            self._query("COMMIT")
+        ids, first_rows, counts = np.ascontiguousarray(table.T)
+        if index:
+            name, size = json.loads(index[0][0])
+            path = self._folder / name
+            # A cut-off index is a cache miss; mapping it could crash the process.
+            usable = path.exists() and path.stat().st_size == size
+        return _Snapshot(
+            version,
+            ids,
+            first_rows,
+            counts,
+            vectors,
+            segments,
+            path if index and usable else None,
+        )
+
+    def _open_index(self, snapshot: _Snapshot) -> SegmentIndex:
+        live = _live_rows(snapshot)
+        try:
+            return SegmentIndex(snapshot.vectors, live, snapshot.index_path)
+        except RuntimeError:  # damaged: do without
+            return SegmentIndex(snapshot.vectors, live, None)
+
+    # Writing
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the library for writing; raises LibraryBusy when another process does."""
+        import filelock
+
+        holder = self._folder / "writer.json"
+        lock = filelock.FileLock(self._folder / _LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise LibraryBusy(f"{self.where}: {_held_by(holder)}; wait for it to end") from None
+        except OSError as error:
+            raise LibraryError(f"{self.where}: cannot be written to: {error}") from error
+        try:
+            me = {"pid": os.getpid(), "host": socket.gethostname(), "command": sys.argv}
+            holder.write_text(json.dumps(me))
+            self._writer = _connect(self._folder / _CATALOG)
+            _migrate(self._writer)
+            self._open_row_files()
+            yield
+        except sqlite3.Error as error:
+            raise self._write_error(error) from error
+        finally:
+            if self._files is not None:
+                for file in self._files:
+                    file.close()
+                self._files = None
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+    def _open_row_files(self) -> None:
+        assert self._writer is not None
+        generation = self._setting("generation", self._writer)
+        paths = _row_files(self._folder, generation)
+        vectors, segments = (os.open(path, os.O_RDWR | os.O_CREAT | _BINARY) for path in paths)
+        self._files = (os.fdopen(vectors, "r+b"), os.fdopen(segments, "r+b"))
+        for file in (*self._folder.glob("*.f32"), *self._folder.glob("*.rows")):
+            if file not in paths:  # what a rebuild left behind
+                with suppress(PermissionError):  # Windows keeps a file that a reader has mapped
+                    file.unlink(missing_ok=True)
+
+    def _row_bytes(self) -> tuple[int, int]:
+        return 4 * self.settings.dimension, SEGMENT.itemsize
+
+    def _write_error(self, error: Exception) -> LibraryError:
+        return LibraryError(
+            f"{self.where}: cannot be written to ({error}); what was reported as done is "
+            "stored. Free some space or mend the cause, then run the same command again"
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        if self._writer is None:
+            raise RuntimeError("writing to a store needs `with store.writing():` around it")
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+        except (OSError, sqlite3.Error) as error:
+            raise self._write_error(error) from error
+
+    def add(self, clips: Sequence[NewClip]) -> None:
+        """Store clips, all or none; durable when it returns. See `Store.add`."""
+        assert self._files is not None
+        with self._transaction() as catalog:
+            rows = self._setting("rows", catalog)
+            # Vectors first, then the catalogue that makes them exist.
+            columns = ([clip.embeddings for clip in clips], [clip.segments for clip in clips])
+            for file, width, parts in zip(self._files, self._row_bytes(), columns, strict=True):
+                _check_length(file, rows * width)
+                file.seek(rows * width)
+                for part in parts:
+                    file.write(np.ascontiguousarray(part).tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+            for clip in clips:
+                uri = os.fsencode(clip.file.uri)
+                values = (
+                    clip.file.size,
+                    clip.file.mtime_ns,
+                    clip.digest,
+                    clip.duration,
+                    clip.padded,
+                    clip.warning,
+                    rows,
+                    len(clip.embeddings),
+                    clip.labels.tobytes(),
+                )
+                catalog.execute("DELETE FROM failures WHERE uri = ?", (uri,))
+                catalog.execute(
+                    "INSERT INTO clips (uri, size, mtime_ns, digest, duration, padded, warning, "
+                    "first_row, count, labels) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                    "ON CONFLICT (uri) DO UPDATE SET size = excluded.size, "
+                    "mtime_ns = excluded.mtime_ns, digest = excluded.digest, "
+                    "duration = excluded.duration, padded = excluded.padded, "
+                    "warning = excluded.warning, first_row = excluded.first_row, "
+                    "count = excluded.count, labels = excluded.labels",
+                    (uri, *values),
+                )
+                rows += len(clip.embeddings)
+            _set(catalog, "rows", rows)
+
+    def fail(self, failures: Sequence[StoredFailure]) -> None:
+        """Remember files that failed."""
+        with self._transaction() as catalog:
+            catalog.executemany(
+                f"INSERT OR REPLACE INTO failures ({_FAILURE}) VALUES (?, ?, ?, ?, ?)",
+                [
+                    (
+                        os.fsencode(failure.file.uri),
+                        failure.file.size,
+                        failure.file.mtime_ns,
+                        failure.digest,
+                        failure.reason,
+                    )
+                    for failure in failures
+                ],
+            )
+
+    def move(self, clip_id: int, file: AudioFile) -> None:
+        """Give a clip another file: a new uri, or a new time for the same content."""
+        uri = os.fsencode(file.uri)
+        with self._transaction() as catalog:
+            catalog.execute("DELETE FROM clips WHERE uri = ? AND id != ?", (uri, clip_id))
+            catalog.execute("DELETE FROM failures WHERE uri = ?", (uri,))
+            catalog.execute(
+                "UPDATE clips SET uri = ?, size = ?, mtime_ns = ? WHERE id = ?",
+                (uri, file.size, file.mtime_ns, clip_id),
+            )
+
+    def remove(self, clip_ids: Sequence[int]) -> None:
+        """Take clips out; their rows are freed by `rebuild`."""
+        with self._transaction() as catalog:
+            catalog.executemany("DELETE FROM clips WHERE id = ?", [(id,) for id in clip_ids])
+
+    def forget_failures(self, uris: Sequence[str]) -> None:
+        """Forget what failed at these uris."""
+        with self._transaction() as catalog:
+            catalog.executemany(
+                "DELETE FROM failures WHERE uri = ?", [(os.fsencode(uri),) for uri in uris]
+            )
+
+    def optimise(self, on_progress: Callable[[str], None] = lambda _text: None) -> None:
+        """Make, extend or renew the approximate index when the library's size asks for it."""
+        snapshot = self._current()
+        rows = len(snapshot.vectors)
+        covered = trained = 0
+        if snapshot.index_path is not None:
+            covered, trained = self._setting("index_rows")
+        if rows <= EXACT_ROWS or rows - covered <= _STALE_SHARE * rows:
+            return
+        generation = self._setting("generation")
+        path = self._folder / f"index-{generation}-{rows}.faiss"
+        try:
+            if snapshot.index_path is not None and rows < _RETRAIN_FACTOR * trained:
+                on_progress(f"adding {rows - covered} segments to the index")
+                extend(snapshot.vectors, snapshot.index_path, path)
+            else:
+                trained = rows
+                build(snapshot.vectors, path, on_progress)
+        except (OSError, RuntimeError) as error:
+            raise self._write_error(error) from error
+        with self._transaction() as catalog:
+            _set(catalog, "index", [path.name, path.stat().st_size])
+            _set(catalog, "index_rows", [rows, trained])
+        self._delete_indexes(path)
+
+    def _delete_indexes(self, keep: Path | None) -> None:
+        for old in self._folder.glob("index-*"):
+            if old != keep:
+                old.unlink(missing_ok=True)
+
+    def rebuild(self, on_progress: Callable[[str], None] = lambda _text: None) -> int:
+        """Copy the rows that clips use to new files, drop lost clips, index anew."""
+        assert self._writer is not None and self._files is not None
+        generation = self._setting("generation", self._writer) + 1
+        table = self._writer.execute("SELECT id, first_row, count FROM clips ORDER BY first_row")
+        on_progress("copying the rows that are in use")
+        moved: list[tuple[int, int]] = []
+        lost: list[tuple[int]] = []
+        rows = 0
+        new_paths = _row_files(self._folder, generation)
+        try:
+            with open(new_paths[0], "wb") as new_vectors, open(new_paths[1], "wb") as new_segments:
+                for clip_id, first_row, count in table.fetchall():
+                    parts = []
+                    for file, width in zip(self._files, self._row_bytes(), strict=True):
+                        file.seek(first_row * width)
+                        parts.append(file.read(count * width))
+                    if [len(part) for part in parts] != [count * n for n in self._row_bytes()]:
+                        lost.append((clip_id,))
+                        continue
+                    new_vectors.write(parts[0])
+                    new_segments.write(parts[1])
+                    moved.append((rows, clip_id))
+                    rows += count
+                for file in (new_vectors, new_segments):
+                    file.flush()
+                    os.fsync(file.fileno())
+        except OSError as error:
+            raise self._write_error(error) from error
+        with self._transaction() as catalog:
+            catalog.executemany("DELETE FROM clips WHERE id = ?", lost)
+            # first_row is unique: out of the way first, then to the new places.
+            catalog.execute("UPDATE clips SET first_row = -first_row - 1")
+            catalog.executemany("UPDATE clips SET first_row = ? WHERE id = ?", moved)
+            _set(catalog, "rows", rows)
+            _set(catalog, "generation", generation)
+            catalog.execute("DELETE FROM settings WHERE key IN ('index', 'index_rows')")
+        for file in self._files:
+            file.close()
+        self._open_row_files()
+        self._delete_indexes(None)
+        self.optimise(on_progress)
+        return len(lost)
+
+    def close(self) -> None:
+        """Close the catalogue; the store cannot be used any more."""
+        with self._lock:
+            self._snapshot = None
+            self._reader.close()
+
+
+def _make_catalog(catalog: Path, settings: Settings) -> None:
+    # Complete under another name first: a library is there whole or not at all.
+    temporary = catalog.with_name(f"{catalog.name}.new")
+    temporary.unlink(missing_ok=True)
+    connection = sqlite3.connect(temporary, isolation_level=None)
+    connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+    _migrate(connection)
+    for key, value in {**asdict(settings), "generation": 1, "rows": 0}.items():
+        _set(connection, key, value)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+    os.replace(temporary, catalog)
+
+
+def _connect(catalog: Path) -> sqlite3.Connection:
+    """Open the catalogue; where its folder cannot be written to, as it is on disk."""
+    try:
+        connection = sqlite3.connect(
+            catalog, timeout=30, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("SELECT count(*) FROM sqlite_schema")
+        return connection
+    except sqlite3.Error as error:
+        connection.close()
+        if isinstance(error, sqlite3.OperationalError) and not os.access(catalog.parent, os.W_OK):
+            return sqlite3.connect(
+                f"{catalog.absolute().as_uri()}?immutable=1",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+        raise _damaged(catalog, error) from error
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    for number, script in enumerate(_MIGRATIONS[version:], version + 1):
+        connection.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
+
+
+def _set(catalog: sqlite3.Connection, key: str, value: Any) -> None:
+    catalog.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, json.dumps(value)))
+
+
+def _damaged(catalog: Path, error: sqlite3.Error) -> LibraryDamaged:
+    return LibraryDamaged(
+        f"{catalog}: the catalogue cannot be read ({error}); restore it from a copy, or delete "
+        "the folder and ingest again"
+    )
+
+
+def _row_files(folder: Path, generation: int) -> tuple[Path, Path]:
+    """The vectors, and what is kept beside them."""
+    return folder / f"vectors-{generation}.f32", folder / f"segments-{generation}.rows"
+
+
+def _check_length(file: BinaryIO, expected: int) -> None:
+    size = os.fstat(file.fileno()).st_size
+    if size < expected:
+        raise LibraryDamaged(
+            f"{file.name}: expected at least {expected} bytes, it has {size}; drop the clips that "
+            "are lost with: soundsearch rebuild, then ingest their folders again"
+        )
+
+
+def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+    """Rows of a file, mapped; an empty array when there are none."""
+    if shape[0] == 0:
+        return np.empty(shape, dtype)
+    try:
+        with open(path, "rb") as file:
+            _check_length(file, int(np.prod(shape)) * dtype.itemsize)
+            return np.memmap(file, dtype, "r", shape=shape)
+    except OSError as error:
+        raise LibraryDamaged(
+            f"{path}: cannot be read ({error.strerror}); drop the clips that are lost with: "
+            "soundsearch rebuild, then ingest their folders again"
+        ) from error
+
+
+def _live_rows(snapshot: _Snapshot) -> NDArray[np.int64]:
+    """The rows that belong to a clip, ascending."""
+    if int(snapshot.counts.sum()) == len(snapshot.vectors):
+        return np.arange(len(snapshot.vectors))
+    starts = np.repeat(snapshot.first_rows, snapshot.counts)
+    within = np.arange(len(starts)) - np.repeat(
+        np.cumsum(snapshot.counts) - snapshot.counts, snapshot.counts
+    )
+    return starts + within
+
+
+def _row_range(snapshot: _Snapshot, clip_id: int, first: int, last: int | None) -> tuple[int, int]:
+    # Ids and rows rise together but for clips that were replaced.
+    place = np.flatnonzero(snapshot.ids == clip_id)
+    if len(place) == 0:
+        raise KeyError(clip_id)
+    begin, count = int(snapshot.first_rows[place[0]]), int(snapshot.counts[place[0]])
+    first, last, _ = slice(first, last).indices(count)
+    return begin + first, begin + max(first, last)
+
+
+def _held_by(holder: Path) -> str:
+    try:
+        who = json.loads(holder.read_text())
+        return f"process {who['pid']} on {who['host']} is writing to it"
+    except (OSError, ValueError, KeyError):
+        return "another process is writing to it"
+
+
+def _clip(row: tuple[Any, ...]) -> StoredClip:
+    id, uri, size, mtime_ns, digest, duration, padded, warning, count, labels = row
+    file = AudioFile(os.fsdecode(uri), size, mtime_ns)
+    stored = np.frombuffer(labels, LABEL)
+    return StoredClip(id, file, digest, duration, bool(padded), warning, count, stored)
+
+
+def _failure(row: tuple[Any, ...]) -> StoredFailure:
+    uri, size, mtime_ns, digest, reason = row
+    return StoredFailure(AudioFile(os.fsdecode(uri), size, mtime_ns), digest, reason)

@@ -1,0 +1,88 @@
+"""The front end against golden values of the reference code, and its framing rules."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.fft
+
+from ingest.logmel import PatchStream, log_mel, mel_matrix, near_silent, patches
+
+SINE = np.sin(2 * np.pi * 1000 * np.arange(0, 3, 1 / 16000)).astype(np.float32)
+
+
+@pytest.mark.parametrize("rfft", [np.fft.rfft, scipy.fft.rfft])
+def test_golden_sine(rfft):
+    frames = log_mel(SINE, rfft)
+    assert frames.shape == (298, 64)
+    assert frames.dtype == np.float32
+    golden = [-4.48313, -4.27083, -4.17064, -4.23771, -4.47502, -4.14559, -3.94365, -4.03889]
+    np.testing.assert_allclose(frames[0, :8], golden, atol=2e-4)
+    examples = patches(frames)
+    assert examples.shape == (3, 96, 64)
+    assert examples.mean() == pytest.approx(-3.429619, abs=1e-4)
+    assert examples.std() == pytest.approx(2.126577, abs=1e-4)
+    assert examples.min() == pytest.approx(-4.601163, abs=1e-4)
+    assert examples.max() == pytest.approx(4.811118, abs=1e-4)
+    assert (examples.mean(axis=(0, 1)).argmax()) == 19
+
+
+def test_golden_zeros_and_noise():
+    np.testing.assert_allclose(log_mel(np.zeros(16000, np.float32)), -4.605170, atol=1e-5)
+    noise = np.random.RandomState(0).uniform(-1, 1, 48000).astype(np.float32)
+    examples = patches(log_mel(noise))
+    assert examples.mean() == pytest.approx(2.838894, abs=1e-4)
+    assert examples.std() == pytest.approx(0.801535, abs=1e-4)
+
+
+def test_golden_mel_matrix():
+    weights = mel_matrix()
+    assert weights.shape == (257, 64)
+    assert weights.sum() == pytest.approx(230.9136, abs=1e-3)
+    filled = (weights > 0).sum(axis=0)
+    assert (filled.min(), filled.max()) == (1, 17)
+    assert not weights[0].any()
+
+
+@pytest.mark.parametrize(
+    ("samples", "examples"),
+    [(399, 0), (15_360, 0), (15_599, 0), (15_600, 1), (30_959, 1), (30_960, 2), (160_000, 10)],
+)
+def test_length_edges(samples, examples):
+    assert len(patches(log_mel(np.zeros(samples, np.float32)))) == examples
+
+
+@pytest.mark.parametrize("hop_frames", [96, 48, 1])
+@pytest.mark.parametrize("block", [1, 159, 7777, 100_000])
+def test_stream_equals_whole(hop_frames, block):
+    length = 20_000 if block == 1 else 70_000
+    sound = np.random.default_rng(1).normal(0, 0.1, length).astype(np.float32)
+    whole = patches(log_mel(sound), hop_frames)
+    stream = PatchStream(hop_frames)
+    parts = [stream.push(sound[i : i + block]) for i in range(0, len(sound), block)]
+    assert len(stream.finish()) == 0
+    np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("length", [1, 399, 400, 15_599])
+def test_short_sound_is_padded_to_one_patch(length):
+    sound = np.full(length, 0.5, np.float32)
+    stream = PatchStream()
+    assert len(stream.push(sound)) == 0
+    last = stream.finish()
+    padded = np.zeros(15_600, np.float32)
+    padded[:length] = sound
+    np.testing.assert_allclose(last, patches(log_mel(padded)), atol=1e-6)
+
+
+def test_near_silent():
+    noise = np.random.default_rng(2).normal(0, 1, 15_600).astype(np.float32)
+    batch = np.concatenate(
+        [patches(log_mel(noise * np.float32(level))) for level in (0, 1e-5, 1e-2)]
+    )
+    assert near_silent(batch).tolist() == [True, True, False]
+    # The edge that the docstring names, for a tone: about -80 dBFS.
+    tone = SINE[:15_600]
+    quiet, heard = (patches(log_mel(tone * np.float32(10 ** (db / 20)))) for db in (-90, -70))
+    assert near_silent(quiet)[0]
+    assert not near_silent(heard)[0]
