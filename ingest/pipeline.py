@@ -46,7 +46,7 @@ _RESULTS_PER_WORKER = 32
 _HASH_BLOCK = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Embedded:
     """A file's sound as embeddings.
 

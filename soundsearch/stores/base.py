@@ -51,7 +51,7 @@ class Settings:
     hop: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class NewClip:
     """A clip on its way into a store.
 
@@ -80,7 +80,7 @@ class NewClip:
     labels: NDArray[np.void]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class StoredClip:
     """A clip as a store knows it; see `NewClip`. `count` is its number of segments."""
 

@@ -347,7 +347,7 @@ class LocalStore:
         assert self._writer is not None
         generation = self._setting("generation", self._writer)
         paths = _row_files(self._folder, generation)
-        vectors, segments = (os.open(path, os.O_RDWR | os.O_CREAT | _BINARY) for path in paths)
+        vectors, segments = (os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o666) for path in paths)
         self._files = (os.fdopen(vectors, "r+b"), os.fdopen(segments, "r+b"))
         for file in (*self._folder.glob("*.f32"), *self._folder.glob("*.rows")):
             if file not in paths:  # what a rebuild left behind

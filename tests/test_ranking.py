@@ -1,0 +1,74 @@
+"""Clip scores on vectors whose answers are known."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from soundsearch.ranking import RANKINGS, spans
+
+AXES = np.eye(8, dtype=np.float32)
+LOUD = np.zeros(100, bool)
+
+
+def cosine(a, b):
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+@pytest.mark.parametrize("ranking", RANKINGS)
+def test_a_clip_matches_itself(ranking):
+    clip = np.random.default_rng(0).normal(0, 3, (7, 8)).astype(np.float32)
+    score, moment = RANKINGS[ranking](clip, clip, LOUD[:7])
+    assert score == pytest.approx(1, abs=1e-6)
+    assert 0 <= moment < 7
+
+
+@pytest.mark.parametrize("ranking", RANKINGS)
+def test_scores_are_cosines(ranking):
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        query = rng.normal(0, 5, (rng.integers(1, 6), 8)).astype(np.float32)
+        clip = rng.normal(0, 5, (rng.integers(1, 20), 8)).astype(np.float32)
+        score, moment = RANKINGS[ranking](query, clip, LOUD[: len(clip)])
+        assert -1 - 1e-6 <= score <= 1 + 1e-6
+        assert 0 <= moment < len(clip)
+
+
+def test_pooled_is_the_cosine_of_raw_means():
+    rng = np.random.default_rng(2)
+    query, clip = rng.normal(0, 1, (2, 5, 8)).astype(np.float32)
+    score, _ = RANKINGS["pooled"](query, clip, LOUD[:5])
+    assert score == pytest.approx(cosine(query.mean(0), clip.mean(0)), abs=1e-6)
+
+
+def test_pooled_finds_a_short_event_in_a_long_recording():
+    clip = np.tile(AXES[0] * 5, (60, 1))
+    clip[33:35] = AXES[1]
+    score, moment = RANKINGS["pooled"](AXES[[1, 1]], clip, LOUD[:60])
+    assert score == pytest.approx(1)
+    assert moment in (33, 34)
+
+
+def test_pooled_leaves_silence_out():
+    clip = np.tile(AXES[0] * 9, (5, 1))  # what an encoder makes of silence may be long
+    clip[2] = AXES[1]
+    silent = np.arange(5) != 2
+    score, _ = RANKINGS["pooled"](np.tile(AXES[1], (5, 1)), clip, silent)
+    assert score == pytest.approx(1)
+    score, _ = RANKINGS["pooled"](np.tile(AXES[0], (5, 1)), clip[:2], silent[:2])
+    assert score == pytest.approx(1)
+
+
+def test_spans_hold_every_window_that_holds_a_hit():
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        count, length = int(rng.integers(1, 60)), int(rng.integers(1, 12))
+        hits = rng.integers(0, count, rng.integers(1, 6))
+        found = spans(hits, length - 1, count)
+        assert all(a[1] < b[0] for a, b in pairwise(found))
+        assert found[0][0] >= 0 and found[-1][1] <= count
+        for hit in hits:
+            for start in range(max(0, hit - length + 1), min(hit, count - length) + 1):
+                assert any(a <= start and start + length <= b for a, b in found)
