@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -41,7 +42,7 @@ PATCH_FRAMES = 96
 FRAME_SECONDS = HOP / SAMPLE_RATE
 
 Array = NDArray[np.float32]
-RealFFT = Callable[..., NDArray[np.complex64]]
+RealFFT = Callable[..., NDArray[Any]]
 
 # Frames transformed at once: their spectra fit a core's cache.
 _CHUNK = 256
@@ -68,7 +69,8 @@ def mel_matrix() -> Array:
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     weights = np.maximum(0.0, np.minimum(rising, falling))
     weights[0] = 0.0
-    return weights.astype(np.float32)
+    single: Array = weights.astype(np.float32)
+    return single
 
 
 @cache

@@ -13,7 +13,7 @@ import os
 import stat
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -156,7 +156,7 @@ def run(
     is_known: Callable[[bytes], bool] = lambda _digest: False,
     on_sound: Callable[[float], None] = lambda _seconds: None,
     workers: int | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Embed files on all cores; one bad file never stops the others.
 
     Closing the iterator, or an exception in the loop that consumes it, stops the workers.
@@ -204,7 +204,7 @@ def available_cores() -> int:
 
 def hop_frames(hop: float) -> int:
     """A hop of so many seconds in frames; raises SoundsearchError when there is none."""
-    frames = round(hop / FRAME_SECONDS)
+    frames = round(hop / FRAME_SECONDS) if 0 < hop < 1 else 0
     if not 1 <= frames <= PATCH_FRAMES or abs(frames * FRAME_SECONDS - hop) > 1e-6:
         raise SoundsearchError(
             f"hop: expected {FRAME_SECONDS} to {PATCH_FRAMES * FRAME_SECONDS:.2f} s "

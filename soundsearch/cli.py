@@ -72,7 +72,7 @@ _library_option = click.option(
 _json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 
 
-class _Moments(click.ParamType):
+class _Moments(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """``3.0-6.5``, ``3.0-`` or ``-6.5``: seconds."""
 
     name = "START-END"

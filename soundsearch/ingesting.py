@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -128,19 +129,17 @@ class Ingest:
             is_known=is_known,
             on_sound=self._on_sound,
         )
-        try:
+        with closing(results):
             for result in results:
                 if isinstance(result, pipeline.Embedded):
                     self._embedded.append(result)
                 elif isinstance(result, pipeline.Failed):
-                    self._fail(result.file, result.digest, result.reason)
+                    self._failed.append(StoredFailure(result.file, result.digest, result.reason))
                 else:
                     self._flush()
                     self._reuse(result.file, result.digest)
                 if self._due():
                     self._flush()
-        finally:
-            results.close()
 
     def _due(self) -> bool:
         return (
@@ -148,9 +147,6 @@ class Ingest:
             or sum(len(result.silent) for result in self._embedded) >= _FLUSH_SEGMENTS
             or time.monotonic() - self._flushed >= _FLUSH_SECONDS
         )
-
-    def _fail(self, file: AudioFile, digest: bytes | None, reason: str) -> None:
-        self._failed.append(StoredFailure(file, digest, reason))
 
     def _flush(self) -> None:
         embedded, self._embedded = self._embedded, []

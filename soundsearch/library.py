@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -426,7 +426,7 @@ def _embed(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], str | None]:
     start, end = at or (0.0, None)
     if isinstance(source, (str, os.PathLike)) or hasattr(source, "read"):
-        with decode.Decoder(source, start=start, end=end) as decoder:
+        with decode.Decoder(cast(Any, source), start=start, end=end) as decoder:
             embeddings, silent, _ = pipeline.embed_sound(decoder, encoder, hop)
             return embeddings, silent, decoder.warning
     if sample_rate is None:

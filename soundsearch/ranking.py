@@ -21,7 +21,8 @@ Ranking = Callable[[Vectors, Vectors, NDArray[np.bool_]], tuple[float, int]]
 
 def pool_query(query: Vectors) -> Vectors:
     """The mean of a query's raw segment vectors, float32 [1, d]."""
-    return query.mean(axis=0, keepdims=True)
+    mean: Vectors = query.mean(axis=0, keepdims=True)
+    return mean
 
 
 def _pooled(query: Vectors, clip: Vectors, silent: NDArray[np.bool_]) -> tuple[float, int]:

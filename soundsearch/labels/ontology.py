@@ -51,7 +51,7 @@ class Ontology:
 
     def path(self, mid: str) -> tuple[str, ...]:
         """Names from a root down to a node, by the shortest way (the first of equals)."""
-        paths = [((self.nodes[mid].name,), mid)]
+        paths: list[tuple[tuple[str, ...], str]] = [((self.nodes[mid].name,), mid)]
         while True:
             longer = []
             for names, top in paths:

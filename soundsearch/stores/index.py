@@ -35,8 +35,16 @@ _BLOCK = 1 << 16
 
 def unit(vectors: Vectors) -> Vectors:
     """Vectors scaled to length 1; a zero vector stays zero. float32 [n, d]."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(norms > 0, norms, 1).astype(np.float32)
+    norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None]
+    scaled: Vectors = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32, copy=False)
+    return scaled
+
+
+def _faiss() -> Any:
+    """FAISS, imported where it is used; its type hints change from release to release."""
+    import faiss
+
+    return faiss
 
 
 class SegmentIndex:
@@ -53,9 +61,7 @@ class SegmentIndex:
     """
 
     def __init__(self, vectors: Vectors, live: NDArray[np.int64], path: Path | None) -> None:
-        import faiss
-
-        self._faiss = faiss
+        faiss = self._faiss = _faiss()
         self._vectors = vectors
         self._ivf: Any = None
         self._selector: Any = None
@@ -135,8 +141,7 @@ def build(vectors: Vectors, path: Path, on_progress: Callable[[str], None]) -> N
     on_progress : callable
         Told in words what is being done.
     """
-    import faiss
-
+    faiss = _faiss()
     rows, dimension = vectors.shape
     cells = int(2 ** np.round(np.log2(4 * np.sqrt(rows))))
     faiss.omp_set_num_threads(os.cpu_count() or 1)
@@ -157,8 +162,7 @@ def build(vectors: Vectors, path: Path, on_progress: Callable[[str], None]) -> N
 
 def extend(vectors: Vectors, old: Path, path: Path) -> None:
     """Write the index `old` with the rows added that it lacks to `path`."""
-    import faiss
-
+    faiss = _faiss()
     faiss.omp_set_num_threads(os.cpu_count() or 1)
     index = faiss.read_index(str(old))
     _add(index, vectors)
@@ -171,8 +175,7 @@ def _add(index: Any, vectors: Vectors) -> None:
 
 
 def _write(index: Any, path: Path) -> None:
-    import faiss
-
+    faiss = _faiss()
     temporary = path.with_suffix(".tmp")
     faiss.write_index(index, str(temporary))
     os.replace(temporary, path)
@@ -183,8 +186,7 @@ def _tuned_nprobe(index: Any, vectors: Vectors, rng: np.random.Generator) -> int
 
     Queries are rows of the library; each finds itself, which says nothing and is left out.
     """
-    import faiss
-
+    faiss = _faiss()
     queries = unit(vectors[np.sort(rng.choice(len(vectors), _TUNING_QUERIES, replace=False))])
     exact_scores = np.full((len(queries), _RECALL_AT + 1), -np.inf, np.float32)
     for begin in range(0, len(vectors), _BLOCK):

@@ -347,7 +347,9 @@ class LocalStore:
         assert self._writer is not None
         generation = self._setting("generation", self._writer)
         paths = _row_files(self._folder, generation)
-        vectors, segments = (os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o666) for path in paths)
+        vectors, segments = (
+            os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o666) for path in paths
+        )
         self._files = (os.fdopen(vectors, "r+b"), os.fdopen(segments, "r+b"))
         for file in (*self._folder.glob("*.f32"), *self._folder.glob("*.rows")):
             if file not in paths:  # what a rebuild left behind
@@ -385,7 +387,10 @@ class LocalStore:
         with self._transaction() as catalog:
             rows = self._setting("rows", catalog)
             # Vectors first, then the catalogue that makes them exist.
-            columns = ([clip.embeddings for clip in clips], [clip.segments for clip in clips])
+            columns: tuple[list[NDArray[Any]], list[NDArray[Any]]] = (
+                [clip.embeddings for clip in clips],
+                [clip.segments for clip in clips],
+            )
             for file, width, parts in zip(self._files, self._row_bytes(), columns, strict=True):
                 _check_length(file, rows * width)
                 file.seek(rows * width)

@@ -1,0 +1,5 @@
+"""``python -m soundsearch``."""
+
+from .cli import main
+
+main(prog_name="soundsearch")

@@ -1,0 +1,89 @@
+"""Folders, links, globs and names, as they come."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from ingest.discover import discover, expand
+from ingest.errors import AudioError
+
+RIFF = b"RIFF\x00\x00\x00\x00WAVEfmt "
+
+
+def names(folder, skipped=None, **options):
+    return [
+        os.path.relpath(file.uri, folder) for file in discover(expand([folder]), skipped, **options)
+    ]
+
+
+def test_folder(tmp_path):
+    for name in ("b.wav", "a.FLAC", "sub/c.Mp3", ".hidden.wav", ".git/d.wav", "notes.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"hello, world: no audio")
+    (tmp_path / "recording").write_bytes(RIFF)
+    (tmp_path / "picture.webp").write_bytes(b"RIFF\x00\x00\x00\x00WEBPVP8 ")
+    skipped = Counter()
+    found = names(tmp_path, skipped)
+    assert found == ["a.FLAC", "b.wav", "recording", os.path.join("sub", "c.Mp3")]
+    assert skipped == {"hidden": 2, "not audio": 2}
+
+
+def test_known_files_are_not_opened(tmp_path):
+    path = tmp_path / "noname"
+    path.write_bytes(RIFF)
+    path.chmod(0)
+    assert names(tmp_path, is_known=lambda uri: uri == str(path)) == ["noname"]
+
+
+def test_state_of_a_file(tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"x" * 77)
+    os.utime(path, ns=(5, 123_456_789))
+    [file] = discover([str(path)])
+    assert (file.uri, file.size, file.mtime_ns) == (str(path), 77, 123_456_789)
+
+
+def test_links_broken_and_looping(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.wav").write_bytes(RIFF)
+    (tmp_path / "alias").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "up").symlink_to(tmp_path)
+    (tmp_path / "gone.wav").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "self.wav").symlink_to(tmp_path / "self.wav")
+    skipped = Counter()
+    assert len(names(tmp_path, skipped)) == 1
+    assert skipped["broken link"] == 2
+
+
+def test_nothing_comes_twice(tmp_path):
+    (tmp_path / "sub").mkdir()
+    for name in ("a.wav", "sub/b.wav"):
+        (tmp_path / name).write_bytes(RIFF)
+    roots = expand([tmp_path / "sub" / "b.wav", tmp_path, tmp_path / "sub", tmp_path / "*.wav"])
+    assert len(list(discover(roots))) == 2
+
+
+@pytest.mark.parametrize("name", [b"new\nline.wav", b"quo\"te'.wav", b"\xff\xfe.wav", b"[a].wav"])
+def test_awkward_names(tmp_path, name):
+    path = os.path.join(os.fsencode(tmp_path), name)
+    Path(os.fsdecode(path)).write_bytes(RIFF)
+    assert [os.fsencode(file.uri) for file in discover(expand([tmp_path]))] == [path]
+    assert [os.fsencode(file.uri) for file in discover(expand([os.fsdecode(path)]))] == [path]
+
+
+def test_globs_and_what_is_not_there(tmp_path):
+    for name in ("a.wav", "b.wav", "c.mp3"):
+        (tmp_path / name).write_bytes(RIFF)
+    assert len(expand([tmp_path / "*.wav"])) == 2
+    with pytest.raises(AudioError, match="nowhere"):
+        expand([tmp_path / "nowhere"])
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    assert names(tmp_path) == []

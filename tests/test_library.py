@@ -1,0 +1,364 @@
+"""Ingest, ask, move, change, break and ask again: the library as its users see it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import RATE, noise, tone, write
+
+import soundsearch
+from soundsearch import errors
+from soundsearch.stores.local import LocalStore
+
+
+@pytest.fixture
+def lib(tmp_path):
+    with soundsearch.open(tmp_path / "sounds.lib") as library:
+        yield library
+
+
+@pytest.fixture
+def filled(lib, sounds):
+    lib.ingest([sounds])
+    return lib
+
+
+def names(answer):
+    return [Path(hit.uri).name for hit in answer]
+
+
+def test_a_clip_finds_itself_first(filled, sounds):
+    for path in sounds.rglob("*.*"):
+        answer = filled.query(path, k=3)
+        assert len(answer) == 3
+        assert names(answer)[0] == path.name
+        assert answer[0].score == pytest.approx(1, abs=1e-3)
+        scores = [hit.score for hit in answer]
+        assert scores == sorted(scores, reverse=True)
+        assert [hit.rank for hit in answer] == [1, 2, 3]
+
+
+def test_a_hit_names_the_moment(filled):
+    phase = 2 * np.pi * np.cumsum(np.linspace(400, 4000, 2 * RATE)) / RATE
+    chirp = (0.3 * np.sin(phase)).astype(np.float32)
+    hit = filled.query(chirp, 1, sample_rate=RATE)[0]
+    assert Path(hit.uri).name == "chirp.flac"
+    assert hit.start < 6 and hit.end > 4  # the chirp sounds from 4 to 6 s
+    assert hit.end - hit.start == pytest.approx(0.96, abs=0.001)
+
+
+def test_every_way_to_ask_gives_the_same_answer(filled, sounds):
+    path = sounds / "middle.flac"
+    sound, _ = soundfile.read(path, dtype="float32")
+    expected = [(hit.clip_id, round(hit.score, 3)) for hit in filled.query(path)]
+    stereo = np.stack([sound, sound], axis=1)
+    for source, options in [
+        (str(path), {}),
+        (io.BytesIO(path.read_bytes()), {}),
+        (sound, {"sample_rate": RATE}),
+        (stereo, {"sample_rate": RATE}),
+        ((sound * 32767).round().astype(np.int16), {"sample_rate": RATE}),
+        (path, {"at": (0.0, None)}),
+        (np.concatenate([noise(3, 2), sound]), {"sample_rate": RATE, "at": (2.0, None)}),
+    ]:
+        answer = filled.query(source, **options)
+        assert [(hit.clip_id, pytest.approx(hit.score, abs=2e-3)) for hit in answer] == expected
+
+
+def test_part_of_a_clip(filled, sounds):
+    [event] = filled.query(sounds / "chirp.flac", 1, at=(4.0, 6.0))
+    assert Path(event.uri).name == "chirp.flac"
+    quiet = filled.query(sounds / "chirp.flac", 1, at=(0.0, 3.0))
+    assert [label.name for label in quiet.labels] == ["Silence"]
+    with pytest.raises(errors.AudioError, match="10"):
+        filled.query(sounds / "chirp.flac", at=(60.0, 70.0))
+
+
+def test_bad_questions(filled, sounds, tmp_path):
+    with pytest.raises(errors.AudioError, match="sample_rate"):
+        filled.query(np.zeros(RATE))
+    with pytest.raises(ValueError, match="k:"):
+        filled.query(sounds / "low.wav", 0)
+    with pytest.raises(ValueError, match="ranking"):
+        filled.query(sounds / "low.wav", ranking="best")
+    with pytest.raises(errors.AudioError, match="nowhere"):
+        filled.query(tmp_path / "nowhere.wav")
+    with pytest.raises(errors.LibraryNotFound):
+        soundsearch.open(tmp_path / "none").query(sounds / "low.wav")
+
+
+def test_more_clips_than_segments_near(lib, tmp_path):
+    # 300 segments of one clip must not crowd the others out.
+    write(tmp_path / "s" / "long.wav", np.tile(noise(1, 3), 100))
+    for n in range(12):
+        write(tmp_path / "s" / f"{n}.wav", tone(200 + 100 * n, 2))
+    lib.ingest([tmp_path / "s"])
+    answer = lib.query(noise(1, 3), 13, sample_rate=RATE)
+    assert len(answer) == 13
+    assert names(answer)[0] == "long.wav"
+
+
+def test_labels_are_independent_of_the_library(filled, sounds):
+    labelled = soundsearch.label(sounds / "chirp.flac")
+    assert labelled.to_dict()["uri"] == str(sounds / "chirp.flac")
+    assert [label.name for label in labelled.segments[0].labels] == ["Silence"]
+    assert len(labelled.segments) == 10
+    assert "Silence" not in [label.name for label in labelled.labels]
+    assert filled.label(sounds / "chirp.flac") == labelled
+
+
+def test_vectors_are_the_encoders_own(filled, sounds):
+    from ingest import encoders, logmel
+
+    sound, _ = soundfile.read(sounds / "low.wav", dtype="float32")
+    expected = encoders.load().embed(logmel.patches(logmel.log_mel(sound)))
+    np.testing.assert_allclose(filled.vectors(sounds / "low.wav"), expected, atol=2e-3, rtol=1e-3)
+    with pytest.raises(errors.ClipNotFound):
+        filled.vectors("nowhere.wav")
+
+
+def outcome(report):
+    return (report.added, report.replaced, report.renamed, report.unchanged, len(report.failed))
+
+
+def test_second_run_opens_nothing(filled, sounds):
+    for path in sounds.rglob("*.*"):
+        status = path.stat()
+        path.write_bytes(b"\0" * status.st_size)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert outcome(filled.ingest(sounds)) == (0, 0, 0, 6, 0)
+
+
+def test_moved_changed_touched_copied_and_gone(filled, sounds):
+    ids = {Path(clip.uri).name: clip.id for clip in filled.clips()}
+    (sounds / "low.wav").rename(sounds / "renamed.bin.wav")
+    write(sounds / "middle.flac", noise(7, 3))
+    os.utime(sounds / "deeper" / "high.ogg")
+    shutil.copy(sounds / "deeper" / "hiss.wav", sounds / "copy.wav")
+    (sounds / "rumble.WAV").unlink()
+    report = filled.ingest(sounds)
+    assert outcome(report) == (1, 1, 1, 3, 0)
+    assert [Path(uri).name for uri in report.missing] == ["rumble.WAV"]
+    now = {Path(clip.uri).name: clip.id for clip in filled.clips()}
+    assert now["renamed.bin.wav"] == ids["low.wav"]
+    assert now["middle.flac"] == ids["middle.flac"]
+    np.testing.assert_array_equal(
+        filled.vectors(sounds / "copy.wav"), filled.vectors(sounds / "deeper" / "hiss.wav")
+    )
+    assert names(filled.query(noise(7, 3), 1, sample_rate=RATE)) == ["middle.flac"]
+    report = filled.ingest(sounds, prune=True)
+    assert (outcome(report), report.removed, report.missing) == ((0, 0, 0, 6, 0), 1, [])
+    assert filled.info()["clips"] == 6
+
+
+def test_two_files_swap_places(filled, sounds):
+    low, hiss = sounds / "low.wav", sounds / "deeper" / "hiss.wav"
+    before = filled.vectors(low), filled.vectors(hiss)
+    spare = sounds / "spare"
+    low.rename(spare), hiss.rename(low), spare.rename(hiss)
+    report = filled.ingest(sounds)
+    assert not report.failed
+    np.testing.assert_allclose(filled.vectors(low), before[1], atol=2e-3)
+    np.testing.assert_allclose(filled.vectors(hiss), before[0], atol=2e-3)
+    assert filled.info()["clips"] == 6
+
+
+def test_failures_are_remembered_by_content(lib, sounds):
+    (sounds / "bad.wav").write_text("this is text")
+    report = lib.ingest(sounds)
+    assert outcome(report) == (6, 0, 0, 0, 1)
+    [failure] = lib.failures()
+    assert failure.uri == str(sounds / "bad.wav")
+    report = lib.ingest(sounds)
+    assert (report.failed, report.failed_before) == ([], 1)
+    (sounds / "bad.wav").rename(sounds / "still-bad.wav")
+    report = lib.ingest(sounds)
+    assert (report.failed, report.failed_before) == ([], 1)
+    assert [Path(failure.uri).name for failure in lib.failures()] == ["still-bad.wav"]
+    assert len(lib.ingest(sounds, retry_failed=True).failed) == 1
+    write(sounds / "still-bad.wav", tone(500, 2))
+    assert lib.ingest(sounds).added == 1
+    assert lib.failures() == []
+
+
+def test_a_clip_that_breaks_keeps_its_old_vectors(filled, sounds):
+    before = filled.vectors(sounds / "low.wav")
+    (sounds / "low.wav").write_text("overwritten by accident")
+    assert len(filled.ingest(sounds).failed) == 1
+    np.testing.assert_array_equal(filled.vectors(sounds / "low.wav"), before)
+    assert filled.ingest(sounds).failed == []
+
+
+def test_awkward_names_go_through(lib, tmp_path):
+    folder = tmp_path / "s"
+    write(folder / "a.wav", tone(300, 2))
+    for name in (b"new\nline.wav", b"quo\"te'.wav", b"\xff\xfe.wav"):
+        shutil.copy(folder / "a.wav", os.path.join(os.fsencode(folder), name))
+    report = lib.ingest(folder)
+    assert outcome(report) == (4, 0, 0, 0, 0)
+    uris = {hit.uri for hit in lib.query(folder / "a.wav")}
+    assert {os.fsencode(uri) for uri in uris} == {
+        os.path.join(os.fsencode(folder), name) for name in os.listdir(os.fsencode(folder))
+    }
+    assert all(json.loads(json.dumps({"uri": uri}))["uri"] == uri for uri in uris)
+    assert outcome(lib.ingest(folder)) == (0, 0, 0, 4, 0)
+
+
+def test_remove(filled, sounds):
+    assert filled.remove([sounds / "low.wav"]) == 1
+    assert filled.remove([sounds / "deeper"]) == 2
+    with pytest.raises(errors.ClipNotFound, match="nowhere"):
+        filled.remove([sounds / "middle.flac", sounds / "nowhere"])
+    assert filled.info()["clips"] == 3
+    assert filled.rebuild() == 0
+    assert names(filled.query(sounds / "middle.flac", 1)) == ["middle.flac"]
+
+
+def test_options_of_a_library_stay(lib, sounds, tmp_path):
+    fine = soundsearch.open(tmp_path / "fine.lib", hop=0.48)
+    fine.ingest(sounds)
+    assert fine.info()["hop"] == 0.48
+    assert len(fine.vectors(sounds / "low.wav")) == 5
+    again = soundsearch.open(tmp_path / "fine.lib")
+    assert again.query(sounds / "low.wav", 1)[0].score == pytest.approx(1, abs=1e-3)
+    with pytest.raises(errors.SoundsearchError, match=r"hop 0\.48"):
+        soundsearch.open(tmp_path / "fine.lib", hop=0.96)
+    with pytest.raises(errors.SoundsearchError, match="hop"):
+        soundsearch.open(tmp_path / "x.lib", hop=5.0).ingest(sounds)
+    assert not (tmp_path / "x.lib").exists()
+    with pytest.raises(errors.EncoderError, match="no encoder"):
+        soundsearch.open(tmp_path / "x.lib", encoder="nothing").ingest(sounds)
+
+
+def test_another_space_is_refused(filled, sounds):
+    import sqlite3
+
+    with sqlite3.connect(filled.path / "catalog.sqlite") as catalog:
+        catalog.execute("""UPDATE settings SET value = '"other-7"' WHERE key = 'space'""")
+    catalog.close()
+    other = soundsearch.open(filled.path)
+    for refused in (lambda: other.query(sounds / "low.wav"), lambda: other.ingest(sounds)):
+        with pytest.raises(errors.SpaceMismatch) as caught:
+            refused()
+        assert "other-7" in str(caught.value) and filled.info()["space"] in str(caught.value)
+
+
+def test_a_folder_without_audio(lib, tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.txt").write_text("hello")
+    report = lib.ingest(tmp_path / "docs")
+    assert outcome(report) == (0, 0, 0, 0, 0)
+    assert report.skipped == {"not audio": 1}
+    assert len(lib.query(tone(440, 1), sample_rate=RATE)) == 0
+
+
+INGEST = """
+import sys, soundsearch
+lib = soundsearch.open(sys.argv[1])
+print("started", flush=True)
+lib.ingest(sys.argv[2], on_file=lambda uri, outcome: print(outcome, uri, flush=True))
+print("finished", flush=True)
+"""
+
+
+def test_killed_at_any_instant_nothing_done_is_lost(tmp_path):
+    folder, path = tmp_path / "s", tmp_path / "killed.lib"
+    for n in range(150):
+        write(folder / f"{n:03}.wav", noise(n, 3))
+    reported = set()
+    for attempt in range(6):
+        process = subprocess.Popen(
+            [sys.executable, "-c", INGEST, str(path), str(folder)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout.readline() == "started\n"
+        time.sleep(0.05 + 0.12 * attempt)
+        process.kill()
+        for line in process.stdout:
+            done, _, uri = line.rstrip("\n").partition(" ")
+            if done == "added":
+                reported.add(uri)
+        process.wait()
+        process.stdout.close()
+        if path.exists() and (path / "catalog.sqlite").exists():
+            store = LocalStore(path)
+            stored = {clip.file.uri: clip for clip in store.clips()}
+            assert reported <= stored.keys()
+            for clip in stored.values():
+                assert store.vectors(clip.id).shape == (3, 128)
+                assert np.abs(store.vectors(clip.id)).sum() > 0
+            store.close()
+    subprocess.run([sys.executable, "-c", INGEST, str(path), str(folder)], check=True)
+    with soundsearch.open(path) as lib:
+        assert lib.info()["clips"] == 150
+        assert lib.info()["segments"] == 450
+        for n in (0, 75, 149):
+            assert names(lib.query(folder / f"{n:03}.wav", 1)) == [f"{n:03}.wav"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX signal")
+def test_ctrl_c_keeps_what_is_done(tmp_path):
+    folder, path = tmp_path / "s", tmp_path / "stopped.lib"
+    for n in range(150):
+        write(folder / f"{n:03}.wav", noise(n, 3))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "soundsearch", "ingest", "-v", str(folder), "--library", str(path)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    first = process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=30)
+    lines = (first + rest).splitlines()
+    assert "Traceback" not in rest
+    if process.returncode == 130:
+        assert "run the same command again" in lines[-1]
+    else:  # it had finished before the signal came
+        assert process.returncode == 0
+    stored = sum(line.startswith("added") for line in lines)
+    with soundsearch.open(path) as lib:
+        # The signal may fall between storing and saying so.
+        kept = lib.info()["clips"]
+        assert kept >= stored > 0
+        assert lib.ingest(folder).added == 150 - kept
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a small file system")
+def test_full_disk_loses_nothing(sounds, tmp_path):
+    import resource
+
+    lib = soundsearch.open(tmp_path / "full.lib")
+    lib.ingest(sounds)
+    for n in range(300):
+        write(tmp_path / "more" / f"{n}.wav", noise(n, 2))
+    # A limit on the size of files stands in for a full disk: writing fails half-way.
+    script = (
+        "import resource, signal, soundsearch, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "lib = soundsearch.open(sys.argv[1])\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))\n"
+        "lib.ingest(sys.argv[2])\n"
+    )
+    assert resource.RLIMIT_FSIZE >= 0
+    run = subprocess.run(
+        [sys.executable, "-c", script, str(lib.path), str(tmp_path / "more")],
+        capture_output=True,
+        text=True,
+    )
+    assert "LibraryError" in run.stderr and "cannot be written to" in run.stderr
+    with soundsearch.open(lib.path) as again:
+        assert names(again.query(sounds / "low.wav", 1)) == ["low.wav"]
+        again.ingest(tmp_path / "more")
+        assert again.info()["clips"] == 306
