@@ -1,0 +1,182 @@
+"""The command line as a stranger types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import noise, tone, write
+
+import soundsearch
+
+
+def run(*arguments, library=None, given=None, **environment):
+    options = ["--library", str(library)] if library else []
+    return subprocess.run(
+        [sys.executable, "-m", "soundsearch", *map(str, arguments), *options],
+        input=given,
+        capture_output=True,
+        env={**os.environ, "PYTHONWARNINGS": "", **environment},
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def library(sounds, tmp_path):
+    path = tmp_path / "cli.lib"
+    done = run("ingest", sounds, library=path)
+    assert done.returncode == 0, done.stderr
+    assert b"6 added" in done.stdout
+    return path
+
+
+def test_query_for_people_and_for_programs(library, sounds):
+    table = run("query", sounds / "low.wav", "-k", 3, library=library)
+    assert table.returncode == 0
+    assert b"sounds like:" in table.stdout and b"low.wav" in table.stdout
+    rows = [
+        json.loads(line)
+        for line in run("query", sounds / "low.wav", "--json", library=library).stdout.splitlines()
+    ]
+    assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert rows[0].keys() == {"rank", "score", "uri", "start", "end", "labels"}
+    assert rows[0]["uri"] == str(sounds / "low.wav")
+    for found in rows[0]["labels"]:
+        assert found.keys() == {"name", "mid", "score", "path"}
+        assert found["path"][-1] == found["name"]
+    piped = run("query", "-", "--json", library=library, given=(sounds / "low.wav").read_bytes())
+    assert [json.loads(line)["uri"] for line in piped.stdout.splitlines()] == [
+        row["uri"] for row in rows
+    ]
+
+
+def test_at(library, sounds):
+    part = run("query", sounds / "chirp.flac", "--at", "4.0-6", "--json", library=library)
+    assert part.returncode == 0
+    for wrong in ("5", "6-4", "a-b", "-"):
+        refused = run("query", sounds / "chirp.flac", "--at", wrong, library=library)
+        assert refused.returncode == (0 if wrong == "-" else 2), wrong
+    beyond = run("query", sounds / "chirp.flac", "--at", "60-70", library=library)
+    assert beyond.returncode == 1
+
+
+def test_label(sounds):
+    [row] = run("label", sounds / "chirp.flac", "--json").stdout.splitlines()
+    labelled = json.loads(row)
+    assert labelled.keys() == {"uri", "labels", "segments"}
+    assert [segment["start"] for segment in labelled["segments"][:3]] == [0.0, 0.96, 1.92]
+    assert labelled["segments"][0]["labels"][0]["name"] == "Silence"
+    people = run("label", sounds / "chirp.flac")
+    assert b"0:00.00-0:00.96  Silence 1.00" in people.stdout
+
+
+def test_info_failures_remove_rebuild(library, sounds):
+    (sounds / "bad.wav").write_text("text")
+    again = run("ingest", sounds, library=library)
+    assert again.returncode == 3
+    assert b"1 failed" in again.stdout and b"bad.wav" in again.stderr
+    facts = json.loads(run("info", "--json", library=library).stdout)
+    assert facts["clips"] == 6 and facts["failures"] == 1 and facts["segments"] > 20
+    assert facts.keys() >= {"encoder", "space", "store"}
+    [failure] = run("failures", "--json", library=library).stdout.splitlines()
+    assert json.loads(failure)["uri"] == str(sounds / "bad.wav")
+    assert b"bad.wav" in run("failures", library=library).stdout
+    assert run("remove", sounds / "deeper", library=library).stdout == b"2 clips removed\n"
+    assert run("remove", sounds / "deeper", library=library).returncode == 1
+    assert run("rebuild", library=library).returncode == 0
+    assert json.loads(run("info", "--json", library=library).stdout)["clips"] == 4
+
+
+def test_errors_are_one_line_without_a_traceback(library, sounds, tmp_path):
+    (tmp_path / "empty.wav").touch()
+    for arguments, named in [
+        (("query", tmp_path / "nowhere.wav"), "nowhere.wav"),
+        (("query", tmp_path / "empty.wav"), "empty.wav"),
+        (("ingest", tmp_path / "nowhere"), "nowhere"),
+        (("label", tmp_path), str(tmp_path)),
+    ]:
+        options = {} if arguments[0] == "label" else {"library": library}
+        done = run(*arguments, **options)
+        assert done.returncode == 1
+        assert done.stdout == b""
+        assert len(done.stderr.splitlines()) == 1
+        assert done.stderr.startswith(b"Error: ") and named.encode() in done.stderr
+    assert b"Traceback" in run("--debug", "label", tmp_path / "empty.wav").stderr
+    assert run("query", sounds / "low.wav", "-k", 0, library=library).returncode == 2
+    assert run("query", sounds / "low.wav", "--ranking", "x", library=library).returncode == 2
+    missing = run("info", library=tmp_path / "none")
+    assert missing.returncode == 1 and b"soundsearch ingest" in missing.stderr
+
+
+def test_default_library_and_version(sounds, tmp_path):
+    place = {"SOUNDSEARCH_LIBRARY": str(tmp_path / "default.lib")}
+    assert run("ingest", sounds, **place).returncode == 0
+    assert json.loads(run("info", "--json", **place).stdout)["store"] == str(
+        tmp_path / "default.lib"
+    )
+    version = run("--version").stdout.decode().strip()
+    assert version == f"soundsearch {soundsearch.__version__}"
+
+
+def test_names_a_terminal_would_act_on_are_escaped(tmp_path):
+    folder = tmp_path / "s"
+    write(folder / "a\x1b[31m\nred.wav", tone(300, 2))
+    os.link(folder / "a\x1b[31m\nred.wav", os.fsencode(folder) + b"/\xff.wav")
+    assert run("ingest", folder, library=tmp_path / "l").returncode == 0
+    shown = run("query", folder / "a\x1b[31m\nred.wav", library=tmp_path / "l").stdout
+    assert b"\x1b" not in shown and b"\\x1b[31m\\nred.wav" in shown and b"\\udcff.wav" in shown
+
+
+def test_models_list():
+    [row] = run("models", "list", "--json").stdout.splitlines()
+    assert json.loads(row)["name"] == "mini"
+    assert json.loads(row)["dimension"] == 128
+
+
+def test_a_second_ingest_is_told_who_holds_the_library(library, sounds):
+    with soundsearch.open(library) as lib, lib._store.writing():
+        refused = run("ingest", sounds, library=library)
+        assert refused.returncode == 1
+        assert f"process {os.getpid()}".encode() in refused.stderr
+        assert run("query", sounds / "low.wav", library=library).returncode == 0
+
+
+def test_help_imports_nothing_heavy():
+    heavy = "numpy", "onnxruntime", "faiss", "scipy", "soundfile", "av"
+    script = (
+        "import sys; from click.testing import CliRunner; from soundsearch.cli import main;"
+        "assert CliRunner().invoke(main, ['ingest', '--help']).exit_code == 0;"
+        f"assert not set({heavy}) & set(sys.modules), set({heavy}) & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_query_imports_no_more_than_it_needs(library, sounds):
+    script = (
+        "import sys; from click.testing import CliRunner; from soundsearch.cli import main;"
+        f"done = CliRunner().invoke(main, ['query', {str(sounds / 'low.wav')!r}, '--library',"
+        f" {str(library)!r}]); assert done.exit_code == 0, done.output;"
+        "assert not {'scipy', 'av', 'librosa', 'tqdm'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_public_names():
+    assert soundsearch.__all__ == sorted(soundsearch.__all__)
+    for name in soundsearch.__all__:
+        assert getattr(soundsearch, name) is not None
+    with pytest.raises(AttributeError):
+        soundsearch.nothing  # noqa: B018
+
+
+def test_ingest_on_a_full_output_pipe_is_quiet(library, sounds):
+    write(sounds / "more.wav", noise(3, 2))
+    done = subprocess.run(
+        f"{sys.executable} -m soundsearch query {sounds}/low.wav --library {library} | head -n 0",
+        shell=True,
+        capture_output=True,
+    )
+    assert b"Traceback" not in done.stderr and b"Error" not in done.stderr
