@@ -233,6 +233,13 @@ def to_mono_16k(samples: NDArray[Any], sample_rate: int) -> Array:
     return resampled
 
 
+class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
+    """soundfile seeks to where it stands after every read: slow, and fatal if a header lies."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 class _SoundFile:
     """A file that libsndfile reads."""
 
@@ -243,10 +250,10 @@ class _SoundFile:
             # A descriptor is read in C; a Python file would be called back for every piece.
             file.seek(0)
             os.lseek(file.fileno(), 0, os.SEEK_SET)
-            self._sound = soundfile.SoundFile(file.fileno(), closefd=False)
+            self._sound = _Sequential(file.fileno(), closefd=False)
         else:
             file.seek(0)
-            self._sound = soundfile.SoundFile(file)
+            self._sound = _Sequential(file)
         self.sample_rate: int = self._sound.samplerate
         self.channels: int = self._sound.channels
         self.promised = self._promised_frames()
