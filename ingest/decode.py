@@ -292,6 +292,21 @@ class _SoundFile:
             yield block[:count]
 
 
+class _Plain:
+    """A file for FFmpeg: a seek to nowhere, which broken files ask for, is refused quietly."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read = file.read
+        self.tell = file.tell
+        self._seek = file.seek
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1
+
+
 class _Container:
     """A file that FFmpeg reads."""
 
@@ -303,7 +318,7 @@ class _Container:
         file.seek(0)
         try:
             self._container = av.open(
-                file,
+                _Plain(file),
                 metadata_errors="ignore",
                 options={"format_whitelist": _FORMATS, "protocol_whitelist": "none"},
             )
@@ -314,6 +329,8 @@ class _Container:
         if not self._container.streams.audio:
             raise AudioError(name, "holds no sound, only video or data")
         self._stream = self._container.streams.audio[0]
+        if self._stream.codec_context is None:
+            raise AudioError(name, "its sound is coded in a way that FFmpeg does not know")
         self.sample_rate: int = self._stream.rate or 0
         self.channels: int = self._stream.channels
         if self.sample_rate <= 0 or self.channels <= 0:

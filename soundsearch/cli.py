@@ -58,9 +58,28 @@ class _Commands(click.Group):
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def main(debug: bool) -> None:
     """Search sounds by sound."""
+    if not debug:
+        _silence_c_libraries()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show is escaped
             stream.reconfigure(errors="backslashreplace")
+
+
+def _silence_c_libraries() -> None:
+    """Keep what C libraries write to descriptor 2 off the terminal; Python's own goes on.
+
+    libmpg123 remarks on every odd frame of a damaged MP3 there, in the middle of a progress bar.
+    """
+    try:
+        if sys.stderr.fileno() != 2:
+            return
+    except (AttributeError, OSError, ValueError):
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    sys.stderr = open(kept, "w", buffering=1)  # noqa: SIM115 - for as long as the process runs
 
 
 _library_option = click.option(

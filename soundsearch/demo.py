@@ -15,6 +15,7 @@ __all__ = ["run_demo"]
 
 _SHOWN_QUERIES = 3
 _HITS_SHOWN = 5
+_UNSEEN = 100
 
 
 def run_demo(folder: Path) -> None:
@@ -29,6 +30,8 @@ def run_demo(folder: Path) -> None:
         report = cli.run_ingest(lib, [str(sounds)])
         click.echo(f"{report.added} files, {report.seconds:.0f} s of sound ingested.\n")
         _ask(lib)
+        click.echo(f"\nIn {demo_sounds.RECORDING}.flac, three minutes long:")
+        _find_moments(lib, sounds / f"{demo_sounds.RECORDING}.flac")
     click.echo(f"All that took {time.monotonic() - began:.0f} s. Next, with your own sounds:\n")
     click.echo("  soundsearch ingest ~/Sounds\n  soundsearch query some-clip.wav")
     click.echo("\nOr go on with these:\n")
@@ -52,6 +55,23 @@ def _ask(lib: Library) -> None:
         f"Asked with {total} new variations: for {right} of them ({right / total:.0%}) the "
         "nearest clip was of the right kind."
     )
+
+
+def _find_moments(lib: Library, recording: Path) -> None:
+    """Ask for each sound that occurs in the recording, with another variation of it."""
+    _, events = demo_sounds.recording()
+    right = 0
+    for kind, start, end in events:
+        sound = demo_sounds.make(kind, _UNSEEN)
+        answer = lib.query(sound, len(demo_sounds.KINDS) * 9, sample_rate=demo_sounds.SAMPLE_RATE)
+        moment = next(hit for hit in answer if Path(hit.uri) == recording)
+        found = moment.start < end and moment.end > start
+        right += found
+        click.echo(
+            f"  {kind:18} sounds from {start:5.1f} to {end:5.1f} s, found at {moment.start:5.1f} s"
+            f"{'' if found else '  (wrong)'}"
+        )
+    click.echo(f"{right} of {len(events)} moments were right.\n")
 
 
 def _example(sounds: Path) -> Path:
