@@ -8,7 +8,6 @@ one core and encoded on the others. Decoders, FFT and network release the interp
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import threading
@@ -43,7 +42,7 @@ _BATCH = 32
 # Full batches that may wait, and finished files that may wait for the caller, per worker.
 _READY_PER_WORKER = 2
 _RESULTS_PER_WORKER = 32
-_HASH_BLOCK = 1 << 20
+_HASH_BLOCK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +53,7 @@ class Embedded:
     ----------
     file : AudioFile
     digest : bytes
-        SHA-256 of the content; empty for sound that is no file.
+        BLAKE3 of the content.
     duration : float
         Seconds of sound that were decoded.
     sample_rate, channels : int
@@ -103,8 +102,13 @@ Result = Embedded | Known | Failed
 
 
 def content_digest(path: str) -> bytes:
-    """SHA-256 of a regular file's bytes; raises AudioError or OSError."""
-    digest = hashlib.sha256()
+    """BLAKE3 of a regular file's bytes, 32 of them; raises AudioError or OSError.
+
+    A long WAV file is hashed five times faster than with SHA-256, which is felt.
+    """
+    import blake3
+
+    digest = blake3.blake3()
     buffer = memoryview(bytearray(_HASH_BLOCK))
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise AudioError(path, "is not a regular file")
@@ -182,17 +186,21 @@ def run(
     Embedded, Known or Failed
         One for each file, in the order in which they are finished.
     """
+    from threadpoolctl import threadpool_limits
+
     count = workers or available_cores()
     state = _Run(iter(files), encoder, hop_frames(hop), is_known, on_sound, count)
     threads = [threading.Thread(target=state.work, daemon=True) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield from state.results()
-    finally:
-        state.stop()
+    # Each worker multiplies small matrices; BLAS threads on top would wait for each other.
+    with threadpool_limits(1, "blas"):
         for thread in threads:
-            thread.join()
+            thread.start()
+        try:
+            yield from state.results()
+        finally:
+            state.stop()
+            for thread in threads:
+                thread.join()
 
 
 def available_cores() -> int:

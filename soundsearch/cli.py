@@ -35,7 +35,9 @@ class _Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt:
-            click.echo("Stopped.", err=True)
+            click.echo(
+                "Stopped. What was done is stored; run the same command again to go on.", err=True
+            )
             ctx.exit(EXIT_INTERRUPTED)
         except SoundsearchError as error:
             if debug:
@@ -130,13 +132,7 @@ def ingest(
 ) -> None:
     """Add folders, files or patterns to the library, or bring it up to date with them."""
     with _open(library, encoder=encoder, hop=hop) as lib:
-        try:
-            report = run_ingest(lib, targets, prune, retry_failed, verbose)
-        except KeyboardInterrupt:
-            click.echo(
-                "Stopped. What was done is stored; run the same command again to go on.", err=True
-            )
-            sys.exit(EXIT_INTERRUPTED)
+        report = run_ingest(lib, targets, prune, retry_failed, verbose)
         _print_report(report, lib.info())
     if report.failed:
         sys.exit(EXIT_SOME_FAILED)

@@ -20,7 +20,7 @@ _UNSEEN = 100
 
 def run_demo(folder: Path) -> None:
     """Make the sounds and a library below `folder`, search them, and say what to do next."""
-    sounds, path = folder / "sounds", folder / "library"
+    sounds, path = folder.absolute() / "sounds", folder / "library"
     shutil.rmtree(path, ignore_errors=True)
     began = time.monotonic()
     click.echo(f"Making sounds of {len(demo_sounds.KINDS)} kinds in {sounds} ...")
@@ -30,8 +30,8 @@ def run_demo(folder: Path) -> None:
         report = cli.run_ingest(lib, [str(sounds)])
         click.echo(f"{report.added} files, {report.seconds:.0f} s of sound ingested.\n")
         _ask(lib)
-        click.echo(f"\nIn {demo_sounds.RECORDING}.flac, three minutes long:")
-        _find_moments(lib, sounds / f"{demo_sounds.RECORDING}.flac")
+        click.echo(f"\nAsked for what occurs in {demo_sounds.RECORDING_NAME}, three minutes long:")
+        _find_moments(lib, sounds / demo_sounds.RECORDING_NAME)
     click.echo(f"All that took {time.monotonic() - began:.0f} s. Next, with your own sounds:\n")
     click.echo("  soundsearch ingest ~/Sounds\n  soundsearch query some-clip.wav")
     click.echo("\nOr go on with these:\n")

@@ -65,6 +65,7 @@ class Ingest:
         self._on_file = on_file
         self._on_sound = on_sound
         self._embedded: list[pipeline.Embedded] = []
+        self._segments = 0
         self._failed: list[StoredFailure] = []
         self._flushed = time.monotonic()
         # Files whose content was in the library when they were read, but no more.
@@ -133,6 +134,7 @@ class Ingest:
             for result in results:
                 if isinstance(result, pipeline.Embedded):
                     self._embedded.append(result)
+                    self._segments += len(result.silent)
                 elif isinstance(result, pipeline.Failed):
                     self._failed.append(StoredFailure(result.file, result.digest, result.reason))
                 else:
@@ -144,12 +146,12 @@ class Ingest:
     def _due(self) -> bool:
         return (
             len(self._embedded) >= _FLUSH_CLIPS
-            or sum(len(result.silent) for result in self._embedded) >= _FLUSH_SEGMENTS
+            or self._segments >= _FLUSH_SEGMENTS
             or time.monotonic() - self._flushed >= _FLUSH_SECONDS
         )
 
     def _flush(self) -> None:
-        embedded, self._embedded = self._embedded, []
+        embedded, self._embedded, self._segments = self._embedded, [], 0
         failed, self._failed = self._failed, []
         if embedded:
             clips = self._labelled(embedded)
@@ -212,14 +214,15 @@ class Ingest:
         elif clips:
             clip = clips[0]
             replaces = self._store.clip_at(file.uri) is not None
+            vectors, segments = self._store.rows(clip.id)
             copy = NewClip(
                 file,
                 digest,
                 clip.duration,
                 clip.padded,
                 clip.warning,
-                self._store.vectors(clip.id),
-                self._store.segments(clip.id),
+                vectors,
+                segments,
                 clip.labels,
             )
             self._store.add([copy])

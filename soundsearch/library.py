@@ -42,6 +42,9 @@ _SEGMENTS = 50
 _WIDEN = 4
 # A longer query looks for candidates with this many of its segments; all of them rank.
 _SEARCH_SEGMENTS = 64
+# Candidate clips scored exactly for each one wanted, and at least.
+_CLIPS_PER_RESULT = 5
+_CLIPS = 100
 
 
 def default_path() -> Path:
@@ -261,7 +264,7 @@ class Library:
 
     def vectors(self, uri: str | os.PathLike[str]) -> NDArray[np.float32]:
         """A clip's stored embeddings, float32 [segments, dimension]; raises ClipNotFound."""
-        return self._store.vectors(self._clip_at(uri).id)
+        return self._store.rows(self._clip_at(uri).id)[0]
 
     # What is there
 
@@ -350,25 +353,30 @@ class Library:
     def _rank(self, store: Store, query: NDArray[np.float32], k: int, ranking: str) -> list[Hit]:
         """Score every candidate clip exactly from its stored vectors."""
         score = RANKINGS[ranking]
+        candidates = _candidates(store, query, k)
+        lengths = store.lengths(np.fromiter(candidates, np.int64, len(candidates)))
         scored = []
-        for clip_id, segments in _candidates(store, query, k).items():
-            clip = store.clip(clip_id)
-            if clip is None:  # removed since the search
-                continue
+        for (clip_id, hits), count in zip(candidates.items(), lengths.tolist(), strict=True):
             best = (-np.inf, 0)
-            for first, last in spans(segments, len(query) - 1, clip.count):
-                silent = store.segments(clip_id, first, last)["silent"]
-                value, moment = score(query, store.vectors(clip_id, first, last), silent)
+            for first, last in spans(hits, len(query) - 1, count):
+                vectors, segments = store.rows(clip_id, first, last)
+                value, moment = score(query, vectors, segments["silent"])
                 best = max(best, (value, first + moment))
-            scored.append((-best[0], clip.id, clip, best[1]))
-        settings = store.settings
-        hits = []
-        for rank, (negative, _, clip, moment) in enumerate(sorted(scored, key=_order)[:k], 1):
-            start = moment * settings.hop
-            end = min(start + settings.segment_seconds, clip.duration)
-            labels = named(store.segments(clip.id, moment, moment + 1)["labels"][0])
-            hits.append(Hit(rank, -negative, clip.file.uri, start, end, labels, clip.id))
-        return hits
+            scored.append((-best[0], clip_id, best[1]))
+        # By score; equals by id, so that the order never changes.
+        return [
+            self._hit(store, rank, clip_id, -negative, moment)
+            for rank, (negative, clip_id, moment) in enumerate(sorted(scored)[:k], 1)
+        ]
+
+    def _hit(self, store: Store, rank: int, clip_id: int, score: float, moment: int) -> Hit:
+        clip = store.clip(clip_id)
+        assert clip is not None
+        start = moment * store.settings.hop
+        end = min(start + store.settings.segment_seconds, clip.duration)
+        _, segments = store.rows(clip_id, moment, moment + 1)
+        labels = named(segments["labels"][0])
+        return Hit(rank, score, clip.file.uri, start, end, labels, clip_id)
 
 
 def label(
@@ -440,8 +448,12 @@ def _embed(
     return embeddings, silent, None
 
 
-def _candidates(store: Store, query: NDArray[np.float32], k: int) -> dict[int, NDArray[np.int64]]:
-    """Clips near a query, each with its segments that are, widened until there are `k`."""
+def _candidates(store: Store, query: NDArray[np.float32], k: int) -> dict[int, list[int]]:
+    """Clips near a query, each with its segments that are, widened until there are `k`.
+
+    Those with the best segments are kept, some times more than wanted: the order among them
+    is settled by scores of whole clips.
+    """
     chosen = query
     if len(query) > _SEARCH_SEGMENTS:
         chosen = query[np.linspace(0, len(query) - 1, _SEARCH_SEGMENTS).astype(int)]
@@ -449,17 +461,22 @@ def _candidates(store: Store, query: NDArray[np.float32], k: int) -> dict[int, N
     clips, segments, _ = store.counts()
     wanted = max(_SEGMENTS, _SEGMENTS_PER_CLIP * k)
     while True:
-        clip_ids, numbers, _ = store.search(searched, wanted)
-        found = np.unique(clip_ids[clip_ids >= 0])
-        if len(found) >= min(k, clips) or wanted >= segments:
+        clip_ids, numbers, scores = store.search(searched, wanted)
+        found = len(np.unique(clip_ids[clip_ids >= 0]))
+        if found >= min(k, clips) or wanted >= segments:
             break
         wanted *= _WIDEN
-    return {int(clip_id): numbers[clip_ids == clip_id] for clip_id in found}
-
-
-def _order(row: tuple[float, int, StoredClip, int]) -> tuple[float, int]:
-    """By score, highest first; equals by id."""
-    return row[0], row[1]
+    limit = max(_CLIPS, _CLIPS_PER_RESULT * k)
+    candidates: dict[int, list[int]] = {}
+    order = np.argsort(-scores, axis=None, kind="stable")
+    for clip_id, number in zip(
+        clip_ids.ravel()[order].tolist(), numbers.ravel()[order].tolist(), strict=True
+    ):
+        if clip_id in candidates:
+            candidates[clip_id].append(number)
+        elif clip_id >= 0 and len(candidates) < limit:
+            candidates[clip_id] = [number]
+    return candidates
 
 
 def _ids_below(store: Store, folder: str) -> Sequence[int]:

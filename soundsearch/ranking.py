@@ -6,7 +6,7 @@ loud, clear segments their weight, which a mean of unit vectors would take away.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,12 +65,12 @@ RANKINGS: dict[str, Ranking] = {
 DEFAULT_RANKING = "pooled"
 
 
-def spans(hits: NDArray[np.int64], reach: int, count: int) -> list[tuple[int, int]]:
+def spans(hits: Iterable[int], reach: int, count: int) -> list[tuple[int, int]]:
     """Stretches of a clip around the segments that were hit.
 
     Parameters
     ----------
-    hits : int64 [n]
+    hits : iterable of int
         Segment numbers.
     reach : int
         How far a window that holds a hit can extend to either side, in segments.
@@ -83,7 +83,7 @@ def spans(hits: NDArray[np.int64], reach: int, count: int) -> list[tuple[int, in
         Ascending, disjoint, half-open; together they hold every window that holds a hit.
     """
     merged: list[tuple[int, int]] = []
-    for hit in np.unique(hits).tolist():
+    for hit in sorted(set(hits)):
         first, last = max(0, hit - reach), min(count, hit + reach + 1)
         if merged and first <= merged[-1][1]:
             merged[-1] = (merged[-1][0], last)

@@ -59,7 +59,7 @@ class NewClip:
     ----------
     file : AudioFile
     digest : bytes
-        SHA-256 of the content.
+        BLAKE3 of the content.
     duration : float
         Seconds.
     padded : bool
@@ -133,12 +133,26 @@ class Store(Protocol):
         """A failure of this content. Safe to call from any thread."""
         ...
 
-    def vectors(self, clip_id: int, first: int = 0, last: int | None = None) -> NDArray[np.float32]:
-        """A clip's stored vectors from segment `first` up to `last`: float32 [n, dimension]."""
+    def lengths(self, clip_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many segments these clips have, int64 [n]; 0 for a clip that is not there."""
         ...
 
-    def segments(self, clip_id: int, first: int = 0, last: int | None = None) -> NDArray[np.void]:
-        """What is kept beside those vectors: SEGMENT [n]."""
+    def rows(
+        self, clip_id: int, first: int = 0, last: int | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.void]]:
+        """What is stored of a clip's segments from `first` up to `last`.
+
+        Returns
+        -------
+        vectors : float32 [n, dimension]
+            As the encoder gave them.
+        segments : SEGMENT [n]
+
+        Raises
+        ------
+        KeyError
+            There is no such clip.
+        """
         ...
 
     def search(

@@ -89,6 +89,17 @@ class _Snapshot:
     segments: NDArray[np.void]
     index_path: Path | None
     index: SegmentIndex | None = None
+    by_id: NDArray[np.int64] | None = None
+
+    def places(self, clip_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where clips are in the arrays, -1 for those that are not."""
+        if len(self.ids) == 0:
+            return np.full(len(clip_ids), -1)
+        if self.by_id is None:
+            self.by_id = np.argsort(self.ids)
+        nearest = np.searchsorted(self.ids, clip_ids, sorter=self.by_id)
+        places = self.by_id[np.minimum(nearest, len(self.ids) - 1)]
+        return np.where(self.ids[places] == clip_ids, places, -1)
 
 
 class LocalStore:
@@ -236,17 +247,24 @@ class LocalStore:
         rows = self._query(f"SELECT {_FAILURE} FROM failures WHERE digest = ? LIMIT 1", digest)
         return _failure(rows[0]) if rows else None
 
-    def vectors(self, clip_id: int, first: int = 0, last: int | None = None) -> NDArray[np.float32]:
-        """A clip's stored vectors from segment `first` up to `last`: float32 [n, dimension]."""
+    def lengths(self, clip_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many segments these clips have, int64 [n]; 0 for a clip that is not there."""
         snapshot = self._current()
-        begin, end = _row_range(snapshot, clip_id, first, last)
-        return np.array(snapshot.vectors[begin:end])
+        places = snapshot.places(clip_ids)
+        return np.where(places >= 0, snapshot.counts[places], 0)
 
-    def segments(self, clip_id: int, first: int = 0, last: int | None = None) -> NDArray[np.void]:
-        """What is kept beside those vectors: SEGMENT [n]."""
+    def rows(
+        self, clip_id: int, first: int = 0, last: int | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.void]]:
+        """What is stored of a clip's segments from `first` up to `last`; see `Store.rows`."""
         snapshot = self._current()
-        begin, end = _row_range(snapshot, clip_id, first, last)
-        return np.array(snapshot.segments[begin:end])
+        [place] = snapshot.places(np.array([clip_id])).tolist()
+        if place < 0:
+            raise KeyError(clip_id)
+        begin, count = int(snapshot.first_rows[place]), int(snapshot.counts[place])
+        first, last, _ = slice(first, last).indices(count)
+        part = slice(begin + first, begin + max(first, last))
+        return np.array(snapshot.vectors[part]), np.array(snapshot.segments[part])
 
     def search(
         self, queries: NDArray[np.float32], k: int
@@ -636,16 +654,6 @@ def _live_rows(snapshot: _Snapshot) -> NDArray[np.int64]:
         np.cumsum(snapshot.counts) - snapshot.counts, snapshot.counts
     )
     return starts + within
-
-
-def _row_range(snapshot: _Snapshot, clip_id: int, first: int, last: int | None) -> tuple[int, int]:
-    # Ids and rows rise together but for clips that were replaced.
-    place = np.flatnonzero(snapshot.ids == clip_id)
-    if len(place) == 0:
-        raise KeyError(clip_id)
-    begin, count = int(snapshot.first_rows[place[0]]), int(snapshot.counts[place[0]])
-    first, last, _ = slice(first, last).indices(count)
-    return begin + first, begin + max(first, last)
 
 
 def _held_by(holder: Path) -> str:

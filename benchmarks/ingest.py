@@ -1,0 +1,188 @@
+"""How fast a folder becomes a library, next to what its parts allow and to a plain loop.
+
+    python -m benchmarks.ingest [--scale 0.1] [--folder DIR]
+
+For 2 000 five-second FLACs, 200 three-minute MP3s and one six-hour WAV (44.1 kHz), in seconds of
+sound a second, all on the cores this process may use:
+
+encoder   the network alone on ready patches
+decoding  files to mono 16 kHz, nothing else
+allowed   what the two would reach together if everything else were free
+loop      librosa.load, log-mel and the same network, file by file, as people write it by hand
+whole     soundsearch: the whole path into a library, and its share of `allowed`
+
+With --rounds, every row is measured several times in turn and the median given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+import soundsearch
+from ingest import decode, encoders, logmel, pipeline
+from soundsearch import demo_sounds
+
+RATE = 44_100
+SEGMENT = 0.96
+
+
+def stereo(seconds: float, seed: int) -> np.ndarray:
+    """Demo sounds one after the other, with a little noise, at 44.1 kHz: float32 [n, 2]."""
+    rng = np.random.default_rng(seed)
+    kinds = sorted(demo_sounds.KINDS)
+    parts, length = [], 0
+    while length < seconds * RATE / 2:
+        parts.append(demo_sounds.make(str(rng.choice(kinds)), int(rng.integers(1 << 30))))
+        length += len(parts[-1])
+    mono = np.repeat(np.concatenate(parts), 2)[: int(seconds * RATE)]
+    sound = np.stack([mono, 0.8 * mono], axis=1)
+    return (sound + rng.normal(0, 0.003, sound.shape)).astype(np.float32)
+
+
+def make_flacs(folder: Path, scale: float) -> float:
+    """Five-second FLACs."""
+    count = max(2, int(2000 * scale))
+    sound = stereo(600, 0)
+    for number in range(count):
+        begin = number * 7919 % (len(sound) - 5 * RATE)
+        soundfile.write(folder / f"{number:05}.flac", sound[begin : begin + 5 * RATE], RATE)
+    return count * 5.0
+
+
+def make_mp3s(folder: Path, scale: float) -> float:
+    """Three-minute MP3s: a few encoded ones, told apart by the title in their tag."""
+    count = max(2, int(200 * scale))
+    encoded = []
+    for number in range(min(count, 5)):
+        path = folder / "encoded.mp3"
+        soundfile.write(path, stereo(180, number), RATE)
+        encoded.append(path.read_bytes())
+        path.unlink()
+    for number in range(count):
+        tag = b"TAG" + f"{number:030}".encode() + bytes(95)
+        (folder / f"{number:05}.mp3").write_bytes(encoded[number % len(encoded)] + tag)
+    return count * 180.0
+
+
+def make_wav(folder: Path, scale: float) -> float:
+    """One long recording."""
+    seconds = max(120, 6 * 3600 * scale)
+    block = stereo(120, 9)
+    with soundfile.SoundFile(folder / "long.wav", "w", RATE, 2, "PCM_16") as file:
+        for _ in range(int(seconds // 120)):
+            file.write(block)
+    return seconds // 120 * 120
+
+
+def encoder_alone(seconds: float) -> None:
+    """The network on ready patches, each core with its own calls."""
+    encoder = encoders.load()
+    batch = np.random.default_rng(0).normal(-2, 2, (32, 96, 64)).astype(np.float32)
+    calls = max(1, round(min(seconds, 6000) / SEGMENT / 32))
+    with ThreadPoolExecutor(pipeline.available_cores()) as pool:
+        list(pool.map(lambda _: encoder.embed(batch), range(calls)))
+
+
+def decoding_alone(folder: Path) -> None:
+    """Files to mono 16 kHz, one file a core; a single file on one core."""
+    with ThreadPoolExecutor(pipeline.available_cores()) as pool:
+        list(pool.map(lambda path: sum(map(len, decode.Decoder(path))), sorted(folder.iterdir())))
+
+
+def plain_loop(folder: Path) -> None:
+    """What people write by hand."""
+    import librosa
+
+    encoder = encoders.load(threads=pipeline.available_cores())
+    for path in sorted(folder.iterdir()):
+        sound, _ = librosa.load(path, sr=decode.SAMPLE_RATE)
+        encoder.embed(logmel.patches(logmel.log_mel(sound)))
+
+
+def whole_path(folder: Path) -> int:
+    """`soundsearch ingest` in a process of its own; returns its peak memory in MB."""
+    script = (
+        "import re, sys; from soundsearch import Library;"
+        "report = Library(sys.argv[1]).ingest(sys.argv[2]); assert not report.failed;"
+        "status = open('/proc/self/status').read();"
+        "print(int(re.search(r'VmHWM:\\s+(\\d+)', status)[1]) // 1024)"
+    )
+    with tempfile.TemporaryDirectory() as library:
+        done = subprocess.run(
+            [sys.executable, "-c", script, f"{library}/l", folder], check=True, capture_output=True
+        )
+    return int(done.stdout)
+
+
+def rate(action: Callable[[], object], seconds: float) -> float:
+    """Seconds of sound a second."""
+    began = time.perf_counter()
+    action()
+    return seconds / (time.perf_counter() - began)
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the files")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--folder", type=Path, help="keep the files here")
+    parser.add_argument("--no-loop", action="store_true", help="leave the plain loop out")
+    options = parser.parse_args()
+    print(f"soundsearch {soundsearch.__version__}, {pipeline.available_cores()} cores")
+    print(f"{'':6}{'encoder':>9}{'decoding':>9}{'allowed':>9}{'loop':>7}{'whole':>8}", end="")
+    print("  whole/allowed  whole/loop  peak MB")
+    with tempfile.TemporaryDirectory() as temporary:
+        for make in (make_flacs, make_mp3s, make_wav):
+            folder = (options.folder or Path(temporary)) / make.__name__
+            folder.mkdir(parents=True, exist_ok=True)
+            if any(folder.iterdir()):
+                seconds = sum(soundfile.info(path).duration for path in folder.iterdir())
+            else:
+                seconds = make(folder, options.scale)
+            measure(folder, seconds, options.rounds, not options.no_loop)
+
+
+def measure(folder: Path, seconds: float, rounds: int, with_loop: bool) -> None:
+    """One row of the table."""
+    columns: dict[str, list[float]] = {}
+    memory = 0
+
+    def whole() -> None:
+        nonlocal memory
+        memory = max(memory, whole_path(folder))
+
+    for _ in range(rounds):
+        for name, action, length in [
+            ("encoder", lambda: encoder_alone(seconds), min(seconds, 6000)),
+            ("decoding", lambda: decoding_alone(folder), seconds),
+            ("loop", (lambda: plain_loop(folder)) if with_loop else (lambda: None), seconds),
+            ("whole", whole, seconds),
+        ]:
+            columns.setdefault(name, []).append(rate(action, length))
+    row = {name: statistics.median(rates) for name, rates in columns.items()}
+    # A single file is decoded on one core, while the encoder may use the others.
+    cores = pipeline.available_cores()
+    decoding = row["decoding"] * (cores if len(list(folder.iterdir())) == 1 else 1)
+    allowed = 1 / (1 / row["encoder"] + 1 / decoding)
+    print(
+        f"{folder.name[5:]:6}{row['encoder']:9.0f}{row['decoding']:9.0f}{allowed:9.0f}"
+        f"{row['loop'] if with_loop else float('nan'):7.0f}{row['whole']:8.0f}"
+        f"{row['whole'] / allowed:15.2f}{row['whole'] / row['loop']:12.2f}{memory:9}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
