@@ -95,13 +95,13 @@ def _coloured(rng: Generator, t: Signal, slope: float) -> Signal:
 
 
 def _wander(rng: Generator, t: Signal, hertz: float) -> Signal:
-    """A smooth random curve of zero mean and unit deviation changing `hertz` times a second."""
-    knots = rng.standard_normal(int(t[-1] * hertz) + 4)
-    x = np.interp(t * hertz, np.arange(knots.size), knots)
-    width = max(3, int(SAMPLE_RATE / hertz / 2))
-    x = np.convolve(np.pad(x, width, "edge")[:: width // 3 or 1], np.ones(3) / 3, "same")
-    x = np.interp(t, (np.arange(x.size) * (width // 3 or 1) - width) / SAMPLE_RATE, x)
-    return (x - x.mean()) / (x.std() + 1e-9)
+    """A smooth random curve of zero mean and unit deviation, with `hertz` turns a second."""
+    knots = rng.standard_normal(int(t[-1] * hertz) + 3)
+    place = t * hertz + rng.uniform()
+    left = place.astype(np.int64)
+    part = (1 - np.cos(np.pi * (place - left))) / 2
+    x = knots[left] * (1 - part) + knots[left + 1] * part
+    return np.asarray((x - x.mean()) / (x.std() + 1e-9))
 
 
 def _at(t: Signal, times: Iterable[float], hits: Iterable[Signal]) -> Signal:
@@ -151,32 +151,43 @@ def _finish(rng: Generator, x: Signal) -> Sound:
 # ---- the kinds ---------------------------------------------------------------------------
 
 
-def _pluck(rng: Generator, hertz: float, seconds: float) -> Signal:
-    """Karplus and Strong: a burst of noise runs round a delay line through a low-pass."""
-    period = SAMPLE_RATE / hertz - 0.5
+def _pluck(rng: Generator, hertz: float, seconds: float = 2.0) -> Signal:
+    """Karplus and Strong: a burst of noise runs round a delay line through a low-pass.
+
+    The loop is one period long, so a whole period is computed at a time. Its three taps are
+    the two-point average of the paper, weighted, and the interpolation of the period's fraction.
+    """
+    soft, ring = 0.25, rng.uniform(0.8, 1.2)
+    period = SAMPLE_RATE / hertz - soft
     whole = int(period)
-    part = period - whole
-    burst = np.zeros(round(seconds * SAMPLE_RATE))
-    burst[: whole + 1] = rng.uniform(-1, 1, whole + 1)
-    burst = np.asarray(lfilter([0.6], [1, -0.4], burst))
-    pick = max(1, int(whole * rng.uniform(0.12, 0.25)))
-    burst[pick:] -= burst[:-pick]
-    loss = 0.5 ** (1 / (hertz * rng.uniform(0.5, 0.8)))
-    loop = np.zeros(whole + 3)
-    loop[0] = 1.0
-    loop[whole : whole + 3] -= loss * np.array([(1 - part) / 2, 0.5, part / 2])
-    return np.asarray(lfilter([1.0], loop, burst))
+    taps = np.convolve([1 - period % 1, period % 1], [1 - soft, soft]) * 0.5 ** (1 / hertz / ring)
+    string = np.zeros(round(seconds * SAMPLE_RATE))
+    burst = np.asarray(lfilter([0.4], [1, -0.6], rng.uniform(-1, 1, whole)))
+    burst -= np.roll(burst, int(whole * rng.uniform(0.12, 0.3)))
+    first = whole + 2
+    string[first : first + whole] = burst
+    for start in range(first + whole, string.size, whole):
+        turn = np.convolve(string[start - first : start], taps, "valid")
+        string[start : start + whole] = turn[: string.size - start]
+    string[-400:] *= np.linspace(1, 0, 400)
+    return string[first:] / np.abs(string).max()
 
 
 def _plucked_string(rng: Generator) -> Sound:
+    """Chords strummed down and up on six strings."""
     t = _length(rng)
-    times = _beats(rng, t, rng.uniform(0.22, 0.45), 0.02)
-    chord = rng.uniform(98, 165) * 2 ** (np.array([0, 7, 12, 16, 19, 24]) / 12)
-    order = np.concatenate([np.arange(6), [4, 3, 2, 1]])
-    notes = [_pluck(rng, chord[order[i % 10]], 2.0) for i in range(times.size)]
-    x = _at(t, times, notes)
+    root, between = rng.uniform(78, 124), rng.uniform(0.012, 0.028)
+    chords = ([0, 7, 12, 16, 19, 24], [5, 12, 17, 21, 24, 29], [7, 14, 19, 23, 26, 31])
+    shift = int(rng.integers(3))
+    times, hits = [], []
+    for i, beat in enumerate(_beats(rng, t, rng.uniform(0.55, 1.0), 0.02)):
+        chord = chords[(i // 2 + shift) % 3]
+        for j, semitones in enumerate(chord if i % 2 == 0 else chord[:1:-1]):
+            times.append(beat + j * between)
+            hits.append(_pluck(rng, root * 2 ** (semitones / 12)) * rng.uniform(0.7, 1))
+    x = _at(t, times, hits)
     x = x + 0.02 * _resonances(x, [(105, 0.02, 1), (210, 0.015, 1), (420, 0.01, 0.6)])
-    return _finish(rng, _room(rng, x, 0.12, 0.3))
+    return _finish(rng, _room(rng, x, 0.2, 0.05))
 
 
 def _bell(rng: Generator) -> Sound:
@@ -228,7 +239,8 @@ def _dial_tone(rng: Generator) -> Sound:
 
 def _ringing_tone(rng: Generator) -> Sound:
     t = _length(rng)
-    gate = _cadence(t, 2.0, rng.uniform(2.6, 3.4), rng.uniform(0, 1.5))
+    period = rng.uniform(1.6, 2.2)
+    gate = _cadence(t, 0.5 * period, period, rng.uniform(0, period))
     return _line(rng, gate * (_sine(440.0, t) + rng.uniform(0.6, 1.2) * _sine(480.0, t)), t)
 
 
@@ -241,15 +253,15 @@ def _busy_tone(rng: Generator) -> Sound:
 
 def _push_button_dialling(rng: Generator) -> Sound:
     t = _length(rng)
-    period = rng.uniform(0.16, 0.32)
-    press = _time(period * rng.uniform(0.45, 0.65))
+    period = rng.uniform(0.24, 0.42)
+    press = _time(period * rng.uniform(0.35, 0.6))
     ramp = np.minimum(1, np.minimum(np.arange(press.size), np.arange(press.size)[::-1]) / 60)
     rows, columns = (697.0, 770.0, 852.0, 941.0), (1209.0, 1336.0, 1477.0)
-    times = _beats(rng, t, period, 0.03)
+    times = _beats(rng, t, period, 0.05)
     hits = [
         ramp * (_sine(rng.choice(rows), press) + _sine(rng.choice(columns), press)) for _ in times
     ]
-    return _line(rng, _at(t, times, hits), t)
+    return _line(rng, _at(t, times, hits) + 0.03 * _noise(rng, t, 300, 3400), t)
 
 
 def _telephone_bell(rng: Generator) -> Sound:
@@ -276,25 +288,23 @@ def _telephone_bell(rng: Generator) -> Sound:
 
 
 def _engine(rng: Generator) -> Sound:
-    """Firing pulses of an idling four-stroke, uneven from cylinder to cylinder, and its pipes."""
+    """Firing pulses, uneven from cylinder to cylinder, through resonant pipes, and clatter."""
     t = _length(rng)
-    rpm, cylinders = rng.uniform(650, 1000), int(rng.choice([3, 4, 6]))
-    rate = rpm / 60 * cylinders / 2 * (1 + 0.02 * _wander(rng, t, 3))
-    phase = np.cumsum(rate) / SAMPLE_RATE
-    firing = np.flatnonzero(np.diff(np.floor(phase)) > 0)
-    strength = np.tile(rng.uniform(0.6, 1, cylinders), firing.size // cylinders + 1)
+    cylinders = int(rng.choice([4, 6]))
+    rate = rng.uniform(900, 1300) / 60 * cylinders / 2 * (1 + 0.02 * _wander(rng, t, 3))
+    firing = np.flatnonzero(np.diff(np.floor(np.cumsum(rate) / SAMPLE_RATE)) > 0)
     pulses = np.zeros_like(t)
-    pulses[firing] = strength[: firing.size] * rng.uniform(0.8, 1.2, firing.size)
-    burst = _time(0.03)
-    shape = np.exp(-burst / 0.006) * (1 + 0.7 * rng.standard_normal(burst.size))
-    x = np.asarray(fftconvolve(pulses, shape))[: t.size]
-    modes = [(h, rng.uniform(0.008, 0.02), g) for h, g in ((55, 2), (95, 2), (180, 1), (320, 0.6))]
-    x = _resonances(x, [(h * rng.uniform(0.8, 1.25), d, g) for h, d, g in modes])
-    clatter = (
-        _noise(rng, t, 800, 5000)
-        * np.asarray(fftconvolve(pulses, np.exp(-_time(0.04) / 0.008)))[: t.size]
-    )
-    return _finish(rng, x / x.std() + 0.12 * clatter + 0.1 * _coloured(rng, t, 0.7))
+    pulses[firing] = np.resize(rng.uniform(0.9, 1, cylinders), firing.size)
+    pulses[firing] *= rng.uniform(0.9, 1.1, firing.size)
+    burst = np.asarray(fftconvolve(pulses, np.exp(-_time(0.1) / rng.uniform(0.013, 0.02))))
+    burst = burst[: t.size]
+    x = burst * (1 + rng.uniform(0.4, 0.9) * rng.standard_normal(t.size))
+    pipes = ((66, 2.0), (120, 2.0), (230, 1.2), (440, 0.8), (880, 0.4))
+    modes = [(h * rng.uniform(0.85, 1.2), rng.uniform(0.006, 0.015), gain) for h, gain in pipes]
+    x = _resonances(x - x.mean(), modes)
+    clatter = _noise(rng, t, 800, 6000) * (0.3 + burst)
+    x = x / x.std() + rng.uniform(0.14, 0.3) * clatter / clatter.std()
+    return _finish(rng, _band(x + rng.uniform(0.05, 0.3) * _coloured(rng, t, 1.2), 30, 5000, 1))
 
 
 def _helicopter(rng: Generator) -> Sound:
@@ -310,28 +320,28 @@ def _helicopter(rng: Generator) -> Sound:
 
 
 def _rain(rng: Generator) -> Sound:
+    """A hiss of far drops, and near ones, few of them loud, each a short ring."""
     t = _length(rng)
     drops = np.zeros(t.size)
-    many = rng.integers(0, t.size, int(t[-1] * rng.uniform(300, 900)))
-    np.add.at(drops, many, rng.exponential(1.0, many.size) ** 1.5)
-    drops *= rng.choice([-1, 1], t.size)
-    modes = [(h, 0.0015, 1) for h in rng.uniform(900, 8000, 8)]
-    patter = _resonances(drops, modes)
-    hiss = _coloured(rng, t, 0.25) * (1 + 0.06 * _wander(rng, t, 1))
-    return _finish(rng, hiss + rng.uniform(0.3, 0.7) * patter / patter.std())
+    many = rng.integers(0, t.size, int(t[-1] * rng.uniform(2500, 4500)))
+    np.add.at(drops, many, rng.exponential(1.0, many.size) ** 3 * rng.choice([-1, 1], many.size))
+    patter = _resonances(drops, [(h, 0.001, 1) for h in rng.uniform(2000, 8000, 8)])
+    hiss = _band(_coloured(rng, t, rng.uniform(0.15, 0.35)), 1000, 10900, 1)
+    hiss = hiss / hiss.std() * (1 + 0.07 * _wander(rng, t, 1))
+    return _finish(rng, hiss + rng.uniform(0.6, 0.9) * patter / patter.std())
 
 
 def _wind(rng: Generator) -> Sound:
     """Broad low noise in gusts, and the howl of an edge: a narrow band that follows the gust."""
     t = _length(rng)
-    gust = np.exp(0.5 * _wander(rng, t, 1.0))
-    low = _coloured(rng, t, 1.2) * gust
-    centres = np.geomspace(250, 900, 7) * rng.uniform(0.8, 1.2)
-    place = 3 + 1.6 * np.log(gust) / 0.5
+    turn = _wander(rng, t, rng.uniform(0.7, 1.4))
+    low = _band(_coloured(rng, t, 1.15), 150, 1500, 1)
     howl = np.zeros_like(t)
-    for i, centre in enumerate(centres):
-        howl += _noise(rng, t, centre * 0.93, centre * 1.07) * np.exp(-((i - place) ** 2))
-    return _finish(rng, low + rng.uniform(0.2, 0.6) * howl * gust)
+    for i, centre in enumerate(np.geomspace(150, 900, 7) * rng.uniform(0.8, 1.25)):
+        band = _noise(rng, t, centre * 0.9, centre * 1.1)
+        howl += band * np.exp(-((i - 3 - 1.6 * turn) ** 2))
+    x = (low / low.std() + rng.uniform(0.4, 0.8) * howl) * np.exp(rng.uniform(0.35, 0.55) * turn)
+    return _finish(rng, x + 0.05 * rng.standard_normal(t.size))
 
 
 def _ocean(rng: Generator) -> Sound:
@@ -344,68 +354,87 @@ def _ocean(rng: Generator) -> Sound:
     return _finish(rng, x + 0.05 * _coloured(rng, t, 0.4))
 
 
+def _tick(rng: Generator, centre: float) -> Signal:
+    """The wheel's tooth meets the pallet, slides and falls: three short bursts on a thin case."""
+    t = _time(0.15)
+    total = np.zeros_like(t)
+    slide = rng.uniform(0.007, 0.010)
+    for late, gain in ((0.0, 1.0), (slide, 0.3), (2.2 * slide, 0.2)):
+        since = np.where(t >= late, t - late, np.inf)
+        total += gain * np.exp(-since / 0.003) * _noise(rng, t, centre * 0.7, centre * 1.4)
+        total += 0.6 * gain * np.exp(-since / 0.008) * _noise(rng, t, 300, 1500)
+    return total
+
+
 def _clock(rng: Generator) -> Sound:
     t = _length(rng)
-    period = rng.choice([0.25, 0.5, 0.5, 1.0]) * rng.uniform(0.97, 1.03)
-    times = _beats(rng, t, period, 0.003)
-    tones = rng.uniform(1800, 3600, 2)
-    click = np.zeros(round(0.1 * SAMPLE_RATE))
-    click[:8] = rng.uniform(0.5, 1, 8)
-    click[200:206] = rng.uniform(0.1, 0.5, 6)
-    hits = []
-    for i in range(times.size):
-        modes = [
-            (tones[i % 2] * r, 0.004, g) for r, g in ((0.4, 0.6), (1, 1), (1.7, 0.5), (2.3, 0.3))
-        ]
-        hits.append(_resonances(click, modes) * rng.uniform(0.85, 1))
-    return _finish(rng, _room(rng, _at(t, times, hits), 0.08, 0.3))
+    times = _beats(rng, t, rng.choice([0.4, 0.5, 0.5]) * rng.uniform(0.9, 1.1), 0.002)
+    pair = [0.75 * _tick(rng, rng.uniform(3400, 5000)), _tick(rng, rng.uniform(4500, 6600))]
+    x = _at(t, times, [pair[i % 2] * rng.uniform(0.85, 1) for i in range(times.size)])
+    x = _room(rng, x / np.abs(x).max(), 0.05, 0.3)
+    return _finish(rng, x + rng.uniform(0.02, 0.045) * _coloured(rng, t, 0.8))
 
 
-def _clap(rng: Generator) -> Signal:
-    t = _time(0.12)
-    centre = rng.uniform(900, 1800)
-    x = _noise(rng, t, centre * 0.5, centre * 2.2) * np.exp(-t / rng.uniform(0.006, 0.012))
-    x += 0.3 * _noise(rng, t, 2000, 8000) * np.exp(-t / 0.003)
+def _clap(rng: Generator, centre: float) -> Signal:
+    """Two palms that meet twice within 10 ms, the second time for good."""
+    t = _time(0.15)
+    again = 0.009 * rng.uniform(0.8, 1.2)
+    x = _noise(rng, t, centre * 0.6, centre * 1.8) * np.exp(-t / 0.003)
+    late = np.where(t >= again, t - again, np.inf)
+    x += _noise(rng, t, centre * 0.6, centre * 1.8) * np.exp(-late / 0.022)
+    x += 0.6 * _noise(rng, t, 2000, 9000) * np.exp(-t / 0.004)
     return x * rng.uniform(0.6, 1)
 
 
 def _hand_claps(rng: Generator) -> Sound:
+    """A few people clapping in time, nearly."""
     t = _length(rng)
-    times, hits = [], []
-    period = rng.uniform(0.35, 0.6)
-    for _ in range(int(rng.integers(1, 4))):
-        person = _beats(rng, t, period, 0.03)
+    times: list[float] = []
+    hits: list[Signal] = []
+    period = rng.uniform(0.32, 0.44)
+    for _ in range(int(rng.integers(3, 6))):
+        centre = rng.uniform(650, 1900)
+        person = _beats(rng, t, period * rng.uniform(0.97, 1.03), 0.03)
         times.extend(person)
-        hits.extend(_clap(rng) for _ in person)
-    return _finish(rng, _room(rng, _at(t, times, hits), 0.12, 0.6))
+        hits.extend(_clap(rng, centre) for _ in person)
+    x = _room(rng, _at(t, times, hits), 0.24, rng.uniform(0.2, 0.5))
+    return _finish(rng, x + 0.005 * _coloured(rng, t, 0.8))
 
 
 def _applause(rng: Generator) -> Sound:
+    """Claps of a whole hall, each its own time, over the murmur of those far away."""
     t = _length(rng)
-    kinds = [_clap(rng) for _ in range(40)]
-    times = rng.uniform(0, t[-1], int(t[-1] * rng.uniform(90, 200)))
-    hits = (kinds[i] * rng.uniform(0.2, 1) for i in rng.integers(0, 40, times.size))
-    return _finish(rng, _room(rng, _at(t, times, hits), 0.3, 0.8))
+    u = _time(0.1)
+    claps = []
+    for centre in rng.uniform(1200, 1800, 60):
+        clap = _noise(rng, u, centre * 0.6, centre * 1.8) * np.exp(-u / 0.012)
+        claps.append(clap + 0.3 * _noise(rng, u, 2000, 9000) * np.exp(-u / 0.006))
+    times = rng.uniform(0, t[-1], int(t[-1] * rng.uniform(90, 180)))
+    hits = (claps[i] * rng.uniform(0.1, 1) for i in rng.integers(0, 60, times.size))
+    x = _room(rng, _at(t, times, hits), rng.uniform(0.35, 0.5), rng.uniform(0.7, 1.1))
+    return _finish(rng, x / x.std() + 0.2 * _band(_coloured(rng, t, 0.8), 300, 6000))
 
 
 def _whistling(rng: Generator) -> Sound:
     """A tune on the lips: a sliding, nearly pure tone and the breath around it."""
     t = _length(rng)
-    scale = np.array([0, 2, 4, 5, 7, 9, 11, 12])
-    knots = np.arange(0, t[-1] + 1, rng.uniform(0.28, 0.5))
-    steps = scale[np.clip(np.cumsum(rng.integers(-2, 3, knots.size)) + 3, 0, 7)]
-    which = np.searchsorted(knots, t, "right") - 1
-    into = np.clip((t - knots[which]) / 0.07, 0, 1)
-    before = steps[np.maximum(which - 1, 0)]
-    glide = before + (steps[which] - before) * into**2 * (3 - 2 * into)
-    vibrato = 0.25 * np.sin(2 * np.pi * rng.uniform(5, 6.5) * t)
-    hertz = rng.uniform(900, 1300) * 2 ** ((glide + vibrato) / 12)
-    rest = np.where(rng.random(knots.size) < 0.15, 0.02, 1.0)[which]
-    swell = (0.55 + 0.45 * np.sin(np.pi * np.clip((t - knots[which]) / 0.4, 0, 1))) * rest
-    swell = np.convolve(swell, np.ones(400) / 400, "same")
-    breath = _noise(rng, t, 900, 4000) * 0.03
-    x = swell * (_harmonics(hertz, [1, 0.05, 0.015], t) + breath)
-    return _finish(rng, _room(rng, x, 0.12, 0.25))
+    scale, note = np.array([0, 2, 4, 5, 7, 9, 11, 12]), rng.uniform(0.38, 0.48)
+    many = int(t[-1] / note) + 1
+    tune = scale[np.clip(np.cumsum(rng.integers(-2, 3, many)) + 3, 0, 7)]
+    now = (t / note).astype(np.int64)
+    into, glide = t % note, rng.uniform(0.06, 0.17)
+    before = tune[np.maximum(now - 1, 0)]
+    semitones = (
+        before + (tune[now] - before) * (1 - np.cos(np.pi * np.clip(into / glide, 0, 1))) / 2
+    )
+    semitones = semitones + 0.15 * np.sin(2 * np.pi * rng.uniform(5, 6) * t)
+    hertz = rng.uniform(1150, 1600) * 2 ** ((semitones + 0.1 * _wander(rng, t, 8)) / 12)
+    blown = np.where(rng.random(many) < 0.25, 0.02, 1.0)[now]
+    swell = np.convolve(
+        blown * (0.4 + 0.6 * np.sin(np.pi * into / note)), np.ones(500) / 500, "same"
+    )
+    x = swell * (_harmonics(hertz, [1, 0.02], t) + 0.03 * _noise(rng, t, 1000, 6000))
+    return _finish(rng, _room(rng, x, 0.35, rng.uniform(0.15, 0.4)) + 0.01 * _coloured(rng, t, 0.8))
 
 
 def _smoke_alarm(rng: Generator) -> Sound:
@@ -417,41 +446,47 @@ def _smoke_alarm(rng: Generator) -> Sound:
     return _finish(rng, _room(rng, x, 0.2, 0.5))
 
 
-def _chirp(rng: Generator, centre: float) -> Signal:
-    t = _time(rng.uniform(0.05, 0.14))
+def _chirp(rng: Generator, centre: float, seconds: float) -> Signal:
+    t = _time(seconds * rng.uniform(0.6, 1.4))
     u = t / t[-1]
-    curve = centre * (
-        1 + rng.uniform(-0.25, 0.25) * (u - 0.5) + rng.uniform(0.05, 0.2) * np.sin(np.pi * u)
-    )
-    return np.sin(np.pi * u) ** 0.8 * _harmonics(curve, [1, 0.08], t)
+    slide = 0.7 * rng.uniform(-1, 1) * (u - 0.5) + 0.1 * np.sin(np.pi * u)
+    trill = 0.05 * np.sin(2 * np.pi * rng.uniform(20, 60) * t)
+    tone = _harmonics(centre * rng.uniform(0.8, 1.2) * (1 + slide + trill), [1, 0.08], t)
+    return np.sin(np.pi * u) ** 0.8 * tone
 
 
 def _birdsong(rng: Generator) -> Sound:
+    """Phrases of a chirp said a few times, each phrase another chirp."""
     t = _length(rng)
     times: list[float] = []
     hits: list[Signal] = []
-    start = rng.uniform(0, 0.3)
+    centre, seconds, start = rng.uniform(4200, 5000), rng.uniform(0.08, 0.14), 0.05
     while start < t[-1]:
-        chirp, gap = _chirp(rng, rng.uniform(3000, 5200)), rng.uniform(0.08, 0.18)
-        for i in range(int(rng.integers(2, 7))):
-            times.append(start + i * gap)
-            hits.append(chirp * rng.uniform(0.7, 1))
-        start = times[-1] + rng.uniform(0.2, 0.6)
-    x = _room(rng, _at(t, times, hits), 0.3, 0.3)
-    return _finish(rng, x + 0.004 * _coloured(rng, t, 0.8))
+        chirp = _chirp(rng, centre, seconds)
+        for _ in range(int(rng.integers(1, 4))):
+            times.append(start)
+            hits.append(chirp * rng.uniform(0.6, 1))
+            start += chirp.size / SAMPLE_RATE + rng.uniform(0.03, 0.1)
+        start += rng.uniform(0.08, 0.25)
+    x = _room(rng, _at(t, times, hits), 0.35, rng.uniform(0.05, 0.25))
+    return _finish(rng, x + rng.uniform(0.01, 0.03) * _coloured(rng, t, 0.9))
+
+
+def _thud(rng: Generator, hertz: float, decay: float) -> Signal:
+    t = _time(0.3)
+    x = _sine(hertz * np.exp(-2 * t), t) + 0.8 * _noise(rng, t, hertz, 4 * hertz)
+    x = x * t * np.exp(-t / decay)
+    return x / np.abs(x).max()
 
 
 def _heartbeat(rng: Generator) -> Sound:
+    """Two thuds a beat, as a stethoscope hears them."""
     t = _length(rng)
-    period = 60 / rng.uniform(60, 105)
-    first = _beats(rng, t, period, 0.01)
-    beat = _time(0.25)
-    lub = _sine(rng.uniform(45, 60) * np.exp(-beat * 2), beat) * beat * np.exp(-beat / 0.035)
-    dub = _sine(rng.uniform(60, 80) * np.exp(-beat * 2), beat) * beat * np.exp(-beat / 0.022)
-    lub, dub = lub / np.abs(lub).max(), 0.7 * dub / np.abs(dub).max()
-    x = _at(t, first, [lub] * first.size)
-    x += _at(t, first + 0.33 * period**0.5, [dub] * first.size)
-    return _finish(rng, x + 0.02 * _noise(rng, t, 30, 250))
+    first = _beats(rng, t, rng.uniform(0.62, 0.85), 0.01)
+    lub, dub = _thud(rng, rng.uniform(58, 78), 0.018), _thud(rng, rng.uniform(85, 112), 0.025)
+    second = first + rng.uniform(0.25, 0.33)
+    x = _at(t, first, [lub] * first.size) + _at(t, second, [0.7 * dub] * first.size)
+    return _finish(rng, x + 0.005 * _noise(rng, t, 30, 2000))
 
 
 def _drums(rng: Generator) -> Sound:
@@ -493,15 +528,17 @@ def _white_noise(rng: Generator) -> Sound:
 
 
 def _crickets(rng: Generator) -> Sound:
+    """Two or three insects, each a row of short pulses of a nearly pure tone."""
     t = _length(rng)
     x = np.zeros_like(t)
-    for _ in range(int(rng.integers(1, 4))):
-        period, pulse = rng.uniform(0.35, 0.6), rng.uniform(0.028, 0.04)
-        shift, many = rng.uniform(0, period), int(rng.integers(3, 5))
-        group = (t + shift) % period
-        env = np.sin(np.pi * (group / pulse % 1)) ** 2 * (group < many * pulse)
-        x += rng.uniform(0.4, 1) * env * _harmonics(rng.uniform(4200, 5000), [1, 0.05], t)
-    return _finish(rng, _room(rng, x, 0.1, 0.2) + 0.01 * _coloured(rng, t, 0.6))
+    for _ in range(int(rng.integers(2, 4))):
+        period, pulse = rng.uniform(0.45, 0.62), rng.uniform(0.0125, 0.018)
+        since = (t + rng.uniform(0, period)) % period
+        part = since / pulse % 1
+        chirp = np.sin(np.pi * part) ** 2 * (since < rng.integers(3, 7) * pulse)
+        hertz = rng.uniform(4350, 4900) * (1 - 0.05 * part)
+        x += rng.uniform(0.4, 1) * chirp * _harmonics(hertz, [1, 0.03], t)
+    return _finish(rng, _room(rng, x, 0.1, 0.2) + 0.008 * _coloured(rng, t, 0.6))
 
 
 KINDS: dict[str, Callable[[Generator], Sound]] = {

@@ -214,7 +214,7 @@ class Ingest:
         elif clips:
             clip = clips[0]
             replaces = self._store.clip_at(file.uri) is not None
-            vectors, segments = self._store.rows(clip.id)
+            vectors, segments = self._store.rows([(clip.id, 0, clip.count)])
             copy = NewClip(
                 file,
                 digest,

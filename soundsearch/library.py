@@ -249,8 +249,12 @@ class Library:
         [(_, labels)] = predict(bundled_head(), [(embeddings, silent)], 1, CLIP_LABELS)
         # Silence around a sound says nothing about it.
         sounding = embeddings if silent.all() else embeddings[~silent]
-        hits = self._rank(store, sounding, k, ranking)
-        return Answer(tuple(hits), named(labels), warning)
+        while True:
+            try:
+                hits = self._rank(store, sounding, k, ranking)
+                return Answer(tuple(hits), named(labels), warning)
+            except KeyError:  # a clip was removed or replaced between two steps
+                continue
 
     def label(
         self,
@@ -264,7 +268,8 @@ class Library:
 
     def vectors(self, uri: str | os.PathLike[str]) -> NDArray[np.float32]:
         """A clip's stored embeddings, float32 [segments, dimension]; raises ClipNotFound."""
-        return self._store.rows(self._clip_at(uri).id)[0]
+        clip = self._clip_at(uri)
+        return self._store.rows([(clip.id, 0, clip.count)])[0]
 
     # What is there
 
@@ -352,31 +357,36 @@ class Library:
 
     def _rank(self, store: Store, query: NDArray[np.float32], k: int, ranking: str) -> list[Hit]:
         """Score every candidate clip exactly from its stored vectors."""
-        score = RANKINGS[ranking]
         candidates = _candidates(store, query, k)
         lengths = store.lengths(np.fromiter(candidates, np.int64, len(candidates)))
-        scored = []
-        for (clip_id, hits), count in zip(candidates.items(), lengths.tolist(), strict=True):
-            best = (-np.inf, 0)
-            for first, last in spans(hits, len(query) - 1, count):
-                vectors, segments = store.rows(clip_id, first, last)
-                value, moment = score(query, vectors, segments["silent"])
-                best = max(best, (value, first + moment))
-            scored.append((-best[0], clip_id, best[1]))
-        # By score; equals by id, so that the order never changes.
-        return [
-            self._hit(store, rank, clip_id, -negative, moment)
-            for rank, (negative, clip_id, moment) in enumerate(sorted(scored)[:k], 1)
+        stretches = [
+            (clip_id, first, last)
+            for (clip_id, hits), count in zip(candidates.items(), lengths.tolist(), strict=True)
+            for first, last in spans(hits, len(query) - 1, count)
         ]
-
-    def _hit(self, store: Store, rank: int, clip_id: int, score: float, moment: int) -> Hit:
-        clip = store.clip(clip_id)
-        assert clip is not None
-        start = moment * store.settings.hop
-        end = min(start + store.settings.segment_seconds, clip.duration)
-        _, segments = store.rows(clip_id, moment, moment + 1)
-        labels = named(segments["labels"][0])
-        return Hit(rank, score, clip.file.uri, start, end, labels, clip_id)
+        if not stretches:
+            return []
+        vectors, segments = store.rows(stretches)
+        starts = np.cumsum([0] + [last - first for _, first, last in stretches[:-1]])
+        scores, moments = RANKINGS[ranking](query, vectors, segments["silent"], starts)
+        best: dict[int, tuple[float, int, int]] = {}
+        rows = zip(stretches, scores.tolist(), moments.tolist(), starts.tolist(), strict=True)
+        for (clip_id, first, _), score, row, begin in rows:
+            if clip_id not in best or score > best[clip_id][0]:
+                best[clip_id] = (score, first + row - begin, row)
+        hits: list[Hit] = []
+        # By score; equals by id, so that their order never changes.
+        for clip_id, (score, moment, row) in sorted(
+            best.items(), key=lambda item: (-item[1][0], item[0])
+        )[:k]:
+            clip = store.clip(clip_id)
+            if clip is None:
+                raise KeyError(clip_id)
+            start = moment * store.settings.hop
+            end = min(start + store.settings.segment_seconds, clip.duration)
+            labels = named(segments["labels"][row])
+            hits.append(Hit(len(hits) + 1, score, clip.file.uri, start, end, labels, clip_id))
+        return hits
 
 
 def label(

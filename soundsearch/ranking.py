@@ -16,7 +16,8 @@ from .stores.index import unit
 __all__ = ["DEFAULT_RANKING", "RANKINGS", "Ranking", "pool_query", "spans"]
 
 Vectors = NDArray[np.float32]
-Ranking = Callable[[Vectors, Vectors, NDArray[np.bool_]], tuple[float, int]]
+Ints = NDArray[np.int64]
+Ranking = Callable[[Vectors, Vectors, NDArray[np.bool_], Ints], tuple[Vectors, Ints]]
 
 
 def pool_query(query: Vectors) -> Vectors:
@@ -25,38 +26,66 @@ def pool_query(query: Vectors) -> Vectors:
     return mean
 
 
-def _pooled(query: Vectors, clip: Vectors, silent: NDArray[np.bool_]) -> tuple[float, int]:
-    """Cosine of mean-pooled vectors, over the clip's best window as long as the query.
+def _pooled(
+    query: Vectors, vectors: Vectors, silent: NDArray[np.bool_], starts: Ints
+) -> tuple[Vectors, Ints]:
+    """Cosine of mean-pooled vectors, over the best window as long as the query.
 
-    A clip no longer than the query is pooled whole; in a longer one, pooling over everything
-    would drown a short event. Near-silent segments do not count where there are others.
+    A stretch no longer than the query is pooled whole; in a longer one, pooling over
+    everything would drown a short event. Near-silent segments do not count where there are
+    others.
     """
-    weights = np.ones(len(clip)) if silent.all() else (~silent).astype(np.float64)
-    sums = np.zeros((len(clip) + 1, clip.shape[1]))
-    np.cumsum(clip * weights[:, None], axis=0, out=sums[1:])
-    length = min(len(query), len(clip))
-    windows = (sums[length:] - sums[:-length]).astype(np.float32)
+    lengths = np.diff(starts, append=len(vectors))
+    all_silent = np.logical_and.reduceat(silent, starts)
+    weights = np.repeat(all_silent, lengths) | ~silent
+    sums = np.zeros((len(vectors) + 1, vectors.shape[1]))
+    np.cumsum(vectors * weights[:, None], axis=0, dtype=np.float64, out=sums[1:])
+    widths = np.minimum(len(query), lengths)
+    counts = lengths - widths + 1
+    first_windows = np.cumsum(counts) - counts
+    begins = np.arange(counts.sum()) + np.repeat(starts - first_windows, counts)
+    ends = begins + np.repeat(widths, counts)
+    windows = (sums[ends] - sums[begins]).astype(np.float32)
     scores = (unit(windows) @ unit(pool_query(query)).T)[:, 0]
-    best = int(np.argmax(scores))
-    pairs = unit(clip[best : best + length]) @ unit(query).T
-    return float(scores[best]), best + int(np.argmax(pairs.max(axis=1)))
+    best = _first_best(scores, first_windows)
+    pairs = (unit(vectors) @ unit(query).T).max(axis=1)
+    moments = [
+        begins[window] + int(np.argmax(pairs[begins[window] : ends[window]]))
+        for window in best.tolist()
+    ]
+    return scores[best], np.array(moments, np.int64)
 
 
-def _mean_best(query: Vectors, clip: Vectors, silent: NDArray[np.bool_]) -> tuple[float, int]:
-    """Mean over the query's segments of the best match anywhere in the clip."""
-    pairs = unit(clip) @ unit(query).T
-    return float(pairs.max(axis=0).mean()), int(np.argmax(pairs.max(axis=1)))
+def _mean_best(
+    query: Vectors, vectors: Vectors, silent: NDArray[np.bool_], starts: Ints
+) -> tuple[Vectors, Ints]:
+    """Mean over the query's segments of the best match anywhere in the stretch."""
+    pairs = unit(vectors) @ unit(query).T
+    means = np.maximum.reduceat(pairs, starts, axis=0).mean(axis=1)
+    return means, _first_best(pairs.max(axis=1), starts)
 
 
-def _best_pair(query: Vectors, clip: Vectors, silent: NDArray[np.bool_]) -> tuple[float, int]:
+def _best_pair(
+    query: Vectors, vectors: Vectors, silent: NDArray[np.bool_], starts: Ints
+) -> tuple[Vectors, Ints]:
     """The nearest pair of segments: finds one sound inside another."""
-    pairs = (unit(clip) @ unit(query).T).max(axis=1)
-    best = int(np.argmax(pairs))
-    return float(pairs[best]), best
+    pairs = (unit(vectors) @ unit(query).T).max(axis=1)
+    best = _first_best(pairs, starts)
+    return pairs[best], best
 
 
-# Each takes the query's vectors [m, d], the clip's [n, d] and which of those are near-silent
-# [n], and gives a score (cosine, -1 to 1) and the number of the segment that matched best.
+def _first_best(scores: Vectors, starts: Ints) -> Ints:
+    """Where the highest score of each group stands; `starts` says where groups begin."""
+    lengths = np.diff(starts, append=len(scores))
+    highest = np.repeat(np.maximum.reduceat(scores, starts), lengths)
+    places = np.where(scores == highest, np.arange(len(scores)), len(scores))
+    first: Ints = np.minimum.reduceat(places, starts)
+    return first
+
+
+# Each takes the query's vectors [m, d] and those of stretches of clips, one after the other
+# [n, d], which of these are near-silent [n], and where each stretch begins [s]. It gives each
+# stretch's score (cosine, -1 to 1) and the row of its best-matching segment [s].
 RANKINGS: dict[str, Ranking] = {
     "pooled": _pooled,
     "mean-best": _mean_best,

@@ -20,10 +20,13 @@ __all__ = [
     "SEGMENT_LABELS",
     "NewClip",
     "Settings",
+    "Span",
     "Store",
     "StoredClip",
     "StoredFailure",
 ]
+
+Span = tuple[int, int, int]
 
 SEGMENT_LABELS = 5
 CLIP_LABELS = 10
@@ -137,21 +140,24 @@ class Store(Protocol):
         """How many segments these clips have, int64 [n]; 0 for a clip that is not there."""
         ...
 
-    def rows(
-        self, clip_id: int, first: int = 0, last: int | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.void]]:
-        """What is stored of a clip's segments from `first` up to `last`.
+    def rows(self, spans: Sequence[Span]) -> tuple[NDArray[np.float32], NDArray[np.void]]:
+        """What is stored of stretches of clips, one after the other.
+
+        Parameters
+        ----------
+        spans : sequence of (clip_id, first, last)
+            Segments from `first` up to `last` of a clip.
 
         Returns
         -------
         vectors : float32 [n, dimension]
-            As the encoder gave them.
+            As the encoder gave them; n is the sum of the spans' lengths.
         segments : SEGMENT [n]
 
         Raises
         ------
         KeyError
-            There is no such clip.
+            A clip is not there or has fewer segments.
         """
         ...
 

@@ -31,6 +31,8 @@ _RECALL_AT = 10
 _TUNING_QUERIES = 400
 _TRAINING_ROWS_PER_CELL = 64
 _BLOCK = 1 << 16
+# Dot products from which on more threads pay: some ten milliseconds on one.
+_LONG = 5_000_000
 
 
 def unit(vectors: Vectors) -> Vectors:
@@ -98,8 +100,9 @@ class SegmentIndex:
         scores : float32 [n, m]
             Cosines, exact.
         """
-        # One query is faster on one thread; more threads wait for each other on busy cores.
-        self._faiss.omp_set_num_threads(1 if len(queries) == 1 else os.cpu_count() or 1)
+        # Short work is faster on one thread: on busy cores, threads wait for each other.
+        long = len(queries) * len(self._flat_rows) > _LONG
+        self._faiss.omp_set_num_threads((os.cpu_count() or 1) if long else 1)
         rows: list[NDArray[np.int64]] = []
         scores: list[Vectors] = []
         if len(self._flat_rows):

@@ -28,7 +28,7 @@ from ingest.discover import AudioFile
 
 from ..errors import LibraryBusy, LibraryDamaged, LibraryError, LibraryNotFound, LibraryVersion
 from ..labels.head import LABEL
-from .base import SEGMENT, NewClip, Settings, StoredClip, StoredFailure
+from .base import SEGMENT, NewClip, Settings, Span, StoredClip, StoredFailure
 from .index import EXACT_ROWS, SegmentIndex, build, extend, unit
 
 __all__ = ["LocalStore"]
@@ -253,18 +253,15 @@ class LocalStore:
         places = snapshot.places(clip_ids)
         return np.where(places >= 0, snapshot.counts[places], 0)
 
-    def rows(
-        self, clip_id: int, first: int = 0, last: int | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.void]]:
-        """What is stored of a clip's segments from `first` up to `last`; see `Store.rows`."""
+    def rows(self, spans: Sequence[Span]) -> tuple[NDArray[np.float32], NDArray[np.void]]:
+        """What is stored of stretches of clips, one after the other; see `Store.rows`."""
         snapshot = self._current()
-        [place] = snapshot.places(np.array([clip_id])).tolist()
-        if place < 0:
-            raise KeyError(clip_id)
-        begin, count = int(snapshot.first_rows[place]), int(snapshot.counts[place])
-        first, last, _ = slice(first, last).indices(count)
-        part = slice(begin + first, begin + max(first, last))
-        return np.array(snapshot.vectors[part]), np.array(snapshot.segments[part])
+        clip_ids, firsts, lasts = np.array(spans, np.int64).reshape(-1, 3).T
+        places = snapshot.places(clip_ids)
+        if (places < 0).any() or (lasts > snapshot.counts[places]).any():
+            raise KeyError(f"{self.where}: a clip was removed or replaced")
+        rows = _ranges(snapshot.first_rows[places] + firsts, lasts - firsts)
+        return np.asarray(snapshot.vectors[rows]), np.asarray(snapshot.segments[rows])
 
     def search(
         self, queries: NDArray[np.float32], k: int
@@ -649,11 +646,13 @@ def _live_rows(snapshot: _Snapshot) -> NDArray[np.int64]:
     """The rows that belong to a clip, ascending."""
     if int(snapshot.counts.sum()) == len(snapshot.vectors):
         return np.arange(len(snapshot.vectors))
-    starts = np.repeat(snapshot.first_rows, snapshot.counts)
-    within = np.arange(len(starts)) - np.repeat(
-        np.cumsum(snapshot.counts) - snapshot.counts, snapshot.counts
-    )
-    return starts + within
+    return _ranges(snapshot.first_rows, snapshot.counts)
+
+
+def _ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers from each start on, as many as counted, one run after the other."""
+    ends = np.cumsum(counts)
+    return np.repeat(starts - ends + counts, counts) + np.arange(ends[-1] if len(ends) else 0)
 
 
 def _held_by(holder: Path) -> str:
