@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .errors import (
@@ -23,20 +24,20 @@ from .errors import (
     SoundsearchError,
     SpaceMismatch,
 )
-from .results import (
-    Answer,
-    Clip,
-    Failure,
-    Hit,
-    IngestReport,
-    Label,
-    LabelledClip,
-    Segment,
-)
 
 if TYPE_CHECKING:
     from .library import Library, label
     from .library import Library as open  # noqa: N813
+    from .results import (
+        Answer,
+        Clip,
+        Failure,
+        Hit,
+        IngestReport,
+        Label,
+        LabelledClip,
+        Segment,
+    )
 
 __all__ = [
     "Answer",
@@ -65,13 +66,27 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-# Loaded when first used: they need NumPy, and `soundsearch --help` does not.
-_LAZY = {"Library": "Library", "label": "label", "open": "Library"}
+# Loaded when first used: `soundsearch --help` needs none of it.
+_LAZY = {
+    **dict.fromkeys(("Library", "label", "open"), "library"),
+    **dict.fromkeys(
+        (
+            "Answer",
+            "Clip",
+            "Failure",
+            "Hit",
+            "IngestReport",
+            "Label",
+            "LabelledClip",
+            "Segment",
+        ),
+        "results",
+    ),
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
-        from . import library
-
-        return getattr(library, _LAZY[name])
+        module = import_module(f".{_LAZY[name]}", __name__)
+        return getattr(module, "Library" if name == "open" else name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

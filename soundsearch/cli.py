@@ -13,10 +13,10 @@ import click
 
 from . import __version__
 from .errors import SoundsearchError
-from .results import Answer, IngestReport, Label, LabelledClip
 
 if TYPE_CHECKING:
     from .library import Library
+    from .results import Answer, IngestReport, Label, LabelledClip
 
 __all__ = ["main"]
 

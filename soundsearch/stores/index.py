@@ -31,8 +31,8 @@ _RECALL_AT = 10
 _TUNING_QUERIES = 400
 _TRAINING_ROWS_PER_CELL = 64
 _BLOCK = 1 << 16
-# Dot products from which on more threads pay: some ten milliseconds on one.
-_LONG = 5_000_000
+# Up to here NumPy answers before FAISS is imported.
+_FEW_ROWS = 20_000
 
 
 def unit(vectors: Vectors) -> Vectors:
@@ -63,12 +63,12 @@ class SegmentIndex:
     """
 
     def __init__(self, vectors: Vectors, live: NDArray[np.int64], path: Path | None) -> None:
-        faiss = self._faiss = _faiss()
         self._vectors = vectors
         self._ivf: Any = None
         self._selector: Any = None
         covered = 0
         if path is not None:
+            faiss = _faiss()
             self._ivf = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
             covered = self._ivf.ntotal
             indexed = live[: np.searchsorted(live, covered)]
@@ -78,11 +78,10 @@ class SegmentIndex:
                 self._alive = np.packbits(alive, bitorder="little")  # the selector keeps a pointer
                 self._selector = faiss.IDSelectorBitmap(self._alive)
         self._flat_rows = live[np.searchsorted(live, covered) :]
-        self._flat = faiss.IndexFlatIP(vectors.shape[1])
+        few = len(self._flat_rows) <= _FEW_ROWS
+        self._flat = _Few(vectors.shape[1]) if few else _flat_index(vectors.shape[1])
         for begin in range(0, len(self._flat_rows), _BLOCK):
             self._flat.add(unit(vectors[self._flat_rows[begin : begin + _BLOCK]]))
-        if faiss.get_num_gpus() > 0 and len(self._flat_rows):
-            self._flat = faiss.index_cpu_to_all_gpus(self._flat)
 
     def search(self, queries: Vectors, k: int) -> tuple[NDArray[np.int64], Vectors]:
         """Rows with the highest cosine to each query.
@@ -100,9 +99,6 @@ class SegmentIndex:
         scores : float32 [n, m]
             Cosines, exact.
         """
-        # Short work is faster on one thread: on busy cores, threads wait for each other.
-        long = len(queries) * len(self._flat_rows) > _LONG
-        self._faiss.omp_set_num_threads((os.cpu_count() or 1) if long else 1)
         rows: list[NDArray[np.int64]] = []
         scores: list[Vectors] = []
         if len(self._flat_rows):
@@ -111,9 +107,9 @@ class SegmentIndex:
             scores.append(found_scores)
         if self._ivf is not None:
             wanted = max(_CANDIDATES, _CANDIDATES_PER_RESULT * k)
-            parameters = self._faiss.SearchParametersIVF(
-                nprobe=self._ivf.nprobe, sel=self._selector
-            )
+            faiss = _faiss()
+            parameters = faiss.SearchParametersIVF(nprobe=self._ivf.nprobe, sel=self._selector)
+            faiss.omp_set_num_threads(1)
             _, found = self._ivf.search(queries, min(wanted, self._ivf.ntotal), params=parameters)
             rows.append(found)
             scores.append(self._exact(queries, found))
@@ -128,6 +124,32 @@ class SegmentIndex:
         stored = unit(self._vectors[rows.ravel()].reshape(-1, queries.shape[1]))
         cosines = np.einsum("nd,nmd->nm", queries, stored.reshape(*rows.shape, -1))
         return np.where(rows >= 0, cosines, -np.inf).astype(np.float32)
+
+
+class _Few:
+    """An exact search with FAISS's methods that does not wait for FAISS to be imported."""
+
+    def __init__(self, dimension: int) -> None:
+        self._vectors = np.empty((0, dimension), np.float32)
+
+    def add(self, vectors: Vectors) -> None:
+        self._vectors = np.concatenate((self._vectors, vectors))
+
+    def search(self, queries: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:
+        scores = queries @ self._vectors.T
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(scores, order, 1), order
+
+
+def _flat_index(dimension: int) -> Any:
+    """An exact FAISS index, on the GPU where FAISS reports one.
+
+    It searches on one thread: for single queries, threads on busy cores wait for each other.
+    """
+    faiss = _faiss()
+    faiss.omp_set_num_threads(1)
+    index = faiss.IndexFlatIP(dimension)
+    return index if faiss.get_num_gpus() == 0 else faiss.index_cpu_to_all_gpus(index)
 
 
 def build(vectors: Vectors, path: Path, on_progress: Callable[[str], None]) -> None:
