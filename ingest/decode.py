@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -402,6 +400,9 @@ def _open(source: str | os.PathLike[str] | BinaryIO, name: str) -> BinaryIO:
             raise AudioError(name, _reason(error)) from error
     if source.seekable():
         return source
+    import shutil
+    import tempfile
+
     spool = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the Decoder
     shutil.copyfileobj(source, spool)
     spool.flush()

@@ -472,7 +472,7 @@ def _candidates(store: Store, query: NDArray[np.float32], k: int) -> dict[int, l
     wanted = max(_SEGMENTS, _SEGMENTS_PER_CLIP * k)
     while True:
         clip_ids, numbers, scores = store.search(searched, wanted)
-        found = len(np.unique(clip_ids[clip_ids >= 0]))
+        found = len(set(clip_ids[clip_ids >= 0].tolist()))
         if found >= min(k, clips) or wanted >= segments:
             break
         wanted *= _WIDEN

@@ -54,7 +54,8 @@ def predict(
         rows = sounding[begin : begin + _ROWS]
         scores = head.scores(embeddings[rows])
         segment_labels[rows] = best_labels(scores, per_segment)
-        owners, starts = np.unique(owner[rows], return_index=True)
+        starts = np.flatnonzero(np.diff(owner[rows], prepend=-1))
+        owners = owner[rows][starts]
         if powers is None:
             powers = np.zeros((len(clips), scores.shape[1]))
         powers[owners] += np.add.reduceat(scores**_POOLING_POWER, starts, axis=0)

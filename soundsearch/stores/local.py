@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sqlite3
 import sys
 import threading
@@ -328,6 +327,8 @@ class LocalStore:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the library for writing; raises LibraryBusy when another process does."""
+        import socket
+
         import filelock
 
         holder = self._folder / "writer.json"
