@@ -270,7 +270,7 @@ def demo(folder: str | None) -> None:
     from .demo import run_demo
     from .library import default_path
 
-    run_demo(Path(folder) if folder else default_path().with_name("demo"))
+    run_demo(Path(folder) if folder else default_path().with_name(f"demo-{__version__}"))
 
 
 # Shared with the demo

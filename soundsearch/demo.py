@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from pathlib import Path
 
@@ -21,14 +20,14 @@ _UNSEEN = 100
 def run_demo(folder: Path) -> None:
     """Make the sounds and a library below `folder`, search them, and say what to do next."""
     sounds, path = folder.absolute() / "sounds", folder / "library"
-    shutil.rmtree(path, ignore_errors=True)
     began = time.monotonic()
     click.echo(f"Making sounds of {len(demo_sounds.KINDS)} kinds in {sounds} ...")
     sounds.mkdir(parents=True, exist_ok=True)
     demo_sounds.write_collection(sounds)
     with Library(path) as lib:
-        report = cli.run_ingest(lib, [str(sounds)])
-        click.echo(f"{report.added} files, {report.seconds:.0f} s of sound ingested.\n")
+        cli.run_ingest(lib, [str(sounds)], prune=True)
+        clips, seconds = len(list(lib.clips())), sum(clip.duration for clip in lib.clips())
+        click.echo(f"{clips} clips in the library, {seconds:.0f} s of sound.\n")
         _ask(lib)
         click.echo(f"\nAsked for what occurs in {demo_sounds.RECORDING_NAME}, three minutes long:")
         _find_moments(lib, sounds / demo_sounds.RECORDING_NAME)

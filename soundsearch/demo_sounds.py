@@ -1,8 +1,7 @@
 """Recognisable sounds made by formula, so that a first search needs no recordings.
 
-Every kind is a function of a random generator: pitch, tempo, level and timbre vary, the kind
-stays. Each is the shortest formula found that a classifier trained on recordings takes for the
-real thing.
+Pitch, tempo, level and timbre are drawn at random; the formulas are the shortest found that a
+classifier trained on recordings takes for the real thing.
 
 References
 ----------
@@ -10,8 +9,7 @@ Karplus, K., and Strong, A. (1983). Digital synthesis of plucked-string and drum
     Computer Music Journal 7(2). The plucked string.
 Risset, J.-C. (1969). An introductory catalogue of computer synthesized sounds. Bell
     Laboratories. A bell as inharmonic partials that die away each at its own pace.
-Precise Tone Plan, and ITU-T Q.23. Dial tone 350 and 440 Hz, busy tone 480 and 620 Hz; the
-    pairs of frequencies of push-button dialling.
+Precise Tone Plan. Dial tone 350 and 440 Hz, busy tone 480 and 620 Hz.
 ISO 8201. The three pulses of a smoke alarm.
 """
 
@@ -19,6 +17,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +58,12 @@ def _tone(hertz: Signal | float, t: Signal, levels: Iterable[float] = (1,)) -> S
 
 
 def _band(x: Signal, low: float, high: float, order: int = 2) -> Signal:
-    sos = butter(order, [low, min(high, 10900)], "bandpass", fs=SAMPLE_RATE, output="sos")
-    return np.asarray(sosfilt(sos, x))
+    return np.asarray(sosfilt(_sections(low, min(high, 10900), order), x))
+
+
+@lru_cache(maxsize=256)
+def _sections(low: float, high: float, order: int) -> Signal:
+    return np.asarray(butter(order, [low, high], "bandpass", fs=SAMPLE_RATE, output="sos"))
 
 
 def _noise(rng: Generator, t: Signal, low: float, high: float) -> Signal:
@@ -71,10 +74,10 @@ def _noise(rng: Generator, t: Signal, low: float, high: float) -> Signal:
 
 def _coloured(rng: Generator, t: Signal, slope: float) -> Signal:
     """Noise of unit deviation whose amplitude falls as frequency to the power of `slope`."""
-    spectrum = np.fft.rfft(rng.standard_normal(t.size))
-    hertz = np.fft.rfftfreq(t.size, 1 / SAMPLE_RATE)
-    x = np.fft.irfft(spectrum * np.maximum(hertz, 30.0) ** -slope, t.size)
-    return x / x.std()
+    size = 2 ** int(np.ceil(np.log2(t.size)))
+    hertz = np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE), 30)
+    x = np.fft.irfft(np.fft.rfft(rng.standard_normal(size)) * hertz**-slope)[: t.size]
+    return np.asarray(x / x.std())
 
 
 def _wander(rng: Generator, t: Signal, hertz: float) -> Signal:
@@ -133,7 +136,7 @@ def _kind(
         def sound(rng: Generator) -> Sound:
             t = _time(rng.uniform(4.0, 5.9))
             decay, wet = np.array(room) * rng.uniform(0.8, 1.25, 2)
-            x = _room(rng, shape(rng, t), decay, wet)
+            x = _room(rng, shape(rng, t), decay, wet) if wet else shape(rng, t)
             x = x / np.abs(x).max() + air * rng.uniform(0.6, 1.4) * _coloured(rng, t, 0.9)
             x *= rng.uniform(0.35, 0.75) / np.abs(x).max()
             fade = np.minimum(1, np.minimum(t, t[::-1]) / 0.02)
@@ -164,21 +167,18 @@ def _pluck(rng: Generator, hertz: float) -> Signal:
         turn = np.convolve(string[start - first : start], taps, "valid")
         string[start : start + whole] = turn[: string.size - start]
     string[-400:] *= np.linspace(1, 0, 400)
-    return string[first:] / np.abs(string).max() * rng.uniform(0.7, 1)
+    return np.asarray(string[first:] / np.abs(string).max() * rng.uniform(0.7, 1))
 
 
 @_kind("plucked string", room=(0.2, 0.05))
 def _plucked_string(rng: Generator, t: Signal) -> Signal:
-    chords = rng.permutation(
-        [[0, 7, 12, 16, 19, 24], [5, 12, 17, 21, 24, 29], [7, 14, 19, 23, 26, 31]]
-    )
-    root, apart, notes = rng.uniform(78, 124), rng.uniform(0.012, 0.028), []
+    """Chords on six strings, strummed down and up."""
+    frets, barre = np.array([0, 7, 12, 16, 19, 24]), rng.permutation([0, 5, 7])
+    open_string, apart, x = rng.uniform(78, 124), rng.uniform(0.012, 0.028), np.zeros_like(t)
     for i, beat in enumerate(_beats(rng, t, rng.uniform(0.55, 1.0))):
-        strum = chords[i // 2 % 3][:: 1 if i % 2 == 0 else -1]
-        notes += [
-            (beat + j * apart, _pluck(rng, root * 2 ** (n / 12))) for j, n in enumerate(strum)
-        ]
-    x = _at(t, *zip(*notes, strict=True))
+        strum = open_string * 2 ** ((frets + barre[i // 2 % 3]) / 12)[:: (1, -1)[i % 2]]
+        times = beat + apart * np.arange(6)
+        x += _at(t, times[times < t[-1]], [_pluck(rng, h) for h in strum[times < t[-1]]])
     return x + 0.02 * _ring(x, [(105, 0.02, 1), (210, 0.015, 1), (420, 0.01, 0.6)])
 
 
@@ -204,29 +204,15 @@ def _siren(rng: Generator, t: Signal) -> Signal:
     return _band(_tone(hertz, t, (1, 0.5, 0.45, 0.25, 0.2, 0.1, 0.08)), 400, 5000, 1)
 
 
-def _line(rng: Generator, t: Signal, x: Signal) -> Signal:
-    """As a telephone line carries it."""
-    return _band(x + rng.uniform(0.01, 0.04) * _noise(rng, t, 300, 3400), 300, 3400)
-
-
 @_kind("dial tone")
 def _dial_tone(rng: Generator, t: Signal) -> Signal:
-    return _line(rng, t, _tone(350, t) + rng.uniform(0.6, 1.2) * _tone(440, t))
+    return _tone(350, t) + rng.uniform(0.6, 1.2) * _tone(440, t) + 0.03 * _noise(rng, t, 300, 3400)
 
 
 @_kind("busy tone")
 def _busy_tone(rng: Generator, t: Signal) -> Signal:
     gate = _gate(t, (on := rng.uniform(0.25, 0.5)), 2 * on, rng.uniform())
-    return _line(rng, t, gate * (_tone(480, t) + rng.uniform(0.6, 1.2) * _tone(620, t)))
-
-
-def _dialling(rng: Generator, t: Signal) -> Signal:
-    press = _time(rng.uniform(0.12, 0.2))
-    ramp = np.minimum(1, np.minimum(press, press[::-1]) / 0.003)
-    times = _beats(rng, t, press[-1] * rng.uniform(1.8, 2.6), 0.05)
-    rows, columns = rng.choice([697, 770, 852, 941], times.size), (1209, 1336, 1477)
-    hits = [ramp * (_tone(row, press) + _tone(rng.choice(columns), press)) for row in rows]
-    return _line(rng, t, _at(t, times, hits))
+    return gate * (_tone(480, t) + rng.uniform(0.6, 1.2) * _tone(620, t))
 
 
 @_kind("ringing telephone", room=(0.15, 0.4))
@@ -251,9 +237,8 @@ def _engine(rng: Generator, t: Signal) -> Signal:
     pulses = np.zeros_like(t)
     pulses[firing] = np.resize(rng.uniform(0.9, 1, cylinders), firing.size)
     pulses[firing] *= rng.uniform(0.9, 1.1, firing.size)
-    burst = np.asarray(fftconvolve(pulses, np.exp(-_time(0.1) / rng.uniform(0.013, 0.02))))[
-        : t.size
-    ]
+    decay = np.exp(-_time(0.1) / rng.uniform(0.013, 0.02))
+    burst = np.asarray(fftconvolve(pulses, decay))[: t.size]
     pipes = ((66, 2.0), (120, 2.0), (230, 1.2), (440, 0.8), (880, 0.4))
     modes = [(h * rng.uniform(0.85, 1.2), rng.uniform(0.006, 0.015), gain) for h, gain in pipes]
     x = _ring(burst * (1 + 0.5 * rng.standard_normal(t.size)) - burst.mean(), modes)
@@ -276,7 +261,7 @@ def _rain(rng: Generator, t: Signal) -> Signal:
     np.add.at(drops, many, rng.exponential(1.0, many.size) ** 3 * rng.choice([-1, 1], many.size))
     patter = _ring(drops, [(h, 0.001, 1) for h in rng.uniform(2000, 8000, 8)])
     hiss = _band(_coloured(rng, t, rng.uniform(0.15, 0.35)), 1000, 10900, 1)
-    return hiss / hiss.std() + rng.uniform(0.5, 0.9) * patter / patter.std()
+    return np.asarray(hiss / hiss.std() + rng.uniform(0.5, 0.9) * patter / patter.std())
 
 
 @_kind("wind")
@@ -287,7 +272,7 @@ def _wind(rng: Generator, t: Signal) -> Signal:
     for i, centre in enumerate(np.geomspace(150, 900, 7) * rng.uniform(0.8, 1.25)):
         howl = _noise(rng, t, centre * 0.9, centre * 1.1)
         x += rng.uniform(0.4, 0.8) * howl * np.exp(-((i - 3 - 1.6 * turn) ** 2))
-    return x * np.exp(rng.uniform(0.35, 0.55) * turn)
+    return np.asarray(x * np.exp(rng.uniform(0.35, 0.55) * turn))
 
 
 @_kind("ocean waves")
@@ -300,7 +285,7 @@ def _ocean(rng: Generator, t: Signal) -> Signal:
 
 @_kind("clock", room=(0.05, 0.3), air=0.07)
 def _clock(rng: Generator, t: Signal) -> Signal:
-    """Tooth meets pallet, slides and falls: three bursts, high from the tooth, low from the case."""
+    """Tooth meets pallet, slides and falls: three bursts, of the tooth and of the case."""
     u, slide, pair = _time(0.15), rng.uniform(0.007, 0.010), []
     for centre in rng.uniform(2000, 5000, 2):
         pair.append(np.zeros_like(u))
@@ -314,11 +299,9 @@ def _clock(rng: Generator, t: Signal) -> Signal:
 
 def _clap(rng: Generator, centre: float) -> Signal:
     """Two palms that meet three times within 20 ms, the last time for good."""
-    t = _time(0.15)
+    t, again = _time(0.15), 0.009 * rng.uniform(0.8, 1.2)
     x = 0.65 * _noise(rng, t, 2000, 9000) * np.exp(-t / 0.005)
-    for late, decay in zip(
-        0.009 * rng.uniform(0.8, 1.2) * np.arange(3), (0.003, 0.003, 0.024), strict=True
-    ):
+    for late, decay in ((0.0, 0.003), (again, 0.003), (2 * again, 0.024)):
         since = np.where(t >= late, t - late, np.inf)
         x += _noise(rng, t, centre * 0.6, centre * 1.8) * np.exp(-since / decay)
     return x * rng.uniform(0.6, 1)
@@ -330,7 +313,8 @@ def _hand_claps(rng: Generator, t: Signal) -> Signal:
     period, x = rng.uniform(0.31, 0.38), np.zeros_like(t)
     for centre in rng.uniform(1200, 1900, rng.integers(4, 8)):
         times = _beats(rng, t, period * rng.uniform(0.97, 1.03), 0.04)
-        x += _at(t, times, [_clap(rng, centre) for _ in times])
+        claps = [_clap(rng, centre) for _ in range(6)]
+        x += _at(t, times, [claps[i % 6] for i in range(times.size)])
     return x
 
 
@@ -345,9 +329,8 @@ def _whistling(rng: Generator, t: Signal) -> Signal:
     semitones = before + (tune[now] - before) * slide + 0.1 * _wander(rng, t, 8)
     semitones += 0.15 * np.sin(2 * np.pi * rng.uniform(5, 6) * t)
     blown = np.where(rng.random(walk.size) < 0.2, 0.02, 1)[now]
-    swell = np.convolve(
-        blown * (0.4 + 0.6 * np.sin(np.pi * into / note)), np.ones(500) / 500, "same"
-    )
+    swell = blown * (0.4 + 0.6 * np.sin(np.pi * into / note))
+    swell = np.convolve(swell, np.ones(500) / 500, "same")
     hertz = rng.uniform(1150, 1600) * 2 ** (semitones / 12)
     return swell * (_tone(hertz, t, (1, 0.02)) + 0.03 * _noise(rng, t, 1000, 6000))
 
@@ -360,26 +343,6 @@ def _smoke_alarm(rng: Generator, t: Signal) -> Signal:
     return gate * _tone(rng.uniform(2900, 3400), t, (1, 0.25, 0.15))
 
 
-def _birdsong(rng: Generator, t: Signal) -> Signal:
-    """Phrases of a chirp said one to three times, each phrase another chirp."""
-    centre, seconds, start, x = (
-        rng.uniform(4200, 5000),
-        rng.uniform(0.08, 0.14),
-        0.05,
-        np.zeros_like(t),
-    )
-    while start < t[-1]:
-        u = _time(seconds * rng.uniform(0.6, 1.4))
-        part, slide, trill = u / u[-1], rng.uniform(-0.7, 0.7), rng.uniform(20, 60)
-        bend = slide * (part - 0.5) + 0.1 * np.sin(np.pi * part)
-        hertz = rng.uniform(0.8, 1.2) * centre * (1 + bend + 0.05 * np.sin(2 * np.pi * trill * u))
-        chirp = np.sin(np.pi * part) ** 0.8 * _tone(hertz, u, (1, 0.08))
-        times = start + np.arange(rng.integers(1, 4)) * (u[-1] + rng.uniform(0.03, 0.1))
-        x += _at(t, times[times < t[-1]], [chirp] * int(np.sum(times < t[-1])))
-        start = times[-1] + u[-1] + rng.uniform(0.1, 0.3)
-    return x
-
-
 @_kind("crickets", room=(0.1, 0.2), air=0.004)
 def _crickets(rng: Generator, t: Signal) -> Signal:
     """Two or three insects, each a row of short pulses of a nearly pure tone."""
@@ -388,41 +351,16 @@ def _crickets(rng: Generator, t: Signal) -> Signal:
         since, pulse = (t + rng.uniform()) % rng.uniform(0.43, 0.52), rng.uniform(0.0155, 0.019)
         part = since / pulse % 1
         chirp = np.sin(np.pi * part) ** 2 * (since < rng.integers(4, 7) * pulse)
-        x += (
-            rng.uniform(0.4, 1)
-            * chirp
-            * _tone(rng.uniform(0.95, 1.05) * hertz * (1 - 0.1 * part), t)
-        )
+        pitch = hertz * rng.uniform(0.95, 1.05) * (1 - 0.1 * part)
+        x += rng.uniform(0.4, 1) * chirp * _tone(pitch, t)
     return x
-
-
-def _heartbeat(rng: Generator, t: Signal) -> Signal:
-    """Two thuds a beat, as a stethoscope hears them."""
-    first, u, x = _beats(rng, t, rng.uniform(0.62, 0.85)), _time(0.3), np.zeros_like(t)
-    for late, hertz, decay, gain in (
-        (0.0, 68, 0.018, 1.0),
-        (rng.uniform(0.25, 0.33), 98, 0.025, 0.7),
-    ):
-        hertz *= rng.uniform(0.86, 1.14)
-        thud = _tone(hertz * np.exp(-2 * u), u) + 0.8 * _noise(rng, u, hertz, 4 * hertz)
-        thud *= u * np.exp(-u / decay)
-        x += _at(t, first + late, [gain * thud / np.abs(thud).max()] * first.size)
-    return x + 0.006 * _noise(rng, t, 30, 2000)
 
 
 # ---- the collection ----------------------------------------------------------------------
 
 
 def make(kind: str, variation: int) -> Sound:
-    """One sound, float32 [samples] at `SAMPLE_RATE`, the same on every call.
-
-    Parameters
-    ----------
-    kind : str
-        A key of `KINDS`.
-    variation : int
-        Any number from 0; another number gives another pitch, tempo, level and timbre.
-    """
+    """One sound of a kind, float32 [samples] at `SAMPLE_RATE`, the same on every call."""
     return KINDS[kind](np.random.default_rng([zlib.crc32(kind.encode()), variation]))
 
 
@@ -433,11 +371,12 @@ def queries(each: int = 2) -> list[tuple[str, int]]:
 
 def kind_of(path: Path) -> str | None:
     """The kind of a file of the collection, by its name; None for the long recording."""
-    return {_slug(kind): kind for kind in KINDS}.get(path.stem.rpartition("-")[0])
+    kind = path.stem.rpartition("-")[0].replace("-", " ")
+    return kind if kind in KINDS else None
 
 
 def recording() -> tuple[Sound, list[tuple[str, float, float]]]:
-    """Three minutes of faint background in which twelve kinds occur, at `SAMPLE_RATE`.
+    """Three minutes, at `SAMPLE_RATE`, of faint background in which twelve kinds occur.
 
     Returns
     -------
@@ -450,25 +389,16 @@ def recording() -> tuple[Sound, list[tuple[str, float, float]]]:
     x = 0.002 * _coloured(rng, t, 0.8)
     for i, kind in enumerate(rng.permutation(list(KINDS))[:12].tolist()):
         sound, start = make(kind, _RECORDED_VARIATION), 15 * i + round(rng.uniform(0.5, 8.5), 2)
-        x += _at(t, [start], [rng.uniform(0.5, 0.9) * sound])
+        x += _at(t, [start], [rng.uniform(0.5, 0.9) * sound.astype(np.float64)])
         events.append((kind, start, round(start + sound.size / SAMPLE_RATE, 2)))
     return x.astype(np.float32), events
 
 
 def write_collection(folder: Path, variations: int = 8) -> list[Path]:
-    """Write `variations` sounds a kind and the long recording into `folder`, which exists.
-
-    Returns
-    -------
-    list of Path
-        `<kind>-<number>.flac`, numbers from 1, and last `an-afternoon.flac`.
-    """
-    sounds = {f"{_slug(kind)}-{n + 1}.flac": (kind, n) for kind in KINDS for n in range(variations)}
-    for name, (kind, n) in sounds.items():
-        soundfile.write(folder / name, make(kind, n), SAMPLE_RATE)
+    """Write `variations` sounds a kind as `<kind>-<number>.flac`, and last the long recording."""
+    sounds = [(kind, n) for kind in KINDS for n in range(variations)]
+    paths = [folder / f"{kind.replace(' ', '-')}-{n + 1}.flac" for kind, n in sounds]
+    for path, (kind, n) in zip(paths, sounds, strict=True):
+        soundfile.write(path, make(kind, n), SAMPLE_RATE)
     soundfile.write(folder / RECORDING_NAME, recording()[0], SAMPLE_RATE)
-    return [folder / name for name in (*sounds, RECORDING_NAME)]
-
-
-def _slug(kind: str) -> str:
-    return kind.replace(" ", "-")
+    return [*paths, folder / RECORDING_NAME]
