@@ -1,44 +1,75 @@
 """Any file -> mono 16 kHz float32, in blocks of bounded memory.
 
-libsndfile (soundfile) reads WAV, AIFF, FLAC, Ogg, Opus and MP3; what it does not know goes to
-FFmpeg (PyAV): M4A, WMA, WebM, AMR and the sound of videos. The content decides, not the name.
+libsndfile reads WAV, AIFF, FLAC, Ogg, Opus, MP3 and their kin; what it refuses goes to FFmpeg
+(PyAV), which reads AAC, ALAC, WMA, AMR and the sound of films. Content decides, not the name.
 """
 
 from __future__ import annotations
 
-import io
-import logging
-import math
 import os
-import shutil
+import re
 import stat
-import tempfile
+import sys
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
 import soxr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from .errors import AudioError
 
-__all__ = ["BLOCK_SECONDS", "SAMPLE_RATE", "Decoder", "read", "to_mono_16k"]
+__all__ = ["SAMPLE_RATE", "Decoder", "read", "to_mono_16k"]
 
-SAMPLE_RATE: Final = 16_000
-BLOCK_SECONDS: Final = 10
+SAMPLE_RATE = 16_000
 
-_BLOCK_VALUES = 1 << 20  # frames x channels in one buffer, 4 MB: 32 channels at 768 kHz fit
-_WIDEST = 1e10  # beyond every unscaled 32-bit integer; float32 spectra stay finite below it
-_LOUD = 100.0  # 40 dB above full scale
-_RATES = (1, 10_000_000)  # Hz; above, building the resampler's filter takes seconds
-_SLOW_RATE = 1000  # Hz; below, a small file unfolds into days
-_LONGEST_SLOW = 30 * 86_400  # seconds
+Array = NDArray[np.float32]
+
+_BLOCK_SECONDS = 20
+_BLOCK_SAMPLES = 1 << 22  # all channels together
+_QUALITY = "HQ"
+# 60 dB above full scale: no sound, but a file read as what it is not.
+_ABSURD = 1000.0
+# A decoder that ends within this of what the header promises has read the whole file: headers
+# of MP3 and AAC count padding that decoding takes away.
+_TOLERANCE_SECONDS = 0.2
+
+# FFmpeg's demuxers of files that hold sound. None that opens further files or addresses.
+_FORMATS = (
+    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,loas,matroska,mov,mp3,"
+    "mpc,mpc8,mpeg,mpegts,mp4,m4a,3gp,nistsphere,nut,ogg,oma,rm,shn,tak,truehd,tta,voc,w64,wav,"
+    "webm,wv,xwma"
+)
 
 
 class Decoder:
-    """Iterate over a file's sound as mono float32 blocks at 16 kHz."""
+    """Iterate over a file's sound as mono float32 blocks at 16 kHz.
+
+    Channels are averaged before resampling; the level is kept. Samples that are not finite are
+    taken as 0, and absurd ones (60 dB above full scale) are clipped there.
+
+    Parameters
+    ----------
+    source : path or binary file
+        A stream that cannot seek is copied to a temporary file first.
+    start, end : float
+        Part of the sound, seconds; `end` None means to the end.
+
+    Attributes
+    ----------
+    sample_rate, channels : int
+        Of the file.
+    warning : str or None
+        Set while iterating when there is less sound than promised, or samples were odd.
+
+    Raises
+    ------
+    AudioError
+        The file cannot be read or gives no sound; also while iterating, before the first
+        block. An error after that ends the sound and sets `warning`.
+    """
 
     def __init__(
         self,
@@ -47,34 +78,20 @@ class Decoder:
         start: float = 0.0,
         end: float | None = None,
     ) -> None:
-        self._name = _name(source)
+        if start < 0 or (end is not None and end <= start):
+            raise AudioError(_name(source), f"expected 0 <= start < end, got {start} to {end}")
         self.warning: str | None = None
-        if not 0 <= start < (math.inf if end is None else end):
-            raise self._error(f"expected 0 <= start < end, got start {start} and end {end}")
-        self._start = start
-        self._end = end
-        self._file, self._owned = _open(source, self._name)
+        self._name = _name(source)
+        self._part = (start, end)
+        self._file = _open(source, self._name)
+        self._owned = self._file is not source
         try:
             self._reader = self._open_reader()
-            self.sample_rate: int = self._reader.sample_rate
-            self.channels: int = self._reader.channels
-            low, high = _RATES
-            if not low <= self.sample_rate <= high:
-                raise self._error(f"expected {low} to {high} Hz, got {self.sample_rate} Hz")
         except BaseException:
             self.close()
             raise
-        self._blocks = self._decode()
-
-    def _error(self, reason: str) -> AudioError:
-        return AudioError(self._name, reason)
-
-    def _open_reader(self) -> _SoundFileReader | _ContainerReader:
-        try:
-            return _SoundFileReader(self._file)
-        except soundfile.LibsndfileError:
-            self._file.seek(0)
-            return _ContainerReader(self._file, self._name)
+        self.sample_rate = self._reader.sample_rate
+        self.channels = self._reader.channels
 
     def __enter__(self) -> Decoder:
         return self
@@ -88,120 +105,325 @@ class Decoder:
         self.close()
 
     def close(self) -> None:
-        """Close the file; a stream that was handed in stays open."""
-        reader = getattr(self, "_reader", None)
-        if reader is not None:
-            reader.close()
+        """Close what was opened; a stream that was given stays open."""
         if self._owned:
             self._file.close()
 
-    def __iter__(self) -> Iterator[NDArray[np.float32]]:
-        return self._blocks
-
-    def _decode(self) -> Iterator[NDArray[np.float32]]:
-        rate = self.sample_rate
-        # Whole seconds are whole samples at both rates: the resampler keeps its phase.
-        lead = 1 + _SLOW_RATE // rate
-        origin = max(0, math.floor(self._start) - lead)
-        skip = round(self._start * SAMPLE_RATE) - origin * SAMPLE_RATE
-        left = None if self._end is None else round(self._end * SAMPLE_RATE) - round(
-            self._start * SAMPLE_RATE
-        )
-        stop = None if self._end is None else (math.ceil(self._end) + lead) * rate
-        resampler = (
-            None
-            if rate == SAMPLE_RATE
-            else soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
-        )
-        for block, last in _with_last(self._reader.blocks(origin * rate, stop)):
-            mono = _mix(block)
-            out = mono if resampler is None else resampler.resample_chunk(mono, last=last)
-            if skip:
-                out, skip = out[skip:], max(0, skip - len(out))
-            if left is not None:
-                out = out[:left]
-                left -= len(out)
-            if len(out):
-                yield out
-
-
-def _with_last(blocks: Iterator[Any]) -> Iterator[tuple[Any, bool]]:
-    held = next(blocks, None)
-    for block in blocks:
-        yield held, False
-        held = block
-    if held is not None:
-        yield held, True
-
-
-def _mix(block: NDArray[np.float32]) -> NDArray[np.float32]:
-    return block.mean(axis=1, dtype=np.float32)
-
-
-class _SoundFileReader:
-    def __init__(self, file: io.FileIO) -> None:
-        handle = file.fileno() if os.name == "posix" else file
-        self._sound = soundfile.SoundFile(handle, closefd=False)
-        self.sample_rate = int(self._sound.samplerate)
-        self.channels = int(self._sound.channels)
-        self.frames = int(self._sound.frames)
-
-    def blocks(self, first: int, stop: int | None) -> Iterator[NDArray[np.float32]]:
-        self._sound.seek(first)
-        size = max(1, min(BLOCK_SECONDS * self.sample_rate, _BLOCK_VALUES // self.channels))
-        while True:
-            block = self._sound.read(size, dtype="float32", always_2d=True)
-            if len(block) == 0:
-                return
+    def __iter__(self) -> Iterator[Array]:
+        frames = 0
+        for block in self._resampled():
+            frames += len(block)
             yield block
+        if frames == 0:
+            raise AudioError(self._name, self._nothing())
 
-    def close(self) -> None:
-        self._sound.close()
+    def _open_reader(self) -> _SoundFile | _Container:
+        size = os.fstat(self._file.fileno()).st_size if _has_descriptor(self._file) else -1
+        if size == 0:
+            raise AudioError(self._name, "is empty")
+        try:
+            return _SoundFile(self._file)
+        except (soundfile.SoundFileError, ValueError):
+            return _Container(self._file, self._name)
 
+    def _resampled(self) -> Iterator[Array]:
+        if self.sample_rate == SAMPLE_RATE:
+            yield from self._mono()
+            return
+        stream = soxr.ResampleStream(self.sample_rate, SAMPLE_RATE, 1, "float32", _QUALITY)
+        for block in self._mono():
+            if len(resampled := stream.resample_chunk(block)):
+                yield resampled
+        if len(rest := stream.resample_chunk(np.empty(0, np.float32), last=True)):
+            yield rest
 
-class _ContainerReader:
-    def __init__(self, file: io.FileIO, name: str) -> None:
-        raise AudioError(name, "its content is no audio that is known here")
+    def _mono(self) -> Iterator[Array]:
+        """The wanted part, one channel, at the file's rate."""
+        rate, reader = self.sample_rate, self._reader
+        first = round(self._part[0] * rate)
+        last = None if self._part[1] is None else round(self._part[1] * rate)
+        position = reader.seek(first)
+        odd = 0
+        try:
+            for block in reader.blocks():
+                begin, position = position, position + len(block)
+                block = block[max(0, first - begin) : None if last is None else last - begin]
+                if len(block):
+                    mono = _down_mix(block)
+                    odd += _mend(mono)
+                    yield mono
+                if last is not None and position >= last:
+                    break
+        except reader.errors as error:
+            self._ended(position, _reason(error))
+        else:
+            if last is None or position < last:
+                self._ended(position, None)
+        if odd:
+            self._warn(f"{odd} samples were not finite or absurd")
 
-    sample_rate: int
-    channels: int
+    def _ended(self, position: int, reason: str | None) -> None:
+        """Note an end that came too early."""
+        promised, rate = self._reader.promised, self.sample_rate
+        if promised is not None and promised - position > _TOLERANCE_SECONDS * rate:
+            self._warn(
+                f"ends after {position / rate:.2f} s of the {promised / rate:.2f} s that its "
+                "header promises"
+            )
+        elif reason is not None:
+            self._warn(f"decoding ended after {position / rate:.2f} s: {reason}")
+        self._decoded = position
 
-    def blocks(self, first: int, stop: int | None) -> Iterator[NDArray[np.float32]]:
-        raise NotImplementedError
+    def _warn(self, text: str) -> None:
+        self.warning = text if self.warning is None else f"{self.warning}; {text}"
 
-    def close(self) -> None:
-        pass
-
-
-def _name(source: Any) -> str:
-    if isinstance(source, (str, os.PathLike)):
-        return os.fsdecode(source)
-    name = getattr(source, "name", None)
-    return name if isinstance(name, str) else "stream"
-
-
-def _open(source: Any, name: str) -> tuple[Any, bool]:
-    if not isinstance(source, (str, os.PathLike)):
-        return source, False
-    try:
-        return open(source, "rb", buffering=0), True
-    except OSError as error:
-        raise AudioError(name, error.strerror or str(error)) from error
+    def _nothing(self) -> str:
+        decoded = getattr(self, "_decoded", 0)
+        if decoded:
+            return f"holds {decoded / self.sample_rate:.2f} s, nothing from {self._part[0]} s on"
+        return f"holds no samples ({self.warning})" if self.warning else "holds no samples"
 
 
 def read(
     source: str | os.PathLike[str] | BinaryIO, *, start: float = 0.0, end: float | None = None
-) -> NDArray[np.float32]:
-    """Decode a whole file, or a part of it."""
+) -> Array:
+    """A file's whole sound, or a part of it: float32 [n], mono, 16 kHz; see `Decoder`."""
     with Decoder(source, start=start, end=end) as decoder:
         return np.concatenate(list(decoder))
 
 
-def to_mono_16k(samples: ArrayLike, sample_rate: float) -> NDArray[np.float32]:
-    """Turn an array into mono 16 kHz float32."""
-    array = np.asarray(samples)
-    if array.dtype.kind == "i":
-        array = array / -float(np.iinfo(array.dtype).min)
-    array = array.astype(np.float32)
-    mono = array.mean(axis=1) if array.ndim == 2 else array
-    return np.asarray(soxr.resample(mono, sample_rate, SAMPLE_RATE, quality="HQ"), np.float32)
+def to_mono_16k(samples: NDArray[Any], sample_rate: int) -> Array:
+    """An array of any usual type as mono 16 kHz float32.
+
+    Parameters
+    ----------
+    samples : [n] or [n, channels]
+        Floats in [-1, 1] are taken as they are, integers by their full scale (int16 / 32768;
+        unsigned ones have their middle at half of it).
+    sample_rate : int
+        Hz.
+
+    Raises
+    ------
+    AudioError
+        The array is empty, of another shape or type, or not finite.
+    """
+    name = "array"
+    if samples.ndim not in (1, 2) or 0 in samples.shape:
+        raise AudioError(name, f"expected [n] or [n, channels] samples, got {samples.shape}")
+    if sample_rate <= 0:
+        raise AudioError(name, f"expected a sample rate above 0 Hz, got {sample_rate}")
+    if np.issubdtype(samples.dtype, np.integer):
+        limits = np.iinfo(samples.dtype)
+        middle = 0 if limits.min < 0 else (limits.max + 1) // 2
+        scaled = (samples.astype(np.float64) - middle) / ((limits.max + 1) // (2 if middle else 1))
+    elif np.issubdtype(samples.dtype, np.floating):
+        scaled = samples.astype(np.float64)
+    else:
+        raise AudioError(name, f"expected integers or floats, got {samples.dtype}")
+    if not np.isfinite(scaled).all():
+        raise AudioError(name, "expected finite samples, got NaN or infinity")
+    mono = _down_mix(scaled.astype(np.float32).reshape(len(scaled), -1))
+    _mend(mono)
+    if sample_rate == SAMPLE_RATE:
+        return mono
+    resampled: Array = soxr.resample(mono, sample_rate, SAMPLE_RATE, _QUALITY)
+    return resampled
+
+
+class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
+    """soundfile seeks to where it stands after every read: slow, and fatal if a header lies."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+class _SoundFile:
+    """A file that libsndfile reads."""
+
+    errors = (soundfile.SoundFileError, OSError)
+
+    def __init__(self, file: BinaryIO) -> None:
+        if _has_descriptor(file):
+            # A descriptor is read in C; a Python file would be called back for every piece.
+            file.seek(0)
+            os.lseek(file.fileno(), 0, os.SEEK_SET)
+            self._sound = _Sequential(file.fileno(), closefd=False)
+        else:
+            file.seek(0)
+            self._sound = _Sequential(file)
+        self.sample_rate: int = self._sound.samplerate
+        self.channels: int = self._sound.channels
+        self.promised = self._promised_frames()
+
+    def _promised_frames(self) -> int | None:
+        frames: int = self._sound.frames
+        # libsndfile cuts the length of an uncompressed file down to what is there and says so
+        # in its log. A length of all ones stands for a stream of unknown length.
+        log = self._sound.extra_info
+        if counted := re.search(r"value from 'ds64' chunk of (\d+)", log):
+            return int(counted[1])
+        cut = re.search(r"(?:data|SSND|riff)\s*: (\d+) \(should be (\d+)\)", log)
+        if cut is not None and 0 < int(cut[1]) < 0x7FFFFF00 and int(cut[2]):
+            return round(frames * int(cut[1]) / int(cut[2]))
+        return frames if frames < 1 << 60 else None
+
+    def seek(self, frame: int) -> int:
+        if frame == 0:
+            return 0
+        position: int = self._sound.seek(min(frame, self._sound.frames))
+        return position
+
+    def blocks(self) -> Iterator[Array]:
+        length = max(1, min(_BLOCK_SECONDS * self.sample_rate, _BLOCK_SAMPLES // self.channels))
+        while True:
+            block = np.empty((length, self.channels), np.float32)
+            before = self._sound.tell()
+            try:
+                count = self._sound.buffer_read_into(block.data.cast("B"), "float32")
+            except self.errors:
+                # What was decoded up to the fault is in the block.
+                yield block[: max(0, self._sound.tell() - before)]
+                raise
+            if count == 0:
+                return
+            yield block[:count]
+
+
+class _Plain:
+    """A file for FFmpeg: a seek to nowhere, which broken files ask for, is refused quietly."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read = file.read
+        self.tell = file.tell
+        self._seek = file.seek
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1
+
+
+class _Container:
+    """A file that FFmpeg reads."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        import av
+
+        self.errors = (av.error.FFmpegError, OSError, ValueError)
+        av.logging.set_level(None)
+        file.seek(0)
+        try:
+            self._container = av.open(
+                _Plain(file),
+                metadata_errors="ignore",
+                options={"format_whitelist": _FORMATS, "protocol_whitelist": "none"},
+            )
+        except self.errors as error:
+            raise AudioError(
+                name, f"its content is no audio that can be read ({_reason(error)})"
+            ) from error
+        if not self._container.streams.audio:
+            raise AudioError(name, "holds no sound, only video or data")
+        self._stream = self._container.streams.audio[0]
+        if self._stream.codec_context is None:
+            raise AudioError(name, "its sound is coded in a way that FFmpeg does not know")
+        self.sample_rate: int = self._stream.rate or 0
+        self.channels: int = self._stream.channels
+        if self.sample_rate <= 0 or self.channels <= 0:
+            raise AudioError(name, "its sound has no sample rate or no channels")
+        seconds = (
+            float(self._stream.duration * self._stream.time_base)
+            if self._stream.duration
+            else (self._container.duration or 0) / 1_000_000  # av.time_base
+        )
+        self.promised = round(seconds * self.sample_rate) if seconds > 0 else None
+
+    def seek(self, frame: int) -> int:
+        return 0  # decoded from the start: seeking in these formats is not exact
+
+    def blocks(self) -> Iterator[Array]:
+        import av
+
+        planar = av.AudioResampler(format="fltp")
+        length = max(1, min(_BLOCK_SECONDS * self.sample_rate, _BLOCK_SAMPLES // self.channels))
+        parts: list[Array] = []
+        held = 0
+        try:
+            for frame in self._container.decode(self._stream):
+                frame.pts = None  # gaps in the time line are no sound
+                for part in planar.resample(frame):
+                    if part.sample_rate != self.sample_rate:
+                        raise ValueError("the sample rate changes within the file")
+                    parts.append(part.to_ndarray().T)
+                    held += len(parts[-1])
+                if held >= length:
+                    yield np.concatenate(parts)
+                    parts, held = [], 0
+        except self.errors:
+            if parts:
+                yield np.concatenate(parts)
+            raise
+        if parts:
+            yield np.concatenate(parts)
+
+
+def _down_mix(block: Array) -> Array:
+    """Mean over the channels of float32 [n, channels], as a new array."""
+    if block.shape[1] == 1:
+        return np.array(block[:, 0])
+    return block @ np.full(block.shape[1], 1 / block.shape[1], np.float32)
+
+
+def _mend(mono: Array) -> int:
+    """Make every sample finite and sane, in place; count those that were not."""
+    with np.errstate(invalid="ignore"):
+        if np.abs(mono).max() <= _ABSURD:  # false for NaN too
+            return 0
+        odd = ~(np.abs(mono) <= _ABSURD)
+    count = int(odd.sum())
+    np.nan_to_num(mono, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    np.clip(mono, -_ABSURD, _ABSURD, out=mono)
+    return count
+
+
+def _open(source: str | os.PathLike[str] | BinaryIO, name: str) -> BinaryIO:
+    if isinstance(source, (str, os.PathLike)):
+        try:
+            mode = os.stat(source).st_mode
+            if not stat.S_ISREG(mode):
+                what = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+                raise AudioError(name, f"is {what}")
+            return open(source, "rb", buffering=0)
+        except (OSError, ValueError) as error:
+            raise AudioError(name, _reason(error)) from error
+    if source.seekable():
+        return source
+    import shutil
+    import tempfile
+
+    spool = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the Decoder
+    shutil.copyfileobj(source, spool)
+    spool.flush()
+    return spool
+
+
+def _has_descriptor(file: BinaryIO) -> bool:
+    try:
+        return file.fileno() >= 0
+    except (AttributeError, OSError):
+        return False
+
+
+def _name(source: Any) -> str:
+    if isinstance(source, (str, os.PathLike)):
+        return os.fspath(source)
+    if source is sys.stdin.buffer:
+        return "standard input"
+    name = getattr(source, "name", None)
+    return name if isinstance(name, str) else "stream"
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error)
