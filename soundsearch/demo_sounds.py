@@ -1,7 +1,7 @@
 """Recognisable sounds made by formula, so that a first search needs no recordings.
 
-Pitch, tempo, level and timbre are drawn at random; the formulas are the shortest found that a
-classifier trained on recordings takes for the real thing.
+Pitch, tempo, level and timbre are drawn at random. The formulas are short; their constants are
+such that a classifier trained on recordings takes them for the real thing.
 
 References
 ----------
@@ -188,11 +188,12 @@ def _bell(rng: Generator, t: Signal) -> Signal:
     ratios = (0.5, 1, 1.2, 1.5, 2, 2.5, 2.67, 3.01, 4.16, 5.43, 6.79, 8.21)
     levels = (0.5, 0.7, 0.8, 0.35, 1, 0.3, 0.35, 0.5, 0.45, 0.3, 0.2, 0.15)
     decays = (5, 3, 2.4, 1.6, 1.5, 0.8, 0.8, 0.7, 0.5, 0.35, 0.25, 0.2)
-    prime, hit = rng.uniform(330, 560), 0.4 * _noise(rng, t, 1500, 7000) * np.exp(-t / 0.006)
+    prime, hit = rng.uniform(330, 560), np.zeros_like(t)
     for ratio, level, decay in zip(ratios, levels, decays, strict=True):
         beating = 1 + 0.15 * np.sin(2 * np.pi * rng.uniform(0.8, 3) * t)
         partial = _tone(prime * ratio, t) * beating * np.exp(-t / (decay * rng.uniform(0.8, 1.3)))
-        hit += level * rng.uniform(0.7, 1.3) * partial * (1 - np.exp(-t / 0.001))
+        hit += level * rng.uniform(0.7, 1.3) * partial
+    hit = hit * (1 - np.exp(-t / 0.001)) + 0.4 * _noise(rng, t, 1500, 7000) * np.exp(-t / 0.006)
     times = _beats(rng, t, rng.uniform(1.2, 2.0))
     return _at(t, times, [hit * rng.uniform(0.7, 1) for _ in times])
 
@@ -206,7 +207,9 @@ def _siren(rng: Generator, t: Signal) -> Signal:
 
 @_kind("dial tone")
 def _dial_tone(rng: Generator, t: Signal) -> Signal:
-    return _tone(350, t) + rng.uniform(0.6, 1.2) * _tone(440, t) + 0.03 * _noise(rng, t, 300, 3400)
+    hiss = 10 ** rng.uniform(-1.9, -1.3) * _noise(rng, t, 300, 3400)
+    low, high = np.sin(2 * np.pi * (np.outer((350, 440), t) + rng.random((2, 1))))
+    return np.asarray(low + rng.uniform(0.5, 1.5) * high + hiss)
 
 
 @_kind("busy tone")
@@ -235,8 +238,8 @@ def _engine(rng: Generator, t: Signal) -> Signal:
     rate = rng.uniform(900, 1300) / 60 * cylinders / 2 * (1 + 0.02 * _wander(rng, t, 3))
     firing = np.flatnonzero(np.diff(np.floor(np.cumsum(rate) / SAMPLE_RATE)) > 0)
     pulses = np.zeros_like(t)
-    pulses[firing] = np.resize(rng.uniform(0.9, 1, cylinders), firing.size)
-    pulses[firing] *= rng.uniform(0.9, 1.1, firing.size)
+    uneven = np.resize(rng.uniform(0.9, 1, cylinders), firing.size)
+    pulses[firing] = uneven * rng.uniform(0.9, 1.1, firing.size)
     decay = np.exp(-_time(0.1) / rng.uniform(0.013, 0.02))
     burst = np.asarray(fftconvolve(pulses, decay))[: t.size]
     pipes = ((66, 2.0), (120, 2.0), (230, 1.2), (440, 0.8), (880, 0.4))
@@ -257,11 +260,11 @@ def _helicopter(rng: Generator, t: Signal) -> Signal:
 @_kind("rain")
 def _rain(rng: Generator, t: Signal) -> Signal:
     """A hiss of far drops, and near ones, few of them loud, each a short ring."""
-    drops, many = np.zeros_like(t), rng.integers(0, t.size, int(t[-1] * rng.uniform(2500, 4500)))
+    drops, many = np.zeros_like(t), rng.integers(0, t.size, int(t[-1] * rng.uniform(1500, 6000)))
     np.add.at(drops, many, rng.exponential(1.0, many.size) ** 3 * rng.choice([-1, 1], many.size))
-    patter = _ring(drops, [(h, 0.001, 1) for h in rng.uniform(2000, 8000, 8)])
+    patter = _ring(drops, [(h, 0.0008, 1) for h in rng.uniform(1500, 8000, 8)])
     hiss = _band(_coloured(rng, t, rng.uniform(0.15, 0.35)), 1000, 10900, 1)
-    return np.asarray(hiss / hiss.std() + rng.uniform(0.5, 0.9) * patter / patter.std())
+    return np.asarray(hiss / hiss.std() + rng.uniform(0.35, 0.6) * patter / patter.std())
 
 
 @_kind("wind")
@@ -283,16 +286,16 @@ def _ocean(rng: Generator, t: Signal) -> Signal:
     return wash + _coloured(rng, t, 0.9) * (0.3 + 0.9 * swell) + 0.05 * _coloured(rng, t, 0.4)
 
 
-@_kind("clock", room=(0.05, 0.3), air=0.07)
+@_kind("clock", room=(0.05, 0.4), air=0.05)
 def _clock(rng: Generator, t: Signal) -> Signal:
     """Tooth meets pallet, slides and falls: three bursts, of the tooth and of the case."""
     u, slide, pair = _time(0.15), rng.uniform(0.007, 0.010), []
-    for centre in rng.uniform(2000, 5000, 2):
+    for centre in rng.uniform(2300, 3700, 2):
         pair.append(np.zeros_like(u))
-        for late, gain in ((0.0, 1.0), (slide, 0.3), (2.2 * slide, 0.2)):
+        for late, gain in ((0.0, 1.0), (slide, 0.2), (2.2 * slide, 0.1)):
             since = np.where(u >= late, u - late, np.inf)
-            pair[-1] += gain * np.exp(-since / 0.0037) * _noise(rng, u, centre * 0.7, centre * 1.4)
-            pair[-1] += 0.4 * gain * np.exp(-since / 0.012) * _noise(rng, u, 300, 1500)
+            pair[-1] += gain * np.exp(-since / 0.0047) * _noise(rng, u, centre * 0.7, centre * 1.4)
+            pair[-1] += 0.35 * gain * np.exp(-since / 0.03) * _noise(rng, u, 300, 1500)
     times = _beats(rng, t, rng.uniform(0.45, 0.55), 0.002)
     return _at(t, times, [pair[i % 2] * rng.uniform(0.85, 1) for i in range(times.size)])
 
@@ -371,19 +374,11 @@ def queries(each: int = 2) -> list[tuple[str, int]]:
 
 def kind_of(path: Path) -> str | None:
     """The kind of a file of the collection, by its name; None for the long recording."""
-    kind = path.stem.rpartition("-")[0].replace("-", " ")
-    return kind if kind in KINDS else None
+    return next((k for k in KINDS if k == path.stem.rpartition("-")[0].replace("-", " ")), None)
 
 
 def recording() -> tuple[Sound, list[tuple[str, float, float]]]:
-    """Three minutes, at `SAMPLE_RATE`, of faint background in which twelve kinds occur.
-
-    Returns
-    -------
-    float32 [samples]
-    list of (kind, start, end)
-        What occurs and when, in seconds, by time.
-    """
+    """Three minutes of faint background and, at (kind, start, end) in seconds, twelve sounds."""
     rng = np.random.default_rng(zlib.crc32(RECORDING_NAME.encode()))
     t, events = _time(180), []
     x = 0.002 * _coloured(rng, t, 0.8)

@@ -1,0 +1,1 @@
+"""Recipe of the bundled audio encoder: corpus, teacher, student, export, figures."""

@@ -1,0 +1,143 @@
+"""Command line of the recipe: each step by itself, all of them, or a miniature."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from . import card, corpus, evaluate, export, mels, synth, train, whiten
+from .model import Shape
+
+STEPS = ("fetch", "unpack", "synth", "mels", "train", "whiten", "export", "evaluate", "card")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    top.add_argument("step", choices=(*STEPS, "all", "miniature"))
+    top.add_argument("--work", type=Path, required=True, help="scratch folder (30 GB for all)")
+    top.add_argument("--data", type=Path, help="folder with yamnet/, audioset/ and esc50/")
+    top.add_argument("--yamnet", type=Path, help="the teacher's TFLite file")
+    top.add_argument("--class-map", type=Path, help="yamnet_class_map.csv")
+    top.add_argument("--esc50", type=Path, help="folder with audio/ and labels.csv")
+    top.add_argument("--run", default="main", help="name of the training run")
+    top.add_argument("--patches", type=int, default=6_000_000, help="patches to train on")
+    top.add_argument("--workers", type=int, default=2, help="training processes")
+    top.add_argument("--reuse", type=int, default=2, help="times that a mix is used")
+    top.add_argument("--seed", type=int, default=1)
+    top.add_argument("--power", type=float, default=whiten.POWER, help="1 whitens fully")
+    top.add_argument("--space", default="mini-1", help="name and version of the space")
+    top.add_argument("--model", type=Path, default=Path("ingest/encoders/mini.onnx"))
+    top.add_argument("--head", type=Path, default=Path("soundsearch/labels/mini.npz"))
+    top.add_argument("--card", type=Path, default=Path("ingest/encoders/mini.md"))
+    top.add_argument("--few", type=int, default=3, help="robustness on every so-many-th clip")
+    return top
+
+
+class Recipe:
+    """The steps, with what the command line says."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.o = options
+        data = options.data or Path()
+        self.yamnet = options.yamnet or data / "yamnet" / "yamnet_classification_int8.tflite"
+        self.class_map = options.class_map or data / "audioset" / "yamnet_class_map.csv"
+        self.esc50 = options.esc50 or data / "esc50"
+        self.run = options.work / "runs" / options.run
+        self.plan = train.Plan(
+            patches=options.patches,
+            workers=options.workers,
+            reuse=options.reuse,
+            seed=options.seed,
+        )
+        self.shape, self.mixes, self.share = Shape(), 16384, 1.0
+
+    def fetch(self) -> None:
+        """Download the corpus packages."""
+        failed = corpus.fetch(self.o.work, corpus.packages())
+        print("not downloaded:", " ".join(failed) or "none")
+
+    def unpack(self) -> None:
+        """Take the sounds out of the packages."""
+        corpus.unpack(self.o.work, corpus.packages())
+
+    def synth(self, engines: bool = True) -> None:
+        """Write the synthetic sounds."""
+        synth.synthesise(self.o.work, self.o.seed, self.share, engines)
+
+    def mels(self) -> None:
+        """Compute the mel store."""
+        mels.build(self.o.work)
+
+    def train(self) -> None:
+        """Train, or go on with a run that was cut."""
+        train.train(self.o.work, self.run, self.yamnet, self.plan, self.shape)
+
+    def whiten(self) -> None:
+        """Whiten the newest checkpoint's embedding."""
+        student = train.load_student(self.run / "student.pt")
+        white = whiten.whiten(student, self.o.work, count=self.mixes, power=self.o.power)
+        whiten.save(white, self.run / "white.pt")
+
+    def export(self) -> None:
+        """Write the ONNX file and the head."""
+        student = whiten.load(self.run / "white.pt")
+        for path in (self.o.model, self.o.head):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        export.to_onnx(student, self.o.model, self.o.space)
+        export.to_head(student, self.o.head, self.o.space, self.class_map)
+
+    def evaluate(self) -> None:
+        """Measure the exported files; needs ESC-50."""
+        figures = evaluate.evaluate(
+            self.o.model,
+            self.o.head,
+            self.esc50,
+            self.class_map,
+            self.yamnet,
+            self.run / "teacher.npz",
+            self.o.few,
+        )
+        text = json.dumps(figures, indent=1)
+        (self.run / "figures.json").write_text(text + "\n", "utf-8")
+        print(text)
+
+    def card(self) -> None:
+        """Write the model card from the run's records."""
+        self.o.card.write_text(card.card(self.o.work, self.run, self.o.space), "utf-8")
+
+    def all(self) -> None:
+        """Do every step."""
+        for step in STEPS:
+            start = time.monotonic()
+            getattr(self, step)()
+            print(f"{step}: {time.monotonic() - start:.0f} s", flush=True)
+
+    def miniature(self) -> None:
+        """Do the steps on a few formula sounds with a tiny student, in under five minutes."""
+        self.shape, self.mixes, self.share = Shape(8, (16, 32, 48), 64), 2048, 0.04
+        self.plan = train.Plan(12_800, 64, 1024, 2, workers=1)
+        self.run = self.o.work / "runs" / "miniature"
+        out = self.o.work / "miniature"
+        self.o.model, self.o.head = out / "mini.onnx", out / "mini.npz"
+        self.synth(engines=False)
+        for step in ("mels", "train", "whiten", "export"):
+            getattr(self, step)()
+        opening, pace, size = evaluate.speed(self.o.model)
+        print(f"opens in {opening:.0f} ms, {pace:.0f} patches a second, {size:.2f} MB")
+        encode = evaluate.student(self.o.model, self.o.head)
+        for name, sound in evaluate.signals().items():
+            embedding, scores = evaluate.pooled(encode, [sound])
+            print(name, "finite" if (abs(embedding) < 1e6).all() else "NOT FINITE", scores.max())
+
+
+def main() -> None:
+    """Run the step named on the command line."""
+    recipe = Recipe(parser().parse_args())
+    getattr(recipe, recipe.o.step)()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""Fresh mixes of the mel store: what the teacher hears, and what the student hears of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .frontend import BANDS, PATCH
+from .mels import Store
+
+Floats = NDArray[np.float32]
+LEVELS = (0.5, 7.0)
+
+
+def level(mel: Floats) -> Floats:
+    """Return the level of patches [n, 96, 64]: root mean square of their loudest quarter."""
+    power = np.square(mel).mean(2)
+    return np.sqrt(np.sort(power, 1)[:, -PATCH // 4 :].mean(1)).astype(np.float32)
+
+
+def level_ok(mel: Floats) -> NDArray[np.bool_]:
+    """Return which patches [n, 96, 64] hold sound."""
+    return mel.max((1, 2)) > 0.05
+
+
+def known_classes(work: Path, store: Store) -> NDArray[np.int64] | None:
+    """Return the teacher's first class of each file, if it was computed for this store."""
+    path = work / "classes.npz"
+    if not path.exists():
+        return None
+    with np.load(path) as held:
+        classes: NDArray[np.int64] = held["classes"]
+    return classes if len(classes) == len(store.lengths) else None
+
+
+def file_weights(store: Store, classes: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+    """Return how often each file is drawn.
+
+    A package gets its weight, its files a share by the root of their length. Where the
+    teacher's first class of each file is known, classes that are common in the corpus
+    (speech, music) give way to rare ones: a class keeps the 0.4th power of its share.
+    """
+    length = np.sqrt(np.minimum(store.lengths, 3000))
+    weight = length / np.bincount(store.groups, length, len(store.names))[store.groups]
+    weight *= store.weights()[store.groups]
+    if classes is not None:
+        share = np.bincount(classes, weight)
+        weight *= np.maximum(share, 0.0015)[classes] ** -0.6
+    return weight / weight.sum()
+
+
+class Mixer:
+    """Draws patches from a mel store and mixes them.
+
+    Parameters
+    ----------
+    store : Store
+    seed : int
+    background : str
+        Packages whose name starts so are used as soft backgrounds too.
+    classes : int64 [files], optional
+        The teacher's first class of each file, to draw rare classes more often.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        seed: int,
+        background: str = "synth-noise",
+        classes: NDArray[np.int64] | None = None,
+    ) -> None:
+        self.store = store
+        self.random = np.random.default_rng(seed)
+        self.cdf = np.cumsum(file_weights(store, classes))
+        noisy = [i for i, name in enumerate(store.names) if name.startswith(background)]
+        self.noises = np.flatnonzero(np.isin(store.groups, noisy))
+
+    def file(self) -> int:
+        """Draw a file."""
+        return min(int(np.searchsorted(self.cdf, self.random.random())), len(self.cdf) - 1)
+
+    def patch(self, file: int) -> Floats:
+        """Return one random patch of a file, float32 [96, 64]."""
+        random = self.random
+        start, length = int(self.store.starts[file]), int(self.store.lengths[file])
+        frames = self.store.frames[start : start + length]
+        speed = np.exp(random.uniform(-0.25, 0.25)) if random.random() < 0.25 else 1.0
+        need = int(np.ceil(PATCH * speed)) + 1
+        if length >= need:
+            at = int(random.integers(0, length - need + 1))
+            cut = frames[at : at + need].astype(np.float32)
+        elif random.random() < 0.4:
+            at = int(random.integers(0, length))
+            gap = int(random.integers(0, 30))
+            looped = np.concatenate((frames, np.zeros((gap, BANDS), np.float16)))
+            cut = looped[(np.arange(need) + at) % len(looped)].astype(np.float32)
+        else:
+            cut = np.zeros((need, BANDS), np.float32)
+            room = need - length
+            at = int(random.integers(-min(length // 4, 20), room + min(length // 4, 20) + 1))
+            low, high = max(at, 0), min(at + length, need)
+            cut[low:high] = frames[low - at : high - at]
+        if speed != 1.0:
+            cut = cut[(np.arange(PATCH) * speed).astype(np.int64)]
+        cut = cut[:PATCH]
+        if random.random() < 0.2:
+            cut = shifted(cut, int(random.integers(-4, 5)))
+        return cut
+
+    def mixes(self, count: int) -> Floats:
+        """Return `count` mixes at the level at which the teacher hears them.
+
+        Parameters
+        ----------
+        count : int
+
+        Returns
+        -------
+        float32 [count, 96, 64]
+            Mel magnitudes; some patches are silent.
+        """
+        random = self.random
+        sources = random.choice(4, count, p=[0.02, 0.58, 0.28, 0.12])
+        out = np.zeros((count, PATCH, BANDS), np.float32)
+        for layer in range(3):
+            rows = np.flatnonzero(sources > layer)
+            mel = np.stack([self.patch(self.file()) for _ in rows])
+            loud = np.maximum(level(mel), 1e-4)
+            share = 10 ** (random.uniform(-20, 6, len(rows)) / 20) if layer else 1.0
+            mel *= self.curves(len(rows)) * (share / loud)[:, None, None]
+            out[rows] = np.sqrt(np.square(out[rows]) + np.square(mel))
+        if len(self.noises):
+            rows = np.flatnonzero((random.random(count) < 0.15) & (sources > 0))
+            mel = np.stack([self.patch(int(random.choice(self.noises))) for _ in rows])
+            share = 10 ** (random.uniform(-40, -8, len(rows)) / 20)
+            mel *= (share / np.maximum(level(mel), 1e-4))[:, None, None]
+            out[rows] = np.sqrt(np.square(out[rows]) + np.square(mel))
+        loud = np.exp(random.uniform(*np.log(LEVELS), count)).astype(np.float32)
+        faint = random.random(count) < 0.02
+        loud[faint] = 10 ** random.uniform(-5, -2.6, int(faint.sum()))
+        out *= (loud / np.maximum(level(out), 1e-6))[:, None, None]
+        out[sources == 0] = 0.0
+        return out
+
+    def singles(self, count: int, files: list[int] | None = None) -> Floats:
+        """Return `count` patches of one sound each (of these files), at the teacher's levels."""
+        files = files or [self.file() for _ in range(count)]
+        mel = np.stack([self.patch(file) for file in files])
+        loud = np.exp(self.random.uniform(*np.log(LEVELS), count)).astype(np.float32)
+        mel *= (loud / np.maximum(level(mel), 1e-4))[:, None, None]
+        return mel
+
+    def curves(self, count: int) -> Floats:
+        """Return equaliser curves over bands, float32 [count, 1, 64]; six in ten are flat."""
+        knots = self.random.normal(0.0, 5.0, (count, 5))
+        knots[self.random.random(count) < 0.6] = 0.0
+        at = np.linspace(0, 4, BANDS)
+        low = np.minimum(at.astype(np.int64), 3)
+        part = at - low
+        curve = knots[:, low] * (1 - part) + knots[:, low + 1] * part
+        return (10 ** (curve / 20)).astype(np.float32)[:, None]
+
+    def heard(self, mel: Floats) -> Floats:
+        """Return mixes as the student hears them: other level, perhaps a little noise.
+
+        The teacher's answer stays the one for `mel`, so the student learns that neither
+        matters. Patches too faint to be told from silence keep their level.
+        """
+        random = self.random
+        count = len(mel)
+        gain = 10 ** (random.uniform(-20, 8, count) / 20)
+        loud = level(mel)
+        gain[(random.random(count) < 0.25) | (loud < 0.02)] = 1.0
+        out = mel * gain.astype(np.float32)[:, None, None]
+        rows = np.flatnonzero((random.random(count) < 0.15) & (loud > 0.02))
+        spread = random.rayleigh(0.8, (len(rows), PATCH, BANDS)).astype(np.float32)
+        slope = np.exp(random.uniform(-1.2, 1.2, (len(rows), 1, 1)) * np.linspace(-1, 1, BANDS))
+        share = 10 ** (random.uniform(-45, -18, len(rows)) / 20) * loud[rows] * gain[rows]
+        hiss = spread * slope.astype(np.float32) * share[:, None, None].astype(np.float32)
+        out[rows] = np.sqrt(np.square(out[rows]) + np.square(hiss))
+        return out
+
+
+def shifted(mel: Floats, bands: int) -> Floats:
+    """Move a patch up or down by whole mel bands; the edge band fills the gap, faded."""
+    if not bands:
+        return mel
+    out = np.roll(mel, bands, 1)
+    if bands > 0:
+        out[:, :bands] = mel[:, :1] * 0.5
+    else:
+        out[:, bands:] = mel[:, -1:] * 0.5
+    return out

@@ -1,0 +1,52 @@
+"""Write the synthetic part of the corpus: formulas, free speech engines, free soundfonts."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from . import nature, speech, tunes
+from .formula import RATE, SIGNALS
+
+__all__ = ["synthesise"]
+assert nature.SIGNALS is SIGNALS
+
+
+def synthesise(work: Path, seed: int = 1, share: float = 1.0, engines: bool = True) -> None:
+    """Write every synthetic source that is not there yet into `work`/audio.
+
+    Parameters
+    ----------
+    work : Path
+        Scratch folder.
+    seed : int
+    share : float
+        Part of the usual number of sounds, for the miniature.
+    engines : bool
+        Speech engines and the soundfont too.
+    """
+    for group, kinds in SIGNALS.items():
+        folder = work / "audio" / group
+        if (folder / "package.json").exists():
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        for kind, (make, count) in kinds.items():
+            random = np.random.default_rng([seed, zlib.crc32(kind.encode())])
+            for i in range(max(2, int(count * share))):
+                x = np.nan_to_num(make(random))
+                x = x / (np.abs(x).max() + 1e-9) * random.uniform(0.2, 0.9)
+                soundfile.write(folder / f"{kind}{i:04d}.flac", x.astype(np.float32), RATE)
+        finish(folder, "made by formula; no source")
+    if engines:
+        speech.speak(work, seed, share)
+        tunes.render(work, seed, share)
+
+
+def finish(folder: Path, source: str) -> None:
+    """Mark a folder as complete and say where its sounds are from."""
+    info = {"package": folder.name, "licences": [source], "files": len(list(folder.iterdir()))}
+    (folder / "package.json").write_text(json.dumps(info), "utf-8")

@@ -1,0 +1,113 @@
+"""Whiten the student's own embedding and fold that into its last layer and its head."""
+
+from __future__ import annotations
+
+import copy
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from .frontend import STUDENT_OFFSET
+from .mels import Store, open_store
+from .mixing import Mixer, known_classes, level_ok
+from .model import SIZE, Student
+from .train import read_shape
+
+POWER = 1.0
+
+
+@torch.no_grad()
+def embed(student: Student, mel: NDArray[np.float32], batch: int = 256) -> NDArray[np.float32]:
+    """Return the embeddings of mel magnitudes [n, 96, 64], float32 [n, 128]."""
+    parts = [np.zeros((0, SIZE), np.float32)]
+    for at in range(0, len(mel), batch):
+        patches = torch.log(torch.from_numpy(mel[at : at + batch]) + STUDENT_OFFSET)
+        parts.append(student(patches).numpy())
+    return np.concatenate(parts)
+
+
+def statistics(
+    student: Student, store: Store, classes: NDArray[np.int64] | None, seed: int, count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the embedding's mean, its covariance, and its covariance within a file.
+
+    Two patches of each drawn file, their level, equaliser and noise drawn anew, differ by
+    what should not matter; the covariance of these differences is what is whitened.
+    """
+    mixer = Mixer(store, seed, classes=classes)
+    seen: list[NDArray[np.float64]] = []
+    differences = []
+    for _ in range(max(1, count // 1024)):
+        files = [mixer.file() for _ in range(512)]
+        first, second = (mixer.singles(512, files) for _ in range(2))
+        keep = level_ok(first) & level_ok(second)
+        a = embed(student, mixer.heard(first[keep])).astype(np.float64)
+        b = embed(student, mixer.heard((second * mixer.curves(512))[keep])).astype(np.float64)
+        seen += [a, b]
+        differences.append(a - b)
+    every, difference = np.concatenate(seen), np.concatenate(differences)
+    return every.mean(0), np.cov(every.T), difference.T @ difference / (2 * len(difference))
+
+
+def whiten(
+    student: Student, work: Path, seed: int = 77, count: int = 16384, power: float = POWER
+) -> Student:
+    """Return a student whose embedding is white within a file; its scores are the same.
+
+    Parameters
+    ----------
+    student : Student
+        For inference, batch norms folded.
+    work : Path
+        Scratch folder with the mel store.
+    seed, count : int
+        Of the sounds that are measured.
+    power : float
+        1 whitens; less leaves part of the variance.
+
+    Returns
+    -------
+    Student
+    """
+    store = open_store(work)
+    mean, spread, covariance = statistics(student, store, known_classes(work, store), seed, count)
+    values, vectors = np.linalg.eigh(covariance)
+    order = np.argsort(values)[::-1]
+    values, vectors = np.maximum(values[order], 1e-9), vectors[:, order]
+    forward = (vectors / values ** (power / 2)).T
+    unit = np.sqrt(np.trace(forward @ spread @ forward.T) / SIZE)
+    forward, backward = forward / unit, vectors * values ** (power / 2) * unit
+    other = copy.deepcopy(student)
+    with torch.no_grad():
+        weight = other.projection.weight.numpy().astype(np.float64)
+        bias = other.projection.bias.numpy().astype(np.float64)
+        head = other.head.weight.numpy().astype(np.float64)
+        other.projection.weight = _parameter(forward @ weight)
+        other.projection.bias = _parameter(forward @ (bias - mean))
+        other.head.bias = _parameter(other.head.bias.numpy() + head @ mean)
+        other.head.weight = _parameter(head @ backward)
+    return other
+
+
+def save(student: Student, path: Path) -> None:
+    """Write a student for inference."""
+    temporary = path.with_suffix(".tmp")
+    torch.save({"shape": asdict(student.shape), "state": student.state_dict()}, temporary)
+    os.replace(temporary, path)
+
+
+def load(path: Path) -> Student:
+    """Read a student for inference."""
+    held = torch.load(path, weights_only=True)
+    student = Student(read_shape(held["shape"])).folded()
+    student.load_state_dict(held["state"])
+    return student
+
+
+def _parameter(values: NDArray[np.float64]) -> nn.Parameter:
+    return nn.Parameter(torch.from_numpy(values.astype(np.float32)), requires_grad=False)
