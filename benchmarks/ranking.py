@@ -1,0 +1,121 @@
+"""Which score of a clip finds the right one: the rankings on ESC-50 folds 1-3.
+
+    python -m benchmarks.ranking DATA
+
+DATA holds ``esc50/labels.csv`` and ``esc50/audio/``. Two collections are made of its clips: as
+they are (5 s each, asked with every clip), and as recordings of a minute, each of twelve clips of
+different classes one after the other (asked with every clip that is in none of them, for its
+class). Sounds from the query's own source recording never count. ``--encoder`` as in ``query``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest import encoders, pipeline
+from ingest.decode import Decoder
+from soundsearch.ranking import RANKINGS
+
+Floats = NDArray[np.float32]
+PER_RECORDING = 12
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--encoder", default=encoders.BUNDLED)
+    options = parser.parse_args()
+    folder = options.data / "esc50"
+    with open(folder / "labels.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    encoder = encoders.load(options.encoder, pipeline.available_cores())
+    vectors, silent = [], []
+    for row in rows:
+        with Decoder(folder / "audio" / row["filename"]) as decoder:
+            found = pipeline.embed_sound(decoder, encoder, encoder.hop_seconds)
+        vectors.append(found[0])
+        silent.append(found[1])
+    classes = np.array([row["category"] for row in rows])
+    sources = np.array([row["source"] for row in rows])
+
+    print(f"{len(rows)} clips, encoder {encoder.name}")
+    print(f"{'ranking':<12}{'silence':<10}{'P@1':>7}{'mAP':>7}{'min P@1':>10}{'moment':>8}")
+    for name in RANKINGS:
+        for skip in (True, False):
+            if name != "pooled" and not skip:
+                continue
+            marks = silent if skip else [np.zeros_like(mark) for mark in silent]
+            first, mean = as_they_are(name, vectors, marks, classes, sources)
+            recording, moment = as_recordings(name, vectors, marks, classes, sources)
+            print(
+                f"{name:<12}{'skipped' if skip else 'counts':<10}{first:>7.3f}{mean:>7.3f}"
+                f"{recording:>10.3f}{moment:>8.3f}"
+            )
+
+
+def sounding(vectors: Floats, silent: NDArray[np.bool_]) -> Floats:
+    return vectors if silent.all() else vectors[~silent]
+
+
+def as_they_are(
+    name: str,
+    vectors: list[Floats],
+    silent: list[NDArray[np.bool_]],
+    classes: NDArray[np.str_],
+    sources: NDArray[np.str_],
+) -> tuple[float, float]:
+    """P@1 and mAP of clip against clips."""
+    lengths = np.array([len(part) for part in vectors])
+    starts = np.cumsum(lengths) - lengths
+    everything, marks = np.concatenate(vectors), np.concatenate(silent)
+    firsts, means = [], []
+    for i, query in enumerate(vectors):
+        scores, _ = RANKINGS[name](sounding(query, silent[i]), everything, marks, starts)
+        others = np.flatnonzero(sources != sources[i])
+        order = others[np.argsort(-scores[others], kind="stable")]
+        right = classes[order] == classes[i]
+        firsts.append(right[0])
+        ranks = np.flatnonzero(right) + 1
+        means.append(np.mean(np.arange(1, len(ranks) + 1) / ranks))
+    return float(np.mean(firsts)), float(np.mean(means))
+
+
+def as_recordings(
+    name: str,
+    vectors: list[Floats],
+    silent: list[NDArray[np.bool_]],
+    classes: NDArray[np.str_],
+    sources: NDArray[np.str_],
+) -> tuple[float, float]:
+    """P@1 of clip against recordings, and how often the moment is right too."""
+    rng = np.random.default_rng(0)
+    names = np.unique(classes)
+    queue = {kind: list(rng.permutation(np.flatnonzero(classes == kind))) for kind in names}
+    recordings = []
+    for _ in range(len(vectors) // PER_RECORDING // 2):
+        # Of the classes with most clips left, so that all are used alike.
+        by_left = sorted(names, key=lambda kind: (-len(queue[kind]), rng.random()))
+        recordings.append([queue[kind].pop() for kind in by_left[:PER_RECORDING]])
+    clips = np.concatenate(recordings)
+    lengths = np.array([len(vectors[clip]) for clip in clips])
+    owner = np.repeat(clips, lengths)
+    starts = np.array([np.flatnonzero(owner == recording[0])[0] for recording in recordings])
+    everything = np.concatenate([vectors[clip] for clip in clips])
+    marks = np.concatenate([silent[clip] for clip in clips])
+    right, moments = [], []
+    for i in np.setdiff1d(np.arange(len(vectors)), clips):
+        scores, rows = RANKINGS[name](sounding(vectors[i], silent[i]), everything, marks, starts)
+        allowed = [not (sources[recording] == sources[i]).any() for recording in recordings]
+        best = int(np.argmax(np.where(allowed, scores, -np.inf)))
+        right.append(classes[i] in classes[recordings[best]])
+        moments.append(classes[owner[rows[best]]] == classes[i])
+    return float(np.mean(right)), float(np.mean(moments))
+
+
+if __name__ == "__main__":
+    main()
