@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -114,12 +114,13 @@ _at_option = click.option("--at", type=_Moments(), help="Only this part of the s
 
 
 @main.command()
-@click.argument("targets", nargs=-1, required=True, type=click.Path())
+@click.argument("targets", nargs=-1, type=click.Path())
 @_library_option
 @click.option("--encoder", help="For a new library: see `soundsearch models list`.")
 @click.option("--hop", type=float, help="For a new library: seconds between segments.")
 @click.option("--prune", is_flag=True, help="Take clips out whose file is gone.")
 @click.option("--retry-failed", is_flag=True, help="Try files again that failed before.")
+@click.option("--reembed", is_flag=True, help="First bring all clips to the encoder's version.")
 @click.option("-v", "--verbose", is_flag=True, help="A line for each file once it is stored.")
 def ingest(
     targets: tuple[str, ...],
@@ -128,13 +129,24 @@ def ingest(
     hop: float | None,
     prune: bool,
     retry_failed: bool,
+    reembed: bool,
     verbose: bool,
 ) -> None:
     """Add folders, files or patterns to the library, or bring it up to date with them."""
+    if not targets and not reembed:
+        raise click.UsageError("Missing argument 'TARGETS...': a file, a folder or a pattern.")
+    failed = False
     with _open(library, encoder=encoder, hop=hop) as lib:
-        report = run_ingest(lib, targets, prune, retry_failed, verbose)
-        _print_report(report, lib.info())
-    if report.failed:
+        if reembed:
+            with _progress(verbose, lambda: lib.info()["clips"]) as watchers:
+                report = lib.reembed(prune=prune, **watchers)
+            _print_report(report, lib.info())
+            failed = bool(report.failed)
+        if targets:
+            report = run_ingest(lib, targets, prune, retry_failed, verbose)
+            _print_report(report, lib.info())
+            failed = failed or bool(report.failed)
+    if failed:
         sys.exit(EXIT_SOME_FAILED)
 
 
@@ -195,8 +207,15 @@ def info(library: str | None, as_json: bool) -> None:
     if as_json:
         _print_json([facts])
     else:
+        installed = facts.pop("installed_space")
         for name, value in facts.items():
             click.echo(f"{name:10} {value:,}" if isinstance(value, int) else f"{name:10} {value}")
+        if installed != facts["space"]:
+            click.echo(
+                f"The encoder that is installed gives the space {installed}; bring the library up "
+                "to date with: soundsearch ingest --reembed",
+                err=True,
+            )
 
 
 @main.command()
@@ -285,21 +304,14 @@ def run_ingest(
 ) -> IngestReport:
     """Ingest with a progress bar on standard error."""
     targets = list(targets)
-    with _progress(targets) as (on_file, on_sound, write):
 
-        def told(uri: str, outcome: str) -> None:
-            on_file()
-            if verbose:
-                write(f"{outcome:9} {shown(uri)}")
+    def count() -> int:
+        from ingest.discover import discover, expand
 
-        return lib.ingest(
-            targets,
-            prune=prune,
-            retry_failed=retry_failed,
-            on_file=told,
-            on_sound=on_sound,
-            on_step=write,
-        )
+        return sum(1 for _ in discover(expand(targets)))
+
+    with _progress(verbose, count) as watchers:
+        return lib.ingest(targets, prune=prune, retry_failed=retry_failed, **watchers)
 
 
 def print_answer(answer: Answer) -> None:
@@ -406,10 +418,11 @@ def _short(uri: str) -> str:
 
 
 @contextmanager
-def _progress(
-    targets: list[str],
-) -> Iterator[tuple[Callable[[], None], Callable[[float], None], Callable[[str], None]]]:
-    """A bar of files with the rate in seconds of sound a second, after the first second."""
+def _progress(verbose: bool, count: Callable[[], int]) -> Iterator[dict[str, Any]]:
+    """What `Library.ingest` tells, on a bar of files with their rate, after the first second.
+
+    `count` gives the number of files; it is called from another thread, and need not succeed.
+    """
     import threading
 
     from tqdm import tqdm
@@ -418,12 +431,13 @@ def _progress(
     sound = 0.0
     with tqdm(unit=" files", delay=1, disable=None, dynamic_ncols=True) as bar:
 
-        def count() -> None:
-            from ingest.discover import discover, expand
+        def find_total() -> None:
+            with suppress(SoundsearchError):  # the ingest itself will say so
+                bar.total = count()
 
-            bar.total = sum(1 for _ in discover(expand(targets)))
-
-        def on_file() -> None:
+        def on_file(uri: str, outcome: str) -> None:
+            if verbose:
+                write(f"{outcome:9} {shown(uri)}")
             elapsed = bar.format_dict["elapsed"]
             bar.set_postfix_str(f"{sound / max(elapsed, 1e-9):,.0f}x real time", refresh=False)
             bar.update()
@@ -437,15 +451,5 @@ def _progress(
             bar.write(text, file=sys.stderr)
 
         if not bar.disable:  # counting goes on beside the work
-            threading.Thread(target=_quietly(count), daemon=True).start()
-        yield on_file, on_sound, write
-
-
-def _quietly(action: Callable[[], None]) -> Callable[[], None]:
-    def act() -> None:
-        try:
-            action()
-        except SoundsearchError:  # the ingest itself will say so
-            return
-
-    return act
+            threading.Thread(target=find_total, daemon=True).start()
+        yield {"on_file": on_file, "on_sound": on_sound, "on_step": write}

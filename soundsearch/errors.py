@@ -57,8 +57,8 @@ class SpaceMismatch(LibraryError):
 
     def __init__(self, where: str, expected: str, got: str) -> None:
         super().__init__(
-            f"{where}: holds embeddings of the space {expected!r}, but the encoder gives "
-            f"{got!r}; use the encoder that made the library, or make a new one"
+            f"{where}: holds embeddings of the space {expected!r}, the encoder that is installed "
+            f"gives {got!r}; bring the library up to date with: soundsearch ingest --reembed"
         )
         self.expected = expected
         self.got = got

@@ -78,13 +78,18 @@ class Ingest:
         def in_library(path: str) -> bool:
             return self._store.clip_at(path) is not None
 
-        files = self._wanted(discover(roots, skipped, in_library))
         try:
-            self._consume(files, self._has_content)
+            self.run_files(discover(roots, skipped, in_library))
+        finally:
+            self.report.skipped = dict(skipped)
+
+    def run_files(self, files: Iterable[AudioFile]) -> None:
+        """Ingest these files; what is done stays done if it is interrupted."""
+        try:
+            self._consume(self._wanted(files), self._has_content)
             self._consume(iter(self._again), lambda _digest: False)
         finally:
             self._flush()
-            self.report.skipped = dict(skipped)
 
     def find_missing(self, roots: list[str], prune: bool) -> None:
         """Report the clips under `roots` whose file is gone; take them out with `prune`."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, cast
@@ -12,10 +14,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ingest import decode, encoders, pipeline
-from ingest.discover import expand
+from ingest.discover import AudioFile, expand, stat_file
 from ingest.encoders import Encoder
 
-from .errors import AudioError, ClipNotFound, LibraryNotFound, SoundsearchError, SpaceMismatch
+from .errors import (
+    AudioError,
+    ClipNotFound,
+    EncoderError,
+    LibraryError,
+    LibraryNotFound,
+    SoundsearchError,
+    SpaceMismatch,
+)
 from .labels.head import bundled_head, named
 from .labels.predict import predict
 from .ranking import DEFAULT_RANKING, RANKINGS, pool_query, spans
@@ -171,6 +181,68 @@ class Library:
             store.optimise(on_step)
         return ingest.report
 
+    def reembed(
+        self,
+        *,
+        prune: bool = False,
+        on_file: Callable[[str, str], None] = lambda _uri, _outcome: None,
+        on_sound: Callable[[float], None] = lambda _seconds: None,
+        on_step: Callable[[str], None] = lambda _text: None,
+    ) -> IngestReport:
+        """Embed every clip anew, for a library made with an older version of its encoder.
+
+        The library answers as before until the last clip is done. An interrupted run goes on
+        where it was.
+
+        Parameters
+        ----------
+        prune : bool
+            Let clips go whose file is gone or cannot be read any more.
+        on_file, on_sound, on_step : callable
+            See `ingest`.
+
+        Raises
+        ------
+        LibraryError
+            Files are gone or unreadable and `prune` is not set; the library stays as it is.
+        LibraryBusy
+            Another process is writing to the library.
+        """
+        from .ingesting import Ingest
+
+        store = self._store
+        encoder = encoders.load(store.settings.encoder, threads=1)
+        if encoder.space == store.settings.space:
+            return IngestReport()
+        settings = replace(
+            store.settings,
+            space=encoder.space,
+            dimension=encoder.dimension,
+            segment_seconds=encoder.segment_seconds,
+        )
+        with store.writing():
+            successor = store.successor(settings)
+            with closing(successor):
+                with successor.writing():
+                    ingest = Ingest(successor, encoder, bundled_head(), True, on_file, on_sound)
+                    ingest.run_files(_files_of(store))
+                lost = [
+                    clip.file.uri
+                    for clip in store.clips()
+                    if successor.clip_at(clip.file.uri) is None
+                ]
+                if lost and not prune:
+                    raise LibraryError(
+                        f"{self.path}: {len(lost)} of its clips cannot be embedded anew, their "
+                        f"files are gone or cannot be read (the first: {lost[0]}); the library "
+                        "is as before. Put them back, or let them go with --prune"
+                    )
+                store.adopt(successor)
+            store.optimise(on_step)
+        self._encoders.clear()
+        ingest.report.removed = len(lost)
+        return ingest.report
+
     def remove(self, uris: Iterable[str | os.PathLike[str]]) -> int:
         """Take clips out, named by uri or by a folder above them; returns how many.
 
@@ -293,15 +365,23 @@ class Library:
         return [Failure(failure.file.uri, failure.reason) for failure in self._store.failures()]
 
     def info(self) -> dict[str, Any]:
-        """Counts and settings: clips, segments, failures, encoder, space, hop, store."""
+        """Counts and settings: clips, segments, failures, encoder, space, hop, store.
+
+        ``installed_space`` is what the encoder gives that is installed now, None without it.
+        Where it differs, the library waits for `reembed`.
+        """
         clips, segments, failures = self._store.counts()
         settings = self._store.settings
+        installed = None
+        with suppress(EncoderError):
+            installed = encoders.load(settings.encoder).space
         return {
             "clips": clips,
             "segments": segments,
             "failures": failures,
             "encoder": settings.encoder,
             "space": settings.space,
+            "installed_space": installed,
             "dimension": settings.dimension,
             "hop": settings.hop,
             "store": self._store.where,
@@ -487,6 +567,13 @@ def _candidates(store: Store, query: NDArray[np.float32], k: int) -> dict[int, l
         elif clip_id >= 0 and len(candidates) < limit:
             candidates[clip_id] = [number]
     return candidates
+
+
+def _files_of(store: Store) -> Iterator[AudioFile]:
+    """The clips' files as they are now, those that are there."""
+    for clip in store.clips():
+        with suppress(OSError):
+            yield stat_file(clip.file.uri)
 
 
 def _ids_below(store: Store, folder: str) -> Sequence[int]:

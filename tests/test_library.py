@@ -7,9 +7,11 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -241,17 +243,63 @@ def test_options_of_a_library_stay(lib, sounds, tmp_path):
         soundsearch.open(tmp_path / "x.lib", encoder="nothing").ingest(sounds)
 
 
-def test_another_space_is_refused(filled, sounds):
-    import sqlite3
+def aged(library):
+    """The library as if an older version of its encoder had made it."""
+    with closing(sqlite3.connect(library.path / "catalog.sqlite")) as catalog, catalog:
+        catalog.execute("""UPDATE settings SET value = '"mini-0"' WHERE key = 'space'""")
+    vectors = np.memmap(library.path / "vectors-1.f32", np.float32, "r+")
+    vectors[:] = vectors[::-1].copy()
+    vectors.flush()
+    return soundsearch.open(library.path)
 
-    with sqlite3.connect(filled.path / "catalog.sqlite") as catalog:
-        catalog.execute("""UPDATE settings SET value = '"other-7"' WHERE key = 'space'""")
-    catalog.close()
-    other = soundsearch.open(filled.path)
+
+def test_another_space_is_refused(filled, sounds):
+    space = filled.info()["space"]
+    other = aged(filled)
+    assert other.info()["installed_space"] == space
     for refused in (lambda: other.query(sounds / "low.wav"), lambda: other.ingest(sounds)):
-        with pytest.raises(errors.SpaceMismatch) as caught:
+        with pytest.raises(errors.SpaceMismatch, match="--reembed") as caught:
             refused()
-        assert "other-7" in str(caught.value) and filled.info()["space"] in str(caught.value)
+        assert "mini-0" in str(caught.value) and space in str(caught.value)
+
+
+def test_reembedding(filled, sounds):
+    asked = sounds / "deeper" / "hiss.wav"
+    before = filled.query(asked).hits
+    space = filled.info()["space"]
+    other = aged(filled)
+
+    def interrupt(uri, outcome):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        other.reembed(on_file=interrupt)
+    assert other.info()["space"] == "mini-0"
+    assert other.info()["clips"] == len(before)
+    reader = soundsearch.open(filled.path)
+    assert reader.info()["space"] == "mini-0"
+    done = []
+    report = other.reembed(on_file=lambda uri, outcome: done.append(outcome))
+    assert report.removed == 0 and not report.failed
+    assert done.count("unchanged") > 0  # the interrupted run did these
+    assert other.query(asked).hits == before
+    assert other.info()["space"] == space == other.info()["installed_space"]
+    with pytest.raises(errors.LibraryError, match="open it again"):
+        list(reader.vectors(asked))
+    reopened = soundsearch.open(filled.path)
+    assert reopened.query(asked).hits == before
+    assert outcome(reopened.ingest(sounds)) == (0, 0, 0, len(before), 0)
+    assert not (filled.path / "successor").exists()
+
+
+def test_reembedding_lets_go_of_what_is_gone(filled, sounds):
+    other = aged(filled)
+    (sounds / "middle.flac").unlink()
+    with pytest.raises(errors.LibraryError, match="middle"):
+        other.reembed()
+    assert other.info()["space"] == "mini-0" and other.info()["clips"] == 6
+    assert other.reembed(prune=True).removed == 1
+    assert len(other.query(sounds / "low.wav")) == other.info()["clips"] == 5
 
 
 def test_a_folder_without_audio(lib, tmp_path):

@@ -220,4 +220,15 @@ class Store(Protocol):
         """
         ...
 
+    def successor(self, settings: Settings) -> Store:
+        """A store for the same clips in another space; goes on with one that was begun."""
+        ...
+
+    def adopt(self, successor: Store) -> None:
+        """Take over a successor's settings, clips and failures in one step, and delete it.
+
+        A clip at the same uri keeps its id.
+        """
+        ...
+
     def close(self) -> None: ...

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,13 +28,14 @@ from ingest.discover import AudioFile
 
 from ..errors import LibraryBusy, LibraryDamaged, LibraryError, LibraryNotFound, LibraryVersion
 from ..labels.head import LABEL
-from .base import SEGMENT, NewClip, Settings, Span, StoredClip, StoredFailure
+from .base import SEGMENT, NewClip, Settings, Span, Store, StoredClip, StoredFailure
 from .index import EXACT_ROWS, SegmentIndex, build, extend, unit
 
 __all__ = ["LocalStore"]
 
 _CATALOG = "catalog.sqlite"
 _LOCK = "writer.lock"
+_SUCCESSOR = "successor"
 _APPLICATION_ID = 0x53534C42  # "SSLB"
 
 # Numbered migrations: the schema version is how many have been applied. Never edit one.
@@ -293,6 +295,10 @@ class LocalStore:
             clips = self._query("SELECT id, first_row, count FROM clips ORDER BY first_row")
             rows, generation = self._setting("rows"), self._setting("generation")
             index = self._query("SELECT value FROM settings WHERE key = 'index'")
+            if self._read_settings() != self.settings:
+                raise LibraryError(
+                    f"{self.where}: was embedded anew by another process; open it again"
+                )
             table = np.array(clips, np.int64).reshape(-1, 3)
             vector_path, segment_path = _row_files(self._folder, generation)
             vectors = _mapped(vector_path, np.dtype(np.float32), (rows, self.settings.dimension))
@@ -371,6 +377,15 @@ class LocalStore:
             if file not in paths:  # what a rebuild left behind
                 with suppress(PermissionError):  # Windows keeps a file that a reader has mapped
                     file.unlink(missing_ok=True)
+        self._delete_adopted()
+
+    def _delete_adopted(self) -> None:
+        folder = self._folder / _SUCCESSOR
+        if folder.exists():
+            with suppress(LibraryError), closing(LocalStore(folder)) as successor:
+                adopted = successor.settings == self.settings
+            if adopted:
+                shutil.rmtree(folder)
 
     def _row_bytes(self) -> tuple[int, int]:
         return 4 * self.settings.dimension, SEGMENT.itemsize
@@ -555,11 +570,68 @@ class LocalStore:
         self.optimise(on_progress)
         return len(lost)
 
+    def successor(self, settings: Settings) -> LocalStore:
+        """A library within this one's folder; see `Store.successor`."""
+        folder = self._folder / _SUCCESSOR
+        with suppress(LibraryError):  # there is none, or it is damaged
+            begun = LocalStore(folder)
+            if begun.settings == settings:
+                return begun
+            begun.close()
+        shutil.rmtree(folder, ignore_errors=True)
+        return LocalStore.create(folder, settings)
+
+    def adopt(self, successor: Store) -> None:
+        """Take a successor's place; see `Store.adopt`."""
+        assert self._writer is not None and self._files is not None
+        assert isinstance(successor, LocalStore)
+        generation = self._setting("generation", self._writer) + 1
+        theirs = _row_files(successor._folder, successor._setting("generation"))
+        settings = {**asdict(successor.settings), "rows": successor._setting("rows")}
+        successor.close()
+        try:
+            for path, new_path in zip(theirs, _row_files(self._folder, generation), strict=True):
+                new_path.unlink(missing_ok=True)
+                _link_or_copy(path, new_path)
+        except OSError as error:
+            raise self._write_error(error) from error
+        uri = (successor._folder / _CATALOG).absolute().as_uri()
+        self._writer.execute("ATTACH ? AS successor", (uri,))
+        columns = f"{_CLIP}, first_row".removeprefix("id, ")
+        with self._transaction() as catalog:
+            catalog.execute("CREATE TEMP TABLE known AS SELECT id AS known_id, uri FROM clips")
+            catalog.execute("DELETE FROM clips")
+            catalog.execute(
+                f"INSERT INTO clips (id, {columns}) SELECT known_id, {columns} FROM "
+                "successor.clips LEFT JOIN known USING (uri) ORDER BY known_id IS NULL, first_row"
+            )
+            catalog.execute("DELETE FROM failures WHERE uri IN (SELECT uri FROM clips)")
+            catalog.execute("INSERT OR REPLACE INTO failures SELECT * FROM successor.failures")
+            for key, value in {**settings, "generation": generation}.items():
+                _set(catalog, key, value)
+            catalog.execute("DELETE FROM settings WHERE key IN ('index', 'index_rows')")
+            catalog.execute("DROP TABLE known")
+        self._writer.execute("DETACH successor")
+        self.settings = successor.settings
+        for file in self._files:
+            file.close()
+        self._open_row_files()
+        self._delete_indexes(None)
+
     def close(self) -> None:
         """Close the catalogue; the store cannot be used any more."""
         with self._lock:
             self._snapshot = None
             self._reader.close()
+
+
+def _link_or_copy(path: Path, new_path: Path) -> None:
+    try:
+        os.link(path, new_path)
+    except OSError:  # not on every file system
+        shutil.copyfile(path, new_path)
+        with open(new_path, "rb") as file:
+            os.fsync(file.fileno())
 
 
 def _make_catalog(catalog: Path, settings: Settings) -> None:
@@ -580,7 +652,11 @@ def _connect(catalog: Path) -> sqlite3.Connection:
     """Open the catalogue; where its folder cannot be written to, as it is on disk."""
     try:
         connection = sqlite3.connect(
-            catalog, timeout=30, isolation_level=None, check_same_thread=False
+            catalog.absolute().as_uri(),
+            uri=True,
+            timeout=30,
+            isolation_level=None,
+            check_same_thread=False,
         )
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("SELECT count(*) FROM sqlite_schema")
