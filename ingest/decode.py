@@ -32,6 +32,9 @@ _BLOCK_SAMPLES = 1 << 22  # all channels together
 _QUALITY = "HQ"
 # 60 dB above full scale: no sound, but a file read as what it is not.
 _ABSURD = 1000.0
+# A small file of a damaged header's few samples a second would unfold into days of nothing.
+_SLOW = 1000
+_LONGEST_SLOW = 86_400
 # A decoder that ends within this of what the header promises has read the whole file: headers
 # of MP3 and AAC count padding that decoding takes away.
 _TOLERANCE_SECONDS = 0.2
@@ -87,11 +90,21 @@ class Decoder:
         self._owned = self._file is not source
         try:
             self._reader = self._open_reader()
+            self.sample_rate = self._reader.sample_rate
+            self.channels = self._reader.channels
+            self._check_rate()
         except BaseException:
             self.close()
             raise
-        self.sample_rate = self._reader.sample_rate
-        self.channels = self._reader.channels
+
+    def _check_rate(self) -> None:
+        seconds = (self._reader.promised or 0) / self.sample_rate
+        if self.sample_rate < _SLOW and seconds > _LONGEST_SLOW:
+            raise AudioError(
+                self._name,
+                f"has a sample rate of {self.sample_rate} Hz, at which its {self._reader.promised}"
+                f" samples would last {seconds / 86_400:.0f} days; expected audio",
+            )
 
     def __enter__(self) -> Decoder:
         return self

@@ -249,6 +249,12 @@ def test_no_samples_and_one_sample(tmp_path):
     assert len(read(tmp_path / "one.wav")) == 1
 
 
+def test_a_rate_that_makes_days_of_a_small_file(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(300_000), 1)
+    with pytest.raises(AudioError, match="1 Hz"):
+        Decoder(tmp_path / "a.wav")
+
+
 @pytest.mark.parametrize(("rate", "seconds"), [(1, 20), (768_000, 0.5)])
 def test_extreme_rates(tmp_path, rate, seconds):
     sound = np.random.default_rng(0).normal(0, 0.1, int(rate * seconds))
