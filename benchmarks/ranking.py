@@ -19,10 +19,16 @@ from numpy.typing import NDArray
 
 from ingest import encoders, pipeline
 from ingest.decode import Decoder
-from soundsearch.ranking import RANKINGS
+from ingest.logmel import SILENT
+from soundsearch.ranking import RANKINGS, sounding, weights
 
 Floats = NDArray[np.float32]
 PER_RECORDING = 12
+WEIGHTS = {
+    "level": weights,
+    "silence out": lambda level: np.where(level < SILENT, 1e-6, 1.0).astype(np.float32),
+    "none": np.ones_like,
+}
 
 
 def main() -> None:
@@ -34,48 +40,47 @@ def main() -> None:
     with open(folder / "labels.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     encoder = encoders.load(options.encoder, pipeline.available_cores())
-    vectors, silent = [], []
+    vectors, levels = [], []
     for row in rows:
         with Decoder(folder / "audio" / row["filename"]) as decoder:
             found = pipeline.embed_sound(decoder, encoder, encoder.hop_seconds)
         vectors.append(found[0])
-        silent.append(found[1])
+        levels.append(found[1])
+    queries = [sounding(*sound) for sound in zip(vectors, levels, strict=True)]
     classes = np.array([row["category"] for row in rows])
     sources = np.array([row["source"] for row in rows])
 
     print(f"{len(rows)} clips, encoder {encoder.name}")
-    print(f"{'ranking':<12}{'silence':<10}{'P@1':>7}{'mAP':>7}{'min P@1':>10}{'moment':>8}")
+    print(f"{'ranking':<12}{'weights':<14}{'P@1':>7}{'mAP':>7}{'min P@1':>10}{'moment':>8}")
     for name in RANKINGS:
-        for skip in (True, False):
-            if name != "pooled" and not skip:
+        for by, weigh in WEIGHTS.items():
+            if name == "best-pair" and by != "level":
                 continue
-            marks = silent if skip else [np.zeros_like(mark) for mark in silent]
-            first, mean = as_they_are(name, vectors, marks, classes, sources)
-            recording, moment = as_recordings(name, vectors, marks, classes, sources)
+            shares = [weigh(level) for level in levels]
+            asked = [(query, weigh(level)) for query, level in queries]
+            first, mean = as_they_are(name, asked, vectors, shares, classes, sources)
+            recording, moment = as_recordings(name, asked, vectors, shares, classes, sources)
             print(
-                f"{name:<12}{'skipped' if skip else 'counts':<10}{first:>7.3f}{mean:>7.3f}"
-                f"{recording:>10.3f}{moment:>8.3f}"
+                f"{name:<12}{by:<14}{first:>7.3f}{mean:>7.3f}{recording:>10.3f}{moment:>8.3f}",
+                flush=True,
             )
-
-
-def sounding(vectors: Floats, silent: NDArray[np.bool_]) -> Floats:
-    return vectors if silent.all() else vectors[~silent]
 
 
 def as_they_are(
     name: str,
+    asked: list[tuple[Floats, Floats]],
     vectors: list[Floats],
-    silent: list[NDArray[np.bool_]],
+    shares: list[Floats],
     classes: NDArray[np.str_],
     sources: NDArray[np.str_],
 ) -> tuple[float, float]:
     """P@1 and mAP of clip against clips."""
     lengths = np.array([len(part) for part in vectors])
     starts = np.cumsum(lengths) - lengths
-    everything, marks = np.concatenate(vectors), np.concatenate(silent)
+    everything, every_share = np.concatenate(vectors), np.concatenate(shares)
     firsts, means = [], []
-    for i, query in enumerate(vectors):
-        scores, _ = RANKINGS[name](sounding(query, silent[i]), everything, marks, starts)
+    for i, query in enumerate(asked):
+        scores, _ = RANKINGS[name](*query, everything, every_share, starts)
         others = np.flatnonzero(sources != sources[i])
         order = others[np.argsort(-scores[others], kind="stable")]
         right = classes[order] == classes[i]
@@ -87,8 +92,9 @@ def as_they_are(
 
 def as_recordings(
     name: str,
+    asked: list[tuple[Floats, Floats]],
     vectors: list[Floats],
-    silent: list[NDArray[np.bool_]],
+    shares: list[Floats],
     classes: NDArray[np.str_],
     sources: NDArray[np.str_],
 ) -> tuple[float, float]:
@@ -106,10 +112,10 @@ def as_recordings(
     owner = np.repeat(clips, lengths)
     starts = np.array([np.flatnonzero(owner == recording[0])[0] for recording in recordings])
     everything = np.concatenate([vectors[clip] for clip in clips])
-    marks = np.concatenate([silent[clip] for clip in clips])
+    every_share = np.concatenate([shares[clip] for clip in clips])
     right, moments = [], []
     for i in np.setdiff1d(np.arange(len(vectors)), clips):
-        scores, rows = RANKINGS[name](sounding(vectors[i], silent[i]), everything, marks, starts)
+        scores, rows = RANKINGS[name](*asked[i], everything, every_share, starts)
         allowed = [not (sources[recording] == sources[i]).any() for recording in recordings]
         best = int(np.argmax(np.where(allowed, scores, -np.inf)))
         right.append(classes[i] in classes[recordings[best]])

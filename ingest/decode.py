@@ -327,10 +327,12 @@ class _Container:
         self.errors = (av.error.FFmpegError, OSError, ValueError)
         av.logging.set_level(None)
         file.seek(0)
+        # From 19 on, titles that are not UTF-8 are no error.
+        lenient = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
         try:
             self._container = av.open(
                 _Plain(file),
-                metadata_errors="ignore",
+                **lenient,
                 options={"format_whitelist": _FORMATS, "protocol_whitelist": "none"},
             )
         except self.errors as error:

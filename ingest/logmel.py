@@ -8,7 +8,6 @@ A patch is 96 frames, about 0.96 s.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -24,10 +23,11 @@ __all__ = [
     "FRAME_SECONDS",
     "LOG_OFFSET",
     "PATCH_FRAMES",
+    "SILENT",
     "PatchStream",
+    "levels",
     "log_mel",
     "mel_matrix",
-    "near_silent",
     "patches",
 ]
 
@@ -38,6 +38,7 @@ BANDS = 64
 LOW_HZ = 125.0
 HIGH_HZ = 7500.0
 LOG_OFFSET = 0.01
+SILENT = -40.0  # dB, see `levels`
 PATCH_FRAMES = 96
 FRAME_SECONDS = HOP / SAMPLE_RATE
 
@@ -125,11 +126,8 @@ def patches(frames: Array, hop_frames: int = PATCH_FRAMES) -> Array:
     return np.ascontiguousarray(windows.transpose(0, 2, 1))
 
 
-def near_silent(batch: Array) -> NDArray[np.bool_]:
-    """Which patches hold nothing that the front end can tell from silence.
-
-    A patch is near-silent when no mel magnitude reaches the log offset 0.01, below which
-    the logarithm flattens out: about -80 dBFS for a tone, -70 dBFS for noise.
+def levels(batch: Array) -> Array:
+    """How loud patches are: the highest mel magnitude of each, in dB.
 
     Parameters
     ----------
@@ -137,10 +135,14 @@ def near_silent(batch: Array) -> NDArray[np.bool_]:
 
     Returns
     -------
-    bool [n]
+    float32 [n]
+        At least -80. Below `SILENT`, no mel magnitude reaches the log offset 0.01, under which
+        the logarithm flattens out: the front end cannot tell the patch from silence. That is
+        about -80 dBFS for a tone, -70 dBFS for noise.
     """
-    loudest: Array = batch.max(axis=(1, 2))
-    return loudest < np.float32(math.log(2 * LOG_OFFSET))
+    loudest = np.exp(batch.max(axis=(1, 2))) - np.float32(LOG_OFFSET)
+    decibels: Array = 20 * np.log10(np.maximum(loudest, np.float32(1e-4)))
+    return decibels
 
 
 class PatchStream:

@@ -23,7 +23,7 @@ from .decode import SAMPLE_RATE, Decoder
 from .discover import AudioFile, stat_file
 from .encoders import Encoder
 from .errors import AudioError, SoundsearchError
-from .logmel import FRAME_SECONDS, PATCH_FRAMES, PatchStream, near_silent
+from .logmel import FRAME_SECONDS, PATCH_FRAMES, PatchStream, levels
 
 __all__ = [
     "Embedded",
@@ -61,8 +61,8 @@ class Embedded:
     hop : float
         Seconds from one segment's start to the next one's.
     embeddings : float32 [segments, dimension]
-    silent : bool [segments]
-        Segments that the front end cannot tell from silence.
+    levels : float32 [segments]
+        How loud each is, dB; see `ingest.logmel.levels`.
     padded : bool
         The sound was shorter than one segment and zero-padded to one.
     warning : str or None
@@ -76,7 +76,7 @@ class Embedded:
     channels: int
     hop: float
     embeddings: NDArray[np.float32]
-    silent: NDArray[np.bool_]
+    levels: NDArray[np.float32]
     padded: bool
     warning: str | None
 
@@ -120,7 +120,7 @@ def content_digest(path: str) -> bytes:
 
 def embed_sound(
     blocks: Iterable[NDArray[np.float32]], encoder: Encoder, hop: float
-) -> tuple[NDArray[np.float32], NDArray[np.bool_], float]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
     """Embed one sound in the calling thread, without the FFT that is slow to import.
 
     Parameters
@@ -134,22 +134,23 @@ def embed_sound(
     Returns
     -------
     embeddings : float32 [segments, dimension]
-    silent : bool [segments]
+    levels : float32 [segments]
+        See `ingest.logmel.levels`.
     duration : float
         Seconds.
     """
     stream = PatchStream(hop_frames(hop))
-    embeddings, silent, samples = [], [], 0
+    embeddings, loudness, samples = [], [], 0
 
     def embed(batch: NDArray[np.float32]) -> None:
         embeddings.append(encoder.embed(batch))
-        silent.append(near_silent(batch))
+        loudness.append(levels(batch))
 
     for block in blocks:
         samples += len(block)
         embed(stream.push(block))
     embed(stream.finish())
-    return np.concatenate(embeddings), np.concatenate(silent), samples / SAMPLE_RATE
+    return np.concatenate(embeddings), np.concatenate(loudness), samples / SAMPLE_RATE
 
 
 def run(
@@ -228,10 +229,10 @@ class _Job:
     file: AudioFile
     digest: bytes
     embeddings: dict[int, NDArray[np.float32]] = field(default_factory=dict)
-    silent: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
+    levels: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     segments: int = 0
     pending: int = 0
-    finish: Callable[[NDArray[np.float32], NDArray[np.bool_]], Embedded] | None = None
+    finish: Callable[[NDArray[np.float32], NDArray[np.float32]], Embedded] | None = None
 
     def result(self) -> Embedded | None:
         """The whole result once the last patch is embedded."""
@@ -239,7 +240,7 @@ class _Job:
             return None
         return self.finish(
             np.concatenate([self.embeddings[first] for first in sorted(self.embeddings)]),
-            np.concatenate([self.silent[first] for first in sorted(self.silent)]),
+            np.concatenate([self.levels[first] for first in sorted(self.levels)]),
         )
 
 
@@ -372,7 +373,7 @@ class _Run:
         if stat_file(job.file.uri) != job.file:
             raise AudioError(job.file.uri, "changed while it was read; ingest it again")
 
-        def finish(embeddings: NDArray[np.float32], silent: NDArray[np.bool_]) -> Embedded:
+        def finish(embeddings: NDArray[np.float32], loudness: NDArray[np.float32]) -> Embedded:
             return Embedded(
                 file=job.file,
                 digest=job.digest,
@@ -381,7 +382,7 @@ class _Run:
                 channels=decoder.channels,
                 hop=self._hop_frames * FRAME_SECONDS,
                 embeddings=embeddings,
-                silent=silent,
+                levels=loudness,
                 padded=len(last) > 0,
                 warning=decoder.warning,
             )
@@ -415,14 +416,14 @@ class _Run:
     def _encode(self, batch: _Batch) -> None:
         patches = np.concatenate([part for _, _, part in batch])
         embeddings = self._encoder.embed(patches)
-        silent = near_silent(patches)
+        loudness = levels(patches)
         done = []
         begin = 0
         with self._changed:
             for job, first, part in batch:
                 end = begin + len(part)
                 job.embeddings[first] = embeddings[begin:end]
-                job.silent[first] = silent[begin:end]
+                job.levels[first] = loudness[begin:end]
                 job.pending -= 1
                 begin = end
                 if (result := job.result()) is not None:

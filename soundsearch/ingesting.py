@@ -139,7 +139,7 @@ class Ingest:
             for result in results:
                 if isinstance(result, pipeline.Embedded):
                     self._embedded.append(result)
-                    self._segments += len(result.silent)
+                    self._segments += len(result.levels)
                 elif isinstance(result, pipeline.Failed):
                     self._failed.append(StoredFailure(result.file, result.digest, result.reason))
                 else:
@@ -182,14 +182,14 @@ class Ingest:
     def _labelled(self, embedded: list[pipeline.Embedded]) -> list[NewClip]:
         labels = predict(
             self._head,
-            [(result.embeddings, result.silent) for result in embedded],
+            [(result.embeddings, result.levels) for result in embedded],
             SEGMENT_LABELS,
             CLIP_LABELS,
         )
         clips = []
         for result, (segment_labels, clip_labels) in zip(embedded, labels, strict=True):
-            segments = np.empty(len(result.silent), SEGMENT)
-            segments["silent"] = result.silent
+            segments = np.empty(len(result.levels), SEGMENT)
+            segments["level"] = result.levels
             segments["labels"] = segment_labels
             clips.append(
                 NewClip(

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from ingest import decode, encoders, pipeline
 from ingest.discover import AudioFile, expand, stat_file
 from ingest.encoders import Encoder
+from ingest.logmel import SILENT
 
 from .errors import (
     AudioError,
@@ -28,7 +29,7 @@ from .errors import (
 )
 from .labels.head import bundled_head, named
 from .labels.predict import predict
-from .ranking import DEFAULT_RANKING, RANKINGS, pool_query, spans
+from .ranking import DEFAULT_RANKING, RANKINGS, pool_query, sounding, spans, weights
 from .results import (
     Answer,
     Clip,
@@ -317,13 +318,12 @@ class Library:
             raise ValueError(f"ranking: expected one of {', '.join(RANKINGS)}, got {ranking!r}")
         store = self._store
         encoder = self._encoder(threads=pipeline.available_cores())
-        embeddings, silent, warning = _embed(source, at, sample_rate, encoder, store.settings.hop)
-        [(_, labels)] = predict(bundled_head(), [(embeddings, silent)], 1, CLIP_LABELS)
-        # Silence around a sound says nothing about it.
-        sounding = embeddings if silent.all() else embeddings[~silent]
+        embeddings, levels, warning = _embed(source, at, sample_rate, encoder, store.settings.hop)
+        [(_, labels)] = predict(bundled_head(), [(embeddings, levels)], 1, CLIP_LABELS)
+        embeddings, levels = sounding(embeddings, levels)
         while True:
             try:
-                hits = self._rank(store, sounding, k, ranking)
+                hits = self._rank(store, embeddings, levels, k, ranking)
                 return Answer(tuple(hits), named(labels), warning)
             except KeyError:  # a clip was removed or replaced between two steps
                 continue
@@ -435,9 +435,16 @@ class Library:
             raise ClipNotFound(f"{text}: no clip of {self._store.where} has this uri")
         return clip
 
-    def _rank(self, store: Store, query: NDArray[np.float32], k: int, ranking: str) -> list[Hit]:
+    def _rank(
+        self,
+        store: Store,
+        query: NDArray[np.float32],
+        query_levels: NDArray[np.float32],
+        k: int,
+        ranking: str,
+    ) -> list[Hit]:
         """Score every candidate clip exactly from its stored vectors."""
-        candidates = _candidates(store, query, k)
+        candidates = _candidates(store, query, query_levels, k)
         lengths = store.lengths(np.fromiter(candidates, np.int64, len(candidates)))
         stretches = [
             (clip_id, first, last)
@@ -448,7 +455,9 @@ class Library:
             return []
         vectors, segments = store.rows(stretches)
         starts = np.cumsum([0] + [last - first for _, first, last in stretches[:-1]])
-        scores, moments = RANKINGS[ranking](query, vectors, segments["silent"], starts)
+        scores, moments = RANKINGS[ranking](
+            query, weights(query_levels), vectors, weights(segments["level"]), starts
+        )
         best: dict[int, tuple[float, int, int]] = {}
         rows = zip(stretches, scores.tolist(), moments.tolist(), starts.tolist(), strict=True)
         for (clip_id, first, _), score, row, begin in rows:
@@ -498,9 +507,9 @@ def label(
     """
     encoder = encoders.load(threads=pipeline.available_cores())
     hop, length = encoder.hop_seconds, encoder.segment_seconds
-    embeddings, silent, warning = _embed(source, at, sample_rate, encoder, hop)
+    embeddings, levels, warning = _embed(source, at, sample_rate, encoder, hop)
     [(segments, clip)] = predict(
-        bundled_head(), [(embeddings, silent)], SEGMENT_LABELS, CLIP_LABELS
+        bundled_head(), [(embeddings, levels)], SEGMENT_LABELS, CLIP_LABELS
     )
     begin = at[0] if at else 0.0
     uri = os.path.abspath(source) if isinstance(source, (str, os.PathLike)) else ""
@@ -509,7 +518,7 @@ def label(
         named(clip),
         tuple(
             Segment(begin + number * hop, begin + number * hop + length, bool(quiet), named(row))
-            for number, (quiet, row) in enumerate(zip(silent, segments, strict=True))
+            for number, (quiet, row) in enumerate(zip(levels < SILENT, segments, strict=True))
         ),
         warning,
     )
@@ -521,12 +530,12 @@ def _embed(
     sample_rate: int | None,
     encoder: Encoder,
     hop: float,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_], str | None]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32], str | None]:
     start, end = at or (0.0, None)
     if isinstance(source, (str, os.PathLike)) or hasattr(source, "read"):
         with decode.Decoder(cast(Any, source), start=start, end=end) as decoder:
-            embeddings, silent, _ = pipeline.embed_sound(decoder, encoder, hop)
-            return embeddings, silent, decoder.warning
+            embeddings, levels, _ = pipeline.embed_sound(decoder, encoder, hop)
+            return embeddings, levels, decoder.warning
     if sample_rate is None:
         raise AudioError("array", "expected sample_rate beside an array, got none")
     sound = decode.to_mono_16k(np.asarray(source), sample_rate)
@@ -534,11 +543,13 @@ def _embed(
     sound = sound[first : None if end is None else round(end * decode.SAMPLE_RATE)]
     if len(sound) == 0:
         raise AudioError("array", f"holds no sound from {start} s on")
-    embeddings, silent, _ = pipeline.embed_sound([sound], encoder, hop)
-    return embeddings, silent, None
+    embeddings, levels, _ = pipeline.embed_sound([sound], encoder, hop)
+    return embeddings, levels, None
 
 
-def _candidates(store: Store, query: NDArray[np.float32], k: int) -> dict[int, list[int]]:
+def _candidates(
+    store: Store, query: NDArray[np.float32], levels: NDArray[np.float32], k: int
+) -> dict[int, list[int]]:
     """Clips near a query, each with its segments that are, widened until there are `k`.
 
     Those with the best segments are kept, some times more than wanted: the order among them
@@ -547,7 +558,7 @@ def _candidates(store: Store, query: NDArray[np.float32], k: int) -> dict[int, l
     chosen = query
     if len(query) > _SEARCH_SEGMENTS:
         chosen = query[np.linspace(0, len(query) - 1, _SEARCH_SEGMENTS).astype(int)]
-    searched = np.concatenate((chosen, pool_query(query)))
+    searched = np.concatenate((chosen, pool_query(query, weights(levels))))
     clips, segments, _ = store.counts()
     wanted = max(_SEGMENTS, _SEGMENTS_PER_CLIP * k)
     while True:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.fft
 
-from ingest.logmel import PatchStream, log_mel, mel_matrix, near_silent, patches
+from ingest.logmel import SILENT, PatchStream, levels, log_mel, mel_matrix, patches
 
 SINE = np.sin(2 * np.pi * 1000 * np.arange(0, 3, 1 / 16000)).astype(np.float32)
 
@@ -76,14 +76,16 @@ def test_short_sound_is_padded_to_one_patch(length):
     np.testing.assert_allclose(last, patches(log_mel(padded)), atol=1e-6)
 
 
-def test_near_silent():
+def test_levels():
     noise = np.random.default_rng(2).normal(0, 1, 15_600).astype(np.float32)
     batch = np.concatenate(
         [patches(log_mel(noise * np.float32(level))) for level in (0, 1e-5, 1e-2)]
     )
-    assert near_silent(batch).tolist() == [True, True, False]
+    assert (levels(batch) < SILENT).tolist() == [True, True, False]
+    assert levels(batch)[0] == -80
+    louder = patches(log_mel(noise * np.float32(1e-1)))
+    assert levels(louder)[0] - levels(batch)[2] == pytest.approx(20, abs=0.01)
     # The edge that the docstring names, for a tone: about -80 dBFS.
     tone = SINE[:15_600]
     quiet, heard = (patches(log_mel(tone * np.float32(10 ** (db / 20)))) for db in (-90, -70))
-    assert near_silent(quiet)[0]
-    assert not near_silent(heard)[0]
+    assert levels(quiet)[0] < SILENT < levels(heard)[0]

@@ -7,15 +7,17 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from soundsearch.ranking import RANKINGS, spans
+from soundsearch.ranking import RANKINGS, spans, weights
 
 AXES = np.eye(8, dtype=np.float32)
-LOUD = np.zeros(100, bool)
+EVEN = np.zeros(100, np.float32)  # levels, dB
 
 
-def rank(ranking, query, clip, silent):
+def rank(ranking, query, clip, levels, query_levels=EVEN):
     """Score one clip."""
-    scores, moments = RANKINGS[ranking](query, clip, silent, np.array([0]))
+    scores, moments = RANKINGS[ranking](
+        query, weights(query_levels[: len(query)]), clip, weights(levels), np.array([0])
+    )
     return float(scores[0]), int(moments[0])
 
 
@@ -26,7 +28,7 @@ def cosine(a, b):
 @pytest.mark.parametrize("ranking", RANKINGS)
 def test_a_clip_matches_itself(ranking):
     clip = np.random.default_rng(0).normal(0, 3, (7, 8)).astype(np.float32)
-    score, moment = rank(ranking, clip, clip, LOUD[:7])
+    score, moment = rank(ranking, clip, clip, EVEN[:7])
     assert score == pytest.approx(1, abs=1e-6)
     assert 0 <= moment < 7
 
@@ -37,7 +39,7 @@ def test_scores_are_cosines(ranking):
     for _ in range(50):
         query = rng.normal(0, 5, (rng.integers(1, 6), 8)).astype(np.float32)
         clip = rng.normal(0, 5, (rng.integers(1, 20), 8)).astype(np.float32)
-        score, moment = rank(ranking, query, clip, LOUD[: len(clip)])
+        score, moment = rank(ranking, query, clip, EVEN[: len(clip)])
         assert -1 - 1e-6 <= score <= 1 + 1e-6
         assert 0 <= moment < len(clip)
 
@@ -45,26 +47,29 @@ def test_scores_are_cosines(ranking):
 def test_pooled_is_the_cosine_of_raw_means():
     rng = np.random.default_rng(2)
     query, clip = rng.normal(0, 1, (2, 5, 8)).astype(np.float32)
-    score, _ = rank("pooled", query, clip, LOUD[:5])
+    score, _ = rank("pooled", query, clip, EVEN[:5])
     assert score == pytest.approx(cosine(query.mean(0), clip.mean(0)), abs=1e-6)
 
 
 def test_pooled_finds_a_short_event_in_a_long_recording():
     clip = np.tile(AXES[0] * 5, (60, 1))
     clip[33:35] = AXES[1]
-    score, moment = rank("pooled", AXES[[1, 1]], clip, LOUD[:60])
+    score, moment = rank("pooled", AXES[[1, 1]], clip, EVEN[:60])
     assert score == pytest.approx(1)
     assert moment in (33, 34)
 
 
-def test_pooled_leaves_silence_out():
-    clip = np.tile(AXES[0] * 9, (5, 1))  # what an encoder makes of silence may be long
-    clip[2] = AXES[1]
-    silent = np.arange(5) != 2
-    score, _ = rank("pooled", np.tile(AXES[1], (5, 1)), clip, silent)
-    assert score == pytest.approx(1)
-    score, _ = rank("pooled", np.tile(AXES[0], (5, 1)), clip[:2], silent[:2])
-    assert score == pytest.approx(1)
+def test_loud_segments_count_more():
+    clip = AXES[[0, 1, 0, 0, 0]]
+    levels = np.array([-80, 0, -80, -80, -80], np.float32)  # one sound, silence around it
+    score, _ = rank("pooled", np.tile(AXES[1], (5, 1)), clip, levels)
+    assert score == pytest.approx(1, abs=1e-3)
+    score, _ = rank("pooled", clip, np.tile(AXES[1], (5, 1)), EVEN[:5], levels)
+    assert score == pytest.approx(1, abs=1e-3)
+    score, _ = rank("mean-best", clip, np.tile(AXES[1], (5, 1)), EVEN[:5], levels)
+    assert score == pytest.approx(1 / 1.04, abs=1e-3)
+    softer = rank("pooled", AXES[:2], clip, levels - 30)
+    assert softer == pytest.approx(rank("pooled", AXES[:2], clip, levels))
 
 
 def test_spans_hold_every_window_that_holds_a_hit():
@@ -87,10 +92,10 @@ def test_many_clips_at_once_score_as_one_by_one(ranking):
     lengths = rng.integers(1, 9, 30)
     starts = np.cumsum(lengths) - lengths
     vectors = rng.normal(0, 1, (lengths.sum(), 8)).astype(np.float32)
-    silent = rng.random(len(vectors)) < 0.4
-    scores, moments = RANKINGS[ranking](query, vectors, silent, starts)
+    levels = rng.uniform(-60, 10, len(vectors)).astype(np.float32)
+    scores, moments = RANKINGS[ranking](query, weights(EVEN[:3]), vectors, weights(levels), starts)
     for start, length, score, moment in zip(starts, lengths, scores, moments, strict=True):
         part = slice(start, start + length)
-        alone, alone_moment = rank(ranking, query, vectors[part], silent[part])
+        alone, alone_moment = rank(ranking, query, vectors[part], levels[part])
         assert score == pytest.approx(alone, abs=1e-6)
         assert moment == start + alone_moment

@@ -25,7 +25,7 @@ SETTINGS = Settings("mini", "mini-1", 16, 0.96, 0.96)
 def new_clip(uri: str, count: int, seed: int, warning: str | None = None) -> NewClip:
     rng = np.random.default_rng(seed)
     segments = np.zeros(count, SEGMENT)
-    segments["silent"] = rng.random(count) < 0.5
+    segments["level"] = rng.uniform(-80, 20, count)
     segments["labels"]["class_index"] = rng.integers(0, 527, (count, 5))
     return NewClip(
         AudioFile(uri, count * 1000, seed),

@@ -7,20 +7,23 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.logmel import SILENT
+
+from ..ranking import weights
 from .head import LABEL, Head, best_labels, silence
 
 __all__ = ["predict"]
 
 # Rows scored at once: some megabytes of scores.
 _ROWS = 1024
-# A clip's score of a class is a power mean over its segments, between the average, which
+# A clip's score of a class is a weighted power mean over its segments, between the average, which
 # drowns a short event, and the maximum, which believes every stray segment.
 _POOLING_POWER = 2.0
 
 
 def predict(
     head: Head,
-    clips: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]],
+    clips: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]],
     per_segment: int,
     per_clip: int,
 ) -> list[tuple[NDArray[np.void], NDArray[np.void]]]:
@@ -29,9 +32,10 @@ def predict(
     Parameters
     ----------
     head : Head
-    clips : sequence of (float32 [segments, dimension], bool [segments])
-        Embeddings, and which segments are near-silent: those get the label Silence and
-        nothing else, and do not count for the clip unless there are no others.
+    clips : sequence of (float32 [segments, dimension], float32 [segments])
+        Embeddings, and levels in dB. Near-silent segments get the label Silence and nothing
+        else, and do not count for the clip unless there are no others; of the others, louder
+        ones count more.
     per_segment, per_clip : int
         Labels kept, at most.
 
@@ -42,8 +46,9 @@ def predict(
     """
     if not clips:
         return []
-    silent = np.concatenate([quiet for _, quiet in clips])
-    lengths = [len(quiet) for _, quiet in clips]
+    levels = np.concatenate([loudness for _, loudness in clips])
+    lengths = [len(loudness) for _, loudness in clips]
+    silent, shares = levels < SILENT, weights(levels)
     owner = np.repeat(np.arange(len(clips)), lengths)
     segment_labels = np.empty((len(silent), per_segment), LABEL)
     segment_labels[silent] = silence(per_segment)
@@ -58,9 +63,11 @@ def predict(
         owners = owner[rows][starts]
         if powers is None:
             powers = np.zeros((len(clips), scores.shape[1]))
-        powers[owners] += np.add.reduceat(scores**_POOLING_POWER, starts, axis=0)
+        powers[owners] += np.add.reduceat(
+            scores**_POOLING_POWER * shares[rows, None], starts, axis=0
+        )
     clip_labels = np.tile(silence(per_clip), (len(clips), 1))
-    heard = np.bincount(owner[sounding], minlength=len(clips))
+    heard = np.bincount(owner[sounding], shares[sounding], minlength=len(clips))
     if powers is not None:
         audible = heard > 0
         means = (powers[audible] / heard[audible, None]) ** (1 / _POOLING_POWER)

@@ -32,7 +32,7 @@ SEGMENT_LABELS = 5
 CLIP_LABELS = 10
 
 # What is kept of a segment beside its vector.
-SEGMENT = np.dtype([("silent", "?"), ("labels", LABEL, SEGMENT_LABELS)])
+SEGMENT = np.dtype([("level", "<f4"), ("labels", LABEL, SEGMENT_LABELS)])
 
 
 @dataclass(frozen=True, slots=True)

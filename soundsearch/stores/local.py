@@ -140,6 +140,11 @@ class LocalStore:
             self._reader.close()
             raise _damaged(catalog, error) from error
 
+    def __del__(self) -> None:
+        # For those who open a library without closing it. Not there when opening it failed.
+        if reader := getattr(self, "_reader", None):
+            reader.close()
+
     @classmethod
     def create(cls, folder: Path, settings: Settings) -> LocalStore:
         """Make a library in a folder that is new or empty."""

@@ -1,0 +1,382 @@
+"""The bundled encoder beside its teacher on ESC-50 folds 1-3, which no training step reads.
+
+    pip install -e . -r training/requirements.txt
+    python -m benchmarks.encoder DATA --pca RUN/teacher.npz
+
+DATA holds ``esc50/labels.csv``, ``esc50/audio/``, ``yamnet/`` and ``audioset/``. The teacher is
+YAMNet with its weights in float: as it is, and in its best form, whitened to 128 dimensions by a
+PCA fitted on the training corpus (the recipe of `training` leaves it in RUN). MFCC is the mean and
+deviation of 64 coefficients, standardised on the clips themselves.
+
+A clip's embedding is the mean over its segments, weighted by level as in a library; cosine; clips
+of the query's source recording do not count. P@1: how often the nearest clip is of the query's
+class. mAP: mean over all clips. L5: a right AudioSet class is among the five with the highest mean
+score, mean over the 47 classes for which there is an obvious one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest import encoders
+from ingest.decode import SAMPLE_RATE, read
+from ingest.logmel import LOG_OFFSET, levels, log_mel, patches
+from soundsearch.ranking import weights
+
+Floats = NDArray[np.float32]
+Encode = Callable[[Floats], tuple[Floats, Floats]]
+
+MINI, WHITE, TEACHER, MFCC = "mini", "YAMNet, PCA to 128", "YAMNet, 1024-d", "MFCC"
+MODEL = encoders.available()[encoders.BUNDLED]
+HEAD = Path(__file__).parents[1] / "soundsearch" / "labels" / "mini.npz"
+
+RIGHT: dict[str, str] = {
+    "airplane": "Aircraft|Fixed-wing aircraft, airplane|Aircraft engine|Jet engine|"
+    "Propeller, airscrew",
+    "breathing": "Breathing|Wheeze|Gasp|Pant|Snort|Sniff|Sigh|Snoring",
+    "brushing_teeth": "Toothbrush|Electric toothbrush",
+    "car_horn": "Vehicle horn, car horn, honking|Toot|Air horn, truck horn|Car alarm",
+    "cat": "Cat|Meow|Purr|Hiss|Caterwaul",
+    "chainsaw": "Chainsaw",
+    "chirping_birds": "Bird|Bird vocalization, bird call, bird song|Chirp, tweet|Squawk",
+    "church_bells": "Church bell|Bell|Change ringing (campanology)",
+    "clapping": "Clapping|Applause|Hands",
+    "clock_alarm": "Alarm clock|Alarm|Beep, bleep|Buzzer|Smoke detector, smoke alarm|Telephone",
+    "clock_tick": "Tick-tock|Tick|Clock",
+    "coughing": "Cough|Throat clearing",
+    "cow": "Cattle, bovinae|Moo|Livestock, farm animals, working animals",
+    "crackling_fire": "Fire|Crackle",
+    "crickets": "Cricket|Insect",
+    "crow": "Crow|Caw",
+    "crying_baby": "Baby cry, infant cry|Crying, sobbing|Whimper",
+    "dog": "Dog|Bark|Yip|Howl|Bow-wow|Growling|Whimper (dog)",
+    "door_wood_creaks": "Door|Squeak|Creak|Cupboard open or close",
+    "door_wood_knock": "Knock|Door|Tap|Thump, thud",
+    "engine": "Engine|Idling|Engine starting|Medium engine (mid frequency)|"
+    "Light engine (high frequency)|Heavy engine (low frequency)|Accelerating, revving, vroom|"
+    "Car|Motorcycle|Truck",
+    "fireworks": "Fireworks|Firecracker|Explosion|Boom|Burst, pop",
+    "footsteps": "Walk, footsteps|Run",
+    "frog": "Frog|Croak",
+    "glass_breaking": "Shatter|Glass|Breaking|Smash, crash",
+    "hand_saw": "Sawing|Filing (rasp)|Tools",
+    "helicopter": "Helicopter",
+    "hen": "Chicken, rooster|Cluck|Fowl",
+    "insects": "Insect|Mosquito|Fly, housefly|Buzz|Bee, wasp, etc.",
+    "keyboard_typing": "Computer keyboard|Typing|Typewriter",
+    "laughing": "Laughter|Baby laughter|Giggle|Snicker|Belly laugh|Chuckle, chortle",
+    "mouse_click": "Mouse|Clicking|Click",
+    "pig": "Pig|Oink",
+    "pouring_water": "Pour|Fill (with liquid)|Trickle, dribble|Liquid|Water tap, faucet|Water|Gush",
+    "rain": "Rain|Raindrop|Rain on surface",
+    "rooster": "Chicken, rooster|Crowing, cock-a-doodle-doo|Fowl",
+    "sea_waves": "Ocean|Waves, surf",
+    "sheep": "Sheep|Goat|Bleat",
+    "siren": "Siren|Police car (siren)|Ambulance (siren)|Fire engine, fire truck (siren)|"
+    "Civil defense siren|Emergency vehicle",
+    "sneezing": "Sneeze",
+    "snoring": "Snoring",
+    "thunderstorm": "Thunderstorm|Thunder",
+    "toilet_flush": "Toilet flush",
+    "train": "Train|Rail transport|Railroad car, train wagon|Train horn|Train whistle|"
+    "Train wheels squealing|Subway, metro, underground",
+    "vacuum_cleaner": "Vacuum cleaner",
+    "water_drops": "Drip|Raindrop|Water tap, faucet",
+    "wind": "Wind|Wind noise (microphone)|Rustling leaves",
+}
+
+
+@dataclass
+class Clips:
+    """Mono 16 kHz sound of every clip, its class and its source recording."""
+
+    sounds: list[Floats]
+    names: NDArray[np.str_]
+    sources: NDArray[np.str_]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--pca", type=Path, help="the teacher's PCA; without it, only mini")
+    parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--head", type=Path, default=HEAD)
+    parser.add_argument("--every", type=int, default=1, help="robustness on every so-many-th clip")
+    parser.add_argument("--figures", type=Path, help="write them here as JSON")
+    options = parser.parse_args()
+    found = measure(options.data, options.pca, options.model, options.head, options.every)
+    if options.figures:
+        options.figures.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    show(found)
+
+
+def measure(data: Path, pca: Path | None, model: Path, head: Path, every: int) -> dict[str, Any]:
+    """Every figure, by what it is of."""
+    clips = read_clips(data / "esc50")
+    with open(data / "audioset" / "yamnet_class_map.csv", encoding="utf-8", newline="") as file:
+        classes = [row["display_name"] for row in csv.DictReader(file)]
+    ways: dict[str, Encode] = {MINI: student(model, head)}
+    if pca is not None:
+        yamnet = data / "yamnet" / "yamnet_classification_int8.tflite"
+        ways |= {WHITE: teacher(yamnet, pca), TEACHER: teacher(yamnet, None)}
+    out: dict[str, Any] = {"clips": len(clips.sounds), "quality": {}, "changes": {}, "signals": {}}
+    pooled = {name: pool(encode, clips.sounds) for name, encode in ways.items()}
+    per_class = {}
+    for name, (embeddings, scores) in pooled.items():
+        first, mean = retrieval(embeddings, clips)
+        per_class[name] = label_hits(scores, clips, classes)
+        hits = float(np.mean(list(per_class[name].values())))
+        out["quality"][name] = {"P@1": first, "mAP": mean, "L5": hits}
+    first, mean = retrieval(np.stack([mfcc(sound) for sound in clips.sounds]), clips, True)
+    out["quality"][MFCC] = {"P@1": first, "mAP": mean}
+    out["L5 per class"] = {
+        name: {way: hits[name] for way, hits in per_class.items()} for name in per_class[MINI]
+    }
+    out["first labels"] = first_labels(pooled[MINI][1], clips, classes)
+    chosen = np.arange(0, len(clips.sounds), every)
+    for change, alter in CHANGES.items():
+        rng = np.random.default_rng(5)
+        altered = [alter(clips.sounds[i], rng) for i in chosen]
+        for name in [way for way in (MINI, WHITE) if way in ways]:
+            embeddings, scores = pooled[name]
+            other, other_scores = pool(ways[name], altered)
+            near = unit(other) @ unit(embeddings).T
+            out["changes"].setdefault(name, {})[change] = {
+                "cosine": float(near[np.arange(len(chosen)), chosen].mean()),
+                "nearest kept": float((near.argmax(1) == chosen).mean()),
+                "first label kept": float(
+                    (other_scores.argmax(1) == scores[chosen].argmax(1)).mean()
+                ),
+            }
+    for name in [way for way in (MINI, TEACHER) if way in ways]:
+        for signal, sound in signals().items():
+            _, scores = pool(ways[name], [sound])
+            best = [f"{classes[i]} {scores[0][i]:.2f}" for i in np.argsort(-scores[0])[:3]]
+            out["signals"].setdefault(signal, {})[name] = best
+    out["speed"] = speed(model)
+    return out
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print the figures as tables."""
+    print(f"{found['clips']} clips; in brackets, the share of {WHITE}")
+    best = found["quality"].get(WHITE, {})
+    for name, row in found["quality"].items():
+        cells = [
+            f"{measure} {value:.3f}" + (f" ({value / best[measure]:.3f})" if best else "")
+            for measure, value in row.items()
+        ]
+        print(f"{name:20} {'   '.join(cells)}")
+    print("\nthe same clips after a change")
+    for name, changes in found["changes"].items():
+        for change, row in changes.items():
+            cells = [f"{measure} {value:.3f}" for measure, value in row.items()]
+            print(f"{name:20} {change:14} {'   '.join(cells)}")
+    print("\nsounds whose label is known")
+    for signal, answers in found["signals"].items():
+        for name, labels in answers.items():
+            print(f"{signal:14} {name:16} {', '.join(labels)}")
+    print("\nL5 of each class, and mini's commonest first labels")
+    for name, row in found["L5 per class"].items():
+        shares = "  ".join(f"{value:.2f}" for value in row.values())
+        print(f"{name:18} {shares}   {', '.join(found['first labels'][name])}")
+    print("\n" + "   ".join(f"{what} {value:.2f}" for what, value in found["speed"].items()))
+
+
+def read_clips(folder: Path) -> Clips:
+    with open(folder / "labels.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    sounds = [read(folder / "audio" / row["filename"]) for row in rows]
+    names = np.array([row["category"] for row in rows])
+    return Clips(sounds, names, np.array([row["source"] for row in rows]))
+
+
+def student(model: Path, head: Path) -> Encode:
+    """The encoder as it is shipped: log-mel patches to embeddings and scores."""
+    encoder = encoders.OnnxEncoder(model, threads=2)
+    with np.load(head) as data:
+        weight, bias = data["weight"].astype(np.float32), data["bias"]
+
+    def encode(batch: Floats) -> tuple[Floats, Floats]:
+        embeddings = encoder.embed(batch)
+        return embeddings, sigmoid(embeddings @ weight.T + bias)
+
+    return encode
+
+
+def teacher(yamnet: Path, pca: Path | None) -> Encode:
+    """YAMNet in float on the same patches; whitened to 128 when a PCA is given."""
+    import torch
+
+    from training.teacher import Teacher, load_whitening
+
+    net = Teacher(yamnet)
+    white = load_whitening(pca) if pca else None
+    weight, bias = net.kernels[-1].numpy(), net.biases[-1].numpy()
+
+    def encode(batch: Floats) -> tuple[Floats, Floats]:
+        embeddings, logits = net(torch.from_numpy(np.exp(batch) - np.float32(LOG_OFFSET)))
+        if white is None:
+            return embeddings.numpy(), sigmoid(logits.numpy())
+        short = white.apply(embeddings, 1.0).numpy()
+        back = short @ np.linalg.pinv(white.matrix(1.0)).T + white.mean
+        return short, sigmoid(back @ weight.T + bias)
+
+    return encode
+
+
+def sigmoid(logits: Floats) -> Floats:
+    scores: Floats = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
+    return scores
+
+
+def pool(encode: Encode, sounds: list[Floats]) -> tuple[Floats, Floats]:
+    """Each clip's mean embedding and mean scores, weighted as in a library."""
+    parts = [patches(log_mel(sound)) for sound in sounds]
+    edges = np.cumsum([0] + [len(part) for part in parts])
+    every = np.concatenate(parts)
+    found = [encode(every[at : at + 128]) for at in range(0, len(every), 128)]
+    embeddings, scores = (np.concatenate(column) for column in zip(*found, strict=True))
+    shares = np.split(weights(levels(every)), edges[1:-1])
+    spans = list(zip(pairwise(edges), shares, strict=True))
+    return (
+        np.stack([share @ embeddings[a:b] / share.sum() for (a, b), share in spans]),
+        np.stack([share @ scores[a:b] / share.sum() for (a, b), share in spans]),
+    )
+
+
+def mfcc(sound: Floats) -> Floats:
+    import librosa
+
+    found = librosa.feature.mfcc(y=sound, sr=SAMPLE_RATE, n_mfcc=64)
+    return np.concatenate((found.mean(1), found.std(1)))
+
+
+def unit(rows: Floats) -> Floats:
+    scaled: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+    return scaled
+
+
+def retrieval(embeddings: Floats, clips: Clips, standardise: bool = False) -> tuple[float, float]:
+    """P@1 and mAP over all clips, those of the query's own source left out."""
+    if standardise:
+        embeddings = (embeddings - embeddings.mean(0)) / embeddings.std(0)
+    near = unit(embeddings) @ unit(embeddings).T
+    firsts, means = [], []
+    for i, row in enumerate(near):
+        others = np.flatnonzero(clips.sources != clips.sources[i])
+        right = clips.names[others[np.argsort(-row[others], kind="stable")]] == clips.names[i]
+        ranks = np.flatnonzero(right) + 1
+        firsts.append(right[0])
+        means.append(np.mean(np.arange(1, len(ranks) + 1) / ranks))
+    return float(np.mean(firsts)), float(np.mean(means))
+
+
+def label_hits(scores: Floats, clips: Clips, classes: list[str]) -> dict[str, float]:
+    """For each class with an obvious label, how often L5 holds."""
+    found: dict[str, list[bool]] = {}
+    for row, name in zip(scores, clips.names.tolist(), strict=True):
+        if name in RIGHT:
+            best = {classes[i] for i in np.argsort(-row)[:5]}
+            found.setdefault(name, []).append(bool(best & set(RIGHT[name].split("|"))))
+    return {name: float(np.mean(hits)) for name, hits in sorted(found.items())}
+
+
+def first_labels(scores: Floats, clips: Clips, classes: list[str]) -> dict[str, list[str]]:
+    """For each class, the three commonest first labels of its clips."""
+    out = {}
+    for name in np.unique(clips.names).tolist():
+        counts = np.bincount(scores[clips.names == name].argmax(1), minlength=len(classes))
+        best = [i for i in np.argsort(-counts)[:3] if counts[i]]
+        out[name] = [f"{classes[i]} {counts[i] / counts.sum():.2f}" for i in best]
+    return out
+
+
+def louder(decibels: float, sound: Floats, _rng: np.random.Generator) -> Floats:
+    return sound * np.float32(10 ** (decibels / 20))
+
+
+def noisy(sound: Floats, rng: np.random.Generator) -> Floats:
+    deviation = np.sqrt(np.mean(sound**2)) * 10 ** (-20 / 20)
+    return (sound + deviation * rng.normal(size=len(sound))).astype(np.float32)
+
+
+def shifted(sound: Floats, _rng: np.random.Generator) -> Floats:
+    return np.roll(sound, -round(0.3 * SAMPLE_RATE))
+
+
+def compressed(sound: Floats, _rng: np.random.Generator) -> Floats:
+    """The sound after 64 kbit/s MP3."""
+    import av
+
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp3") as container:
+        stream = container.add_stream("libmp3lame", rate=SAMPLE_RATE, bit_rate=64_000)
+        stream.layout = "mono"
+        frame = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
+        frame.sample_rate = SAMPLE_RATE
+        for packets in (stream.encode(frame), stream.encode(None)):
+            container.mux(packets)
+    buffer.seek(0)
+    return read(buffer)[: len(sound)]
+
+
+CHANGES: dict[str, Callable[[Floats, np.random.Generator], Floats]] = {
+    "-12 dB": partial(louder, -12),
+    "+6 dB": partial(louder, 6),
+    "MP3 64 kbit/s": compressed,
+    "noise 20 dB": noisy,
+    "0.3 s later": shifted,
+}
+
+
+def signals() -> dict[str, Floats]:
+    """Sounds whose label is known."""
+    rng = np.random.default_rng(3)
+    t = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
+    spectrum = np.fft.rfft(rng.normal(size=len(t)))
+    pink = np.fft.irfft(spectrum / np.sqrt(np.maximum(np.arange(len(spectrum)), 60)), len(t))
+    made = {
+        "silence": np.zeros(len(t)),
+        "sine 440 Hz": 0.3 * np.sin(2 * np.pi * 440 * t),
+        "sine 1 kHz": 0.3 * np.sin(2 * np.pi * 1000 * t),
+        "white noise": 0.1 * rng.normal(size=len(t)),
+        "pink noise": 0.1 * pink / pink.std(),
+    }
+    return {name: sound.astype(np.float32) for name, sound in made.items()}
+
+
+def speed(model: Path) -> dict[str, float]:
+    """Time to open the encoder, its pace on two threads in batches of 32, and its size."""
+    opening, passes = [], []
+    for _ in range(5):
+        start = time.perf_counter()
+        encoder = encoders.OnnxEncoder(model, threads=2)
+        opening.append(time.perf_counter() - start)
+    batch = np.random.default_rng(0).normal(-2, 2, (32, 96, 64)).astype(np.float32)
+    for _ in range(100):
+        start = time.perf_counter()
+        encoder.embed(batch)
+        passes.append(time.perf_counter() - start)
+    return {
+        "ms to open": min(opening) * 1e3,
+        "patches/s": len(batch) / float(np.median(passes)),
+        "MB": model.stat().st_size / 1e6,
+    }
+
+
+if __name__ == "__main__":
+    main()
