@@ -27,6 +27,7 @@ __all__ = [
     "PatchStream",
     "levels",
     "log_mel",
+    "mel_magnitudes",
     "mel_matrix",
     "patches",
 ]
@@ -80,8 +81,8 @@ def _window() -> Array:
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)).astype(np.float32)
 
 
-def log_mel(samples: Array, rfft: RealFFT = np.fft.rfft) -> Array:
-    """Log-mel spectrogram of mono 16 kHz sound.
+def mel_magnitudes(samples: Array, rfft: RealFFT = np.fft.rfft) -> Array:
+    """Mel magnitude spectrogram of mono 16 kHz sound.
 
     Parameters
     ----------
@@ -103,6 +104,12 @@ def log_mel(samples: Array, rfft: RealFFT = np.fft.rfft) -> Array:
     for begin in range(0, len(frames), _CHUNK):
         chunk = frames[begin : begin + _CHUNK] * _window()
         np.matmul(np.abs(rfft(chunk, FFT)), mel_matrix(), out=out[begin : begin + _CHUNK])
+    return out
+
+
+def log_mel(samples: Array, rfft: RealFFT = np.fft.rfft) -> Array:
+    """The logarithm ``ln(mel + 0.01)`` of `mel_magnitudes`, which see."""
+    out = mel_magnitudes(samples, rfft)
     out += np.float32(LOG_OFFSET)
     return np.log(out, out=out)
 
@@ -153,7 +160,7 @@ class PatchStream:
     hop_frames : int
         Frames from one patch's start to the next one's, 1 to 96.
     rfft : callable
-        See `log_mel`.
+        See `mel_magnitudes`.
     """
 
     def __init__(self, hop_frames: int = PATCH_FRAMES, rfft: RealFFT = np.fft.rfft) -> None:

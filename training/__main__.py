@@ -7,7 +7,11 @@ import json
 import time
 from pathlib import Path
 
-from . import card, corpus, evaluate, export, mels, synth, train, whiten
+import numpy as np
+
+from benchmarks import encoder
+
+from . import card, corpus, export, mels, synth, train, whiten
 from .model import Shape
 
 STEPS = ("fetch", "unpack", "synth", "mels", "train", "whiten", "export", "evaluate", "card")
@@ -18,10 +22,9 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     top.add_argument("step", choices=(*STEPS, "all", "miniature"))
     top.add_argument("--work", type=Path, required=True, help="scratch folder (30 GB for all)")
-    top.add_argument("--data", type=Path, help="folder with yamnet/, audioset/ and esc50/")
-    top.add_argument("--yamnet", type=Path, help="the teacher's TFLite file")
-    top.add_argument("--class-map", type=Path, help="yamnet_class_map.csv")
-    top.add_argument("--esc50", type=Path, help="folder with audio/ and labels.csv")
+    top.add_argument(
+        "--data", type=Path, required=True, help="folder with yamnet/, audioset/ and esc50/"
+    )
     top.add_argument("--run", default="main", help="name of the training run")
     top.add_argument("--patches", type=int, default=6_000_000, help="patches to train on")
     top.add_argument("--workers", type=int, default=2, help="training processes")
@@ -32,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--model", type=Path, default=Path("ingest/encoders/mini.onnx"))
     top.add_argument("--head", type=Path, default=Path("soundsearch/labels/mini.npz"))
     top.add_argument("--card", type=Path, default=Path("ingest/encoders/mini.md"))
-    top.add_argument("--few", type=int, default=3, help="robustness on every so-many-th clip")
+    top.add_argument("--every", type=int, default=1, help="robustness on every so-many-th clip")
     return top
 
 
@@ -41,10 +44,8 @@ class Recipe:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.o = options
-        data = options.data or Path()
-        self.yamnet = options.yamnet or data / "yamnet" / "yamnet_classification_int8.tflite"
-        self.class_map = options.class_map or data / "audioset" / "yamnet_class_map.csv"
-        self.esc50 = options.esc50 or data / "esc50"
+        self.yamnet = options.data / "yamnet" / "yamnet_classification_int8.tflite"
+        self.class_map = options.data / "audioset" / "yamnet_class_map.csv"
         self.run = options.work / "runs" / options.run
         self.plan = train.Plan(
             patches=options.patches,
@@ -91,18 +92,11 @@ class Recipe:
 
     def evaluate(self) -> None:
         """Measure the exported files; needs ESC-50."""
-        figures = evaluate.evaluate(
-            self.o.model,
-            self.o.head,
-            self.esc50,
-            self.class_map,
-            self.yamnet,
-            self.run / "teacher.npz",
-            self.o.few,
+        figures = encoder.measure(
+            self.o.data, self.run / "teacher.npz", self.o.model, self.o.head, self.o.every
         )
-        text = json.dumps(figures, indent=1)
-        (self.run / "figures.json").write_text(text + "\n", "utf-8")
-        print(text)
+        (self.run / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+        encoder.show(figures)
 
     def card(self) -> None:
         """Write the model card from the run's records."""
@@ -125,12 +119,12 @@ class Recipe:
         self.synth(engines=False)
         for step in ("mels", "train", "whiten", "export"):
             getattr(self, step)()
-        opening, pace, size = evaluate.speed(self.o.model)
-        print(f"opens in {opening:.0f} ms, {pace:.0f} patches a second, {size:.2f} MB")
-        encode = evaluate.student(self.o.model, self.o.head)
-        for name, sound in evaluate.signals().items():
-            embedding, scores = evaluate.pooled(encode, [sound])
-            print(name, "finite" if (abs(embedding) < 1e6).all() else "NOT FINITE", scores.max())
+        encode = encoder.student(self.o.model, self.o.head)
+        for name, sound in encoder.signals().items():
+            embedding, scores = encoder.pool(encode, [sound])
+            if not (np.isfinite(embedding).all() and np.isfinite(scores).all()):
+                raise SystemExit(f"{name}: the embedding or the scores are not finite")
+        print(encoder.speed(self.o.model))
 
 
 def main() -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-TITLES = {"student": "mini (this file)", "teacher": "YAMNet in float, PCA to 128",
-          "teacher as it is": "YAMNet in float, 1024-d"}  # fmt: skip
+from benchmarks.encoder import MINI, WHITE
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -44,40 +43,39 @@ def figures(run: Path) -> tuple[list[str], dict[str, Any]]:
     if not path.exists():
         return ["Not measured."], {}
     found = json.loads(path.read_text("utf-8"))
-    rows = []
-    best = {key: max(found["teacher"][key], 1e-9) for key in ("P@1", "mAP", "L5")}
-    for name, title in TITLES.items():
-        line = [title]
-        for key, value in best.items():
-            line.append(f"{found[name][key]:.3f} ({found[name][key] / value:.2f})")
-        rows.append(line)
-    out = [
-        "In brackets: the share of the teacher in 128 dimensions.\n",
-        table(["encoder", "P@1", "mAP", "L5"], rows),
-    ]
-    for name in ("student", "teacher"):
-        changes = found.get(f"robustness of the {name}")
-        if changes:
-            cells = [[c, *(f"{v:.3f}" for v in values.values())] for c, values in changes.items()]
-            title = "mini" if name == "student" else "the teacher in 128 dimensions"
-            out.append(f"\nThe same clips after a change, {title}:\n")
-            out.append(table(["change", "mean cosine", "nearest kept", "label kept"], cells))
-    out.append("\nSounds whose label is known (best three labels):\n")
-    labels = found["labels by the student"]
-    theirs = found["labels by the teacher as it is"]
-    rows = [[n, ", ".join(labels[n]), ", ".join(theirs[n])] for n in labels]
-    out.append(table(["sound", "mini", "YAMNet"], rows))
-    out.append("\nL5 of each ESC-50 class (mini, teacher in 128 dimensions, confused with):\n")
+    best = found["quality"][WHITE]
     rows = [
-        [n, f"{a:.2f}", f"{b:.2f}", ", ".join(found["first labels"][n])]
-        for n, (a, b) in found["L5 per class"].items()
+        [name, *(f"{value:.3f} ({value / best[measure]:.2f})" for measure, value in row.items())]
+        for name, row in found["quality"].items()
     ]
-    out.append(table(["class", "mini", "teacher", "mini's first labels"], rows))
+    out = [
+        f"In brackets: the share of {WHITE}.\n",
+        table(["encoder", "P@1", "mAP", "L5"], [[*row, ""][:4] for row in rows]),
+        "\nThe same clips after a change:\n",
+    ]
+    rows = [
+        [name, change, *(f"{value:.3f}" for value in row.values())]
+        for name, changes in found["changes"].items()
+        for change, row in changes.items()
+    ]
+    out.append(
+        table(["encoder", "change", "mean cosine", "nearest kept", "first label kept"], rows)
+    )
+    out.append("\nSounds whose label is known (best three labels):\n")
+    rows = [[name, *map(", ".join, labels.values())] for name, labels in found["signals"].items()]
+    out.append(table(["sound", *next(iter(found["signals"].values()))], rows))
+    out.append("\nL5 of each ESC-50 class, and what mini's first label of its clips is:\n")
+    per_class = found["L5 per class"]
+    rows = [
+        [name, *(f"{value:.2f}" for value in row.values()), ", ".join(found["first labels"][name])]
+        for name, row in per_class.items()
+    ]
+    out.append(table(["class", *next(iter(per_class.values())), "mini's first labels"], rows))
     speed = found["speed"]
     out.append(
-        f"\nIt opens in {speed['open ms']:.0f} ms, has {speed['MB']:.2f} MB and embeds "
+        f"\nIt opens in {speed['ms to open']:.0f} ms, has {speed['MB']:.2f} MB and embeds "
         f"{speed['patches/s']:.0f} patches a second in ONNX Runtime (two threads of a CPU "
-        "with AVX-512, batch 64, log-mel given)."
+        "with AVX-512, batch 32, log-mel given)."
     )
     return out, found
 
@@ -90,7 +88,7 @@ def weak(found: dict[str, Any]) -> str:
         "are few in it, so such sounds are told apart less well than by the teacher. "
     )
     if found:
-        gap = {n: b - a for n, (a, b) in found["L5 per class"].items()}
+        gap = {n: row[WHITE] - row[MINI] for n, row in found["L5 per class"].items()}
         worst = sorted(gap, key=lambda n: -gap[n])[:10]
         text += "Labels fall behind the teacher's most on: "
         text += ", ".join(f"{n} (by {gap[n]:.2f})" for n in worst) + ". "
@@ -143,11 +141,11 @@ def card(work: Path, run: Path, space: str) -> str:
         "## Figures",
         "",
         f"ESC-50 folds 1 to 3 ({found.get('clips', 1200)} clips), which only measure; a clip's "
-        "embedding is the mean of its patches; cosine; clips of the query's source recording "
-        "left out; mAP over all clips; L5: a right AudioSet class among the clip's five best "
-        "labels, mean of the 47 classes that have an obvious one. One run, one seed.",
+        "embedding is the mean of its patches by level; cosine; clips of the query's source "
+        "recording left out; mAP over all clips; L5: a right AudioSet class among the clip's five "
+        "best labels, mean of the 47 classes that have an obvious one. One run, one seed.",
         "",
-        "    python -m training evaluate --work SCRATCH --data DATA",
+        "    python -m benchmarks.encoder DATA --pca SCRATCH/runs/main/teacher.npz",
         "",
         *measured,
         "",

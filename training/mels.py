@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
+from ingest.logmel import BANDS, mel_magnitudes
+
 from .containers import suffix
-from .frontend import BANDS, load, magnitudes
+from .sounds import load
 
 MIN_FRAMES = 8
 SKIPPED = {".mid", ".midi", ".json"}
@@ -47,7 +50,7 @@ def store_one(work: Path, name: str) -> int:
         samples = load(path)
         if not np.isfinite(samples).all():
             continue
-        mel = magnitudes(np.clip(samples, -1.0, 1.0))
+        mel = mel_magnitudes(np.clip(samples, -1.0, 1.0), scipy.fft.rfft)
         if len(mel) >= MIN_FRAMES and mel.max() > 1e-3:
             mels.append(np.minimum(mel, 60000.0).astype(np.float16))
             names.append(path.name)

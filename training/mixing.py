@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .frontend import BANDS, PATCH
+from ingest.logmel import BANDS
+from ingest.logmel import PATCH_FRAMES as PATCH
+
 from .mels import Store
 
 Floats = NDArray[np.float32]
@@ -126,13 +128,15 @@ class Mixer:
         out = np.zeros((count, PATCH, BANDS), np.float32)
         for layer in range(3):
             rows = np.flatnonzero(sources > layer)
+            if not len(rows):
+                break
             mel = np.stack([self.patch(self.file()) for _ in rows])
             loud = np.maximum(level(mel), 1e-4)
             share = 10 ** (random.uniform(-20, 6, len(rows)) / 20) if layer else 1.0
             mel *= self.curves(len(rows)) * (share / loud)[:, None, None]
             out[rows] = np.sqrt(np.square(out[rows]) + np.square(mel))
-        if len(self.noises):
-            rows = np.flatnonzero((random.random(count) < 0.15) & (sources > 0))
+        rows = np.flatnonzero((random.random(count) < 0.15) & (sources > 0))
+        if len(self.noises) and len(rows):
             mel = np.stack([self.patch(int(random.choice(self.noises))) for _ in rows])
             share = 10 ** (random.uniform(-40, -8, len(rows)) / 20)
             mel *= (share / np.maximum(level(mel), 1e-4))[:, None, None]

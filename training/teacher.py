@@ -13,9 +13,8 @@ import torch.nn.functional as func
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .frontend import TEACHER_OFFSET
-
 CLASSES = 521
+LOG_OFFSET = 0.001
 STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 
 
@@ -94,7 +93,7 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
         """Return the embeddings float32 [n, 1024] and logits [n, 521]."""
-        x = torch.log(mel + TEACHER_OFFSET).to(self.dtype)[:, None]
+        x = torch.log(mel + LOG_OFFSET).to(self.dtype)[:, None]
         x = x.contiguous(memory_format=torch.channels_last)
         weights = list(zip(self.kernels, self.biases, strict=True))
         x = func.relu_(func.conv2d(func.pad(x, (0, 1, 0, 1)), *weights[0], stride=2))

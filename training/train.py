@@ -17,7 +17,9 @@ import torch.nn.functional as func
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .frontend import BANDS, PATCH, STUDENT_OFFSET
+from ingest.logmel import BANDS, LOG_OFFSET
+from ingest.logmel import PATCH_FRAMES as PATCH
+
 from .mels import open_store
 from .mixing import Mixer, known_classes, level, level_ok
 from .model import Shape, Student
@@ -79,7 +81,7 @@ class Pool:
         """Return student input, target and scores of `count` random mixes."""
         rows = self.mixer.random.integers(0, self.filled, count)
         heard = self.mixer.heard(self.mel[rows].astype(np.float32))
-        patches = torch.log(torch.from_numpy(heard) + STUDENT_OFFSET)
+        patches = torch.log(torch.from_numpy(heard) + LOG_OFFSET)
         return patches, self.target[rows], self.scores[rows].float()
 
 

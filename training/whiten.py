@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from .frontend import STUDENT_OFFSET
+from ingest.logmel import LOG_OFFSET
+
 from .mels import Store, open_store
 from .mixing import Mixer, known_classes, level_ok
 from .model import SIZE, Student
@@ -26,7 +27,7 @@ def embed(student: Student, mel: NDArray[np.float32], batch: int = 256) -> NDArr
     """Return the embeddings of mel magnitudes [n, 96, 64], float32 [n, 128]."""
     parts = [np.zeros((0, SIZE), np.float32)]
     for at in range(0, len(mel), batch):
-        patches = torch.log(torch.from_numpy(mel[at : at + batch]) + STUDENT_OFFSET)
+        patches = torch.log(torch.from_numpy(mel[at : at + batch]) + LOG_OFFSET)
         parts.append(student(patches).numpy())
     return np.concatenate(parts)
 
