@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from ingest import encoders
 from ingest.decode import SAMPLE_RATE, read
 from ingest.logmel import LOG_OFFSET, levels, log_mel, patches
-from soundsearch.ranking import weights
+from soundsearch.loudness import weights
 
 Floats = NDArray[np.float32]
 Encode = Callable[[Floats], tuple[Floats, Floats]]

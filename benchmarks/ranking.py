@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from ingest import encoders, pipeline
 from ingest.decode import Decoder
 from ingest.logmel import SILENT
-from soundsearch.ranking import RANKINGS, sounding, weights
+from soundsearch.loudness import sounding, weights
+from soundsearch.ranking import RANKINGS
 
 Floats = NDArray[np.float32]
 PER_RECORDING = 12

@@ -26,7 +26,8 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .library import Library, label
+    from .labelling import label
+    from .library import Library
     from .library import Library as open  # noqa: N813
     from .results import (
         Answer,
@@ -68,7 +69,8 @@ __version__ = "0.1.0"
 
 # Loaded when first used: `soundsearch --help` needs none of it.
 _LAZY = {
-    **dict.fromkeys(("Library", "label", "open"), "library"),
+    "label": "labelling",
+    **dict.fromkeys(("Library", "open"), "library"),
     **dict.fromkeys(
         (
             "Answer",

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import __version__
 from .errors import SoundsearchError
+from .printing import (
+    counted,
+    print_answer,
+    print_json,
+    print_labelled,
+    print_report,
+    print_warning,
+    progress,
+    run_ingest,
+    shown,
+)
 
 if TYPE_CHECKING:
     from .library import Library
-    from .results import Answer, IngestReport, Label, LabelledClip
 
 __all__ = ["main"]
 
@@ -138,13 +145,13 @@ def ingest(
     failed = False
     with _open(library, encoder=encoder, hop=hop) as lib:
         if reembed:
-            with _progress(verbose, lambda: lib.info()["clips"]) as watchers:
+            with progress(verbose, lambda: lib.info()["clips"]) as watchers:
                 report = lib.reembed(prune=prune, **watchers)
-            _print_report(report, lib.info())
+            print_report(report, lib.info())
             failed = bool(report.failed)
         if targets:
             report = run_ingest(lib, targets, prune, retry_failed, verbose)
-            _print_report(report, lib.info())
+            print_report(report, lib.info())
             failed = failed or bool(report.failed)
     if failed:
         sys.exit(EXIT_SOME_FAILED)
@@ -174,9 +181,9 @@ def query(
         )
     with _open(library) as lib:
         answer = lib.query(_source(clip), k, at=at, ranking=ranking)
-    _warn(clip, answer.warning)
+    print_warning(clip, answer.warning)
     if as_json:
-        _print_json(hit.to_dict() for hit in answer)
+        print_json(hit.to_dict() for hit in answer)
     else:
         print_answer(answer)
 
@@ -187,14 +194,14 @@ def query(
 @_json_option
 def label(file: str, at: tuple[float, float | None] | None, as_json: bool) -> None:
     """Predict the labels of FILE (or - for standard input) and of each of its segments."""
-    from .library import label as label_sound
+    from .labelling import label as label_sound
 
     labelled = label_sound(_source(file), at=at)
-    _warn(file, labelled.warning)
+    print_warning(file, labelled.warning)
     if as_json:
-        _print_json([labelled.to_dict()])
+        print_json([labelled.to_dict()])
     else:
-        _print_labelled(labelled)
+        print_labelled(labelled)
 
 
 @main.command()
@@ -205,7 +212,7 @@ def info(library: str | None, as_json: bool) -> None:
     with _open(library) as lib:
         facts = lib.info()
     if as_json:
-        _print_json([facts])
+        print_json([facts])
     else:
         installed = facts.pop("installed_space")
         for name, value in facts.items():
@@ -226,7 +233,7 @@ def failures(library: str | None, as_json: bool) -> None:
     with _open(library) as lib:
         failed = lib.failures()
     if as_json:
-        _print_json(failure.to_dict() for failure in failed)
+        print_json(failure.to_dict() for failure in failed)
     else:
         for failure in failed:
             click.echo(f"{shown(failure.uri)}: {shown(failure.reason)}")
@@ -238,7 +245,7 @@ def failures(library: str | None, as_json: bool) -> None:
 def remove(clips: tuple[str, ...], library: str | None) -> None:
     """Take CLIPS, files or whole folders, out of the library. The files stay."""
     with _open(library) as lib:
-        click.echo(f"{_count(lib.remove(clips), 'clip')} removed")
+        click.echo(f"{counted(lib.remove(clips), 'clip')} removed")
 
 
 @main.command()
@@ -247,7 +254,7 @@ def rebuild(library: str | None) -> None:
     """Make the index anew and free the space of removed clips."""
     with _open(library) as lib:
         lost = lib.rebuild(lambda step: click.echo(step, err=True))
-    click.echo("rebuilt" if not lost else f"rebuilt; {_count(lost, 'clip')} lost: ingest again")
+    click.echo("rebuilt" if not lost else f"rebuilt; {counted(lost, 'clip')} lost: ingest again")
 
 
 @main.group()
@@ -274,7 +281,7 @@ def list_models(as_json: bool) -> None:
             }
         )
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
         for row in rows:
             click.echo("{name:8} {space:12} {dimension:5}-d  {hop} s  {file}".format(**row))
@@ -292,50 +299,6 @@ def demo(folder: str | None) -> None:
     run_demo(Path(folder) if folder else default_path().with_name(f"demo-{__version__}"))
 
 
-# Shared with the demo
-
-
-def run_ingest(
-    lib: Library,
-    targets: Iterable[str],
-    prune: bool = False,
-    retry_failed: bool = False,
-    verbose: bool = False,
-) -> IngestReport:
-    """Ingest with a progress bar on standard error."""
-    targets = list(targets)
-
-    def count() -> int:
-        from ingest.discover import discover, expand
-
-        return sum(1 for _ in discover(expand(targets)))
-
-    with _progress(verbose, count) as watchers:
-        return lib.ingest(targets, prune=prune, retry_failed=retry_failed, **watchers)
-
-
-def print_answer(answer: Answer) -> None:
-    """Print a query's own labels and a table of its hits."""
-    click.echo(f"sounds like: {_names(answer.labels, paths=True)}\n")
-    if not answer.hits:
-        click.echo("the library is empty: soundsearch ingest FOLDER fills it")
-        return
-    click.echo(f"{'#':>3}  score  {'moment':17}  {'labels':38}  clip")
-    for hit in answer:
-        moment = f"{_clock(hit.start)}-{_clock(hit.end)}"
-        click.echo(
-            f"{hit.rank:>3}  {hit.score:5.3f}  {moment:17}  {_names(hit.labels):38.38}  "
-            f"{_short(hit.uri)}"
-        )
-
-
-def shown(text: str) -> str:
-    """Text with everything escaped that a terminal would act on or could not print."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
-
-
 def _open(library: str | None, **options: Any) -> Library:
     from .library import Library
 
@@ -344,112 +307,3 @@ def _open(library: str | None, **options: Any) -> Library:
 
 def _source(clip: str) -> Any:
     return sys.stdin.buffer if clip == "-" else clip
-
-
-def _warn(clip: str, warning: str | None) -> None:
-    if warning is not None:
-        click.echo(f"Warning: {shown(clip)}: {warning}", err=True)
-
-
-def _print_json(rows: Iterable[dict[str, Any]]) -> None:
-    for row in rows:
-        click.echo(json.dumps(row))
-
-
-def _print_report(report: IngestReport, facts: dict[str, Any]) -> None:
-    counts = [
-        (len(report.failed), "failed"),
-        (report.failed_before, "failed before"),
-        (report.added, "added"),
-        (report.replaced, "replaced"),
-        (report.renamed, "renamed"),
-        (report.unchanged, "unchanged"),
-        (report.removed, "removed"),
-    ]
-    done = ", ".join(f"{count:,} {what}" for count, what in counts if count) or "nothing to do"
-    click.echo(f"{done}; the library holds {_count(facts['clips'], 'clip')}")
-    for what, count in report.skipped.items():
-        click.echo(f"  skipped: {count:,} {what}", err=True)
-    if report.warnings:
-        click.echo(
-            f"  {_count(report.warnings, 'clip')} held less than promised, or odd samples", err=True
-        )
-    for failure in report.failed[:10]:
-        click.echo(f"  failed: {shown(failure.uri)}: {shown(failure.reason)}", err=True)
-    if len(report.failed) > 10:
-        click.echo("  ... the rest: soundsearch failures", err=True)
-    if report.missing:
-        click.echo(
-            f"  {_count(len(report.missing), 'file')} gone, still in the library; "
-            "--prune takes them out",
-            err=True,
-        )
-
-
-def _print_labelled(labelled: LabelledClip) -> None:
-    for found in labelled.labels:
-        click.echo(str(found))
-    click.echo("")
-    for segment in labelled.segments:
-        click.echo(f"{_clock(segment.start)}-{_clock(segment.end)}  {_names(segment.labels)}")
-
-
-def _names(labels: tuple[Label, ...], paths: bool = False) -> str:
-    best = [
-        f"{' > '.join(found.path) if paths else found.name} {found.score:.2f}"
-        for found in labels[:3]
-    ]
-    return ", ".join(best) or "nothing known"
-
-
-def _clock(seconds: float) -> str:
-    hours, rest = divmod(seconds, 3600)
-    minutes, rest = divmod(rest, 60)
-    return f"{hours:.0f}:{minutes:02.0f}:{rest:05.2f}" if hours else f"{minutes:.0f}:{rest:05.2f}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _short(uri: str) -> str:
-    home = os.path.expanduser("~")
-    return shown("~" + uri[len(home) :] if uri.startswith(home + os.sep) else uri)
-
-
-@contextmanager
-def _progress(verbose: bool, count: Callable[[], int]) -> Iterator[dict[str, Any]]:
-    """What `Library.ingest` tells, on a bar of files with their rate, after the first second.
-
-    `count` gives the number of files; it is called from another thread, and need not succeed.
-    """
-    import threading
-
-    from tqdm import tqdm
-
-    lock = threading.Lock()
-    sound = 0.0
-    with tqdm(unit=" files", delay=1, disable=None, dynamic_ncols=True) as bar:
-
-        def find_total() -> None:
-            with suppress(SoundsearchError):  # the ingest itself will say so
-                bar.total = count()
-
-        def on_file(uri: str, outcome: str) -> None:
-            if verbose:
-                write(f"{outcome:9} {shown(uri)}")
-            elapsed = bar.format_dict["elapsed"]
-            bar.set_postfix_str(f"{sound / max(elapsed, 1e-9):,.0f}x real time", refresh=False)
-            bar.update()
-
-        def on_sound(seconds: float) -> None:
-            nonlocal sound
-            with lock:
-                sound += seconds
-
-        def write(text: str) -> None:
-            bar.write(text, file=sys.stderr)
-
-        if not bar.disable:  # counting goes on beside the work
-            threading.Thread(target=find_total, daemon=True).start()
-        yield {"on_file": on_file, "on_sound": on_sound, "on_step": write}

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from . import cli, demo_sounds
+from . import demo_sounds
 from .library import Library
+from .printing import print_answer, run_ingest
 
 __all__ = ["run_demo"]
 
@@ -25,7 +26,7 @@ def run_demo(folder: Path) -> None:
     sounds.mkdir(parents=True, exist_ok=True)
     demo_sounds.write_collection(sounds)
     with Library(path) as lib:
-        cli.run_ingest(lib, [str(sounds)], prune=True)
+        run_ingest(lib, [str(sounds)], prune=True)
         clips, seconds = len(list(lib.clips())), sum(clip.duration for clip in lib.clips())
         click.echo(f"{clips} clips in the library, {seconds:.0f} s of sound.\n")
         _ask(lib)
@@ -48,7 +49,7 @@ def _ask(lib: Library) -> None:
         total += 1
         if total % max(1, len(demo_sounds.queries()) // _SHOWN_QUERIES) == 1:
             click.echo(f"Asked with a new {kind}:")
-            cli.print_answer(answer)
+            print_answer(answer)
             click.echo("")
     click.echo(
         f"Asked with {total} new variations: for {right} of them ({right / total:.0%}) the "

@@ -8,18 +8,16 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ingest import decode, encoders, pipeline
+from ingest import encoders, pipeline
 from ingest.discover import AudioFile, expand, stat_file
 from ingest.encoders import Encoder
-from ingest.logmel import SILENT
 
 from .errors import (
-    AudioError,
     ClipNotFound,
     EncoderError,
     LibraryError,
@@ -27,35 +25,23 @@ from .errors import (
     SoundsearchError,
     SpaceMismatch,
 )
+from .labelling import Source, embed_source, label
 from .labels.head import bundled_head, named
 from .labels.predict import predict
-from .ranking import DEFAULT_RANKING, RANKINGS, pool_query, sounding, spans, weights
+from .loudness import sounding
+from .ranking import DEFAULT_RANKING, RANKINGS
 from .results import (
     Answer,
     Clip,
     Failure,
-    Hit,
     IngestReport,
     LabelledClip,
-    Segment,
 )
-from .stores.base import CLIP_LABELS, SEGMENT_LABELS, Settings, Store, StoredClip
+from .searching import find_hits
+from .stores.base import CLIP_LABELS, Settings, Store, StoredClip
 from .stores.local import LocalStore
 
-__all__ = ["Library", "Source", "default_path", "label"]
-
-Source = str | os.PathLike[str] | BinaryIO | ArrayLike
-
-# Segments fetched for each segment of the query, and how many times more when they belong to
-# too few clips.
-_SEGMENTS_PER_CLIP = 5
-_SEGMENTS = 50
-_WIDEN = 4
-# A longer query looks for candidates with this many of its segments; all of them rank.
-_SEARCH_SEGMENTS = 64
-# Candidate clips scored exactly for each one wanted, and at least.
-_CLIPS_PER_RESULT = 5
-_CLIPS = 100
+__all__ = ["Library", "default_path"]
 
 
 def default_path() -> Path:
@@ -318,12 +304,14 @@ class Library:
             raise ValueError(f"ranking: expected one of {', '.join(RANKINGS)}, got {ranking!r}")
         store = self._store
         encoder = self._encoder(threads=pipeline.available_cores())
-        embeddings, levels, warning = _embed(source, at, sample_rate, encoder, store.settings.hop)
+        embeddings, levels, warning = embed_source(
+            source, at, sample_rate, encoder, store.settings.hop
+        )
         [(_, labels)] = predict(bundled_head(), [(embeddings, levels)], 1, CLIP_LABELS)
         embeddings, levels = sounding(embeddings, levels)
         while True:
             try:
-                hits = self._rank(store, embeddings, levels, k, ranking)
+                hits = find_hits(store, embeddings, levels, k, ranking)
                 return Answer(tuple(hits), named(labels), warning)
             except KeyError:  # a clip was removed or replaced between two steps
                 continue
@@ -434,150 +422,6 @@ class Library:
         if clip is None:
             raise ClipNotFound(f"{text}: no clip of {self._store.where} has this uri")
         return clip
-
-    def _rank(
-        self,
-        store: Store,
-        query: NDArray[np.float32],
-        query_levels: NDArray[np.float32],
-        k: int,
-        ranking: str,
-    ) -> list[Hit]:
-        """Score every candidate clip exactly from its stored vectors."""
-        candidates = _candidates(store, query, query_levels, k)
-        lengths = store.lengths(np.fromiter(candidates, np.int64, len(candidates)))
-        stretches = [
-            (clip_id, first, last)
-            for (clip_id, hits), count in zip(candidates.items(), lengths.tolist(), strict=True)
-            for first, last in spans(hits, len(query) - 1, count)
-        ]
-        if not stretches:
-            return []
-        vectors, segments = store.rows(stretches)
-        starts = np.cumsum([0] + [last - first for _, first, last in stretches[:-1]])
-        scores, moments = RANKINGS[ranking](
-            query, weights(query_levels), vectors, weights(segments["level"]), starts
-        )
-        best: dict[int, tuple[float, int, int]] = {}
-        rows = zip(stretches, scores.tolist(), moments.tolist(), starts.tolist(), strict=True)
-        for (clip_id, first, _), score, row, begin in rows:
-            if clip_id not in best or score > best[clip_id][0]:
-                best[clip_id] = (score, first + row - begin, row)
-        hits: list[Hit] = []
-        # By score; equals by id, so that their order never changes.
-        for clip_id, (score, moment, row) in sorted(
-            best.items(), key=lambda item: (-item[1][0], item[0])
-        )[:k]:
-            clip = store.clip(clip_id)
-            if clip is None:
-                raise KeyError(clip_id)
-            start = moment * store.settings.hop
-            end = min(start + store.settings.segment_seconds, clip.duration)
-            labels = named(segments["labels"][row])
-            hits.append(Hit(len(hits) + 1, score, clip.file.uri, start, end, labels, clip_id))
-        return hits
-
-
-def label(
-    source: Source,
-    *,
-    at: tuple[float, float | None] | None = None,
-    sample_rate: int | None = None,
-) -> LabelledClip:
-    """Predict the labels of a sound and of each of its segments.
-
-    Parameters
-    ----------
-    source : path, binary file or array
-        See `Library.query`.
-    at : (start, end), optional
-        Part of the sound, seconds.
-    sample_rate : int, optional
-        Of an array, Hz.
-
-    Returns
-    -------
-    LabelledClip
-        Times count from the start of the source.
-
-    Raises
-    ------
-    AudioError
-        The source gives no sound.
-    """
-    encoder = encoders.load(threads=pipeline.available_cores())
-    hop, length = encoder.hop_seconds, encoder.segment_seconds
-    embeddings, levels, warning = _embed(source, at, sample_rate, encoder, hop)
-    [(segments, clip)] = predict(
-        bundled_head(), [(embeddings, levels)], SEGMENT_LABELS, CLIP_LABELS
-    )
-    begin = at[0] if at else 0.0
-    uri = os.path.abspath(source) if isinstance(source, (str, os.PathLike)) else ""
-    return LabelledClip(
-        uri,
-        named(clip),
-        tuple(
-            Segment(begin + number * hop, begin + number * hop + length, bool(quiet), named(row))
-            for number, (quiet, row) in enumerate(zip(levels < SILENT, segments, strict=True))
-        ),
-        warning,
-    )
-
-
-def _embed(
-    source: Source,
-    at: tuple[float, float | None] | None,
-    sample_rate: int | None,
-    encoder: Encoder,
-    hop: float,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], str | None]:
-    start, end = at or (0.0, None)
-    if isinstance(source, (str, os.PathLike)) or hasattr(source, "read"):
-        with decode.Decoder(cast(Any, source), start=start, end=end) as decoder:
-            embeddings, levels, _ = pipeline.embed_sound(decoder, encoder, hop)
-            return embeddings, levels, decoder.warning
-    if sample_rate is None:
-        raise AudioError("array", "expected sample_rate beside an array, got none")
-    sound = decode.to_mono_16k(np.asarray(source), sample_rate)
-    first = round(start * decode.SAMPLE_RATE)
-    sound = sound[first : None if end is None else round(end * decode.SAMPLE_RATE)]
-    if len(sound) == 0:
-        raise AudioError("array", f"holds no sound from {start} s on")
-    embeddings, levels, _ = pipeline.embed_sound([sound], encoder, hop)
-    return embeddings, levels, None
-
-
-def _candidates(
-    store: Store, query: NDArray[np.float32], levels: NDArray[np.float32], k: int
-) -> dict[int, list[int]]:
-    """Clips near a query, each with its segments that are, widened until there are `k`.
-
-    Those with the best segments are kept, some times more than wanted: the order among them
-    is settled by scores of whole clips.
-    """
-    chosen = query
-    if len(query) > _SEARCH_SEGMENTS:
-        chosen = query[np.linspace(0, len(query) - 1, _SEARCH_SEGMENTS).astype(int)]
-    searched = np.concatenate((chosen, pool_query(query, weights(levels))))
-    clips, segments, _ = store.counts()
-    wanted = max(_SEGMENTS, _SEGMENTS_PER_CLIP * k)
-    while True:
-        clip_ids, numbers, scores = store.search(searched, wanted)
-        found = len(set(clip_ids[clip_ids >= 0].tolist()))
-        if found >= min(k, clips) or wanted >= segments:
-            break
-        wanted *= _WIDEN
-    limit = max(_CLIPS, _CLIPS_PER_RESULT * k)
-    candidates: dict[int, list[int]] = {}
-    order = np.argsort(-scores, axis=None, kind="stable")
-    for clip_id, number in zip(
-        clip_ids.ravel()[order].tolist(), numbers.ravel()[order].tolist(), strict=True
-    ):
-        if clip_id in candidates:
-            candidates[clip_id].append(number)
-        elif clip_id >= 0 and len(candidates) < limit:
-            candidates[clip_id] = [number]
-    return candidates
 
 
 def _files_of(store: Store) -> Iterator[AudioFile]:

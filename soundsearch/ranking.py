@@ -13,27 +13,13 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.logmel import SILENT
-
 from .stores.index import unit
 
-__all__ = ["DEFAULT_RANKING", "RANKINGS", "Ranking", "pool_query", "sounding", "spans", "weights"]
+__all__ = ["DEFAULT_RANKING", "RANKINGS", "Ranking", "pool_query", "spans"]
 
 Vectors = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Ranking = Callable[[Vectors, Vectors, Vectors, Vectors, Ints], tuple[Vectors, Ints]]
-
-
-def weights(levels: Vectors) -> Vectors:
-    """How much segments count, by their levels in dB: the square root of the amplitude."""
-    amplitudes: Vectors = 10 ** (levels / np.float32(40))
-    return amplitudes
-
-
-def sounding(vectors: Vectors, levels: Vectors) -> tuple[Vectors, Vectors]:
-    """A query without its near-silent segments, which say nothing about it, if it has others."""
-    kept = levels >= SILENT
-    return (vectors[kept], levels[kept]) if kept.any() else (vectors, levels)
 
 
 def pool_query(query: Vectors, query_weights: Vectors) -> Vectors:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ingest.logmel import SILENT
 
-from ..ranking import weights
+from ..loudness import weights
 from .head import LABEL, Head, best_labels, silence
 
 __all__ = ["predict"]

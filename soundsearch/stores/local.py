@@ -27,49 +27,28 @@ from numpy.typing import NDArray
 from ingest.discover import AudioFile
 
 from ..errors import LibraryBusy, LibraryDamaged, LibraryError, LibraryNotFound, LibraryVersion
-from ..labels.head import LABEL
 from .base import SEGMENT, NewClip, Settings, Span, Store, StoredClip, StoredFailure
+from .catalog import (
+    APPLICATION_ID,
+    CLIP,
+    FAILURE,
+    MIGRATIONS,
+    clip_of,
+    connect,
+    damaged,
+    failure_of,
+    make_catalog,
+    migrate,
+    set_setting,
+)
 from .index import EXACT_ROWS, SegmentIndex, build, extend, unit
+from .rowfiles import check_length, link_or_copy, mapped, ranges, row_files
 
 __all__ = ["LocalStore"]
 
 _CATALOG = "catalog.sqlite"
 _LOCK = "writer.lock"
 _SUCCESSOR = "successor"
-_APPLICATION_ID = 0x53534C42  # "SSLB"
-
-# Numbered migrations: the schema version is how many have been applied. Never edit one.
-_MIGRATIONS = (
-    """
-    CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-    CREATE TABLE clips (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        uri BLOB NOT NULL UNIQUE,
-        size INTEGER NOT NULL,
-        mtime_ns INTEGER NOT NULL,
-        digest BLOB NOT NULL,
-        duration REAL NOT NULL,
-        padded INTEGER NOT NULL,
-        warning TEXT,
-        first_row INTEGER NOT NULL UNIQUE,
-        count INTEGER NOT NULL CHECK (count > 0),
-        labels BLOB NOT NULL
-    );
-    CREATE INDEX clips_digest ON clips (digest);
-    CREATE TABLE failures (
-        uri BLOB PRIMARY KEY,
-        size INTEGER NOT NULL,
-        mtime_ns INTEGER NOT NULL,
-        digest BLOB,
-        reason TEXT NOT NULL
-    );
-    CREATE INDEX failures_digest ON failures (digest);
-    """,
-)
-
-_CLIP = "id, uri, size, mtime_ns, digest, duration, padded, warning, count, labels"
-_FAILURE = "uri, size, mtime_ns, digest, reason"
-
 _BINARY = getattr(os, "O_BINARY", 0)
 
 # The index on disk is brought up to date when more than this share of its rows is missing
@@ -133,12 +112,12 @@ class LocalStore:
             raise LibraryNotFound(
                 f"{folder}: there is no library here; make one with: soundsearch ingest FOLDER"
             )
-        self._reader = _connect(catalog)
+        self._reader = connect(catalog)
         try:
             self.settings = self._read_settings()
         except sqlite3.Error as error:
             self._reader.close()
-            raise _damaged(catalog, error) from error
+            raise damaged(catalog, error) from error
 
     def __del__(self) -> None:
         # For those who open a library without closing it. Not there when opening it failed.
@@ -164,7 +143,7 @@ class LocalStore:
                 )
             with filelock.FileLock(folder / _LOCK):
                 if not (folder / _CATALOG).exists():
-                    _make_catalog(folder / _CATALOG, settings)
+                    make_catalog(folder / _CATALOG, settings)
         except (OSError, sqlite3.Error) as error:
             raise LibraryError(f"{folder}: cannot make a library here: {error}") from error
         return cls(folder)
@@ -174,14 +153,14 @@ class LocalStore:
     def _read_settings(self) -> Settings:
         application = self._reader.execute("PRAGMA application_id").fetchone()[0]
         version = self._reader.execute("PRAGMA user_version").fetchone()[0]
-        if application != _APPLICATION_ID:
+        if application != APPLICATION_ID:
             raise LibraryDamaged(
                 f"{self._folder / _CATALOG}: is a SQLite file, but no catalogue of soundsearch"
             )
-        if version > len(_MIGRATIONS):
+        if version > len(MIGRATIONS):
             raise LibraryVersion(
                 f"{self.where}: its catalogue has version {version}, this soundsearch knows up "
-                f"to {len(_MIGRATIONS)}; upgrade with: pip install --upgrade soundsearch"
+                f"to {len(MIGRATIONS)}; upgrade with: pip install --upgrade soundsearch"
             )
         values = {key: self._setting(key) for key in Settings.__slots__}
         return Settings(**values)
@@ -201,7 +180,7 @@ class LocalStore:
             with self._lock:
                 return self._reader.execute(sql, values).fetchall()
         except sqlite3.Error as error:
-            raise _damaged(self._folder / _CATALOG, error) from error
+            raise damaged(self._folder / _CATALOG, error) from error
 
     def _pages(self, sql: str, before_first: Any) -> Iterator[tuple[Any, ...]]:
         """Rows of a query that gives those after a key, which is its first column."""
@@ -217,41 +196,42 @@ class LocalStore:
 
     def clips(self) -> Iterator[StoredClip]:
         """Every clip, in the order of ids."""
-        rows = self._pages(f"SELECT {_CLIP} FROM clips WHERE id > ? ORDER BY id LIMIT 1000", -1)
-        return map(_clip, rows)
+        rows = self._pages(f"SELECT {CLIP} FROM clips WHERE id > ? ORDER BY id LIMIT 1000", -1)
+        return map(clip_of, rows)
 
     def clip(self, clip_id: int) -> StoredClip | None:
         """The clip with this id."""
-        rows = self._query(f"SELECT {_CLIP} FROM clips WHERE id = ?", clip_id)
-        return _clip(rows[0]) if rows else None
+        rows = self._query(f"SELECT {CLIP} FROM clips WHERE id = ?", clip_id)
+        return clip_of(rows[0]) if rows else None
 
     def clip_at(self, uri: str) -> StoredClip | None:
         """The clip at this uri."""
-        rows = self._query(f"SELECT {_CLIP} FROM clips WHERE uri = ?", os.fsencode(uri))
-        return _clip(rows[0]) if rows else None
+        rows = self._query(f"SELECT {CLIP} FROM clips WHERE uri = ?", os.fsencode(uri))
+        return clip_of(rows[0]) if rows else None
 
     def clips_with(self, digest: bytes) -> list[StoredClip]:
         """The clips with this content."""
         return [
-            _clip(row) for row in self._query(f"SELECT {_CLIP} FROM clips WHERE digest = ?", digest)
+            clip_of(row)
+            for row in self._query(f"SELECT {CLIP} FROM clips WHERE digest = ?", digest)
         ]
 
     def failures(self) -> Iterator[StoredFailure]:
         """Every failure, in the order of uris."""
         rows = self._pages(
-            f"SELECT {_FAILURE} FROM failures WHERE uri > ? ORDER BY uri LIMIT 1000", b""
+            f"SELECT {FAILURE} FROM failures WHERE uri > ? ORDER BY uri LIMIT 1000", b""
         )
-        return map(_failure, rows)
+        return map(failure_of, rows)
 
     def failure_at(self, uri: str) -> StoredFailure | None:
         """What failed at this uri."""
-        rows = self._query(f"SELECT {_FAILURE} FROM failures WHERE uri = ?", os.fsencode(uri))
-        return _failure(rows[0]) if rows else None
+        rows = self._query(f"SELECT {FAILURE} FROM failures WHERE uri = ?", os.fsencode(uri))
+        return failure_of(rows[0]) if rows else None
 
     def failure_with(self, digest: bytes) -> StoredFailure | None:
         """A failure of this content."""
-        rows = self._query(f"SELECT {_FAILURE} FROM failures WHERE digest = ? LIMIT 1", digest)
-        return _failure(rows[0]) if rows else None
+        rows = self._query(f"SELECT {FAILURE} FROM failures WHERE digest = ? LIMIT 1", digest)
+        return failure_of(rows[0]) if rows else None
 
     def lengths(self, clip_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """How many segments these clips have, int64 [n]; 0 for a clip that is not there."""
@@ -266,7 +246,7 @@ class LocalStore:
         places = snapshot.places(clip_ids)
         if (places < 0).any() or (lasts > snapshot.counts[places]).any():
             raise KeyError(f"{self.where}: a clip was removed or replaced")
-        rows = _ranges(snapshot.first_rows[places] + firsts, lasts - firsts)
+        rows = ranges(snapshot.first_rows[places] + firsts, lasts - firsts)
         return np.asarray(snapshot.vectors[rows]), np.asarray(snapshot.segments[rows])
 
     def search(
@@ -305,9 +285,9 @@ class LocalStore:
                     f"{self.where}: was embedded anew by another process; open it again"
                 )
             table = np.array(clips, np.int64).reshape(-1, 3)
-            vector_path, segment_path = _row_files(self._folder, generation)
-            vectors = _mapped(vector_path, np.dtype(np.float32), (rows, self.settings.dimension))
-            segments = _mapped(segment_path, SEGMENT, (rows,))
+            vector_path, segment_path = row_files(self._folder, generation)
+            vectors = mapped(vector_path, np.dtype(np.float32), (rows, self.settings.dimension))
+            segments = mapped(segment_path, SEGMENT, (rows,))
         finally:
             self._query("COMMIT")
         ids, first_rows, counts = np.ascontiguousarray(table.T)
@@ -353,8 +333,8 @@ class LocalStore:
         try:
             me = {"pid": os.getpid(), "host": socket.gethostname(), "command": sys.argv}
             holder.write_text(json.dumps(me))
-            self._writer = _connect(self._folder / _CATALOG)
-            _migrate(self._writer)
+            self._writer = connect(self._folder / _CATALOG)
+            migrate(self._writer)
             self._open_row_files()
             yield
         except sqlite3.Error as error:
@@ -373,7 +353,7 @@ class LocalStore:
     def _open_row_files(self) -> None:
         assert self._writer is not None
         generation = self._setting("generation", self._writer)
-        paths = _row_files(self._folder, generation)
+        paths = row_files(self._folder, generation)
         vectors, segments = (
             os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o666) for path in paths
         )
@@ -428,7 +408,7 @@ class LocalStore:
                 [clip.segments for clip in clips],
             )
             for file, width, parts in zip(self._files, self._row_bytes(), columns, strict=True):
-                _check_length(file, rows * width)
+                check_length(file, rows * width)
                 file.seek(rows * width)
                 for part in parts:
                     file.write(np.ascontiguousarray(part).tobytes())
@@ -459,13 +439,13 @@ class LocalStore:
                     (uri, *values),
                 )
                 rows += len(clip.embeddings)
-            _set(catalog, "rows", rows)
+            set_setting(catalog, "rows", rows)
 
     def fail(self, failures: Sequence[StoredFailure]) -> None:
         """Remember files that failed."""
         with self._transaction() as catalog:
             catalog.executemany(
-                f"INSERT OR REPLACE INTO failures ({_FAILURE}) VALUES (?, ?, ?, ?, ?)",
+                f"INSERT OR REPLACE INTO failures ({FAILURE}) VALUES (?, ?, ?, ?, ?)",
                 [
                     (
                         os.fsencode(failure.file.uri),
@@ -522,8 +502,8 @@ class LocalStore:
         except (OSError, RuntimeError) as error:
             raise self._write_error(error) from error
         with self._transaction() as catalog:
-            _set(catalog, "index", [path.name, path.stat().st_size])
-            _set(catalog, "index_rows", [rows, trained])
+            set_setting(catalog, "index", [path.name, path.stat().st_size])
+            set_setting(catalog, "index_rows", [rows, trained])
         self._delete_indexes(path)
 
     def _delete_indexes(self, keep: Path | None) -> None:
@@ -540,7 +520,7 @@ class LocalStore:
         moved: list[tuple[int, int]] = []
         lost: list[tuple[int]] = []
         rows = 0
-        new_paths = _row_files(self._folder, generation)
+        new_paths = row_files(self._folder, generation)
         try:
             with open(new_paths[0], "wb") as new_vectors, open(new_paths[1], "wb") as new_segments:
                 for clip_id, first_row, count in table.fetchall():
@@ -565,8 +545,8 @@ class LocalStore:
             # first_row is unique: out of the way first, then to the new places.
             catalog.execute("UPDATE clips SET first_row = -first_row - 1")
             catalog.executemany("UPDATE clips SET first_row = ? WHERE id = ?", moved)
-            _set(catalog, "rows", rows)
-            _set(catalog, "generation", generation)
+            set_setting(catalog, "rows", rows)
+            set_setting(catalog, "generation", generation)
             catalog.execute("DELETE FROM settings WHERE key IN ('index', 'index_rows')")
         for file in self._files:
             file.close()
@@ -591,18 +571,18 @@ class LocalStore:
         assert self._writer is not None and self._files is not None
         assert isinstance(successor, LocalStore)
         generation = self._setting("generation", self._writer) + 1
-        theirs = _row_files(successor._folder, successor._setting("generation"))
+        theirs = row_files(successor._folder, successor._setting("generation"))
         settings = {**asdict(successor.settings), "rows": successor._setting("rows")}
         successor.close()
         try:
-            for path, new_path in zip(theirs, _row_files(self._folder, generation), strict=True):
+            for path, new_path in zip(theirs, row_files(self._folder, generation), strict=True):
                 new_path.unlink(missing_ok=True)
-                _link_or_copy(path, new_path)
+                link_or_copy(path, new_path)
         except OSError as error:
             raise self._write_error(error) from error
         uri = (successor._folder / _CATALOG).absolute().as_uri()
         self._writer.execute("ATTACH ? AS successor", (uri,))
-        columns = f"{_CLIP}, first_row".removeprefix("id, ")
+        columns = f"{CLIP}, first_row".removeprefix("id, ")
         with self._transaction() as catalog:
             catalog.execute("CREATE TEMP TABLE known AS SELECT id AS known_id, uri FROM clips")
             catalog.execute("DELETE FROM clips")
@@ -613,7 +593,7 @@ class LocalStore:
             catalog.execute("DELETE FROM failures WHERE uri IN (SELECT uri FROM clips)")
             catalog.execute("INSERT OR REPLACE INTO failures SELECT * FROM successor.failures")
             for key, value in {**settings, "generation": generation}.items():
-                _set(catalog, key, value)
+                set_setting(catalog, key, value)
             catalog.execute("DELETE FROM settings WHERE key IN ('index', 'index_rows')")
             catalog.execute("DROP TABLE known")
         self._writer.execute("DETACH successor")
@@ -630,111 +610,11 @@ class LocalStore:
             self._reader.close()
 
 
-def _link_or_copy(path: Path, new_path: Path) -> None:
-    try:
-        os.link(path, new_path)
-    except OSError:  # not on every file system
-        shutil.copyfile(path, new_path)
-        with open(new_path, "rb") as file:
-            os.fsync(file.fileno())
-
-
-def _make_catalog(catalog: Path, settings: Settings) -> None:
-    # Complete under another name first: a library is there whole or not at all.
-    temporary = catalog.with_name(f"{catalog.name}.new")
-    temporary.unlink(missing_ok=True)
-    connection = sqlite3.connect(temporary, isolation_level=None)
-    connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-    _migrate(connection)
-    for key, value in {**asdict(settings), "generation": 1, "rows": 0}.items():
-        _set(connection, key, value)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.close()
-    os.replace(temporary, catalog)
-
-
-def _connect(catalog: Path) -> sqlite3.Connection:
-    """Open the catalogue; where its folder cannot be written to, as it is on disk."""
-    try:
-        connection = sqlite3.connect(
-            catalog.absolute().as_uri(),
-            uri=True,
-            timeout=30,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("SELECT count(*) FROM sqlite_schema")
-        return connection
-    except sqlite3.Error as error:
-        connection.close()
-        if isinstance(error, sqlite3.OperationalError) and not os.access(catalog.parent, os.W_OK):
-            return sqlite3.connect(
-                f"{catalog.absolute().as_uri()}?immutable=1",
-                uri=True,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-        raise _damaged(catalog, error) from error
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    for number, script in enumerate(_MIGRATIONS[version:], version + 1):
-        connection.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
-
-
-def _set(catalog: sqlite3.Connection, key: str, value: Any) -> None:
-    catalog.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, json.dumps(value)))
-
-
-def _damaged(catalog: Path, error: sqlite3.Error) -> LibraryDamaged:
-    return LibraryDamaged(
-        f"{catalog}: the catalogue cannot be read ({error}); restore it from a copy, or delete "
-        "the folder and ingest again"
-    )
-
-
-def _row_files(folder: Path, generation: int) -> tuple[Path, Path]:
-    """The vectors, and what is kept beside them."""
-    return folder / f"vectors-{generation}.f32", folder / f"segments-{generation}.rows"
-
-
-def _check_length(file: BinaryIO, expected: int) -> None:
-    size = os.fstat(file.fileno()).st_size
-    if size < expected:
-        raise LibraryDamaged(
-            f"{file.name}: expected at least {expected} bytes, it has {size}; drop the clips that "
-            "are lost with: soundsearch rebuild, then ingest their folders again"
-        )
-
-
-def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
-    """Rows of a file, mapped; an empty array when there are none."""
-    if shape[0] == 0:
-        return np.empty(shape, dtype)
-    try:
-        with open(path, "rb") as file:
-            _check_length(file, int(np.prod(shape)) * dtype.itemsize)
-            return np.memmap(file, dtype, "r", shape=shape)
-    except OSError as error:
-        raise LibraryDamaged(
-            f"{path}: cannot be read ({error.strerror}); drop the clips that are lost with: "
-            "soundsearch rebuild, then ingest their folders again"
-        ) from error
-
-
 def _live_rows(snapshot: _Snapshot) -> NDArray[np.int64]:
     """The rows that belong to a clip, ascending."""
     if int(snapshot.counts.sum()) == len(snapshot.vectors):
         return np.arange(len(snapshot.vectors))
-    return _ranges(snapshot.first_rows, snapshot.counts)
-
-
-def _ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The numbers from each start on, as many as counted, one run after the other."""
-    ends = np.cumsum(counts)
-    return np.repeat(starts - ends + counts, counts) + np.arange(ends[-1] if len(ends) else 0)
+    return ranges(snapshot.first_rows, snapshot.counts)
 
 
 def _held_by(holder: Path) -> str:
@@ -743,15 +623,3 @@ def _held_by(holder: Path) -> str:
         return f"process {who['pid']} on {who['host']} is writing to it"
     except (OSError, ValueError, KeyError):
         return "another process is writing to it"
-
-
-def _clip(row: tuple[Any, ...]) -> StoredClip:
-    id, uri, size, mtime_ns, digest, duration, padded, warning, count, labels = row
-    file = AudioFile(os.fsdecode(uri), size, mtime_ns)
-    stored = np.frombuffer(labels, LABEL)
-    return StoredClip(id, file, digest, duration, bool(padded), warning, count, stored)
-
-
-def _failure(row: tuple[Any, ...]) -> StoredFailure:
-    uri, size, mtime_ns, digest, reason = row
-    return StoredFailure(AudioFile(os.fsdecode(uri), size, mtime_ns), digest, reason)
