@@ -121,3 +121,9 @@ def unpack(work: Path, names: list[str], jobs: int = 2) -> None:
                 print("unpacked", futures[future], (future.result() or {}).get("files"), flush=True)
             except (OSError, tarfile.TarError) as error:
                 print("failed", futures[future], error, flush=True)
+
+
+def finish(folder: Path, source: str) -> None:
+    """Mark a folder as complete and say where its sounds are from."""
+    info = {"package": folder.name, "licences": [source], "files": len(list(folder.iterdir()))}
+    (folder / "package.json").write_text(json.dumps(info), "utf-8")

@@ -12,6 +12,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from .corpus import finish
+
 RATE = 16000
 WORDS = (
     "the a one two some every people water morning house river music night garden train child "
@@ -109,8 +111,6 @@ def festival(r: np.random.Generator, voice: str, count: int, folder: Path) -> li
 
 def speak(work: Path, seed: int, share: float) -> None:
     """Write synth-speech and synth-crowd with the engines that are installed."""
-    from .synth import finish
-
     folder, crowds = work / "audio" / "synth-speech", work / "audio" / "synth-crowd"
     if (crowds / "package.json").exists():
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import soundfile
 
 from . import nature, speech, tunes
+from .corpus import finish
 from .formula import RATE, SIGNALS
 
 __all__ = ["synthesise"]
@@ -44,9 +44,3 @@ def synthesise(work: Path, seed: int = 1, share: float = 1.0, engines: bool = Tr
     if engines:
         speech.speak(work, seed, share)
         tunes.render(work, seed, share)
-
-
-def finish(folder: Path, source: str) -> None:
-    """Mark a folder as complete and say where its sounds are from."""
-    info = {"package": folder.name, "licences": [source], "files": len(list(folder.iterdir()))}
-    (folder / "package.json").write_text(json.dumps(info), "utf-8")

@@ -11,6 +11,8 @@ import soxr
 import tinysoundfont
 from numpy.typing import NDArray
 
+from .corpus import finish
+
 RATE = 32000
 PACKAGE = "fluid-soundfont-gm"
 SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 3, 5, 6, 7, 10), (0, 2, 4, 7, 9))
@@ -123,8 +125,6 @@ def piece(r: np.random.Generator, player: Player) -> Floats:
 
 def render(work: Path, seed: int, share: float) -> None:
     """Write synth-instruments, synth-drums and synth-music."""
-    from .synth import finish
-
     folders = [work / "audio" / f"synth-{kind}" for kind in ("instruments", "drums", "music")]
     if all((folder / "package.json").exists() for folder in folders):
         return
