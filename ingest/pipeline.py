@@ -56,10 +56,6 @@ class Embedded:
         BLAKE3 of the content.
     duration : float
         Seconds of sound that were decoded.
-    sample_rate, channels : int
-        Of the file.
-    hop : float
-        Seconds from one segment's start to the next one's.
     embeddings : float32 [segments, dimension]
     levels : float32 [segments]
         How loud each is, dB; see `ingest.logmel.levels`.
@@ -72,9 +68,6 @@ class Embedded:
     file: AudioFile
     digest: bytes
     duration: float
-    sample_rate: int
-    channels: int
-    hop: float
     embeddings: NDArray[np.float32]
     levels: NDArray[np.float32]
     padded: bool
@@ -378,9 +371,6 @@ class _Run:
                 file=job.file,
                 digest=job.digest,
                 duration=samples / SAMPLE_RATE,
-                sample_rate=decoder.sample_rate,
-                channels=decoder.channels,
-                hop=self._hop_frames * FRAME_SECONDS,
                 embeddings=embeddings,
                 levels=loudness,
                 padded=len(last) > 0,

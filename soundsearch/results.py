@@ -188,8 +188,6 @@ class IngestReport:
         Clips that hold less than their file promised.
     seconds : float
         Sound that was added.
-    interrupted : bool
-        The run was stopped by Ctrl-C; what it had reported is stored.
     """
 
     added: int = 0
@@ -203,4 +201,3 @@ class IngestReport:
     skipped: dict[str, int] = field(default_factory=dict)
     warnings: int = 0
     seconds: float = 0.0
-    interrupted: bool = False
