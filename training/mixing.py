@@ -178,10 +178,10 @@ class Mixer:
         loud = level(mel)
         gain[(random.random(count) < 0.25) | (loud < 0.02)] = 1.0
         out = mel * gain.astype(np.float32)[:, None, None]
-        rows = np.flatnonzero((random.random(count) < 0.15) & (loud > 0.02))
+        rows = np.flatnonzero((random.random(count) < 0.25) & (loud > 0.02))
         spread = random.rayleigh(0.8, (len(rows), PATCH, BANDS)).astype(np.float32)
         slope = np.exp(random.uniform(-1.2, 1.2, (len(rows), 1, 1)) * np.linspace(-1, 1, BANDS))
-        share = 10 ** (random.uniform(-45, -18, len(rows)) / 20) * loud[rows] * gain[rows]
+        share = 10 ** (random.uniform(-45, -14, len(rows)) / 20) * loud[rows] * gain[rows]
         hiss = spread * slope.astype(np.float32) * share[:, None, None].astype(np.float32)
         out[rows] = np.sqrt(np.square(out[rows]) + np.square(hiss))
         return out
