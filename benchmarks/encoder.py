@@ -239,8 +239,8 @@ def teacher(yamnet: Path, pca: Path | None) -> Encode:
 
 
 def sigmoid(logits: Floats) -> Floats:
-    scores: Floats = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
-    return scores
+    scores = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
+    return scores.astype(np.float32)
 
 
 def pool(encode: Encode, sounds: list[Floats]) -> tuple[Floats, Floats]:
@@ -311,7 +311,8 @@ def louder(decibels: float, sound: Floats, _rng: np.random.Generator) -> Floats:
 
 def noisy(sound: Floats, rng: np.random.Generator) -> Floats:
     deviation = np.sqrt(np.mean(sound**2)) * 10 ** (-20 / 20)
-    return (sound + deviation * rng.normal(size=len(sound))).astype(np.float32)
+    noise = rng.normal(0, deviation, len(sound)).astype(np.float32)
+    return sound + noise
 
 
 def shifted(sound: Floats, _rng: np.random.Generator) -> Floats:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from soundsearch.ranking import RANKINGS
 
 Floats = NDArray[np.float32]
 PER_RECORDING = 12
-WEIGHTS = {
+WEIGHTS: dict[str, Callable[[Floats], Floats]] = {
     "level": weights,
     "silence out": lambda level: np.where(level < SILENT, 1e-6, 1.0).astype(np.float32),
     "none": np.ones_like,
@@ -116,7 +117,8 @@ def as_recordings(
     every_share = np.concatenate([shares[clip] for clip in clips])
     right, moments = [], []
     for i in np.setdiff1d(np.arange(len(vectors)), clips):
-        scores, rows = RANKINGS[name](*asked[i], everything, every_share, starts)
+        query, query_shares = asked[i]
+        scores, rows = RANKINGS[name](query, query_shares, everything, every_share, starts)
         allowed = [not (sources[recording] == sources[i]).any() for recording in recordings]
         best = int(np.argmax(np.where(allowed, scores, -np.inf)))
         right.append(classes[i] in classes[recordings[best]])

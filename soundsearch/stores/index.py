@@ -137,8 +137,10 @@ class _Few:
 
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:
         scores = queries @ self._vectors.T
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        return np.take_along_axis(scores, order, 1), order
+        best = np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
+        scores = np.take_along_axis(scores, best, 1)
+        order = np.argsort(-scores, axis=1, kind="stable")
+        return np.take_along_axis(scores, order, 1), np.take_along_axis(best, order, 1)
 
 
 def _flat_index(dimension: int) -> Any:
