@@ -6,7 +6,7 @@ draws the whole tree and adds the upper floor's branches.
 
 from __future__ import annotations
 
-__all__ = ["AudioError", "EncoderError", "SoundsearchError"]
+__all__ = ["AudioError", "EncoderError", "MissingExtra", "SoundsearchError"]
 
 
 class SoundsearchError(Exception):
@@ -36,3 +36,7 @@ class AudioError(SoundsearchError):
 
 class EncoderError(SoundsearchError):
     """An encoder's model is missing, damaged or not what it claims to be."""
+
+
+class MissingExtra(SoundsearchError):
+    """A package that only some need is not installed; the message says how to install it."""

@@ -21,6 +21,7 @@ from .errors import (
     LibraryError,
     LibraryNotFound,
     LibraryVersion,
+    MissingExtra,
     SoundsearchError,
     SpaceMismatch,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "LibraryError",
     "LibraryNotFound",
     "LibraryVersion",
+    "MissingExtra",
     "Segment",
     "SoundsearchError",
     "SpaceMismatch",

@@ -5,6 +5,7 @@
     SoundsearchError
     ├── AudioError             a file or array gives no usable audio
     ├── EncoderError           an encoder's model is missing or damaged
+    ├── MissingExtra           a package that only some need is not installed
     ├── LibraryError           something is wrong with a library
     │   ├── LibraryNotFound    there is none at that place
     │   ├── LibraryBusy        another process writes to it
@@ -16,7 +17,7 @@
 
 from __future__ import annotations
 
-from ingest.errors import AudioError, EncoderError, SoundsearchError
+from ingest.errors import AudioError, EncoderError, MissingExtra, SoundsearchError
 
 __all__ = [
     "AudioError",
@@ -27,6 +28,7 @@ __all__ = [
     "LibraryError",
     "LibraryNotFound",
     "LibraryVersion",
+    "MissingExtra",
     "SoundsearchError",
     "SpaceMismatch",
 ]

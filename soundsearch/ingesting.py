@@ -13,10 +13,9 @@ import numpy as np
 
 from ingest import pipeline
 from ingest.discover import AudioFile, discover
-from ingest.encoders import Encoder
 
-from .labels.head import Head
 from .labels.predict import predict
+from .listener import Listener
 from .results import Failure, IngestReport
 from .stores.base import CLIP_LABELS, SEGMENT, SEGMENT_LABELS, NewClip, Store, StoredFailure
 
@@ -37,8 +36,7 @@ class Ingest:
     ----------
     store : Store
         Held for writing.
-    encoder : Encoder
-    head : Head
+    listener : Listener
     retry_failed : bool
         Try files again whose content failed before.
     on_file : callable
@@ -51,16 +49,14 @@ class Ingest:
     def __init__(
         self,
         store: Store,
-        encoder: Encoder,
-        head: Head,
+        listener: Listener,
         retry_failed: bool,
         on_file: OnFile,
         on_sound: Callable[[float], None],
     ) -> None:
         self.report = IngestReport()
         self._store = store
-        self._encoder = encoder
-        self._head = head
+        self._listener = listener
         self._retry_failed = retry_failed
         self._on_file = on_file
         self._on_sound = on_sound
@@ -130,7 +126,7 @@ class Ingest:
     def _consume(self, files: Iterator[AudioFile], is_known: Callable[[bytes], bool]) -> None:
         results = pipeline.run(
             files,
-            self._encoder,
+            self._listener.encoder,
             self._store.settings.hop,
             is_known=is_known,
             on_sound=self._on_sound,
@@ -181,8 +177,8 @@ class Ingest:
 
     def _labelled(self, embedded: list[pipeline.Embedded]) -> list[NewClip]:
         labels = predict(
-            self._head,
-            [(result.embeddings, result.levels) for result in embedded],
+            self._listener.head,
+            [(self._listener.for_head(result.embeddings), result.levels) for result in embedded],
             SEGMENT_LABELS,
             CLIP_LABELS,
         )
@@ -198,7 +194,7 @@ class Ingest:
                     result.duration,
                     result.padded,
                     result.warning,
-                    result.embeddings,
+                    self._listener.wanted(result.embeddings),
                     segments,
                     clip_labels,
                 )

@@ -13,8 +13,9 @@ from ingest.encoders import Encoder
 from ingest.logmel import SILENT
 
 from .errors import AudioError
-from .labels.head import bundled_head, named
+from .labels.head import named
 from .labels.predict import predict
+from .listener import Listener
 from .results import LabelledClip, Segment
 from .stores.base import CLIP_LABELS, SEGMENT_LABELS
 
@@ -28,6 +29,7 @@ def label(
     *,
     at: tuple[float, float | None] | None = None,
     sample_rate: int | None = None,
+    encoder: str = encoders.BUNDLED,
 ) -> LabelledClip:
     """Predict the labels of a sound and of each of its segments.
 
@@ -39,6 +41,8 @@ def label(
         Part of the sound, seconds.
     sample_rate : int, optional
         Of an array, Hz.
+    encoder : str
+        Whose labels are wanted: ``soundsearch models list``.
 
     Returns
     -------
@@ -50,11 +54,11 @@ def label(
     AudioError
         The source gives no sound.
     """
-    encoder = encoders.load(threads=pipeline.available_cores())
-    hop, length = encoder.hop_seconds, encoder.segment_seconds
-    embeddings, levels, warning = embed_source(source, at, sample_rate, encoder, hop)
+    listener = Listener.open(encoder, pipeline.available_cores())
+    hop, length = listener.encoder.hop_seconds, listener.encoder.segment_seconds
+    embeddings, levels, warning = embed_source(source, at, sample_rate, listener.encoder, hop)
     [(segments, clip)] = predict(
-        bundled_head(), [(embeddings, levels)], SEGMENT_LABELS, CLIP_LABELS
+        listener.head, [(listener.for_head(embeddings), levels)], SEGMENT_LABELS, CLIP_LABELS
     )
     begin = at[0] if at else 0.0
     uri = os.path.abspath(source) if isinstance(source, (str, os.PathLike)) else ""

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from ingest import encoders, pipeline
 from ingest.discover import AudioFile, expand, stat_file
-from ingest.encoders import Encoder
 
 from .errors import (
     ClipNotFound,
@@ -26,8 +25,9 @@ from .errors import (
     SpaceMismatch,
 )
 from .labelling import Source, embed_source, label
-from .labels.head import bundled_head, named
+from .labels.head import named
 from .labels.predict import predict
+from .listener import Listener
 from .loudness import sounding
 from .ranking import DEFAULT_RANKING, RANKINGS
 from .results import (
@@ -61,7 +61,8 @@ class Library:
     path : path, optional
         Folder of the library; `default_path` when left out. It is made by the first `ingest`.
     encoder : str, optional
-        For a library that is still to be made; an existing one keeps its own.
+        For a library that is still to be made; an existing one keeps its own. By default
+        ``vggish`` where it is installed, else ``mini``.
     hop : float, optional
         Seconds between the starts of two segments, 0.01 to 0.96; likewise. By default the
         segments do not overlap.
@@ -81,7 +82,7 @@ class Library:
     ) -> None:
         self.path = Path(path).expanduser() if path is not None else default_path()
         self._wanted = (encoder, hop)
-        self._encoders: dict[int, Encoder] = {}
+        self._listeners: dict[int, Listener] = {}
         self._opened: Store | None = None
         try:
             self._opened = LocalStore(self.path)
@@ -140,7 +141,7 @@ class Library:
             Told how many seconds of sound were decoded since it was last called; called from
             other threads.
         on_step : callable
-            Told in words what is done after the last file.
+            Told in words what is done beside the files: making a library, its index.
 
         Returns
         -------
@@ -159,10 +160,9 @@ class Library:
 
         one = isinstance(targets, (str, os.PathLike))
         roots = expand([targets] if one else targets)  # type: ignore[list-item, arg-type]
-        store = self._open_or_create()
+        store = self._open_or_create(on_step)
         with store.writing():
-            encoder = self._encoder(threads=1)
-            ingest = Ingest(store, encoder, bundled_head(), retry_failed, on_file, on_sound)
+            ingest = Ingest(store, self._listener(1), retry_failed, on_file, on_sound)
             ingest.run(roots)
             ingest.find_missing(roots, prune)
             store.optimise(on_step)
@@ -198,20 +198,21 @@ class Library:
         from .ingesting import Ingest
 
         store = self._store
-        encoder = encoders.load(store.settings.encoder, threads=1)
+        listener = Listener.open(store.settings.encoder)
+        encoder = listener.encoder
         if encoder.space == store.settings.space:
             return IngestReport()
         settings = replace(
             store.settings,
             space=encoder.space,
-            dimension=encoder.dimension,
+            dimension=listener.dimension,
             segment_seconds=encoder.segment_seconds,
         )
         with store.writing():
             successor = store.successor(settings)
             with closing(successor):
                 with successor.writing():
-                    ingest = Ingest(successor, encoder, bundled_head(), True, on_file, on_sound)
+                    ingest = Ingest(successor, listener, True, on_file, on_sound)
                     ingest.run_files(_files_of(store))
                 lost = [
                     clip.file.uri
@@ -226,7 +227,7 @@ class Library:
                     )
                 store.adopt(successor)
             store.optimise(on_step)
-        self._encoders.clear()
+        self._listeners.clear()
         ingest.report.removed = len(lost)
         return ingest.report
 
@@ -303,12 +304,14 @@ class Library:
         if ranking not in RANKINGS:
             raise ValueError(f"ranking: expected one of {', '.join(RANKINGS)}, got {ranking!r}")
         store = self._store
-        encoder = self._encoder(threads=pipeline.available_cores())
+        listener = self._listener(pipeline.available_cores())
         embeddings, levels, warning = embed_source(
-            source, at, sample_rate, encoder, store.settings.hop
+            source, at, sample_rate, listener.encoder, store.settings.hop
         )
-        [(_, labels)] = predict(bundled_head(), [(embeddings, levels)], 1, CLIP_LABELS)
-        embeddings, levels = sounding(embeddings, levels)
+        [(_, labels)] = predict(
+            listener.head, [(listener.for_head(embeddings), levels)], 1, CLIP_LABELS
+        )
+        embeddings, levels = sounding(listener.wanted(embeddings), levels)
         while True:
             try:
                 hits = find_hits(store, embeddings, levels, k, ranking)
@@ -324,7 +327,8 @@ class Library:
         sample_rate: int | None = None,
     ) -> LabelledClip:
         """Predict the labels of a sound and of each of its segments; see `query`."""
-        return label(source, at=at, sample_rate=sample_rate)
+        encoder = self._opened.settings.encoder if self._opened else encoders.BUNDLED
+        return label(source, at=at, sample_rate=sample_rate, encoder=encoder)
 
     def vectors(self, uri: str | os.PathLike[str]) -> NDArray[np.float32]:
         """A clip's stored embeddings, float32 [segments, dimension]; raises ClipNotFound."""
@@ -383,16 +387,17 @@ class Library:
             raise self._not_found
         return self._opened
 
-    def _open_or_create(self) -> Store:
+    def _open_or_create(self, on_step: Callable[[str], None]) -> Store:
         if self._opened is None:
             name, hop = self._wanted
-            encoder = encoders.load(name or encoders.BUNDLED)
+            encoder = encoders.load(name or encoders.default())
             hop = encoder.hop_seconds if hop is None else hop
             pipeline.hop_frames(hop)
             settings = Settings(
                 encoder.name, encoder.space, encoder.dimension, encoder.segment_seconds, hop
             )
             self._opened = LocalStore.create(self.path, settings)
+            on_step(f"{self.path} is a new library of the encoder {encoder.name}")
             self._check_wanted(self._opened.settings)
         return self._opened
 
@@ -406,15 +411,15 @@ class Library:
                     "out, or make a new library"
                 )
 
-    def _encoder(self, threads: int) -> Encoder:
-        """The encoder that made the library, checked to give its space."""
-        if threads not in self._encoders:
+    def _listener(self, threads: int) -> Listener:
+        """The encoder that made the library, checked to give its space, and its head."""
+        if threads not in self._listeners:
             settings = self._store.settings
-            encoder = encoders.load(settings.encoder, threads)
-            if encoder.space != settings.space:
-                raise SpaceMismatch(self._store.where, settings.space, encoder.space)
-            self._encoders[threads] = encoder
-        return self._encoders[threads]
+            listener = Listener.open(settings.encoder, threads)
+            if listener.encoder.space != settings.space:
+                raise SpaceMismatch(self._store.where, settings.space, listener.encoder.space)
+            self._listeners[threads] = listener
+        return self._listeners[threads]
 
     def _clip_at(self, uri: str | os.PathLike[str]) -> StoredClip:
         text = os.fspath(uri)

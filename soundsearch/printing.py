@@ -76,6 +76,25 @@ def print_json(rows: Iterable[dict[str, Any]]) -> None:
         click.echo(json.dumps(row))
 
 
+def print_installed(name: str, facts: dict[str, Any]) -> None:
+    click.echo(f"{name} is installed: {facts['file']}")
+    if "difference" in facts:
+        click.echo(f"  differs from TensorFlow's output by at most {facts['difference']:.1g}")
+    if "cosine_mean" in facts:
+        click.echo(
+            f"  int8: cosine to fp32 on sound it was not fitted to: mean "
+            f"{facts['cosine_mean']:.4f}, worst {facts['cosine_worst']:.4f}"
+        )
+    for mark, what in (("mark", "weights"), ("pca_mark", "weights and PCA")):
+        if facts.get(mark):
+            click.echo(
+                f"  these are not Google's {what}, by what they make of a test tone: their space "
+                f"has the name of its own ...{facts[mark]}",
+                err=True,
+            )
+            break
+
+
 def print_report(report: IngestReport, facts: dict[str, Any]) -> None:
     counts = [
         (len(report.failed), "failed"),

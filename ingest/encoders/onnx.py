@@ -25,7 +25,8 @@ class OnnxEncoder:
     ----------
     path : Path
         ONNX file: input ``patches`` float32 [n, 96, 64], output ``embeddings``
-        float32 [n, dimension]; metadata ``name``, ``space`` and ``segment_seconds``.
+        float32 [n, dimension]; metadata ``name``, ``space``, ``segment_seconds`` and, where
+        segments overlap by default, ``hop_seconds``.
     threads : int
         Threads that one call of `embed` may use.
 
@@ -57,12 +58,12 @@ class OnnxEncoder:
             self.name = meta["name"]
             self.space = meta["space"]
             self.segment_seconds = float(meta["segment_seconds"])
+            self.hop_seconds = float(meta.get("hop_seconds", self.segment_seconds))
         except (KeyError, ValueError) as error:
             raise EncoderError(
                 f"{path}: expected an encoder with name, space and segment_seconds in its "
                 f"metadata, got {dict(meta)}"
             ) from error
-        self.hop_seconds = self.segment_seconds
         self.dimension = int(self._session.get_outputs()[0].shape[-1])
 
     def embed(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:

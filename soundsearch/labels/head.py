@@ -12,13 +12,25 @@ from ..errors import EncoderError
 from ..results import Label
 from .ontology import CLASSES, ontology
 
-__all__ = ["LABEL", "SILENCE", "Head", "best_labels", "bundled_head", "named", "silence"]
+__all__ = [
+    "LABEL",
+    "SILENCE",
+    "Head",
+    "best_labels",
+    "bundled_head",
+    "named",
+    "silence",
+    "write_head",
+]
 
 # A label as it is stored; `_NONE` fills the places of labels that are not there.
 LABEL = np.dtype([("class_index", "<u2"), ("score", "<f2")])
 _NONE = 0xFFFF
 
 SILENCE = "/m/028v0c"
+
+# Class indices of AudioSet that YAMNet leaves out; it keeps the order of the others.
+_NOT_IN_YAMNET = (1, 2, 12, 32, 33, 277)
 
 # A score below this is not worth showing.
 _WORTH_SHOWING = 0.05
@@ -45,7 +57,7 @@ class Head:
 
     def __init__(self, path: Path) -> None:
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
                 weight = stored["weight"].astype(np.float32)
                 bias = stored["bias"].astype(np.float32)
                 self.space = str(stored["space"])
@@ -54,6 +66,7 @@ class Head:
             raise EncoderError(
                 f"{path}: cannot be read as a label head ({error}); reinstall soundsearch"
             ) from error
+        self.dimension = weight.shape[1]
         self._weight = np.ascontiguousarray(weight.T)
         self._bias = bias
         nodes = ontology().nodes
@@ -84,6 +97,24 @@ class Head:
         own = np.zeros((len(logits), logits.shape[1] + 1), np.float32)
         own[:, :-1] = 1.0 / (1.0 + np.exp(-np.clip(logits, -60.0, 60.0)))
         return np.maximum.reduceat(own[:, self._members], self._starts, axis=1)
+
+
+def write_head(
+    path: Path, space: str, weight: NDArray[np.float32], bias: NDArray[np.float32]
+) -> None:
+    """Write a `Head` of YAMNet's classes.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in ``.npz``.
+    space : str
+        Of the embeddings that it reads.
+    weight : float32 [521, dimension]
+    bias : float32 [521]
+    """
+    mids = [node.mid for node in ontology().classes if node.class_index not in _NOT_IN_YAMNET]
+    np.savez(path, weight=weight, bias=bias, space=np.array(space), mids=np.array(mids))
 
 
 @cache

@@ -1,0 +1,27 @@
+"""Packages that are not needed by everybody."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from .errors import MissingExtra
+
+__all__ = ["needs"]
+
+
+def needs(module: str, extra: str | None) -> Any:
+    """Import a package of an extra, or one that belongs to none.
+
+    Raises
+    ------
+    MissingExtra
+        It is not installed; the message has the command that installs it.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = f"'soundsearch[{extra}]'" if extra else module
+        raise MissingExtra(
+            f"this needs the package {module} ({error}); install it with: pip install {package}"
+        ) from error

@@ -1,0 +1,80 @@
+"""What AudioSet's released features are to VGGish's embeddings: PCA, then 8 bits.
+
+The numbers are those of tensorflow/models, research/audioset/vggish (``vggish_postprocess.py``);
+8-bit values are taken back to floats as YouTube-8M's readers do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import EncoderError
+
+__all__ = ["Pca", "dequantise", "quantise", "read_pca"]
+
+Floats = NDArray[np.float32]
+
+_SIZE = 128
+_LOWEST, _HIGHEST = -2.0, 2.0
+_STEP = (_HIGHEST - _LOWEST) / 255
+
+
+def quantise(embeddings: Floats) -> NDArray[np.uint8]:
+    """Clip embeddings to -2 to 2 and cut them to 8 bits, not rounded: 0 stands for -2."""
+    clipped = np.clip(embeddings, _LOWEST, _HIGHEST)
+    return ((clipped - np.float32(_LOWEST)) * np.float32(1 / _STEP)).astype(np.uint8)
+
+
+def dequantise(codes: NDArray[np.uint8]) -> Floats:
+    """The embeddings that 8-bit codes stand for; `quantise` gives the same codes again.
+
+    Half a step (of 4 / 256) above the value that was cut: x * 4/255 + 4/512 - 2.
+    """
+    return (codes * np.float32(_STEP) + np.float32(4 / 512 - 2)).astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pca:
+    """VGGish's PCA with whitening, as ``vggish_pca_params.npz`` has it.
+
+    Attributes
+    ----------
+    matrix : float32 [128, 128]
+        Whitening included.
+    means : float32 [128]
+    """
+
+    matrix: Floats
+    means: Floats
+
+    def apply(self, embeddings: Floats) -> Floats:
+        """Project float32 [n, 128] to float32 [n, 128]."""
+        projected: Floats = np.matmul(embeddings - self.means, self.matrix.T)
+        return projected
+
+
+def read_pca(path: Path) -> Pca:
+    """Read ``vggish_pca_params.npz``.
+
+    Raises
+    ------
+    EncoderError
+        It cannot be read, or its arrays have other names or shapes.
+    """
+    shapes = {"pca_eigen_vectors": (_SIZE, _SIZE), "pca_means": (_SIZE, 1)}
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name].astype(np.float32) for name in stored.files}
+    except Exception as error:  # zipfile, zlib and NumPy have their own
+        raise EncoderError(f"{path}: cannot be read as PCA parameters ({error})") from error
+    for name, shape in shapes.items():
+        got = arrays[name].shape if name in arrays else "none"
+        if got != shape:
+            raise EncoderError(f"{path}: expected {name} of the shape {shape}, got {got}")
+        if not np.isfinite(arrays[name]).all():
+            raise EncoderError(f"{path}: {name} holds values that are not finite")
+    return Pca(arrays["pca_eigen_vectors"], arrays["pca_means"][:, 0])

@@ -1,0 +1,256 @@
+"""Encoders from files and from TensorFlow Hub, checked and put on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest import pipeline
+from ingest.decode import SAMPLE_RATE
+from ingest.encoders import Encoder, OnnxEncoder, vggish
+from ingest.encoders.installation import ENCODER, HEAD, PCA, install
+from ingest.encoders.int8 import agreement, sample_patches, to_int8
+from ingest.extras import needs
+from ingest.logmel import FRAME_SECONDS, log_mel, patches
+from ingest.postprocess import Pca, quantise, read_pca
+
+from .errors import EncoderError
+from .labels.head import write_head
+
+__all__ = ["PRECISIONS", "import_model", "pull_model"]
+
+PRECISIONS = ("fp32", "int8")
+_SOURCES: dict[str, Any] = {"vggish": vggish}
+
+# Below this mean cosine to the float network an 8-bit one is not the same encoder.
+_LOWEST_INT8_COSINE = 0.99
+# How far our embeddings may be from a module's own.
+_LARGEST_DIFFERENCE = 1e-4
+# What Google's weights give for `_test_tone`, from VGGish's own smoke test (tensorflow/models,
+# vggish_smoke_test.py): mean and deviation of the embeddings, and of the 8-bit values after its
+# PCA; and how far both may be from that.
+_RAW = (0.000657, 0.343, 0.01)
+_CODES = (126.0, 89.3, 2.0)
+
+Floats = NDArray[np.float32]
+OnStep = Callable[[str], None]
+
+
+def _say_nothing(_text: str) -> None:
+    pass
+
+
+def pull_model(name: str, *, on_step: OnStep = _say_nothing, **options: Any) -> dict[str, Any]:
+    """Fetch an encoder from TensorFlow Hub and install it.
+
+    A module that TensorFlow Hub has in its cache (``TFHUB_CACHE_DIR``) is not fetched again.
+
+    Parameters
+    ----------
+    name : str
+        ``vggish`` or ``yamnet``.
+    on_step, options
+        See `import_model`.
+
+    Raises
+    ------
+    EncoderError
+        It cannot be fetched: the message says how to bring it from another machine.
+    MissingExtra
+        TensorFlow Hub is not installed.
+    """
+    url = _source(name).HUB_URL
+    hub = _quiet_tensorflow("tensorflow_hub")
+    on_step(f"fetching {url}")
+    try:
+        folder = Path(hub.resolve(url))
+    except Exception as error:  # URLError, and others for a damaged archive or a full disk
+        raise EncoderError(
+            f"{url} cannot be fetched ({error}). On a machine with internet access download "
+            f"{url}?tf-hub-format=compressed and unpack it into a folder; bring that here and "
+            f"type: soundsearch models import {name} FOLDER"
+        ) from error
+    return import_model(name, folder, origin=url, on_step=on_step, **options)
+
+
+def import_model(
+    name: str,
+    path: Path,
+    *,
+    pca: Path | None = None,
+    precision: str = "fp32",
+    audio: Iterable[Path] = (),
+    origin: str | None = None,
+    on_step: OnStep = _say_nothing,
+) -> dict[str, Any]:
+    """Install an encoder whose weights are in a file or folder.
+
+    Parameters
+    ----------
+    name : str
+        ``vggish`` or ``yamnet``.
+    path : Path
+        See `ingest.encoders.vggish.read` and `ingest.encoders.yamnet.read`.
+    pca : Path, optional
+        ``vggish_pca_params.npz``: adds the encoders vggish-pca and vggish-audioset8.
+    precision : str
+        One of `PRECISIONS`. ``int8`` is faster on CPUs and slightly different.
+    audio : iterable of Path
+        Files and folders of real sound, which int8 is fitted to and checked on.
+    origin : str, optional
+        Where `path` is from, if not from where it is.
+    on_step : callable
+        Told in words what is being done.
+
+    Returns
+    -------
+    dict
+        What is kept beside the installed encoder, and its ``file``.
+
+    Raises
+    ------
+    EncoderError
+        The weights are damaged or another network's, or int8 is too far from them. An encoder
+        that was installed before stays.
+    AudioError
+        A target of `audio` does not exist.
+    MissingExtra
+    """
+    source = _source(name)
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if pca is not None and name != "vggish":
+        raise EncoderError(f"{name} has no PCA; leave --pca out")
+    components = read_pca(pca) if pca is not None else None
+    sound = sample_patches(audio) if precision == "int8" else None
+    on_step(f"reading {path}")
+    weights = source.read(path)
+    facts: dict[str, Any] = {"origin": origin or str(path), "precision": precision}
+
+    def write(folder: Path) -> None:
+        onnx = needs("onnx", "convert")
+        file = folder / ENCODER
+        model = source.build(weights)
+        onnx.save(model, str(file))
+        encoder = OnnxEncoder(file, pipeline.available_cores())
+        if (path / "saved_model.pb").exists():
+            on_step("comparing its output with TensorFlow's")
+            facts["difference"] = _difference(path, encoder)
+        if name == "vggish":
+            marks = _marks(encoder, model, components)
+            facts.update(zip(("mark", "pca_mark"), marks, strict=True))
+            if components is not None:
+                shutil.copyfile(cast(Path, pca), folder / PCA)
+            if marks[0]:
+                meta = {item.key: item.value for item in model.metadata_props}
+                onnx.helper.set_model_props(model, {**meta, "space": f"{name}{marks[0]}"})
+                onnx.save(model, str(file))
+        else:
+            write_head(folder / HEAD, encoder.space, *source.classifier(weights))
+        if sound is not None:
+            on_step(f"fitting 8-bit numbers to {len(sound[0])} segments of sound")
+            facts.update(_quantised(file, *sound))
+
+    folder = install(name, write, facts)
+    return {**facts, "file": str(folder / ENCODER)}
+
+
+def _source(name: str) -> Any:
+    if name not in _SOURCES:
+        raise EncoderError(f"expected one of {', '.join(_SOURCES)} to install, got {name!r}")
+    return _SOURCES[name]
+
+
+def _quiet_tensorflow(module: str) -> Any:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    return needs(module, "vggish")
+
+
+def _test_tone() -> Floats:
+    """Three seconds of 1 kHz, as in VGGish's own smoke test."""
+    return np.sin(2 * np.pi * 1000 * np.arange(0, 3, 1 / SAMPLE_RATE)).astype(np.float32)
+
+
+def _embedded(encoder: Encoder, sound: Floats) -> Floats:
+    return encoder.embed(patches(log_mel(sound), round(encoder.hop_seconds / FRAME_SECONDS)))
+
+
+def _difference(folder: Path, encoder: Encoder) -> float:
+    """The largest difference from a SavedModel's own embeddings, on three signals.
+
+    Raises
+    ------
+    EncoderError
+        It is too large.
+    """
+    tensorflow = _quiet_tensorflow("tensorflow")
+    module = tensorflow.saved_model.load(str(folder))
+    time = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
+    noise = np.random.default_rng(0).normal(0, 0.1, len(time)).astype(np.float32)
+    sweep = (0.5 * np.sin(2 * np.pi * (100 * time + 1200 * time**2))).astype(np.float32)
+    largest = 0.0
+    for sound in (_test_tone(), noise, sweep):
+        ours = _embedded(encoder, sound)
+        outputs = module(tensorflow.constant(sound))
+        outputs = outputs if isinstance(outputs, (tuple, list)) else [outputs]
+        # YAMNet's module gives scores, embeddings and log-mel.
+        theirs = next(
+            (out.numpy() for out in outputs if out.shape[-1] == encoder.dimension), np.empty(0)
+        )
+        # The last activation of code from before August 2020; the weights are the same.
+        if theirs.size and theirs.min() >= 0 and encoder.name == "vggish":
+            ours = np.maximum(ours, 0)
+        # YAMNet's module pads the end of the sound to whole segments.
+        if theirs.ndim != 2 or not 0 <= len(theirs) - len(ours) <= 1:
+            raise EncoderError(
+                f"{folder}: expected a module that gives {list(ours.shape)} embeddings for "
+                f"{len(sound)} samples, got {list(theirs.shape)}"
+            )
+        largest = max(largest, float(np.abs(ours - theirs[: len(ours)]).max()))
+    if largest > _LARGEST_DIFFERENCE:
+        raise EncoderError(
+            f"{folder}: its own embeddings of test signals differ from those of the network "
+            f"that was read from it by up to {largest:.2g}, expected at most "
+            f"{_LARGEST_DIFFERENCE}: it holds another network than it seems"
+        )
+    return largest
+
+
+def _marks(encoder: Encoder, model: Any, pca: Pca | None) -> tuple[str, str]:
+    """What tells the spaces of other weights or another PCA from those of Google's."""
+    raw = _embedded(encoder, _test_tone())
+    mark = pca_mark = ""
+    if abs(raw.mean() - _RAW[0]) > _RAW[2] or abs(raw.std() - _RAW[1]) > _RAW[2]:
+        digest = hashlib.blake2b(digest_size=4)
+        for constant in model.graph.initializer:
+            digest.update(constant.raw_data)
+        mark = pca_mark = f"-{digest.hexdigest()}"
+    if pca is not None:
+        codes = quantise(pca.apply(raw))
+        if abs(codes.mean() - _CODES[0]) > _CODES[2] or abs(codes.std() - _CODES[1]) > _CODES[2]:
+            both = mark.encode() + pca.matrix.tobytes() + pca.means.tobytes()
+            pca_mark = f"-{hashlib.blake2b(both, digest_size=4).hexdigest()}"
+    return mark, pca_mark
+
+
+def _quantised(file: Path, calibration: Floats, held_out: Floats) -> dict[str, Any]:
+    """Put the 8-bit network in the float one's place, and say how near it is."""
+    small = file.with_suffix(".int8")
+    to_int8(file, small, calibration)
+    threads = pipeline.available_cores()
+    mean, worst = agreement(OnnxEncoder(file, threads), OnnxEncoder(small, threads), held_out)
+    if mean < _LOWEST_INT8_COSINE:
+        raise EncoderError(
+            f"int8 is too far from the float network: the mean cosine on sound it was not fitted "
+            f"to is {mean:.4f}, expected at least {_LOWEST_INT8_COSINE}; fit it to more or other "
+            "sound with --audio, or leave --precision out"
+        )
+    os.replace(small, file)
+    return {"cosine_mean": round(mean, 5), "cosine_worst": round(worst, 5)}
