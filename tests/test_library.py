@@ -366,6 +366,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert "new library" in process.stderr.readline()
     first = process.stderr.readline()
     process.send_signal(signal.SIGINT)
     _, rest = process.communicate(timeout=30)
