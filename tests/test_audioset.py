@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
+import subprocess
 import sys
 
 import numpy as np
@@ -12,6 +14,8 @@ import pytest
 from ingest import tfrecord
 from ingest.audioset import ListedClip, Record, read_list, read_records, write_records
 from ingest.errors import AudioError, SoundsearchError
+from soundsearch.audioset import stats
+from soundsearch.labels.ontology import ontology
 
 ROWS = np.arange(256, dtype=np.uint8).reshape(2, 128)  # 128 to 255: bytes are not signed
 HEADER = "# Segments csv created\n# num_ytids=2\n# YTID, start_seconds, end_seconds, labels\n"
@@ -364,3 +368,42 @@ def test_malformed_rows(tmp_path, row, message):
     assert next(clips).video_id == "good"
     with pytest.raises(AudioError, match=f"list.csv: line 5: .*{message}"):
         next(clips)
+
+
+def test_stats(tmp_path):
+    speech, *_, last = ontology().classes
+    listed, records = tmp_path / "list.CSV", tmp_path / "00.tfrecord"
+    labels = [f"{speech.mid},/m/none", speech.mid, "/m/none,/m/none", "/m/04rlf"]
+    listed.write_text(HEADER + "".join(f'id, 0, 10, "{mids}"\n' for mids in labels))
+    write_records(
+        records,
+        [Record("a", 0, 1, (0, 526, 527), ROWS), Record("b", 0, 1, (), ROWS)],
+    )
+    expected = {
+        "clips": 6,
+        "mean_labels": round(8 / 6, 4),
+        "classes": [
+            {"mid": "/m/09x0r", "name": "Speech", "clips": 3},
+            {"mid": "/m/none", "name": "/m/none", "clips": 2},
+            {"mid": "/m/04rlf", "name": "Music", "clips": 1},
+            {"mid": last.mid, "name": last.name, "clips": 1},
+            {"mid": "527", "name": "527", "clips": 1},
+        ],
+    }
+    assert stats([listed, records]).to_dict() == expected
+    assert stats([]).to_dict() == {"clips": 0, "mean_labels": 0.0, "classes": []}
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "soundsearch", "audioset", "stats", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert json.loads(run(listed, records, "--json").stdout) == expected
+    table = run(listed, records)
+    assert (table.returncode, table.stderr) == (0, "")
+    assert table.stdout.startswith(
+        "6 clips, 1.33 labels a clip\n\n        3  /m/09x0r      Speech\n"
+    )
+    records.write_bytes(records.read_bytes()[:-1])
+    refused = run(listed, records)
+    assert refused.returncode == 1 and refused.stdout == ""
+    assert refused.stderr.startswith(f"Error: {records}: record 2 at byte ")
