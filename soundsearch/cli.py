@@ -360,6 +360,29 @@ def list_models(as_json: bool) -> None:
             click.echo(f"{line}  ({row['precision']})" if "precision" in row else line)
 
 
+@main.group()
+def audioset() -> None:
+    """AudioSet's lists and features."""
+
+
+@audioset.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path())
+@_json_option
+def stats(files: tuple[str, ...], as_json: bool) -> None:
+    """Count the clips of each class in FILES, segment lists (.csv) and TFRecord files."""
+    from tqdm import tqdm
+
+    from .audioset import stats as count
+
+    found = count(tqdm(files, unit=" files", delay=1, disable=None, leave=False))
+    if as_json:
+        print_json([found.to_dict()])
+    else:
+        click.echo(f"{counted(found.clips, 'clip')}, {found.mean_labels:.2f} labels a clip\n")
+        for row in found.classes:
+            click.echo(f"{row.clips:>9,}  {row.mid:12}  {shown(row.name)}")
+
+
 @main.command()
 @click.option("--folder", type=click.Path(), help="Where to put the sounds and the library.")
 def demo(folder: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -18,8 +19,10 @@ __all__ = [
     "Head",
     "best_labels",
     "bundled_head",
+    "given",
     "named",
     "silence",
+    "unlabelled",
     "write_head",
 ]
 
@@ -156,10 +159,25 @@ def best_labels(scores: NDArray[np.float32], count: int) -> NDArray[np.void]:
 
 def silence(count: int) -> NDArray[np.void]:
     """The labels of a near-silent segment: LABEL [count], Silence and nothing else."""
-    out = np.zeros(count, LABEL)
-    out["class_index"] = _NONE
+    out = unlabelled(count)
     out[0] = (ontology().nodes[SILENCE].class_index, 1.0)
     return out
+
+
+def unlabelled(*shape: int) -> NDArray[np.void]:
+    """Places for labels that hold none: LABEL of this shape."""
+    out = np.zeros(shape, LABEL)
+    out["class_index"] = _NONE
+    return out
+
+
+def given(classes: Iterable[int]) -> tuple[Label, ...]:
+    """Classes that people gave a clip, by index, as records with score 1."""
+    table = ontology()
+    return tuple(
+        Label(node.name, node.mid, 1.0, table.path(node.mid))
+        for node in (table.classes[index] for index in classes)
+    )
 
 
 def named(labels: NDArray[np.void]) -> tuple[Label, ...]:

@@ -71,6 +71,9 @@ class NewClip:
         As the encoder gave them, not normalised.
     segments : SEGMENT [segments]
     labels : LABEL [CLIP_LABELS]
+        Predicted.
+    human : tuple of int
+        Class indices that people gave it.
     """
 
     file: AudioFile
@@ -81,6 +84,7 @@ class NewClip:
     embeddings: NDArray[np.float32]
     segments: NDArray[np.void]
     labels: NDArray[np.void]
+    human: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,6 +99,7 @@ class StoredClip:
     warning: str | None
     count: int
     labels: NDArray[np.void]
+    human: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ __all__ = [
     "APPLICATION_ID",
     "CLIP",
     "FAILURE",
+    "HUMAN",
     "MIGRATIONS",
     "clip_of",
     "connect",
@@ -60,9 +61,15 @@ MIGRATIONS = (
     );
     CREATE INDEX failures_digest ON failures (digest);
     """,
+    """
+    ALTER TABLE clips ADD COLUMN human BLOB NOT NULL DEFAULT x'';
+    """,
 )
 
-CLIP = "id, uri, size, mtime_ns, digest, duration, padded, warning, count, labels"
+# Class indices that people gave a clip.
+HUMAN = np.dtype("<u2")
+
+CLIP = "id, uri, size, mtime_ns, digest, duration, padded, warning, count, labels, human"
 FAILURE = "uri, size, mtime_ns, digest, reason"
 
 
@@ -108,7 +115,14 @@ def connect(catalog: Path) -> sqlite3.Connection:
 def migrate(connection: sqlite3.Connection) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     for number, script in enumerate(MIGRATIONS[version:], version + 1):
-        connection.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
+        try:
+            connection.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
+        except sqlite3.OperationalError:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            # Another process may have been first.
+            if connection.execute("PRAGMA user_version").fetchone()[0] < number:
+                raise
 
 
 def set_setting(catalog: sqlite3.Connection, key: str, value: Any) -> None:
@@ -123,10 +137,11 @@ def damaged(catalog: Path, error: sqlite3.Error) -> LibraryDamaged:
 
 
 def clip_of(row: tuple[Any, ...]) -> StoredClip:
-    id, uri, size, mtime_ns, digest, duration, padded, warning, count, labels = row
+    id, uri, size, mtime_ns, digest, duration, padded, warning, count, labels, human = row
     file = AudioFile(os.fsdecode(uri), size, mtime_ns)
     stored = np.frombuffer(labels, LABEL)
-    return StoredClip(id, file, digest, duration, bool(padded), warning, count, stored)
+    classes = tuple(np.frombuffer(human, HUMAN).tolist())
+    return StoredClip(id, file, digest, duration, bool(padded), warning, count, stored, classes)
 
 
 def failure_of(row: tuple[Any, ...]) -> StoredFailure:

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .rowfiles import Rows
+
 __all__ = ["EXACT_ROWS", "SegmentIndex", "build", "extend", "unit"]
 
 Vectors = NDArray[np.float32]
@@ -62,7 +64,7 @@ class SegmentIndex:
         The approximate index on disk, which covers the first rows.
     """
 
-    def __init__(self, vectors: Vectors, live: NDArray[np.int64], path: Path | None) -> None:
+    def __init__(self, vectors: Rows, live: NDArray[np.int64], path: Path | None) -> None:
         self._vectors = vectors
         self._ivf: Any = None
         self._selector: Any = None
@@ -154,7 +156,7 @@ def _flat_index(dimension: int) -> Any:
     return index if faiss.get_num_gpus() == 0 else faiss.index_cpu_to_all_gpus(index)
 
 
-def build(vectors: Vectors, path: Path, on_progress: Callable[[str], None]) -> None:
+def build(vectors: Rows, path: Path, on_progress: Callable[[str], None]) -> None:
     """Write an approximate index of all rows to `path`, tuned by measured recall.
 
     An inverted file with 8-bit cells: a quarter of the vectors' size, and the loss of the
@@ -187,7 +189,7 @@ def build(vectors: Vectors, path: Path, on_progress: Callable[[str], None]) -> N
     _write(index, path)
 
 
-def extend(vectors: Vectors, old: Path, path: Path) -> None:
+def extend(vectors: Rows, old: Path, path: Path) -> None:
     """Write the index `old` with the rows added that it lacks to `path`."""
     faiss = _faiss()
     faiss.omp_set_num_threads(os.cpu_count() or 1)
@@ -196,7 +198,7 @@ def extend(vectors: Vectors, old: Path, path: Path) -> None:
     _write(index, path)
 
 
-def _add(index: Any, vectors: Vectors) -> None:
+def _add(index: Any, vectors: Rows) -> None:
     for begin in range(index.ntotal, len(vectors), _BLOCK):
         index.add(unit(vectors[begin : begin + _BLOCK]))
 
@@ -208,7 +210,7 @@ def _write(index: Any, path: Path) -> None:
     os.replace(temporary, path)
 
 
-def _tuned_nprobe(index: Any, vectors: Vectors, rng: np.random.Generator) -> int:
+def _tuned_nprobe(index: Any, vectors: Rows, rng: np.random.Generator) -> int:
     """The fewest cells to visit for the wanted recall after exact re-scoring.
 
     Queries are rows of the library; each finds itself, which says nothing and is left out.

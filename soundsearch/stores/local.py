@@ -25,6 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.discover import AudioFile
+from ingest.encoders import AUDIOSET_SPACE
+from ingest.postprocess import quantise
 
 from ..errors import LibraryBusy, LibraryDamaged, LibraryError, LibraryNotFound, LibraryVersion
 from .base import SEGMENT, NewClip, Settings, Span, Store, StoredClip, StoredFailure
@@ -32,6 +34,7 @@ from .catalog import (
     APPLICATION_ID,
     CLIP,
     FAILURE,
+    HUMAN,
     MIGRATIONS,
     clip_of,
     connect,
@@ -42,7 +45,7 @@ from .catalog import (
     set_setting,
 )
 from .index import EXACT_ROWS, SegmentIndex, build, extend, unit
-from .rowfiles import check_length, link_or_copy, mapped, ranges, row_files
+from .rowfiles import EightBit, Rows, check_length, link_or_copy, mapped, ranges, row_files
 
 __all__ = ["LocalStore"]
 
@@ -65,7 +68,7 @@ class _Snapshot:
     ids: NDArray[np.int64]
     first_rows: NDArray[np.int64]
     counts: NDArray[np.int64]
-    vectors: NDArray[np.float32]
+    vectors: Rows
     segments: NDArray[np.void]
     index_path: Path | None
     index: SegmentIndex | None = None
@@ -104,7 +107,7 @@ class LocalStore:
         self._snapshot: _Snapshot | None = None
         catalog = folder / _CATALOG
         if not catalog.exists():
-            if next(folder.glob("vectors-*.f32"), None) is not None:
+            if next(folder.glob("vectors-*"), None) is not None:
                 raise LibraryDamaged(
                     f"{folder}: {_CATALOG} is missing beside the vectors; restore it from a "
                     "copy, or delete the folder and ingest again"
@@ -285,8 +288,9 @@ class LocalStore:
                     f"{self.where}: was embedded anew by another process; open it again"
                 )
             table = np.array(clips, np.int64).reshape(-1, 3)
-            vector_path, segment_path = row_files(self._folder, generation)
-            vectors = mapped(vector_path, np.dtype(np.float32), (rows, self.settings.dimension))
+            vector_path, segment_path = self._row_files(generation)
+            shape = (rows, self.settings.dimension)
+            vectors = mapped(vector_path, np.dtype("u1" if self._coded else "f4"), shape)
             segments = mapped(segment_path, SEGMENT, (rows,))
         finally:
             self._query("COMMIT")
@@ -301,7 +305,7 @@ class LocalStore:
             ids,
             first_rows,
             counts,
-            vectors,
+            EightBit(vectors) if self._coded else vectors,
             segments,
             path if index and usable else None,
         )
@@ -353,12 +357,12 @@ class LocalStore:
     def _open_row_files(self) -> None:
         assert self._writer is not None
         generation = self._setting("generation", self._writer)
-        paths = row_files(self._folder, generation)
+        paths = self._row_files(generation)
         vectors, segments = (
             os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o666) for path in paths
         )
         self._files = (os.fdopen(vectors, "r+b"), os.fdopen(segments, "r+b"))
-        for file in (*self._folder.glob("*.f32"), *self._folder.glob("*.rows")):
+        for file in (*self._folder.glob("vectors-*"), *self._folder.glob("segments-*")):
             if file not in paths:  # what a rebuild left behind
                 with suppress(PermissionError):  # Windows keeps a file that a reader has mapped
                     file.unlink(missing_ok=True)
@@ -372,8 +376,16 @@ class LocalStore:
             if adopted:
                 shutil.rmtree(folder)
 
+    @property
+    def _coded(self) -> bool:
+        """Whether the vectors are kept as the 8-bit codes that they are in this space."""
+        return self.settings.space == AUDIOSET_SPACE
+
+    def _row_files(self, generation: int) -> tuple[Path, Path]:
+        return row_files(self._folder, generation, "u8" if self._coded else "f32")
+
     def _row_bytes(self) -> tuple[int, int]:
-        return 4 * self.settings.dimension, SEGMENT.itemsize
+        return (1 if self._coded else 4) * self.settings.dimension, SEGMENT.itemsize
 
     def _write_error(self, error: Exception) -> LibraryError:
         return LibraryError(
@@ -404,7 +416,7 @@ class LocalStore:
             rows = self._setting("rows", catalog)
             # Vectors first, then the catalogue that makes them exist.
             columns: tuple[list[NDArray[Any]], list[NDArray[Any]]] = (
-                [clip.embeddings for clip in clips],
+                [quantise(c.embeddings) if self._coded else c.embeddings for c in clips],
                 [clip.segments for clip in clips],
             )
             for file, width, parts in zip(self._files, self._row_bytes(), columns, strict=True):
@@ -426,16 +438,17 @@ class LocalStore:
                     rows,
                     len(clip.embeddings),
                     clip.labels.tobytes(),
+                    np.array(clip.human, HUMAN).tobytes(),
                 )
                 catalog.execute("DELETE FROM failures WHERE uri = ?", (uri,))
                 catalog.execute(
                     "INSERT INTO clips (uri, size, mtime_ns, digest, duration, padded, warning, "
-                    "first_row, count, labels) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                    "first_row, count, labels, human) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
                     "ON CONFLICT (uri) DO UPDATE SET size = excluded.size, "
                     "mtime_ns = excluded.mtime_ns, digest = excluded.digest, "
                     "duration = excluded.duration, padded = excluded.padded, "
                     "warning = excluded.warning, first_row = excluded.first_row, "
-                    "count = excluded.count, labels = excluded.labels",
+                    "count = excluded.count, labels = excluded.labels, human = excluded.human",
                     (uri, *values),
                 )
                 rows += len(clip.embeddings)
@@ -520,7 +533,7 @@ class LocalStore:
         moved: list[tuple[int, int]] = []
         lost: list[tuple[int]] = []
         rows = 0
-        new_paths = row_files(self._folder, generation)
+        new_paths = self._row_files(generation)
         try:
             with open(new_paths[0], "wb") as new_vectors, open(new_paths[1], "wb") as new_segments:
                 for clip_id, first_row, count in table.fetchall():
@@ -571,11 +584,12 @@ class LocalStore:
         assert self._writer is not None and self._files is not None
         assert isinstance(successor, LocalStore)
         generation = self._setting("generation", self._writer) + 1
-        theirs = row_files(successor._folder, successor._setting("generation"))
+        theirs = successor._row_files(successor._setting("generation"))
+        ours = row_files(self._folder, generation, "u8" if successor._coded else "f32")
         settings = {**asdict(successor.settings), "rows": successor._setting("rows")}
         successor.close()
         try:
-            for path, new_path in zip(theirs, row_files(self._folder, generation), strict=True):
+            for path, new_path in zip(theirs, ours, strict=True):
                 new_path.unlink(missing_ok=True)
                 link_or_copy(path, new_path)
         except OSError as error:

@@ -5,19 +5,46 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.postprocess import dequantise
+
 from ..errors import LibraryDamaged
 
-__all__ = ["check_length", "link_or_copy", "mapped", "ranges", "row_files"]
+__all__ = ["EightBit", "Rows", "check_length", "link_or_copy", "mapped", "ranges", "row_files"]
 
 
-def row_files(folder: Path, generation: int) -> tuple[Path, Path]:
-    """The vectors, and what is kept beside them."""
-    return folder / f"vectors-{generation}.f32", folder / f"segments-{generation}.rows"
+class Rows(Protocol):
+    """Vectors that can be read in parts: an array, or `EightBit`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+
+class EightBit:
+    """Rows of 8-bit codes that read as the float32 vectors they stand for."""
+
+    def __init__(self, codes: NDArray[np.uint8]) -> None:
+        self._codes = codes
+        self.shape = codes.shape
+
+    def __len__(self) -> int:
+        return len(self._codes)
+
+    def __getitem__(self, rows: Any) -> NDArray[np.float32]:
+        return dequantise(np.asarray(self._codes[rows]))
+
+
+def row_files(folder: Path, generation: int, kind: str) -> tuple[Path, Path]:
+    """The vectors, of the kind ``f32`` or ``u8``, and what is kept beside them."""
+    return folder / f"vectors-{generation}.{kind}", folder / f"segments-{generation}.rows"
 
 
 def check_length(file: BinaryIO, expected: int) -> None:

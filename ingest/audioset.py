@@ -1,0 +1,264 @@
+"""AudioSet's released features (TFRecord files) and segment lists (CSV).
+
+A record of the features is a ``tf.train.SequenceExample``: 128 bytes for every second of a clip,
+as VGGish, PCA and 8-bit quantising left them, with the clip's id, its place in a video and its
+labels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import tfrecord
+from .errors import AudioError
+
+__all__ = ["ListedClip", "Record", "read_list", "read_records", "write_records"]
+
+Path = str | os.PathLike[str]
+_Value = TypeVar("_Value")
+
+_WIDTH = 128
+_EMBEDDING = "audio_embedding"
+# What stands before the 128 bytes of each second as protobuf's own writers encode it.
+_ROW_START = np.frombuffer(
+    tfrecord.encode_list([tfrecord.encode_strings([bytes(_WIDTH)])])[:-_WIDTH], np.uint8
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Record:
+    """The features of one AudioSet clip.
+
+    Attributes
+    ----------
+    video_id : str
+        Of YouTube.
+    start, end : float
+        The clip's place in the video, seconds; files hold them as float32.
+    labels : tuple of int
+        Indices of classes, rows of ``class_labels_indices.csv`` counted from 0.
+    features : uint8 [seconds, 128]
+        Post-processed VGGish embeddings, one a second, not dequantised: 0 to 255 stand for -2
+        to 2. AudioSet has up to 10 a clip.
+    """
+
+    video_id: str
+    start: float
+    end: float
+    labels: tuple[int, ...]
+    features: NDArray[np.uint8]
+
+    @property
+    def uri(self) -> str:
+        """Address of the video, at the second in which the clip starts."""
+        return f"https://www.youtube.com/watch?v={self.video_id}&t={int(self.start)}"
+
+
+@dataclass(frozen=True, slots=True)
+class ListedClip:
+    """A row of AudioSet's segment lists.
+
+    Attributes
+    ----------
+    video_id : str
+        Of YouTube.
+    start, end : float
+        The clip's place in the video, seconds.
+    mids : tuple of str
+        Labels, as ids of the ontology: ``/m/03v3yw``.
+    """
+
+    video_id: str
+    start: float
+    end: float
+    mids: tuple[str, ...]
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """Read a TFRecord file of AudioSet features, a record at a time.
+
+    Parameters
+    ----------
+    path : path
+
+    Yields
+    ------
+    Record
+
+    Raises
+    ------
+    AudioError
+        While iterating, after the records before the fault: the file cannot be read, is cut
+        short or fails a checksum, or a record is no ``SequenceExample`` or lacks its id, its
+        times or its features. Records are counted from 1, bytes from 0.
+    SoundsearchError
+        The extra ``audioset`` is not installed.
+    """
+    name = os.fspath(path)
+    number, offset = 1, 0
+    try:
+        with open(name, "rb") as file:
+            for payload in tfrecord.payloads(file):
+                yield _decode(payload)
+                number += 1
+                offset += tfrecord.OVERHEAD + len(payload)
+    except OSError as error:
+        raise AudioError(name, error.strerror or str(error)) from error
+    except ValueError as error:
+        raise AudioError(name, f"record {number} at byte {offset}: {error}") from error
+
+
+def write_records(path: Path, records: Iterable[Record]) -> None:
+    """Write a TFRecord file of AudioSet features; a file of that name is replaced at the end.
+
+    Parameters
+    ----------
+    path : path
+    records : iterable of Record
+        Times are rounded to float32.
+
+    Raises
+    ------
+    AudioError
+        A record that `read_records` would refuse, or the file cannot be written. What was there
+        before stays.
+    SoundsearchError
+        The extra ``audioset`` is not installed.
+    """
+    name = os.fspath(path)
+    temporary = f"{name}.new"
+    number = 1
+    try:
+        with open(temporary, "wb") as file:
+            for record in records:
+                file.write(tfrecord.frame(_encode(record)))
+                number += 1
+        os.replace(temporary, name)
+    except OSError as error:
+        raise AudioError(name, error.strerror or str(error)) from error
+    except (OverflowError, TypeError, ValueError) as error:
+        raise AudioError(name, f"record {number}: {error}") from error
+    finally:
+        with contextlib.suppress(OSError):  # it is gone when all went well
+            os.unlink(temporary)
+
+
+def read_list(path: Path) -> Iterator[ListedClip]:
+    """Read a segment list of AudioSet, a row at a time; lines that start with ``#`` are skipped.
+
+    Parameters
+    ----------
+    path : path
+        A file of rows like ``-0RWZT-miFs, 420.000, 430.000, "/m/03v3yw,/m/0k4j"``.
+
+    Yields
+    ------
+    ListedClip
+
+    Raises
+    ------
+    AudioError
+        While iterating, after the rows before the fault: the file cannot be read, or a line is
+        no such row. Lines are counted from 1.
+    """
+    name = os.fspath(path)
+    number = 1
+    try:
+        with open(name, "rb") as file:
+            for line in file:
+                if line.strip() and not line.startswith(b"#"):
+                    yield _listed_clip(line.decode().strip())
+                number += 1
+    except OSError as error:
+        raise AudioError(name, error.strerror or str(error)) from error
+    except (ValueError, csv.Error) as error:
+        raise AudioError(name, f"line {number}: {error}") from error
+
+
+def _listed_clip(line: str) -> ListedClip:
+    row = next(csv.reader([line], skipinitialspace=True, strict=True))
+    if len(row) != 4:
+        raise ValueError(f'expected id, start, end, "labels", got {len(row)} fields')
+    video_id, start, end, labels = row
+    clip = ListedClip(video_id, float(start), float(end), tuple(labels.split(",")))
+    _check_place(clip)
+    if not all(mid.startswith("/") for mid in clip.mids):
+        raise ValueError(f"expected labels like /m/03v3yw, got {labels!r}")
+    return clip
+
+
+def _check_place(clip: Record | ListedClip) -> None:
+    if not clip.video_id:
+        raise ValueError("expected a video id, got an empty one")
+    if not 0 <= clip.start <= clip.end < math.inf:  # false for NaN too
+        raise ValueError(f"expected 0 <= start <= end, got {clip.start} to {clip.end} s")
+
+
+def _decode(payload: bytes) -> Record:
+    context, lists = tfrecord.parse(payload)
+    if _EMBEDDING not in lists:
+        raise ValueError(f"expected a list of features {_EMBEDDING}, got {sorted(lists)}")
+    record = Record(
+        _only(tfrecord.strings(context.get("video_id", b"")), "video_id").decode(),
+        _only(tfrecord.floats(context.get("start_time_seconds", b"")), "start_time_seconds"),
+        _only(tfrecord.floats(context.get("end_time_seconds", b"")), "end_time_seconds"),
+        tuple(tfrecord.integers(context.get("labels", b""))),
+        _features(lists[_EMBEDDING]),
+    )
+    _check_place(record)
+    if min(record.labels, default=0) < 0:
+        raise ValueError(f"expected labels from 0 up, got {list(record.labels)}")
+    return record
+
+
+def _only(values: list[_Value], name: str) -> _Value:
+    if len(values) != 1:
+        raise ValueError(f"expected one {name}, got {len(values)}")
+    return values[0]
+
+
+def _features(rows: bytes) -> NDArray[np.uint8]:
+    """uint8 [seconds, 128] from a list of features of one string each."""
+    table = np.frombuffer(rows, np.uint8)
+    if not len(table) % (len(_ROW_START) + _WIDTH):
+        table = table.reshape(-1, len(_ROW_START) + _WIDTH)
+        if (table[:, : len(_ROW_START)] == _ROW_START).all():
+            return table[:, len(_ROW_START) :].copy()
+    strings = [
+        _only(tfrecord.strings(feature), f"string in each feature of {_EMBEDDING}")
+        for feature in tfrecord.features(rows)
+    ]
+    for string in strings:
+        if len(string) != _WIDTH:
+            raise ValueError(
+                f"expected {_WIDTH} bytes in each feature of {_EMBEDDING}, got {len(string)}"
+            )
+    return np.frombuffer(bytearray().join(strings), np.uint8).reshape(-1, _WIDTH)
+
+
+def _encode(record: Record) -> bytes:
+    rows = np.asarray(record.features).astype(np.uint8, casting="safe", copy=False)
+    payload = tfrecord.encode_example(
+        {
+            "video_id": tfrecord.encode_strings([record.video_id.encode()]),
+            "start_time_seconds": tfrecord.encode_floats([record.start]),
+            "end_time_seconds": tfrecord.encode_floats([record.end]),
+            "labels": tfrecord.encode_integers(record.labels),
+        },
+        {
+            _EMBEDDING: tfrecord.encode_list(
+                tfrecord.encode_strings([row.tobytes()]) for row in rows
+            )
+        },
+    )
+    _decode(payload)  # refuses what could not be read
+    return payload

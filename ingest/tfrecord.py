@@ -1,0 +1,221 @@
+"""TFRecord files of ``tf.train.SequenceExample``, without TensorFlow and protobuf.
+
+A file is a row of frames: length, its checksum, content, its checksum. A SequenceExample has a
+context, which is a map from names to features, and a map from names to lists of features; a
+feature is a list of strings, of floats or of integers. Features and lists of features are handed
+about as encoded, so that only what is asked for is decoded. What is malformed is a ValueError.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from typing import BinaryIO
+
+from .errors import SoundsearchError
+
+__all__ = [
+    "OVERHEAD",
+    "encode_example",
+    "encode_floats",
+    "encode_integers",
+    "encode_list",
+    "encode_strings",
+    "features",
+    "floats",
+    "frame",
+    "integers",
+    "parse",
+    "payloads",
+    "strings",
+]
+
+_LENGTH = struct.Struct("<Q")
+_CHECKSUM = struct.Struct("<I")
+
+OVERHEAD = _LENGTH.size + 2 * _CHECKSUM.size
+"""Bytes of a frame beside its content."""
+
+# AudioSet's records hold under 2 kB. More than this is damage or another kind of file, and is
+# not worth the memory.
+_LARGEST = 1 << 24
+
+# Tags, which are 8 * a field's number + its wire type. Everything here is the field 1, 2 or 3
+# of its message, length-delimited; numbers in lists may also stand alone.
+_FIRST, _SECOND, _THIRD = 0x0A, 0x12, 0x1A
+_STRINGS, _FLOATS, _INTEGERS = _FIRST, _SECOND, _THIRD
+_LONE = {_FLOATS: 0x0D, _INTEGERS: 0x08}
+_FIXED_LENGTHS = {1: 8, 5: 4}
+
+
+def payloads(file: BinaryIO) -> Iterator[bytes]:
+    """The content of each frame of a file; both checksums are verified."""
+    while start := file.read(_LENGTH.size + _CHECKSUM.size):
+        (length,) = _LENGTH.unpack(_whole("length", start, _LENGTH.size))
+        if length > _LARGEST:
+            raise ValueError(f"expected at most {_LARGEST} bytes, got a length of {length}")
+        yield _whole("content", file.read(length + _CHECKSUM.size), length)
+
+
+def frame(payload: bytes) -> bytes:
+    """Content with its length and the checksums, as files hold it."""
+    if len(payload) > _LARGEST:
+        raise ValueError(f"expected at most {_LARGEST} bytes, got {len(payload)}")
+    length = _LENGTH.pack(len(payload))
+    return b"".join(
+        (length, _CHECKSUM.pack(_masked(length)), payload, _CHECKSUM.pack(_masked(payload)))
+    )
+
+
+def _whole(what: str, data: bytes, length: int) -> bytes:
+    """Data without its checksum, when it is all there and undamaged."""
+    if len(data) != length + _CHECKSUM.size:
+        raise ValueError(
+            f"the file is cut short: expected {length + _CHECKSUM.size} bytes of {what} and"
+            f" checksum, got {len(data)}"
+        )
+    (expected,) = _CHECKSUM.unpack_from(data, length)
+    data = data[:length]
+    if (got := _masked(data)) != expected:
+        raise ValueError(
+            f"its {what} is damaged, or this is no TFRecord file: expected the checksum"
+            f" {expected:08x}, got {got:08x}"
+        )
+    return data
+
+
+def _masked(data: bytes) -> int:
+    """The checksum of TFRecord files: crc32c, rotated and shifted."""
+    checksum = _crc32c()(data)
+    return ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+@cache
+def _crc32c() -> Callable[[bytes], int]:
+    checksum: Callable[[bytes], int] = needs("google_crc32c", "audioset").value
+    return checksum
+
+
+def parse(payload: bytes) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """Features of the context, and lists of features, of a SequenceExample."""
+    return _map(_contents(payload, _FIRST)), _map(_contents(payload, _SECOND))
+
+
+def _map(pieces: list[bytes]) -> dict[str, bytes]:
+    return {
+        b"".join(_contents(entry, _FIRST)[-1:]).decode(): b"".join(_contents(entry, _SECOND))
+        for entry in _contents(b"".join(pieces), _FIRST)
+    }
+
+
+def features(encoded: bytes) -> list[bytes]:
+    """The features of a list of them."""
+    return _contents(encoded, _FIRST)
+
+
+def strings(feature: bytes) -> list[bytes]:
+    """The strings of a feature; none of a feature of another kind."""
+    return _items(feature, _STRINGS)
+
+
+def floats(feature: bytes) -> list[float]:
+    """The float32 numbers of a feature; none of a feature of another kind."""
+    packed = b"".join(_items(feature, _FLOATS))
+    if len(packed) % 4:
+        raise ValueError(f"expected float32 numbers, got {len(packed)} bytes of them")
+    return list(struct.unpack(f"<{len(packed) // 4}f", packed))
+
+
+def integers(feature: bytes) -> list[int]:
+    """The int64 numbers of a feature; none of a feature of another kind."""
+    packed = b"".join(_items(feature, _INTEGERS))
+    values = []
+    at = 0
+    while at < len(packed):
+        value, at = _read_varint(packed, at)
+        values.append((value + (1 << 63)) % (1 << 64) - (1 << 63))
+    return values
+
+
+def _items(feature: bytes, kind: int) -> list[bytes]:
+    return _contents(b"".join(_contents(feature, kind)), _FIRST, _LONE.get(kind))
+
+
+def _contents(message: bytes, *tags: int | None) -> list[bytes]:
+    """Contents of a message's fields of these tags, varints still encoded; others are skipped.
+
+    Joined, the pieces of a message that comes in several are the message: so protobuf merges.
+    """
+    found = []
+    at = 0
+    while at < len(message):
+        tag, at = _read_varint(message, at)
+        wire_type = tag & 7
+        if wire_type == 2:
+            length, at = _read_varint(message, at)
+        elif wire_type == 0:
+            length = _read_varint(message, at)[1] - at
+        elif wire_type in _FIXED_LENGTHS:
+            length = _FIXED_LENGTHS[wire_type]
+        else:
+            raise ValueError(f"expected a SequenceExample, got a field of wire type {wire_type}")
+        if tag < 8 or length > len(message) - at:
+            raise ValueError(
+                f"expected a SequenceExample, got field {tag >> 3} of {length} bytes"
+                f" with {len(message) - at} left"
+            )
+        if tag in tags:
+            found.append(message[at : at + length])
+        at += length
+    return found
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """The number that starts at `at`, and where it ends."""
+    value = 0
+    for place, byte in enumerate(data[at : at + 10]):
+        value |= (byte & 0x7F) << 7 * place
+        if byte < 0x80:
+            return value, at + place + 1
+    raise ValueError("expected a SequenceExample, got a number without an end")
+
+
+def encode_example(context: dict[str, bytes], lists: dict[str, bytes]) -> bytes:
+    """A SequenceExample of encoded features and lists of features."""
+    return _field(_FIRST, _encode_map(context)) + _field(_SECOND, _encode_map(lists))
+
+
+def encode_list(features: Iterable[bytes]) -> bytes:
+    return b"".join(_field(_FIRST, feature) for feature in features)
+
+
+def encode_strings(values: Iterable[bytes]) -> bytes:
+    return _field(_STRINGS, b"".join(_field(_FIRST, value) for value in values))
+
+
+def encode_floats(values: Sequence[float]) -> bytes:
+    return _field(_FLOATS, _field(_FIRST, struct.pack(f"<{len(values)}f", *values)))
+
+
+def encode_integers(values: Iterable[int]) -> bytes:
+    return _field(
+        _INTEGERS, _field(_FIRST, b"".join(_varint(value % (1 << 64)) for value in values))
+    )
+
+
+def _encode_map(messages: dict[str, bytes]) -> bytes:
+    return b"".join(
+        _field(_FIRST, _field(_FIRST, name.encode()) + _field(_SECOND, message))
+        for name, message in messages.items()
+    )
+
+
+def _field(tag: int, content: bytes) -> bytes:
+    return bytes((tag,)) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    if value < 0x80:
+        return bytes((value,))
+    return bytes((value & 0x7F | 0x80,)) + _varint(value >> 7)

@@ -1,0 +1,102 @@
+"""What AudioSet's segment lists and feature files hold, counted."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ingest.audioset import read_list, read_records
+
+from .labels.ontology import CLASSES, ontology
+
+__all__ = ["AudioSetStats", "ClassCount", "stats"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCount:
+    """A class and the number of clips that have it as a label.
+
+    Attributes
+    ----------
+    mid, name : str
+        Ontology id and display name. Of what the ontology does not have, both are the id, or
+        the index, that the file gives.
+    clips : int
+    """
+
+    mid: str
+    name: str
+    clips: int
+
+
+@dataclass(frozen=True, slots=True)
+class AudioSetStats:
+    """Counts over some files.
+
+    Attributes
+    ----------
+    clips : int
+        A clip counts as often as it is listed.
+    mean_labels : float
+        Different labels a clip; 0 without clips.
+    classes : tuple of ClassCount
+        Those that occur, most frequent first, equals by id.
+    """
+
+    clips: int
+    mean_labels: float
+    classes: tuple[ClassCount, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "clips": self.clips,
+            "mean_labels": round(self.mean_labels, 4),
+            "classes": [
+                {"mid": row.mid, "name": row.name, "clips": row.clips} for row in self.classes
+            ],
+        }
+
+
+def stats(paths: Iterable[str | os.PathLike[str]]) -> AudioSetStats:
+    """Count the clips and labels of AudioSet files, all together.
+
+    Parameters
+    ----------
+    paths : iterable of path
+        Segment lists, whose names end in ``.csv``, and TFRecord files of features.
+
+    Returns
+    -------
+    AudioSetStats
+
+    Raises
+    ------
+    AudioError
+        A file cannot be read or is damaged.
+    """
+    clips = 0
+    counts: Counter[str] = Counter()
+    for path in paths:
+        for labels in _labels(os.fspath(path)):
+            clips += 1
+            counts.update(set(labels))
+    nodes = ontology().nodes
+    classes = tuple(
+        ClassCount(mid, nodes[mid].name if mid in nodes else mid, count)
+        for mid, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    )
+    return AudioSetStats(clips, counts.total() / max(clips, 1), classes)
+
+
+def _labels(path: str) -> Iterator[Iterable[str]]:
+    """Ids of the labels of each clip."""
+    if path.lower().endswith(".csv"):
+        for clip in read_list(path):
+            yield clip.mids
+    else:
+        classes = ontology().classes
+        for record in read_records(path):
+            yield (classes[index].mid if index < CLASSES else str(index) for index in record.labels)
