@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .errors import AudioError
 
-__all__ = ["AUDIO_SUFFIXES", "AudioFile", "discover", "expand", "stat_file"]
+__all__ = ["AUDIO_SUFFIXES", "RECORDS_SUFFIX", "AudioFile", "discover", "expand", "stat_file"]
 
 AUDIO_SUFFIXES = frozenset(
     ".wav .wave .w64 .rf64 .bwf .aif .aiff .aifc .au .snd .caf .flac .ogg .oga .opus .spx .mp1"
@@ -19,6 +19,9 @@ AUDIO_SUFFIXES = frozenset(
     " .tta .wv .mpc .mka .mkv .webm .mp4 .m4v .mov .avi .flv .wmv .mpg .mpeg .ts .m2ts .ogv .voc"
     " .sph".split()
 )
+
+# AudioSet's features: many clips in a file, embedded already.
+RECORDS_SUFFIX = ".tfrecord"
 
 # What a file without a telling name must start with to be taken for audio: offset, bytes.
 _MAGIC = (
@@ -170,7 +173,8 @@ def _walk(
 
 
 def _looks_like_audio(path: str) -> bool:
-    if Path(path).suffix.lower() in AUDIO_SUFFIXES:
+    suffix = Path(path).suffix.lower()
+    if suffix in AUDIO_SUFFIXES or suffix == RECORDS_SUFFIX:
         return True
     try:
         with open(path, "rb") as file:

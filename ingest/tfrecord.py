@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import BinaryIO
 
-from .errors import SoundsearchError
+from .extras import needs
 
 __all__ = [
     "OVERHEAD",

@@ -13,6 +13,7 @@ from .errors import SoundsearchError
 from .printing import (
     counted,
     print_answer,
+    print_clip,
     print_installed,
     print_json,
     print_labelled,
@@ -224,6 +225,20 @@ def info(library: str | None, as_json: bool) -> None:
                 "to date with: soundsearch ingest --reembed",
                 err=True,
             )
+
+
+@main.command()
+@_library_option
+@click.option("--human-label", metavar="LABEL", help="Only clips that people gave this label.")
+@_json_option
+def clips(library: str | None, human_label: str | None, as_json: bool) -> None:
+    """List the clips with their labels."""
+    with _open(library) as lib:
+        for clip in lib.clips(human_label):
+            if as_json:
+                print_json([clip.to_dict()])
+            else:
+                print_clip(clip)
 
 
 @main.command()

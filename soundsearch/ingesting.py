@@ -8,12 +8,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from itertools import chain
 
+import blake3
 import numpy as np
 
 from ingest import pipeline
-from ingest.discover import AudioFile, discover
+from ingest.audioset import Record, read_records
+from ingest.discover import RECORDS_SUFFIX, AudioFile, discover
+from ingest.encoders import AUDIOSET_SPACE
+from ingest.postprocess import dequantise
 
+from .errors import AudioError
+from .labels.head import unlabelled
+from .labels.ontology import CLASSES
 from .labels.predict import predict
 from .listener import Listener
 from .results import Failure, IngestReport
@@ -22,7 +30,7 @@ from .stores.base import CLIP_LABELS, SEGMENT, SEGMENT_LABELS, NewClip, Store, S
 __all__ = ["Ingest"]
 
 # Results are stored together, to share one sync of the disk, but none waits for long.
-_FLUSH_CLIPS = 256
+_FLUSH_CLIPS = 1024
 _FLUSH_SEGMENTS = 8192
 _FLUSH_SECONDS = 1.0
 
@@ -36,7 +44,8 @@ class Ingest:
     ----------
     store : Store
         Held for writing.
-    listener : Listener
+    open_listener : callable
+        Gives the encoder and head, once there is sound to embed.
     retry_failed : bool
         Try files again whose content failed before.
     on_file : callable
@@ -49,21 +58,23 @@ class Ingest:
     def __init__(
         self,
         store: Store,
-        listener: Listener,
+        open_listener: Callable[[], Listener],
         retry_failed: bool,
         on_file: OnFile,
         on_sound: Callable[[float], None],
     ) -> None:
         self.report = IngestReport()
         self._store = store
-        self._listener = listener
+        self._open_listener = open_listener
         self._retry_failed = retry_failed
         self._on_file = on_file
         self._on_sound = on_sound
         self._embedded: list[pipeline.Embedded] = []
+        self._clips: list[NewClip] = []
         self._segments = 0
         self._failed: list[StoredFailure] = []
         self._flushed = time.monotonic()
+        self._record_files: list[AudioFile] = []
         # Files whose content was in the library when they were read, but no more.
         self._again: list[AudioFile] = []
 
@@ -84,6 +95,8 @@ class Ingest:
         try:
             self._consume(self._wanted(files), self._has_content)
             self._consume(iter(self._again), lambda _digest: False)
+            for file in self._record_files:
+                self._add_records(file)
         finally:
             self._flush()
 
@@ -115,8 +128,10 @@ class Ingest:
             if failure is not None and failure.file == file and not self._retry_failed:
                 self.report.failed_before += 1
                 self._on_file(file.uri, "unchanged")
-                continue
-            yield file
+            elif file.uri.lower().endswith(RECORDS_SUFFIX):
+                self._record_files.append(file)
+            else:
+                yield file
 
     def _has_content(self, digest: bytes) -> bool:
         if self._store.clips_with(digest):
@@ -124,9 +139,12 @@ class Ingest:
         return not self._retry_failed and self._store.failure_with(digest) is not None
 
     def _consume(self, files: Iterator[AudioFile], is_known: Callable[[bytes], bool]) -> None:
+        first = next(files, None)
+        if first is None:
+            return
         results = pipeline.run(
-            files,
-            self._listener.encoder,
+            chain([first], files),
+            self._open_listener().encoder,
             self._store.settings.hop,
             is_known=is_known,
             on_sound=self._on_sound,
@@ -146,16 +164,18 @@ class Ingest:
 
     def _due(self) -> bool:
         return (
-            len(self._embedded) >= _FLUSH_CLIPS
+            len(self._embedded) + len(self._clips) >= _FLUSH_CLIPS
             or self._segments >= _FLUSH_SEGMENTS
             or time.monotonic() - self._flushed >= _FLUSH_SECONDS
         )
 
     def _flush(self) -> None:
-        embedded, self._embedded, self._segments = self._embedded, [], 0
+        clips, self._clips, self._segments = self._clips, [], 0
+        embedded, self._embedded = self._embedded, []
         failed, self._failed = self._failed, []
         if embedded:
-            clips = self._labelled(embedded)
+            clips += self._labelled(embedded)
+        if clips:
             replaced = {
                 clip.file.uri for clip in clips if self._store.clip_at(clip.file.uri) is not None
             }
@@ -176,9 +196,10 @@ class Ingest:
         self._on_file(file.uri, outcome)
 
     def _labelled(self, embedded: list[pipeline.Embedded]) -> list[NewClip]:
+        listener = self._open_listener()
         labels = predict(
-            self._listener.head,
-            [(self._listener.for_head(result.embeddings), result.levels) for result in embedded],
+            listener.head,
+            [(listener.for_head(result.embeddings), result.levels) for result in embedded],
             SEGMENT_LABELS,
             CLIP_LABELS,
         )
@@ -194,12 +215,59 @@ class Ingest:
                     result.duration,
                     result.padded,
                     result.warning,
-                    self._listener.wanted(result.embeddings),
+                    listener.wanted(result.embeddings),
                     segments,
                     clip_labels,
                 )
             )
         return clips
+
+    def _add_records(self, file: AudioFile) -> None:
+        """Store the clips of a file of AudioSet's features."""
+        space = self._store.settings.space
+        if space != AUDIOSET_SPACE:
+            reason = (
+                f"holds AudioSet's features, of the space {AUDIOSET_SPACE}; this library is of "
+                f"{space}: make another one for them with --library"
+            )
+            self._failed.append(StoredFailure(file, None, reason))
+            return
+        try:
+            for record in read_records(file.uri):
+                self._add_record(record, replace(file, uri=record.uri))
+                if self._due():
+                    self._flush()
+        except AudioError as error:
+            self._failed.append(StoredFailure(file, None, error.reason))
+
+    def _add_record(self, record: Record, file: AudioFile) -> None:
+        clip = self._store.clip_at(file.uri)
+        if clip is not None and clip.file == file:
+            self.report.unchanged += 1
+            self._on_file(file.uri, "unchanged")
+            return
+        count = len(record.features)
+        if count == 0:
+            self._failed.append(StoredFailure(file, None, "holds no features"))
+            return
+        segments = np.zeros(count, SEGMENT)  # all alike: how loud they were is not known
+        segments["labels"] = unlabelled(count, SEGMENT_LABELS)
+        duration = max(record.end - record.start, count * self._store.settings.segment_seconds)
+        self._clips.append(
+            NewClip(
+                file,
+                blake3.blake3(record.features.tobytes()).digest(),
+                duration,
+                False,
+                None,
+                dequantise(record.features),
+                segments,
+                unlabelled(CLIP_LABELS),
+                tuple(label for label in record.labels if label < CLASSES),
+            )
+        )
+        self._segments += count
+        self._on_sound(duration)
 
     def _reuse(self, file: AudioFile, digest: bytes) -> None:
         """Take over what is known of a file's content: it moved, was touched, or is a copy."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest import encoders, pipeline
-from ingest.discover import AudioFile, expand, stat_file
+from ingest.discover import RECORDS_SUFFIX, AudioFile, expand, stat_file
 
 from .errors import (
     ClipNotFound,
@@ -25,7 +26,8 @@ from .errors import (
     SpaceMismatch,
 )
 from .labelling import Source, embed_source, label
-from .labels.head import named
+from .labels.head import given, named
+from .labels.ontology import ontology
 from .labels.predict import predict
 from .listener import Listener
 from .loudness import sounding
@@ -42,6 +44,8 @@ from .stores.base import CLIP_LABELS, Settings, Store, StoredClip
 from .stores.local import LocalStore
 
 __all__ = ["Library", "default_path"]
+
+_AUDIOSET = Settings(encoders.AUDIOSET_SPACE, encoders.AUDIOSET_SPACE, 128, 0.96, 0.96)
 
 
 def default_path() -> Path:
@@ -160,9 +164,11 @@ class Library:
 
         one = isinstance(targets, (str, os.PathLike))
         roots = expand([targets] if one else targets)  # type: ignore[list-item, arg-type]
-        store = self._open_or_create(on_step)
+        store = self._open_or_create(roots, on_step)
         with store.writing():
-            ingest = Ingest(store, self._listener(1), retry_failed, on_file, on_sound)
+            if store.settings.space != encoders.AUDIOSET_SPACE:  # features need no encoder
+                self._listener(1)
+            ingest = Ingest(store, partial(self._listener, 1), retry_failed, on_file, on_sound)
             ingest.run(roots)
             ingest.find_missing(roots, prune)
             store.optimise(on_step)
@@ -212,7 +218,7 @@ class Library:
             successor = store.successor(settings)
             with closing(successor):
                 with successor.writing():
-                    ingest = Ingest(successor, listener, True, on_file, on_sound)
+                    ingest = Ingest(successor, lambda: listener, True, on_file, on_sound)
                     ingest.run_files(_files_of(store))
                 lost = [
                     clip.file.uri
@@ -337,8 +343,21 @@ class Library:
 
     # What is there
 
-    def clips(self) -> Iterator[Clip]:
-        """Every clip, in the order in which they came."""
+    def clips(self, human_label: str | None = None) -> Iterator[Clip]:
+        """Every clip, in the order in which they came.
+
+        Parameters
+        ----------
+        human_label : str, optional
+            Name or id of a node of the ontology: only clips that people gave this label or one
+            below it.
+
+        Raises
+        ------
+        SoundsearchError
+            The ontology has no such node.
+        """
+        classes = None if human_label is None else ontology().classes_below(human_label)
         return (
             Clip(
                 clip.id,
@@ -348,8 +367,10 @@ class Library:
                 clip.padded,
                 clip.warning,
                 named(clip.labels),
+                given(clip.human),
             )
             for clip in self._store.clips()
+            if classes is None or not classes.isdisjoint(clip.human)
         )
 
     def failures(self) -> list[Failure]:
@@ -387,17 +408,24 @@ class Library:
             raise self._not_found
         return self._opened
 
-    def _open_or_create(self, on_step: Callable[[str], None]) -> Store:
+    def _open_or_create(self, roots: list[str], on_step: Callable[[str], None]) -> Store:
         if self._opened is None:
             name, hop = self._wanted
-            encoder = encoders.load(name or encoders.default())
-            hop = encoder.hop_seconds if hop is None else hop
-            pipeline.hop_frames(hop)
-            settings = Settings(
-                encoder.name, encoder.space, encoder.dimension, encoder.segment_seconds, hop
-            )
+            if name is None and any(root.lower().endswith(RECORDS_SUFFIX) for root in roots):
+                # Features need no encoder; who asks with a sound needs it.
+                settings = _AUDIOSET
+            else:
+                encoder = encoders.load(name or encoders.default())
+                settings = Settings(
+                    encoder.name,
+                    encoder.space,
+                    encoder.dimension,
+                    encoder.segment_seconds,
+                    encoder.hop_seconds if hop is None else hop,
+                )
+                pipeline.hop_frames(settings.hop)
             self._opened = LocalStore.create(self.path, settings)
-            on_step(f"{self.path} is a new library of the encoder {encoder.name}")
+            on_step(f"{self.path} is a new library of the encoder {settings.encoder}")
             self._check_wanted(self._opened.settings)
         return self._opened
 

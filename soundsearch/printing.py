@@ -15,11 +15,13 @@ from .errors import SoundsearchError
 
 if TYPE_CHECKING:
     from .library import Library
-    from .results import Answer, IngestReport, Label, LabelledClip
+    from .results import Answer, Clip, Hit, IngestReport, Label, LabelledClip
 
 __all__ = [
     "counted",
     "print_answer",
+    "print_clip",
+    "print_installed",
     "print_json",
     "print_labelled",
     "print_report",
@@ -59,9 +61,15 @@ def print_answer(answer: Answer) -> None:
     for hit in answer:
         moment = f"{_clock(hit.start)}-{_clock(hit.end)}"
         click.echo(
-            f"{hit.rank:>3}  {hit.score:5.3f}  {moment:17}  {_names(hit.labels):38.38}  "
-            f"{_short(hit.uri)}"
+            f"{hit.rank:>3}  {hit.score:5.3f}  {moment:17}  {_heard(hit):38.38}  {_short(hit.uri)}"
         )
+
+
+def print_clip(clip: Clip) -> None:
+    said = ", ".join(label.name for label in clip.human_labels)
+    click.echo(
+        f"{_clock(clip.duration):>10}  {said or _names(clip.labels):38.38}  {_short(clip.uri)}"
+    )
 
 
 def shown(text: str) -> str:
@@ -132,6 +140,12 @@ def print_labelled(labelled: LabelledClip) -> None:
     click.echo("")
     for segment in labelled.segments:
         click.echo(f"{_clock(segment.start)}-{_clock(segment.end)}  {_names(segment.labels)}")
+
+
+def _heard(hit: Hit) -> str:
+    """The labels of a hit: predicted ones of its moment, else what people said of the clip."""
+    said = ", ".join(label.name for label in hit.human_labels)
+    return _names(hit.labels) if hit.labels or not said else said
 
 
 def _names(labels: tuple[Label, ...], paths: bool = False) -> str:

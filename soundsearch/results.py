@@ -39,6 +39,13 @@ class Label:
         }
 
 
+def _said(human_labels: tuple[Label, ...]) -> dict[str, Any]:
+    """Their part of a JSON object: nothing where there are none."""
+    if not human_labels:
+        return {}
+    return {"human_labels": [{"name": label.name, "mid": label.mid} for label in human_labels]}
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A window of a clip, `start` to `end` in seconds, with its labels."""
@@ -73,6 +80,8 @@ class Hit:
     labels : tuple of Label
         What that window sounds like, best first.
     clip_id : int
+    human_labels : tuple of Label
+        What people said of the clip, with score 1.
     """
 
     rank: int
@@ -82,6 +91,7 @@ class Hit:
     end: float
     labels: tuple[Label, ...]
     clip_id: int
+    human_labels: tuple[Label, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -91,6 +101,7 @@ class Hit:
             "start": round(self.start, 3),
             "end": round(self.end, 3),
             "labels": [label.to_dict() for label in self.labels],
+            **_said(self.human_labels),
         }
 
 
@@ -145,6 +156,9 @@ class Clip:
     warning : str or None
         Why the clip may hold less than the file promised.
     labels : tuple of Label
+        Predicted.
+    human_labels : tuple of Label
+        What people said, with score 1; AudioSet's clips have them.
     """
 
     id: int
@@ -154,6 +168,17 @@ class Clip:
     padded: bool
     warning: str | None
     labels: tuple[Label, ...]
+    human_labels: tuple[Label, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "uri": self.uri,
+            "duration": round(self.duration, 3),
+            "segments": self.segments,
+            "labels": [label.to_dict() for label in self.labels],
+            **_said(self.human_labels),
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .labels.head import named
+from .labels.head import given, named
 from .loudness import weights
 from .ranking import RANKINGS, pool_query, spans
 from .results import Hit
@@ -79,7 +79,8 @@ def find_hits(
         start = moment * store.settings.hop
         end = min(start + store.settings.segment_seconds, clip.duration)
         labels = named(segments["labels"][row])
-        hits.append(Hit(len(hits) + 1, score, clip.file.uri, start, end, labels, clip_id))
+        said = given(clip.human)
+        hits.append(Hit(len(hits) + 1, score, clip.file.uri, start, end, labels, clip_id, said))
     return hits
 
 

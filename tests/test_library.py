@@ -21,6 +21,7 @@ from conftest import RATE, noise, tone, write
 
 import soundsearch
 from soundsearch import errors
+from soundsearch.stores.catalog import MIGRATIONS
 from soundsearch.stores.local import LocalStore
 
 
@@ -411,3 +412,22 @@ def test_full_disk_loses_nothing(sounds, tmp_path):
         assert names(again.query(sounds / "low.wav", 1)) == ["low.wav"]
         again.ingest(tmp_path / "more")
         assert again.info()["clips"] == 306
+
+
+def test_a_library_of_the_first_schema_opens(tmp_path, sounds, monkeypatch):
+    """Its catalogue is brought up to date when it is opened, also by two at once."""
+    path = tmp_path / "old.lib"
+    with monkeypatch.context() as patch:
+        patch.setattr("soundsearch.stores.catalog.MIGRATIONS", MIGRATIONS[:1])
+        patch.setattr(
+            "soundsearch.stores.catalog.CLIP",
+            "id, uri, size, mtime_ns, digest, duration, padded, warning, count, labels",
+        )
+        with soundsearch.open(path) as lib, pytest.raises(errors.LibraryError, match="human"):
+            lib.ingest([sounds])
+    catalog = sqlite3.connect(path / "catalog.sqlite")
+    assert catalog.execute("PRAGMA user_version").fetchone() == (1,)
+    catalog.close()
+    with soundsearch.open(path) as lib, soundsearch.open(path) as other:
+        assert lib.ingest([sounds]).added == 6
+        assert other.info()["clips"] == 6

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from conftest import RATE, noise, tone, write
 
 import soundsearch
-from ingest import encoders, postprocess
+from ingest import audioset, encoders, postprocess
 from ingest.encoders import vggish
 from ingest.logmel import log_mel, patches
 from soundsearch import errors, models
@@ -265,6 +266,28 @@ def test_a_library_of_its_own(vggish_here, sounds, tmp_path):
             assert found[Path(clip.uri).name] == clip.labels  # the bundled classifier's
     with pytest.raises(errors.SoundsearchError, match="vggish"):
         soundsearch.open(tmp_path / "v.lib", encoder="mini")
+
+
+def test_own_sound_among_audiosets_features(vggish_here, sounds, tmp_path):
+    """A sound is answered with the record that holds its own features, at its second."""
+    encoder = encoders.load("vggish-audioset8")
+    records = []
+    for number, path in enumerate(sorted(sounds.rglob("*.*"))):
+        sound = np.concatenate([noise(number, 4.8), soundfile.read(path, dtype="float32")[0]])
+        codes = postprocess.quantise(encoder.embed(patches(log_mel(sound))))
+        records.append(audioset.Record(path.stem, 0, 10, (number,), codes))
+    audioset.write_records(tmp_path / "own.tfrecord", records)
+    with soundsearch.open(tmp_path / "a.lib") as lib:
+        lib.ingest([tmp_path / "own.tfrecord"])
+        for path in sounds.rglob("*.*"):
+            hit = lib.query(path, k=1)[0]
+            assert hit.uri == f"https://www.youtube.com/watch?v={path.stem}&t=0"
+            assert hit.score > 0.99 and hit.start >= 4.8
+            assert len(hit.human_labels) == 1 and hit.labels == ()
+        lib.ingest([sounds])  # sounds join it through PCA and 8 bits
+        assert lib.info()["clips"] == 12
+        low = next(clip for clip in lib.clips() if clip.uri.endswith("low.wav"))
+        assert low.labels and not low.human_labels
 
 
 def test_without_the_encoder(models_folder, vggish_here, sounds, tmp_path, monkeypatch):

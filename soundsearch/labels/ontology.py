@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import SoundsearchError
+
 __all__ = ["CLASSES", "Node", "Ontology", "ontology"]
 
 CLASSES = 527
@@ -71,6 +73,29 @@ class Ontology:
                 found.add(parent)
                 waiting.extend(self.nodes[parent].parents)
         return frozenset(found)
+
+    def classes_below(self, name: str) -> frozenset[int]:
+        """Indices of the classes that a node, named by name or id, is or has below it.
+
+        Raises
+        ------
+        SoundsearchError
+            There is no such node.
+        """
+        wanted = {
+            node.mid
+            for node in self.nodes.values()
+            if name.lower() in (node.name.lower(), node.mid)
+        }
+        if not wanted:
+            raise SoundsearchError(
+                f"expected a label of the AudioSet ontology, by name or id, got {name!r}"
+            )
+        return frozenset(
+            index
+            for index, node in enumerate(self.classes)
+            if node.mid in wanted or not wanted.isdisjoint(self.ancestors(node.mid))
+        )
 
     @cached_property
     def above(self) -> NDArray[np.bool_]:

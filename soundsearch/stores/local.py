@@ -117,6 +117,7 @@ class LocalStore:
             )
         self._reader = connect(catalog)
         try:
+            self._bring_up_to_date()
             self.settings = self._read_settings()
         except sqlite3.Error as error:
             self._reader.close()
@@ -152,6 +153,16 @@ class LocalStore:
         return cls(folder)
 
     # Reading
+
+    def _bring_up_to_date(self) -> None:
+        try:
+            if self._reader.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID:
+                migrate(self._reader)
+        except sqlite3.OperationalError as error:
+            raise LibraryVersion(
+                f"{self.where}: an older soundsearch made it, and its catalogue cannot be brought "
+                f"up to date ({error}); open it once where it may be written to"
+            ) from error
 
     def _read_settings(self) -> Settings:
         application = self._reader.execute("PRAGMA application_id").fetchone()[0]
@@ -338,7 +349,6 @@ class LocalStore:
             me = {"pid": os.getpid(), "host": socket.gethostname(), "command": sys.argv}
             holder.write_text(json.dumps(me))
             self._writer = connect(self._folder / _CATALOG)
-            migrate(self._writer)
             self._open_row_files()
             yield
         except sqlite3.Error as error:
