@@ -13,6 +13,7 @@ import soundfile
 from conftest import RATE, noise, tone, write
 
 import soundsearch
+from benchmarks.standins import in_tensorflow_names, random_weights, save_module
 from ingest import audioset, encoders, postprocess
 from ingest.encoders import vggish
 from ingest.logmel import log_mel, patches
@@ -43,26 +44,10 @@ def network(weights, batch):
     return x
 
 
-def in_tensorflow_names(weights):
-    groups = {"conv3_1": "conv3/", "conv3_2": "conv3/", "conv4_1": "conv4/", "conv4_2": "conv4/"}
-    groups |= {"fc1_1": "fc1/", "fc1_2": "fc1/"}
-    return {
-        f"vggish/{groups.get(layer, '')}{layer}/{part}": array
-        for layer, pair in weights.items()
-        for part, array in zip(("weights", "biases"), pair, strict=True)
-    }
-
-
 @pytest.fixture(scope="module")
 def weights():
     """Random weights that answer Google's test tone as Google's own do."""
-    rng = np.random.default_rng(7)
-    pool = rng.normal(0, 1, 1_000_003).astype(np.float32)  # a prime: no two rows alike
-    made = {}
-    for layer, shape in vggish.LAYERS.items():
-        scale = np.sqrt(2 / np.prod(shape[:-1]))
-        kernel = np.resize(np.roll(pool, len(made)), shape) * np.float32(scale)
-        made[layer] = (kernel, rng.normal(0, 0.05, shape[-1]).astype(np.float32))
+    made = random_weights(7)
     raw = network(made, patches(log_mel(TONE)))
     kernel, bias = made["fc2"]
     scale = np.float32(0.343 / raw.std())
@@ -321,41 +306,11 @@ def test_int8_wants_real_sound(weights_file, no_models, tmp_path):
     assert not no_models.exists() or list(no_models.iterdir()) == []
 
 
-def save_module(tf, weights, folder, last_activation=None):
-    """A SavedModel with the interface and the inner structure of google/vggish/1."""
-
-    class Module(tf.Module):
-        def __init__(self):
-            super().__init__()
-            named = in_tensorflow_names(weights)
-            self._variables = [tf.Variable(array, name=name) for name, array in named.items()]
-
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
-        def __call__(self, waveform):
-            magnitudes = tf.abs(tf.signal.stft(waveform, 400, 160, 512))
-            mel = tf.signal.linear_to_mel_weight_matrix(64, 257, 16000, 125.0, 7500.0)
-            frames = tf.math.log(tf.matmul(magnitudes, mel) + 0.01)
-            x = tf.signal.frame(frames, 96, 96, axis=0)[..., None]
-            for kernel, bias in zip(self._variables[::2], self._variables[1::2], strict=True):
-                if kernel.shape.rank == 4:
-                    x = tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME") + bias)
-                    if kernel.shape[2:] not in ((128, 256), (256, 512)):
-                        x = tf.nn.max_pool2d(x, 2, 2, "SAME")
-                else:
-                    x = tf.reshape(x, [-1, kernel.shape[0]]) @ kernel + bias
-                    if kernel.shape[1] != 128:
-                        x = tf.nn.relu(x)
-            return x if last_activation is None else last_activation(x)
-
-    tf.saved_model.save(Module(), str(folder))
-
-
 def test_pull_from_tensorflow_hub(weights, no_models, tmp_path, monkeypatch):
-    tf = pytest.importorskip("tensorflow")
     pytest.importorskip("tensorflow_hub")
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "hub"))
     name = hashlib.sha1(vggish.HUB_URL.encode()).hexdigest()
-    save_module(tf, weights, tmp_path / "hub" / name)
+    save_module(weights, tmp_path / "hub" / name)
     facts = models.pull_model("vggish")
     assert facts["difference"] < 1e-4 and facts["mark"] == ""
     assert facts["origin"] == vggish.HUB_URL
@@ -367,9 +322,9 @@ def test_pull_from_tensorflow_hub(weights, no_models, tmp_path, monkeypatch):
 
 def test_saved_models_that_are_something_else(weights, no_models, tmp_path):
     tf = pytest.importorskip("tensorflow")
-    save_module(tf, weights, tmp_path / "relu", tf.nn.relu)
+    save_module(weights, tmp_path / "relu", tf.nn.relu)
     assert models.import_model("vggish", tmp_path / "relu")["difference"] < 1e-4
-    save_module(tf, weights, tmp_path / "other", lambda x: 1.01 * x)
+    save_module(weights, tmp_path / "other", lambda x: 1.01 * x)
     with pytest.raises(errors.EncoderError, match="differ"):
         models.import_model("vggish", tmp_path / "other")
     found = (no_models / "vggish" / "origin.json").read_text()
