@@ -7,64 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tflite
 import torch
 import torch.nn.functional as func
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ingest.encoders.yamnet import read
+
 CLASSES = 521
 LOG_OFFSET = 0.001
 STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
-
-
-def dequantised(path: Path) -> list[NDArray[np.float32]]:
-    """Return the network's tensors, weights then bias of each layer, in order of use.
-
-    Parameters
-    ----------
-    path : Path
-        YAMNet as a TFLite file, weights int8 or float.
-
-    Returns
-    -------
-    list of float32 arrays
-        Kernels in [out, height, width, in] (depthwise: [1, height, width, out]) order.
-    """
-    data = path.read_bytes()
-    model = tflite.Model.GetRootAsModel(data, 0)
-    graph = model.Subgraphs(0)
-
-    def tensor(index: int) -> NDArray[np.float32]:
-        item = graph.Tensors(index)
-        raw = model.Buffers(item.Buffer()).DataAsNumpy()
-        shape = item.ShapeAsNumpy()
-        if item.Type() == tflite.TensorType.FLOAT32:
-            return raw.view(np.float32).reshape(shape).copy()
-        values = raw.view(np.int8).reshape(shape).astype(np.float32)
-        how = item.Quantization()
-        scale = how.ScaleAsNumpy().astype(np.float32)
-        zero = how.ZeroPointAsNumpy().astype(np.float32)
-        along = [1] * len(shape)
-        along[how.QuantizedDimension()] = -1
-        if len(scale) == 1:
-            return (values - zero[0]) * scale[0]
-        return (values - zero.reshape(along)) * scale.reshape(along)
-
-    layers = {
-        tflite.BuiltinOperator.CONV_2D,
-        tflite.BuiltinOperator.DEPTHWISE_CONV_2D,
-        tflite.BuiltinOperator.FULLY_CONNECTED,
-    }
-    out = []
-    for i in range(graph.OperatorsLength()):
-        step = graph.Operators(i)
-        code = model.OperatorCodes(step.OpcodeIndex())
-        kind = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-        front_end = not out and kind == tflite.BuiltinOperator.FULLY_CONNECTED
-        if kind in layers and not front_end:
-            out += [tensor(step.Inputs(1)), tensor(step.Inputs(2))]
-    return out
 
 
 class Teacher(nn.Module):
@@ -72,9 +24,7 @@ class Teacher(nn.Module):
 
     def __init__(self, path: Path, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        tensors = dequantised(path)
-        if len(tensors) != 2 * (1 + 2 * len(STRIDES) + 1):
-            raise ValueError(f"not a YAMNet: {len(tensors)} tensors")
+        tensors = [array for layer in read(path) for array in layer]
         self.dtype = dtype
         self.kernels = nn.ParameterList()
         self.biases = nn.ParameterList()

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import EncoderError, SoundsearchError
 from ..extras import needs
+from .graph import Chain
 
 __all__ = ["HUB_URL", "LAYERS", "Weights", "build", "read", "read_variables"]
 
@@ -208,50 +209,18 @@ def build(weights: Weights) -> Any:
     onnx.ModelProto
         From ``patches`` float32 [n, 96, 64] to ``embeddings`` float32 [n, 128].
     """
-    onnx = needs("onnx", "convert")
-    make, constant = onnx.helper.make_node, onnx.numpy_helper.from_array
-    constants = [
-        constant(np.array([0, 1, 96, 64], np.int64), "image"),
-        constant(np.array([0, -1], np.int64), "flat"),
-    ]
-    nodes = [make("Reshape", ["patches", "image"], ["x0"])]
-
-    def then(kind: str, *inputs: str, **attributes: Any) -> None:
-        last = f"x{len(nodes) - 1}"
-        nodes.append(make(kind, [last, *inputs], [f"x{len(nodes)}"], **attributes))
-
+    chain = Chain()
     for layer, (kernel, bias) in weights.items():
         if kernel.ndim == 4:
-            stored = kernel.transpose(3, 2, 0, 1)
-        elif layer == "fc1_1":
-            # The maps lie as channel, height, width here: the rows are reordered, not the maps.
-            stored = kernel.reshape(*_MAPS, -1).transpose(2, 0, 1, 3).reshape(kernel.shape)
-        else:
-            stored = kernel
-        constants.append(constant(np.ascontiguousarray(stored), f"{layer}/weights"))
-        constants.append(constant(bias, f"{layer}/biases"))
-        names = f"{layer}/weights", f"{layer}/biases"
-        if kernel.ndim == 4:
-            then("Conv", *names, pads=[1, 1, 1, 1], kernel_shape=[3, 3])
+            chain.then("Conv", kernel.transpose(3, 2, 0, 1), bias, pads=[1, 1, 1, 1])
         else:
             if layer == "fc1_1":
-                then("Reshape", "flat")
-            then("Gemm", *names)
+                # The maps lie as channel, height, width here: the rows are reordered, not they.
+                kernel = kernel.reshape(*_MAPS, -1).transpose(2, 0, 1, 3).reshape(kernel.shape)
+                chain.then("Flatten")
+            chain.then("Gemm", kernel, bias)
         if layer != "fc2":
-            then("Relu")
+            chain.then("Relu")
         if layer in _POOLED:
-            then("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
-    nodes[-1].output[0] = "embeddings"
-    number = onnx.TensorProto.FLOAT
-    graph = onnx.helper.make_graph(
-        nodes,
-        "vggish",
-        [onnx.helper.make_tensor_value_info("patches", number, ["n", 96, 64])],
-        [onnx.helper.make_tensor_value_info("embeddings", number, ["n", 128])],
-        constants,
-    )
-    opset = [onnx.helper.make_opsetid("", 17)]
-    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
-    meta = {"name": "vggish", "space": "vggish", "segment_seconds": "0.96", "hop_seconds": "0.96"}
-    onnx.helper.set_model_props(model, meta)
-    return model
+            chain.then("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
+    return chain.finish("vggish", "vggish", len(weights["fc2"][1]), 0.96)
