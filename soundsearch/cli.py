@@ -26,6 +26,7 @@ from .printing import (
 
 if TYPE_CHECKING:
     from .library import Library
+    from .results import Answer
 
 __all__ = ["main"]
 
@@ -122,6 +123,34 @@ class _Moments(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 _at_option = click.option("--at", type=_Moments(), help="Only this part of the sound, seconds.")
 
 
+def _wish_options(command: Any) -> Any:
+    """How many clips are wanted, and in which order."""
+    ranking = click.option(
+        "--ranking", default="pooled", show_default=True, help="How clips are scored."
+    )
+    number = click.option(
+        "-k", default=10, show_default=True, type=click.IntRange(1), help="Clips wanted."
+    )
+    return number(ranking(command))
+
+
+def _known_ranking(ranking: str) -> str:
+    from .ranking import RANKINGS
+
+    if ranking not in RANKINGS:
+        raise click.BadParameter(
+            f"expected one of {', '.join(RANKINGS)}, got {ranking!r}", param_hint="--ranking"
+        )
+    return ranking
+
+
+def _print(answer: Answer, as_json: bool) -> None:
+    if as_json:
+        print_json(hit.to_dict() for hit in answer)
+    else:
+        print_answer(answer)
+
+
 @main.command()
 @click.argument("targets", nargs=-1, type=click.Path())
 @_library_option
@@ -162,9 +191,8 @@ def ingest(
 @main.command()
 @click.argument("clip", type=click.Path(allow_dash=True))
 @_library_option
-@click.option("-k", default=10, show_default=True, type=click.IntRange(1), help="Clips wanted.")
+@_wish_options
 @_at_option
-@click.option("--ranking", default="pooled", show_default=True, help="How clips are scored.")
 @_json_option
 def query(
     clip: str,
@@ -175,19 +203,22 @@ def query(
     as_json: bool,
 ) -> None:
     """Find the clips nearest to CLIP, a sound file or - for standard input."""
-    from .ranking import RANKINGS
-
-    if ranking not in RANKINGS:
-        raise click.BadParameter(
-            f"expected one of {', '.join(RANKINGS)}, got {ranking!r}", param_hint="--ranking"
-        )
     with _open(library) as lib:
-        answer = lib.query(_source(clip), k, at=at, ranking=ranking)
+        answer = lib.query(_source(clip), k, at=at, ranking=_known_ranking(ranking))
     print_warning(clip, answer.warning)
-    if as_json:
-        print_json(hit.to_dict() for hit in answer)
-    else:
-        print_answer(answer)
+    _print(answer, as_json)
+
+
+@main.command()
+@click.argument("clip")
+@_library_option
+@_wish_options
+@_json_option
+def similar(clip: str, library: str | None, k: int, ranking: str, as_json: bool) -> None:
+    """Find the clips nearest to CLIP, one of the library, by path or address."""
+    with _open(library) as lib:
+        answer = lib.similar(clip, k, ranking=_known_ranking(ranking))
+    _print(answer, as_json)
 
 
 @main.command()

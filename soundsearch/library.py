@@ -36,6 +36,7 @@ from .results import (
     Answer,
     Clip,
     Failure,
+    Hit,
     IngestReport,
     LabelledClip,
 )
@@ -305,10 +306,7 @@ class Library:
             The source gives no sound.
         LibraryNotFound, SpaceMismatch
         """
-        if k < 1:
-            raise ValueError(f"k: expected at least 1, got {k}")
-        if ranking not in RANKINGS:
-            raise ValueError(f"ranking: expected one of {', '.join(RANKINGS)}, got {ranking!r}")
+        _check_wish(k, ranking)
         store = self._store
         listener = self._listener(pipeline.available_cores())
         embeddings, levels, warning = embed_source(
@@ -318,10 +316,42 @@ class Library:
             listener.head, [(listener.for_head(embeddings), levels)], 1, CLIP_LABELS
         )
         embeddings, levels = sounding(listener.wanted(embeddings), levels)
+        hits = self._find(embeddings, levels, k, ranking)
+        return Answer(tuple(hits), named(labels), warning)
+
+    def similar(
+        self, uri: str | os.PathLike[str], k: int = 10, *, ranking: str = DEFAULT_RANKING
+    ) -> Answer:
+        """Find the clips nearest to one of the library; its encoder is not needed.
+
+        Parameters
+        ----------
+        uri : path or URL
+            Of the clip, which is not among the hits.
+        k, ranking
+            See `query`.
+
+        Raises
+        ------
+        ClipNotFound
+        """
+        _check_wish(k, ranking)
+        clip = self._clip_at(uri)
+        vectors, segments = self._store.rows([(clip.id, 0, clip.count)])
+        hits = self._find(*sounding(vectors, segments["level"]), k + 1, ranking)
+        others = [hit for hit in hits if hit.clip_id != clip.id][:k]
+        return Answer(
+            tuple(replace(hit, rank=rank) for rank, hit in enumerate(others, 1)),
+            named(clip.labels) or given(clip.human),
+            clip.warning,
+        )
+
+    def _find(
+        self, query: NDArray[np.float32], levels: NDArray[np.float32], k: int, ranking: str
+    ) -> list[Hit]:
         while True:
             try:
-                hits = find_hits(store, embeddings, levels, k, ranking)
-                return Answer(tuple(hits), named(labels), warning)
+                return find_hits(self._store, query, levels, k, ranking)
             except KeyError:  # a clip was removed or replaced between two steps
                 continue
 
@@ -455,6 +485,13 @@ class Library:
         if clip is None:
             raise ClipNotFound(f"{text}: no clip of {self._store.where} has this uri")
         return clip
+
+
+def _check_wish(k: int, ranking: str) -> None:
+    if k < 1:
+        raise ValueError(f"k: expected at least 1, got {k}")
+    if ranking not in RANKINGS:
+        raise ValueError(f"ranking: expected one of {', '.join(RANKINGS)}, got {ranking!r}")
 
 
 def _files_of(store: Store) -> Iterator[AudioFile]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
@@ -171,7 +172,9 @@ def _source(name: str) -> Any:
 
 def _quiet_tensorflow(module: str) -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    return needs(module, "vggish")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return needs(module, "vggish")
 
 
 def _test_tone() -> Floats:

@@ -58,6 +58,13 @@ def test_what_is_in_the_records_is_in_the_library(lib, tmp_path):
     assert os.path.getsize(tmp_path / "a.lib" / "vectors-1.u8") == 503 * 128
 
 
+def test_clips_of_the_library_can_be_asked_with(lib):
+    url = "https://www.youtube.com/watch?v=id-0-00003&t=30"
+    answer = lib.similar(url, k=5)
+    assert len(answer) == 5 and url not in [hit.uri for hit in answer]
+    assert [label.name for label in answer.labels] == ["Bark"]
+
+
 def test_human_labels(lib):
     dogs = list(lib.clips(human_label="Dog"))
     assert len(dogs) == 30 and len(list(lib.clips(human_label="/m/0bt9lr"))) == 30

@@ -52,6 +52,16 @@ def test_a_clip_finds_itself_first(filled, sounds):
         assert [hit.rank for hit in answer] == [1, 2, 3]
 
 
+def test_similar_asks_with_a_clip_of_the_library(filled, sounds):
+    answer = filled.similar(sounds / "low.wav", k=3)
+    asked = [hit for hit in filled.query(sounds / "low.wav", k=4) if "low.wav" not in hit.uri]
+    assert [(hit.uri, hit.start) for hit in answer] == [(hit.uri, hit.start) for hit in asked]
+    assert [hit.rank for hit in answer] == [1, 2, 3]
+    assert answer[0].score == pytest.approx(asked[0].score, abs=1e-3)
+    with pytest.raises(errors.ClipNotFound, match=r"none\.wav"):
+        filled.similar("none.wav")
+
+
 def test_a_hit_names_the_moment(filled):
     phase = 2 * np.pi * np.cumsum(np.linspace(400, 4000, 2 * RATE)) / RATE
     chirp = (0.3 * np.sin(phase)).astype(np.float32)
