@@ -87,7 +87,8 @@ class Recipe:
         student = whiten.load(self.run / "white.pt")
         for path in (self.o.model, self.o.head):
             path.parent.mkdir(parents=True, exist_ok=True)
-        export.to_onnx(student, self.o.model, self.o.space)
+        patches = export.calibration(self.o.work)
+        export.to_onnx(student, self.o.model, self.o.space, patches)
         export.to_head(student, self.o.head, self.o.space, self.class_map)
 
     def evaluate(self) -> None:

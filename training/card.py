@@ -135,8 +135,9 @@ def card(work: Path, run: Path, space: str) -> str:
         "and cosine to the half-whitened 128-d PCA of YAMNet's embedding, the batch's cosine "
         "matrix, and binary cross-entropy on the scores weighted by (1 + 20 p). Averaged "
         "weights (EMA); the student's own embedding is then whitened on the corpus, folded into "
-        "its last layer, the inverse into the head; weights int8 per output channel, the last "
-        "layer fp16. All of it: `training/README.md`.",
+        "its last layer, the inverse into the head. Weights (7 bits, per output channel) and "
+        "activations (8 bits) are integers, but for the first and the last layer. All of it: "
+        "`training/README.md`.",
         "",
         "## Figures",
         "",

@@ -1,9 +1,10 @@
-"""Write the student as one small ONNX file, and its linear head as an .npz file."""
+"""Write the student as one small ONNX file in 8 bits, and its linear head as an .npz file."""
 
 from __future__ import annotations
 
 import csv
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from ingest.encoders.int8 import to_int8
+from ingest.logmel import LOG_OFFSET
+
+from .mels import open_store
+from .mixing import Mixer, known_classes
 from .model import SIZE, Block, Conv, Student
 
 OPSET = 17
@@ -28,7 +34,7 @@ class Graph:
         """Add a node and return its output's name."""
         self.count += 1
         output = output or f"{kind.lower()}_{self.count}"
-        self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output
 
     def constant(self, values: NDArray[np.generic], label: str) -> str:
@@ -38,17 +44,9 @@ class Graph:
         self.weights.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
-    def quantised(self, weight: NDArray[np.float32]) -> str:
-        """Add a weight as int8 per output channel; return the name of its float form."""
-        axes = tuple(range(1, weight.ndim))
-        factor = np.maximum(np.abs(weight).max(axes, keepdims=True), 1e-12) / 127
-        whole = np.clip(np.rint(weight / factor), -127, 127).astype(np.int8)
-        cast = self.add("Cast", [self.constant(whole, "int8")], to=TensorProto.FLOAT)
-        return self.add("Mul", [cast, self.constant(factor.astype(np.float32), "scale")])
-
     def convolution(self, layer: Conv, data: str, shortcut: str = "") -> str:
         """Add a folded convolution, its shortcut and its ReLU."""
-        weight = self.quantised(layer.conv.weight.detach().numpy())
+        weight = self.constant(layer.conv.weight.detach().numpy(), "weight")
         bias = layer.conv.bias
         if bias is None:
             raise ValueError("the student's batch norms are not folded")
@@ -65,8 +63,19 @@ class Graph:
         return self.add("Relu", [data]) if layer.relu or shortcut else data
 
 
-def to_onnx(student: Student, path: Path, space: str) -> None:
+def calibration(work: Path, seed: int = 5, count: int = 1024) -> NDArray[np.float32]:
+    """Return what the student hears, mixes and single sounds: log-mel patches [count, 96, 64]."""
+    store = open_store(work)
+    mixer = Mixer(store, seed, classes=known_classes(work, store))
+    mel = np.concatenate([mixer.mixes(count // 2), mixer.singles(count - count // 2)])
+    return np.log(mixer.heard(mel) + np.float32(LOG_OFFSET)).astype(np.float32)
+
+
+def to_onnx(student: Student, path: Path, space: str, patches: NDArray[np.float32]) -> None:
     """Write the folded (and whitened) student.
+
+    Weights and activations have 8 bits, but for the first convolution, whose input has the
+    whole range from silence to noise, and the projection: two per cent of the work.
 
     Parameters
     ----------
@@ -75,6 +84,8 @@ def to_onnx(student: Student, path: Path, space: str) -> None:
         The file is replaced at once, so that a reader sees the old or the new one.
     space : str
         Name of the embedding space, with its version.
+    patches : float32 [n, 96, 64]
+        Log-mel that the ranges of activations are taken from.
     """
     graph = Graph()
     data = graph.add("Unsqueeze", ["patches", graph.constant(np.array([1]), "axis")])
@@ -88,10 +99,9 @@ def to_onnx(student: Student, path: Path, space: str) -> None:
             data = graph.convolution(layer.second, inner, data)
     data = graph.add("GlobalAveragePool", [data])
     data = graph.add("Flatten", [data])
-    weight = student.projection.weight.detach().numpy().astype(np.float16)
-    cast = graph.add("Cast", [graph.constant(weight, "fp16")], to=TensorProto.FLOAT)
+    weight = graph.constant(student.projection.weight.detach().numpy(), "weight")
     bias = graph.constant(student.projection.bias.detach().numpy(), "bias")
-    graph.add("Gemm", [data, cast, bias], "embeddings", transB=1)
+    graph.add("Gemm", [data, weight, bias], "embeddings", transB=1)
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
@@ -106,8 +116,13 @@ def to_onnx(student: Student, path: Path, space: str) -> None:
     )
     helper.set_model_props(model, {"name": "mini", "space": space, "segment_seconds": "0.96"})
     onnx.checker.check_model(model, full_check=True)
+    first = next(node.name for node in graph.nodes if node.op_type == "Conv")
+    scaling = [node.name for node in graph.nodes[: 1 + [n.name for n in graph.nodes].index(first)]]
     temporary = path.with_suffix(".onnx.tmp")
-    temporary.write_bytes(model.SerializeToString())
+    with tempfile.TemporaryDirectory() as folder:
+        floating = Path(folder) / "float.onnx"
+        onnx.save(model, str(floating))
+        to_int8(floating, temporary, patches, percentile=True, keep=[*scaling, "embeddings"])
     os.replace(temporary, path)
 
 

@@ -80,8 +80,13 @@ def _some_patches(path: str) -> Floats:
     return patches[levels(patches) >= SILENT]
 
 
-def to_int8(model: Path, out: Path, patches: Floats) -> None:
+def to_int8(
+    model: Path, out: Path, patches: Floats, *, percentile: bool = False, keep: Iterable[str] = ()
+) -> None:
     """Quantise an ONNX encoder: weights per output channel, activations by what they reach.
+
+    Weights get 7 bits: with 8, sums overflow on CPUs without VNNI, which then give other
+    embeddings than those that have it.
 
     Parameters
     ----------
@@ -89,6 +94,11 @@ def to_int8(model: Path, out: Path, patches: Floats) -> None:
         The float network, and where the other one is written, with the same metadata.
     patches : float32 [n, 96, 64]
         Real sound that the ranges of activations are taken from.
+    percentile : bool
+        Cut the few highest activations off. Takes much more memory: all activations of all
+        patches are held.
+    keep : iterable of str
+        Names of nodes that stay in float.
 
     Raises
     ------
@@ -115,6 +125,11 @@ def to_int8(model: Path, out: Path, patches: Floats) -> None:
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             per_channel=True,
+            reduce_range=True,
+            calibrate_method=getattr(
+                quantization.CalibrationMethod, "Percentile" if percentile else "MinMax"
+            ),
+            nodes_to_exclude=list(keep),
         )
     finally:
         logging.disable(logging.NOTSET)
