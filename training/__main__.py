@@ -78,9 +78,10 @@ class Recipe:
 
     def whiten(self) -> None:
         """Whiten the newest checkpoint's embedding."""
-        student = train.load_student(self.run / "student.pt")
+        checkpoint = self.run / "student.pt"
+        student = train.load_student(checkpoint)
         white = whiten.whiten(student, self.o.work, count=self.mixes, power=self.o.power)
-        whiten.save(white, self.run / "white.pt")
+        whiten.save(white, self.run / "white.pt", checkpoint)
 
     def export(self) -> None:
         """Write the ONNX file and the head."""

@@ -95,10 +95,12 @@ def whiten(
     return other
 
 
-def save(student: Student, path: Path) -> None:
-    """Write a student for inference."""
+def save(student: Student, path: Path, checkpoint: Path) -> None:
+    """Write a student for inference, with the plan of its checkpoint and the patches it saw."""
+    held = torch.load(checkpoint, weights_only=True)
+    facts = {key: held[key] for key in ("plan", "seen")}
     temporary = path.with_suffix(".tmp")
-    torch.save({"shape": asdict(student.shape), "state": student.state_dict()}, temporary)
+    torch.save({"shape": asdict(student.shape), "state": student.state_dict(), **facts}, temporary)
     os.replace(temporary, path)
 
 
