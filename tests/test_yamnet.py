@@ -183,6 +183,29 @@ def test_a_saved_model(layers, tmp_path, monkeypatch):
         np.testing.assert_allclose(bias, expected_bias, atol=1e-5)
 
 
+def test_a_numbered_list_of_variables(layers, tmp_path, monkeypatch):
+    """What Keras's export() writes: no layer's name, and a second copy without order."""
+    rng = np.random.default_rng(7)
+    arrays = []
+    for kernel, bias in layers[:-1]:
+        mean, variance = rng.normal(0, 0.1, len(bias)), rng.uniform(0.5, 2, len(bias))
+        scale = 1 / np.sqrt(variance + 1e-4)
+        shape = (-1, 1, 1, 1) if len(kernel) > 1 else (1, 1, 1, -1)
+        unfolded = (kernel / scale.reshape(shape)).transpose(1, 2, 3, 0)
+        arrays += [unfolded, bias + mean * scale, mean, variance]
+    arrays += [layers[-1][0].T, layers[-1][1]]
+    stored = {f"_all_variables/{i}/x": arrays[n] for i, n in enumerate(rng.permutation(110))}
+    stored |= {f"variables/{i}/x": array for i, array in enumerate(arrays)}
+    monkeypatch.setattr(yamnet, "read_variables", lambda _checkpoint: stored)
+    (tmp_path / "saved_model.pb").touch()
+    for found, expected in zip(yamnet.read(tmp_path), layers, strict=True):
+        for array, right in zip(found, expected, strict=True):
+            np.testing.assert_allclose(array, right, atol=1e-5)
+    del stored["variables/109/x"]
+    with pytest.raises(errors.EncoderError, match="expected YAMNet's 28 layers, got 27"):
+        yamnet.read(tmp_path)
+
+
 @pytest.mark.skipif("SOUNDSEARCH_YAMNET" not in os.environ, reason="needs the published file")
 def test_the_published_file(tmp_path, monkeypatch):
     """SOUNDSEARCH_YAMNET names yamnet's TFLite file."""

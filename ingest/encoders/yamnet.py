@@ -129,8 +129,22 @@ def read_tflite(path: Path) -> Layers:
     return layers
 
 
+def _named(variables: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The variables with names that tell what they are.
+
+    Keras's ``export`` keeps a numbered list of them, layer after layer, and a copy without order.
+    """
+    listed = {name: array for name, array in variables.items() if name.startswith("variables/")}
+    if not listed:
+        return variables
+    layer = ("kernel", "beta", "moving_mean", "moving_variance")
+    parts = [*layer * (len(_shapes()) - 1), "kernel", "bias"]
+    named = zip(listed.items(), parts, strict=False)
+    return {f"{name}/{part}": array for (name, array), part in named}
+
+
 def _read_saved_model(folder: Path) -> Layers:
-    variables = read_variables(folder / "variables" / "variables")
+    variables = _named(read_variables(folder / "variables" / "variables"))
     kernels = [array for array in variables.values() if array.ndim == 4]
     norms = [
         [array for name, array in variables.items() if part in name]
@@ -152,7 +166,7 @@ def _read_saved_model(folder: Path) -> Layers:
         )
     dense = [array.T for array in variables.values() if array.ndim == 2]
     bias = [array for array in variables.values() if array.shape == (_CLASSES,)]
-    layers += zip(dense, bias, strict=True)
+    layers += zip(dense, bias, strict=False)
     return layers
 
 
