@@ -197,15 +197,25 @@ def _difference(folder: Path, encoder: Encoder) -> float:
         It is too large.
     """
     tensorflow = _quiet_tensorflow("tensorflow")
-    module = tensorflow.saved_model.load(str(folder))
+    try:
+        module = tensorflow.saved_model.load(str(folder))
+    except Exception as error:  # OSError for a damaged file, and others
+        raise EncoderError(f"{folder}: cannot be read as a SavedModel ({error})") from error
+    # Keras's export() calls it serve.
+    network = getattr(module, "serve", module)
     time = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
     noise = np.random.default_rng(0).normal(0, 0.1, len(time)).astype(np.float32)
     sweep = (0.5 * np.sin(2 * np.pi * (100 * time + 1200 * time**2))).astype(np.float32)
     largest = 0.0
     for sound in (_test_tone(), noise, sweep):
         ours = _embedded(encoder, sound)
-        outputs = module(tensorflow.constant(sound))
-        outputs = outputs if isinstance(outputs, (tuple, list)) else [outputs]
+        try:
+            outputs = tensorflow.nest.flatten(network(tensorflow.constant(sound)))
+        except Exception as error:  # what it raises is its own
+            reason = str(error).partition("\n")[0]
+            raise EncoderError(
+                f"{folder}: expected a module that takes {len(sound)} samples of sound ({reason})"
+            ) from error
         # YAMNet's module gives scores, embeddings and log-mel.
         theirs = next(
             (out.numpy() for out in outputs if out.shape[-1] == encoder.dimension), np.empty(0)

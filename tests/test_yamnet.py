@@ -171,7 +171,7 @@ def test_files_that_hold_no_yamnet(tmp_path, monkeypatch):
 
 
 def test_a_saved_model(layers, tmp_path, monkeypatch):
-    pytest.importorskip("tensorflow")
+    tensorflow = pytest.importorskip("tensorflow")
     monkeypatch.setenv("SOUNDSEARCH_MODELS", str(tmp_path / "models"))
     save_module(layers, tmp_path / "module")
     # Batch norm that is folded and unfolded leaves the network as it was.
@@ -181,6 +181,14 @@ def test_a_saved_model(layers, tmp_path, monkeypatch):
     ):
         np.testing.assert_allclose(kernel, expected, atol=1e-5)
         np.testing.assert_allclose(bias, expected_bias, atol=1e-5)
+    with monkeypatch.context() as patch:
+        patch.setattr(tensorflow.saved_model, "load", lambda _folder: object())
+        with pytest.raises(errors.EncoderError, match="module: expected a module that takes"):
+            models.import_model("yamnet", tmp_path / "module")
+    graph = tmp_path / "module" / "saved_model.pb"
+    graph.write_bytes(graph.read_bytes()[:5000])
+    with pytest.raises(errors.EncoderError, match="module: cannot be read as a SavedModel"):
+        models.import_model("yamnet", tmp_path / "module")
 
 
 def test_a_numbered_list_of_variables(layers, tmp_path, monkeypatch):
