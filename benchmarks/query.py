@@ -63,6 +63,23 @@ def mixed(real: np.ndarray, count: int, seed: int) -> np.ndarray:
     return vectors
 
 
+def clips_of(vectors: np.ndarray, first: int) -> list[NewClip]:
+    """Clips of five segments that hold these vectors, numbered from `first` on."""
+    return [
+        NewClip(
+            AudioFile(f"/{first + row:08}.wav", 0, 0),
+            (first + row).to_bytes(32, "big"),
+            CLIP * 0.96,
+            False,
+            None,
+            vectors[row : row + CLIP],
+            np.zeros(len(vectors[row : row + CLIP]), SEGMENT),
+            silence(CLIP_LABELS),
+        )
+        for row in range(0, len(vectors), CLIP)
+    ]
+
+
 def make_library(folder: Path, vectors: np.ndarray) -> Library:
     """A library of five-segment clips that hold these vectors."""
     encoder = encoders.load()
@@ -70,22 +87,7 @@ def make_library(folder: Path, vectors: np.ndarray) -> Library:
     store = LocalStore.create(folder, settings)
     with store.writing():
         for begin in range(0, len(vectors), 100_000):
-            block = vectors[begin : begin + 100_000]
-            store.add(
-                [
-                    NewClip(
-                        AudioFile(f"/{begin + row:08}.wav", 0, 0),
-                        (begin + row).to_bytes(32, "big"),
-                        CLIP * 0.96,
-                        False,
-                        None,
-                        block[row : row + CLIP],
-                        np.zeros(len(block[row : row + CLIP]), SEGMENT),
-                        silence(CLIP_LABELS),
-                    )
-                    for row in range(0, len(block), CLIP)
-                ]
-            )
+            store.add(clips_of(vectors[begin : begin + 100_000], begin))
         store.optimise()
     store.close()
     return Library(folder)
