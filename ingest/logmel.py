@@ -24,12 +24,13 @@ __all__ = [
     "LOG_OFFSET",
     "PATCH_FRAMES",
     "SILENT",
-    "PatchStream",
+    "SegmentStream",
     "levels",
     "log_mel",
     "mel_magnitudes",
     "mel_matrix",
     "patches",
+    "segments_in",
 ]
 
 WINDOW = 400
@@ -152,39 +153,43 @@ def levels(batch: Array) -> Array:
     return decibels
 
 
-class PatchStream:
-    """Blocks of sound in, patches out, as if the whole sound had come in one piece.
+def segments_in(samples: int, hop_frames: int = PATCH_FRAMES) -> int:
+    """How many patches so many samples give."""
+    frames = 1 + (samples - WINDOW) // HOP
+    return max(0, 1 + (frames - PATCH_FRAMES) // hop_frames)
+
+
+class SegmentStream:
+    """Blocks of sound in, stretches of whole segments out.
+
+    The patches of the stretches, one after the other, are those of the sound in one piece.
 
     Parameters
     ----------
     hop_frames : int
-        Frames from one patch's start to the next one's, 1 to 96.
-    rfft : callable
-        See `mel_magnitudes`.
+        Frames from one segment's start to the next one's, 1 to 96.
     """
 
-    def __init__(self, hop_frames: int = PATCH_FRAMES, rfft: RealFFT = np.fft.rfft) -> None:
+    def __init__(self, hop_frames: int = PATCH_FRAMES) -> None:
         self._hop_frames = hop_frames
-        self._rfft = rfft
         self._samples = np.empty(0, np.float32)
-        self._frames = np.empty((0, BANDS), np.float32)
         self._emitted = 0
 
     def push(self, block: Array) -> Array:
-        """Take float32 [n] samples; return the patches they complete, float32 [m, 96, 64]."""
+        """Take float32 [n] samples; return those of the segments they complete, float32 [m]."""
         self._samples = np.concatenate((self._samples, block))
-        new = log_mel(self._samples, self._rfft)
-        self._samples = self._samples[len(new) * HOP :]
-        self._frames = np.concatenate((self._frames, new))
-        cut = patches(self._frames, self._hop_frames)
-        self._frames = self._frames[len(cut) * self._hop_frames :]
-        self._emitted += len(cut)
-        return cut
+        count = segments_in(len(self._samples), self._hop_frames)
+        if count == 0:
+            return np.empty(0, np.float32)
+        end = ((count - 1) * self._hop_frames + PATCH_FRAMES - 1) * HOP + WINDOW
+        stretch = self._samples[:end]
+        self._samples = self._samples[count * self._hop_frames * HOP :]
+        self._emitted += count
+        return stretch
 
     def finish(self) -> Array:
-        """Return the patch of a sound too short for one, zero-padded: float32 [0 or 1, 96, 64]."""
+        """Return a sound too short for a segment, zero-padded to one: float32 [0 or 15600]."""
         if self._emitted:
-            return np.empty((0, PATCH_FRAMES, BANDS), np.float32)
-        frames_seen = len(self._frames)
-        missing = (PATCH_FRAMES - 1 - frames_seen) * HOP + WINDOW - len(self._samples)
-        return self.push(np.zeros(missing, np.float32))
+            return np.empty(0, np.float32)
+        length = (PATCH_FRAMES - 1) * HOP + WINDOW
+        return self.push(np.zeros(length - len(self._samples), np.float32))

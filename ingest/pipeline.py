@@ -1,6 +1,6 @@
 """Files -> decode -> log-mel -> encoder batches -> one result for every file.
 
-Every worker thread does whatever is most urgent: run the encoder on a batch that is full,
+Every worker thread does whatever is most urgent: log-mel and encoder on a batch that is full,
 else decode the next file. A worker that fills batches faster than others empty them encodes
 one itself, so that the cores stay busy, queues stay bounded, and one long file is decoded on
 one core and encoded on the others. Decoders, FFT and network release the interpreter lock.
@@ -23,7 +23,15 @@ from .decode import SAMPLE_RATE, Decoder
 from .discover import AudioFile, stat_file
 from .encoders import Encoder
 from .errors import AudioError, SoundsearchError
-from .logmel import FRAME_SECONDS, PATCH_FRAMES, PatchStream, levels
+from .logmel import (
+    FRAME_SECONDS,
+    PATCH_FRAMES,
+    SegmentStream,
+    levels,
+    log_mel,
+    patches,
+    segments_in,
+)
 
 __all__ = [
     "Embedded",
@@ -132,10 +140,11 @@ def embed_sound(
     duration : float
         Seconds.
     """
-    stream = PatchStream(hop_frames(hop))
+    stream = SegmentStream(hop_frames(hop))
     embeddings, loudness, samples = [], [], 0
 
-    def embed(batch: NDArray[np.float32]) -> None:
+    def embed(stretch: NDArray[np.float32]) -> None:
+        batch = patches(log_mel(stretch), hop_frames(hop))
         embeddings.append(encoder.embed(batch))
         loudness.append(levels(batch))
 
@@ -352,7 +361,7 @@ class _Run:
             self._emit(Failed(file, digest, f"unexpected {type(error).__name__}: {error}"))
 
     def _embed(self, job: _Job) -> None:
-        stream = PatchStream(self._hop_frames, self._rfft)
+        stream = SegmentStream(self._hop_frames)
         samples = 0
         with Decoder(job.file.uri) as decoder:
             for block in decoder:
@@ -383,13 +392,14 @@ class _Run:
         if result is not None:
             self._emit(result)
 
-    def _put(self, job: _Job, patches: NDArray[np.float32]) -> None:
-        if len(patches) == 0:
+    def _put(self, job: _Job, stretch: NDArray[np.float32]) -> None:
+        count = segments_in(len(stretch), self._hop_frames)
+        if count == 0:
             return
         with self._changed:
-            self._filling.append((job, job.segments, patches))
-            self._filled += len(patches)
-            job.segments += len(patches)
+            self._filling.append((job, job.segments, stretch))
+            self._filled += count
+            job.segments += count
             job.pending += 1
             if self._filled < _BATCH:
                 return
@@ -404,13 +414,15 @@ class _Run:
         return batch
 
     def _encode(self, batch: _Batch) -> None:
-        patches = np.concatenate([part for _, _, part in batch])
-        embeddings = self._encoder.embed(patches)
-        loudness = levels(patches)
+        # The front end too: one long file is decoded on one core, and the others do the rest.
+        parts = [patches(log_mel(part, self._rfft), self._hop_frames) for _, _, part in batch]
+        together = np.concatenate(parts)
+        embeddings = self._encoder.embed(together)
+        loudness = levels(together)
         done = []
         begin = 0
         with self._changed:
-            for job, first, part in batch:
+            for (job, first, _), part in zip(batch, parts, strict=True):
                 end = begin + len(part)
                 job.embeddings[first] = embeddings[begin:end]
                 job.levels[first] = loudness[begin:end]

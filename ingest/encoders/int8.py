@@ -13,7 +13,7 @@ from ..decode import Decoder
 from ..discover import discover, expand
 from ..errors import AudioError, EncoderError
 from ..extras import needs
-from ..logmel import SILENT, PatchStream, levels
+from ..logmel import SILENT, SegmentStream, levels, log_mel, patches
 from .base import Encoder
 
 __all__ = ["agreement", "sample_patches", "to_int8"]
@@ -68,16 +68,16 @@ def sample_patches(targets: Iterable[Path]) -> tuple[Floats, Floats]:
 
 
 def _some_patches(path: str) -> Floats:
-    stream = PatchStream()
+    stream = SegmentStream()
     parts: list[Floats] = []
     with Decoder(path) as decoder:
         for block in decoder:
-            parts.append(stream.push(block))
+            parts.append(patches(log_mel(stream.push(block))))
             if sum(map(len, parts)) >= _PER_FILE:
                 break
-    parts.append(stream.finish())
-    patches = np.concatenate(parts)[:_PER_FILE]
-    return patches[levels(patches) >= SILENT]
+    parts.append(patches(log_mel(stream.finish())))
+    some = np.concatenate(parts)[:_PER_FILE]
+    return some[levels(some) >= SILENT]
 
 
 def to_int8(
