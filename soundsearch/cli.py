@@ -95,9 +95,9 @@ def _silence_c_libraries() -> None:
 
 _library_option = click.option(
     "--library",
-    metavar="FOLDER",
-    type=click.Path(),
-    help="The library; by default SOUNDSEARCH_LIBRARY or one in the user's data folder.",
+    metavar="FOLDER|URI",
+    help="A folder, milvus://host:19530/name or milvus-lite:file.db; by default "
+    "SOUNDSEARCH_LIBRARY or a folder in the user's data.",
 )
 _json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 
@@ -405,9 +405,13 @@ def demo(folder: str | None) -> None:
     from pathlib import Path
 
     from .demo import run_demo
-    from .library import default_path
+    from .library import default_path, user_data
 
-    run_demo(Path(folder) if folder else default_path().with_name(f"demo-{__version__}"))
+    if folder is None:
+        default = default_path()
+        beside = default.parent if isinstance(default, Path) else user_data()
+        folder = str(beside / f"demo-{__version__}")
+    run_demo(Path(folder))
 
 
 def _open(library: str | None, **options: Any) -> Library:
