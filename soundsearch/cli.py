@@ -273,6 +273,41 @@ def rebuild(library: str | None) -> None:
     click.echo("rebuilt" if not lost else f"rebuilt; {counted(lost, 'clip')} lost: ingest again")
 
 
+@main.command("copy")
+@_library_option
+@click.option("--to", "target", required=True, metavar="FOLDER|URI", help="Made if need be.")
+def copy_library(library: str | None, target: str) -> None:
+    """Copy the library with its vectors and labels to another place, a folder or Milvus.
+
+    An interrupted copy goes on where it was.
+    """
+    from tqdm import tqdm
+
+    from .copying import copy
+    from .library import default_path
+
+    with tqdm(unit=" clips", delay=1, disable=None, dynamic_ncols=True) as bar:
+        report = copy(
+            library if library is not None else default_path(),
+            target,
+            lambda _uri: bar.update() and None,
+            lambda text: bar.write(text, file=sys.stderr),
+        )
+    done = ", ".join(
+        f"{count:,} {what}"
+        for count, what in (
+            (report.copied, "copied"),
+            (report.replaced, "replaced"),
+            (report.unchanged, "unchanged"),
+        )
+        if count
+    )
+    failures = f", {counted(report.failures, 'failure')}" if report.failures else ""
+    click.echo(
+        f"{done or 'nothing to copy'}{failures}; {counted(report.compared, 'clip')} compared, equal"
+    )
+
+
 @main.group()
 def models() -> None:
     """The encoders on this machine."""

@@ -86,7 +86,7 @@ class Library:
 
     def __init__(
         self,
-        path: str | os.PathLike[str] | None = None,
+        path: str | os.PathLike[str] | Place | None = None,
         *,
         encoder: str | None = None,
         hop: float | None = None,

@@ -490,6 +490,8 @@ class MilvusStore:
     def add(self, clips: Sequence[NewClip]) -> None:
         """Store clips, all or none; durable when it returns. See `Store.add`."""
         lease, known, _ = self._held
+        if not clips:
+            return
         by_uri = {packed_uri(clip.file.uri): clip for clip in clips}
         replaced = {uri: row for uri in by_uri if (row := known.at(uri)) is not None}
         new = [uri for uri in by_uri if uri not in replaced]
