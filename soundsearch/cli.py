@@ -287,10 +287,14 @@ def copy_library(library: str | None, target: str) -> None:
     from .library import default_path
 
     with tqdm(unit=" clips", delay=1, disable=None, dynamic_ncols=True) as bar:
+
+        def advance(_uri: str) -> None:
+            bar.update()
+
         report = copy(
             library if library is not None else default_path(),
             target,
-            lambda _uri: bar.update() and None,
+            advance,
             lambda text: bar.write(text, file=sys.stderr),
         )
     done = ", ".join(

@@ -82,9 +82,13 @@ def test_the_same_answers_as_a_local_library(tmp_path, uri):
         queries = np.concatenate([queries, clips[100].embeddings[:5]])
         for k in (1, 10, 400, 5000):
             expected, got = local.search(queries, k), remote.search(queries, k)
-            np.testing.assert_array_equal(got[0], expected[0])
-            np.testing.assert_array_equal(got[1], expected[1])
             np.testing.assert_allclose(got[2], expected[2], atol=1e-3)
+            # Neighbours may swap where their scores are the same but for the last bit.
+            apart = np.abs(np.diff(expected[2], axis=1, append=-9, prepend=9)) > 1e-6
+            sure = apart[:, 1:] & apart[:, :-1]
+            assert sure.mean() > 0.99
+            np.testing.assert_array_equal(got[0][sure], expected[0][sure])
+            np.testing.assert_array_equal(got[1][sure], expected[1][sure])
 
 
 def test_ingest_and_ask(sounds, tmp_path, uri):
@@ -95,7 +99,7 @@ def test_ingest_and_ask(sounds, tmp_path, uri):
             assert outcome(lib.ingest([sounds])) == (0, 0, 0, 6, 0)
             answers.append(
                 [
-                    [(hit.uri, hit.start, hit.clip_id, round(hit.score, 3)) for hit in answer]
+                    [(hit.uri, hit.start, pytest.approx(hit.score, abs=1e-3)) for hit in answer]
                     for answer in (lib.query(path, 6) for path in sorted(sounds.rglob("*.*")))
                 ]
             )
@@ -122,7 +126,8 @@ def test_killed_at_any_instant_the_same_command_completes(tmp_path, uri):
         time.sleep(0.1 * attempt)
         process.kill()
         rest = process.communicate()[0]
-        reported |= {line[6:] for line in rest.splitlines() if line.startswith("added ")}
+        done = [line for line in rest.splitlines(keepends=True) if line.endswith("\n")]
+        reported |= {line[6:-1] for line in done if line.startswith("added ")}
         with closing(open_store(place_of(uri))) as store:
             assert reported <= {clip.file.uri for clip in store.clips()}
             for clip in store.clips():
@@ -270,12 +275,12 @@ def test_a_foreign_collection(uri):
     import pymilvus
 
     where = place_of(uri)
-    client = pymilvus.MilvusClient(where.address)
     for name in ("clips", "state"):
+        client = pymilvus.MilvusClient(where.address)
         client.create_collection(f"{where.name}_{name}", dimension=8)
+        client.close()
         with pytest.raises(errors.LibraryError, match=f"{name} is there and is not soundsearch's"):
             create_store(where, SETTINGS)
-    client.close()
 
 
 def test_another_schema_and_another_space(sounds, uri):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -39,6 +41,9 @@ _PASSING = re.compile(
 )
 _FULL = re.compile(r"quota exceeded|no space left|disk full|force.?deny", re.IGNORECASE)
 _DENIED = re.compile(r"auth check|unauthenticated|permission|privilege|token|password", re.I)
+
+_lite_lock = threading.Lock()
+_lite_clients: Counter[str] = Counter()
 
 _log = logging.getLogger(__name__)
 
@@ -129,12 +134,12 @@ class MilvusClient:
 
     def __init__(self, uri: MilvusUri) -> None:
         self._uri = uri
+        self._closed = False
         pymilvus = needs("pymilvus", "milvus-lite" if uri.lite else "milvus")
-        if uri.lite:
-            needs("milvus_lite", "milvus-lite")
         # It logs a traceback for each error that it raises.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
-        logging.getLogger("milvus_lite").setLevel(logging.CRITICAL)
+        if uri.lite:
+            _start_lite(uri)
         try:
             self._client = pymilvus.MilvusClient(
                 uri=uri.address,
@@ -143,6 +148,7 @@ class MilvusClient:
                 timeout=_CONNECT_SECONDS,
             )
         except Exception as error:
+            _stop_lite(uri)
             raise self._refused(error) from error
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
@@ -170,7 +176,10 @@ class MilvusClient:
             wait = min(2 * wait, _LONGEST_WAIT)
 
     def close(self) -> None:
-        self._client.close()
+        if not self._closed:
+            self._closed = True
+            self._client.close()
+            _stop_lite(self._uri)
 
     def _error(self, error: Exception) -> LibraryError:
         words = _words(error)
@@ -190,14 +199,6 @@ class MilvusClient:
 
     def _refused(self, error: Exception) -> LibraryError:
         words = _words(error)
-        cause: BaseException | None = error
-        while cause is not None:
-            if type(cause).__name__ == "DataDirLockedError":
-                return LibraryBusy(
-                    f"{self._uri}: another process has it open, and Milvus Lite serves one at a "
-                    "time; wait for it to end, or use a Milvus server"
-                )
-            cause = cause.__cause__ or cause.__context__
         if self._uri.lite:
             return LibraryError(f"{self._uri}: cannot be opened: {words}")
         if _DENIED.search(words):
@@ -212,6 +213,55 @@ class MilvusClient:
             f"{self._uri}: no Milvus server answers at {self._uri.address} within "
             f"{_CONNECT_SECONDS} s ({words}); is the address right, and is it running?"
         )
+
+
+class _LastError(logging.Handler):
+    """Keeps the error that was logged last."""
+
+    error: BaseException | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self.error = record.exc_info[1]
+
+
+def _start_lite(uri: MilvusUri) -> None:
+    """Start Milvus Lite for a file; it serves all clients of this process.
+
+    Started here because pymilvus would only say that it failed: the reason goes to a log.
+    """
+    manager = needs("milvus_lite.server_manager", "milvus-lite").server_manager_instance
+    # Its server logs what pymilvus asks for and it does not have.
+    logging.getLogger("grpc._server").setLevel(logging.CRITICAL)
+    log = logging.getLogger("milvus_lite")
+    log.propagate = False
+    reason = _LastError(logging.ERROR)
+    log.addHandler(reason)
+    with _lite_lock:
+        try:
+            started = manager.start_and_get_uri(uri.address)
+        finally:
+            log.removeHandler(reason)
+        if started is None:
+            if type(reason.error).__name__ == "DataDirLockedError":
+                raise LibraryBusy(
+                    f"{uri}: another process has it open, and Milvus Lite serves one at a time; "
+                    "wait for it to end, or use a Milvus server"
+                ) from reason.error
+            raise LibraryError(
+                f"{uri}: Milvus Lite cannot open it: {_words(reason.error or Exception('?'))}"
+            ) from reason.error
+        _lite_clients[uri.address] += 1
+
+
+def _stop_lite(uri: MilvusUri) -> None:
+    """Stop it after its last client here, so that another process can have the file."""
+    if uri.lite:
+        with _lite_lock:
+            _lite_clients[uri.address] -= 1
+            if not _lite_clients[uri.address]:
+                manager = needs("milvus_lite.server_manager", "milvus-lite")
+                manager.server_manager_instance.release_server(uri.address)
 
 
 def _words(error: BaseException) -> str:
