@@ -11,7 +11,8 @@ Consistency levels, and what they cost on a server of 2.3 (Milvus Lite is always
 ===========================================  ==========  =================================
 what                                         level       costs
 ===========================================  ==========  =================================
-settings, lease, what a writer starts from   Strong      200 to 400 ms a call, a few calls
+settings, lease, what a writer starts from,  Strong      200 to 400 ms a call, a few calls
+the first read after a deletion
 reading and searching, in a store that       Session     nothing when idle; up to 300 ms
 wrote: it sees its own writes                            just after a write
 reading and searching, in one that did not   Bounded     nothing; some 0.2 to 0.4 s behind
@@ -106,6 +107,7 @@ class MilvusStore:
         self._state = f"{self._uri.name}_state"
         self._parent = _parent
         self._level = "Bounded"
+        self._deleted_from: set[str] = set()
         self._writing: tuple[Lease, Known, Known] | None = None
         self._numbers: dict[str, int] = {}
         self._reserved = {"id": 0, "take": 0}
@@ -133,6 +135,11 @@ class MilvusStore:
                 raise LibraryError(f"{where}: cannot make a library here: {error}") from error
         client = MilvusClient(where)
         try:
+            for name, fields in zip(
+                _collections(where, 1), (clips_schema(), segments_schema(8)), strict=True
+            ):
+                if client.has_collection(name):
+                    check_ours(client, where, name, [field.name for field in fields.fields])
             state = f"{where.name}_state"
             make_collection(client, where, state, state_schema(), "FLAT")
             lease = Lease(client, where, state)
@@ -184,10 +191,21 @@ class MilvusStore:
                 collection,
                 filter=where,
                 output_fields=list(fields),
-                consistency_level=level or self._level,
+                consistency_level=level or self._level_for(collection),
                 limit=_LIMIT,
             )
         )
+
+    def _level_for(self, collection: str) -> str:
+        """The level of a read, so that it sees what this store wrote.
+
+        With a server of 2.3 Session waits for upserts, but not for deletions. One strong read
+        after those brings the server's view up to date, and it never goes back.
+        """
+        if collection in self._deleted_from:
+            self._deleted_from.discard(collection)
+            return "Strong"
+        return self._level
 
     def _by_ids(
         self, collection: str, ids: Iterable[int], fields: Sequence[str], level: str | None = None
@@ -391,7 +409,7 @@ class MilvusStore:
                     limit=limit,
                     output_fields=["clip", "vector"],
                     search_params=search_parameters(self._index, limit),
-                    consistency_level=self._level,
+                    consistency_level=self._level_for(self._segments),
                 )
             except LibraryError:
                 index = index_type(self._client, self._segments)
@@ -441,8 +459,8 @@ class MilvusStore:
     def _recover(self) -> None:
         """Learn what is there, and finish what a killed writer began."""
         _, clips, failures = self._held
-        # One strong question brings the server's view up to date, and it never goes back.
-        self._ask(self._clips, "id == 0", ["id"], "Strong")
+        # What others wrote and deleted must be seen too.
+        self._deleted_from = {self._clips, self._segments}
         double: list[Row] = []
         for rows in self._pages(["id", "uri", "digest"], 8192):
             for row in rows:
@@ -593,11 +611,12 @@ class MilvusStore:
     def _delete(self, collection: str, ids: list[int]) -> None:
         for begin in range(0, len(ids), _BATCH_IDS):
             self._client.delete(collection, ids=ids[begin : begin + _BATCH_IDS])
+            self._deleted_from.add(collection)
 
     def _delete_invisible(self, first: int, last: int) -> None:
         """Delete the segments in takes from `first` up to `last` that no clip row names."""
         where = f"take >= {first} and take < {last}"
-        visible = sorted(row["take"] for row in self._ask(self._clips, where, ["take"], "Strong"))
+        visible = sorted(row["take"] for row in self._ask(self._clips, where, ["take"]))
         begin = first
         for take in (*visible, last):
             if take > begin:
@@ -606,10 +625,8 @@ class MilvusStore:
 
     def _delete_range(self, first: int, last: int) -> None:
         where = f"id >= {first * SEGMENTS_PER_TAKE} and id < {last * SEGMENTS_PER_TAKE}"
-        level = "Strong"
-        while rows := self._ask(self._segments, where, ["id"], level):
+        while rows := self._ask(self._segments, where, ["id"]):
             self._delete(self._segments, [row["id"] for row in rows])
-            level = "Session"
 
     def optimise(self, on_progress: Callable[[str], None] = lambda _text: None) -> None:
         """Give the segments the index that their number asks for, see `choose_index`."""
@@ -630,7 +647,6 @@ class MilvusStore:
         expected = {}
         for rows in self._pages(["id", "take", "count"]):
             expected.update({row["take"]: (row["id"], row["count"]) for row in rows})
-        self._ask(self._segments, "id == 0", ["id"], "Strong")
         begin = 1
         for take in (*sorted(expected), self._root._numbers["take"]):
             if take > begin:
