@@ -28,8 +28,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
 
 _CONNECT_SECONDS = 10
 _CALL_SECONDS = 30
-# A killed server was seen to need 57 s to start again.
-_PATIENCE_SECONDS = 180
+# A killed server was seen to need 57 s to start again, and minutes with 20 collections.
+_PATIENCE_SECONDS = 300
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 10.0
 
 # What a server says when the same request may succeed later; older ones do not mark it.
@@ -124,7 +124,7 @@ class MilvusClient:
     """pymilvus's client: every method of it, called with patience and with errors in words.
 
     What Milvus or gRPC call passing (a restart, a lost connection, a limit of the rate) is tried
-    again for three minutes, at growing intervals, with a warning in the log. All calls of a store
+    again for five minutes, at growing intervals, with a warning in the log. All calls of a store
     can be repeated safely: rows are written under ids that their writer chose.
 
     Raises
