@@ -288,7 +288,7 @@ def test_another_schema_and_another_space(sounds, uri):
     with soundsearch.open(uri) as lib:
         lib.ingest(sounds)
     with closing(open_store(place_of(uri))) as store:
-        row = milvus._settings_row(store.settings, 1)
+        row = milvus.settings_row(store.settings, 1)
         for change in ({"space": "mini-0"}, {"schema": 99}):
             store._client.upsert(store._state, [milvus_schema.state_row(0, {**row, **change})])
             if "space" in change:
@@ -307,7 +307,7 @@ def test_embedding_anew(sounds, uri):
         lib.ingest(sounds)
         before = lib.query(sounds / "low.wav", 6).hits
     with closing(open_store(place_of(uri))) as store:
-        row = {**milvus._settings_row(store.settings, 1), "space": "mini-0"}
+        row = {**milvus.settings_row(store.settings, 1), "space": "mini-0"}
         store._client.upsert(store._state, [milvus_schema.state_row(0, row)])
         with soundsearch.open(uri) as lib:
 
