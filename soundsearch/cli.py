@@ -96,9 +96,9 @@ def _silence_c_libraries() -> None:
 
 _library_option = click.option(
     "--library",
-    metavar="FOLDER",
-    type=click.Path(),
-    help="The library; by default SOUNDSEARCH_LIBRARY or one in the user's data folder.",
+    metavar="FOLDER|URI",
+    help="A folder, milvus://host:19530/name or milvus-lite:file.db; by default "
+    "SOUNDSEARCH_LIBRARY or a folder in the user's data.",
 )
 _json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 
@@ -304,6 +304,45 @@ def rebuild(library: str | None) -> None:
     click.echo("rebuilt" if not lost else f"rebuilt; {counted(lost, 'clip')} lost: ingest again")
 
 
+@main.command("copy")
+@_library_option
+@click.option("--to", "target", required=True, metavar="FOLDER|URI", help="Made if need be.")
+def copy_library(library: str | None, target: str) -> None:
+    """Copy the library with its vectors and labels to another place, a folder or Milvus.
+
+    An interrupted copy goes on where it was.
+    """
+    from tqdm import tqdm
+
+    from .copying import copy
+    from .library import default_path
+
+    with tqdm(unit=" clips", delay=1, disable=None, dynamic_ncols=True) as bar:
+
+        def advance(_uri: str) -> None:
+            bar.update()
+
+        report = copy(
+            library if library is not None else default_path(),
+            target,
+            advance,
+            lambda text: bar.write(text, file=sys.stderr),
+        )
+    done = ", ".join(
+        f"{count:,} {what}"
+        for count, what in (
+            (report.copied, "copied"),
+            (report.replaced, "replaced"),
+            (report.unchanged, "unchanged"),
+        )
+        if count
+    )
+    failures = f", {counted(report.failures, 'failure')}" if report.failures else ""
+    click.echo(
+        f"{done or 'nothing to copy'}{failures}; {counted(report.compared, 'clip')} compared, equal"
+    )
+
+
 @main.group()
 def models() -> None:
     """The encoders on this machine."""
@@ -436,9 +475,13 @@ def demo(folder: str | None) -> None:
     from pathlib import Path
 
     from .demo import run_demo
-    from .library import default_path
+    from .library import default_path, user_data
 
-    run_demo(Path(folder) if folder else default_path().with_name(f"demo-{__version__}"))
+    if folder is None:
+        default = default_path()
+        beside = default.parent if isinstance(default, Path) else user_data()
+        folder = str(beside / f"demo-{__version__}")
+    run_demo(Path(folder))
 
 
 def _open(library: str | None, **options: Any) -> Library:

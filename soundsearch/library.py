@@ -42,20 +42,25 @@ from .results import (
 )
 from .searching import find_hits
 from .stores.base import CLIP_LABELS, Settings, Store, StoredClip
-from .stores.local import LocalStore
+from .stores.opening import Place, create_store, open_store, place_of
 
-__all__ = ["Library", "default_path"]
+__all__ = ["Library", "default_path", "user_data"]
 
 _AUDIOSET = Settings(encoders.AUDIOSET_SPACE, encoders.AUDIOSET_SPACE, 128, 0.96, 0.96)
 
 
-def default_path() -> Path:
+def default_path() -> Place:
     """Where the library is when nothing is said: ``SOUNDSEARCH_LIBRARY``, else user data."""
     if path := os.environ.get("SOUNDSEARCH_LIBRARY"):
-        return Path(path)
+        return place_of(path)
+    return user_data() / "library"
+
+
+def user_data() -> Path:
+    """The user's folder for soundsearch's data."""
     from platformdirs import user_data_path
 
-    return user_data_path("soundsearch", appauthor=False) / "library"
+    return user_data_path("soundsearch", appauthor=False)
 
 
 class Library:
@@ -63,8 +68,10 @@ class Library:
 
     Parameters
     ----------
-    path : path, optional
-        Folder of the library; `default_path` when left out. It is made by the first `ingest`.
+    path : path or str, optional
+        Folder of the library, or its address in Milvus: ``milvus://host:19530/name``,
+        ``milvus-lite:file.db`` (see `soundsearch.stores.milvus_client.MilvusUri.parse`);
+        `default_path` when left out. It is made by the first `ingest`.
     encoder : str, optional
         For a library that is still to be made; an existing one keeps its own. By default
         ``vggish`` where it is installed, else ``mini``.
@@ -80,17 +87,17 @@ class Library:
 
     def __init__(
         self,
-        path: str | os.PathLike[str] | None = None,
+        path: str | os.PathLike[str] | Place | None = None,
         *,
         encoder: str | None = None,
         hop: float | None = None,
     ) -> None:
-        self.path = Path(path).expanduser() if path is not None else default_path()
+        self.path = default_path() if path is None else place_of(path)
         self._wanted = (encoder, hop)
         self._listeners: dict[int, Listener] = {}
         self._opened: Store | None = None
         try:
-            self._opened = LocalStore(self.path)
+            self._opened = open_store(self.path)
         except LibraryNotFound as error:
             self._not_found = error
         else:
@@ -454,7 +461,7 @@ class Library:
                     encoder.hop_seconds if hop is None else hop,
                 )
                 pipeline.hop_frames(settings.hop)
-            self._opened = LocalStore.create(self.path, settings)
+            self._opened = create_store(self.path, settings)
             on_step(f"{self.path} is a new library of the encoder {settings.encoder}")
             self._check_wanted(self._opened.settings)
         return self._opened

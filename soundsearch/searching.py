@@ -96,12 +96,14 @@ def _candidates(
     if len(query) > _SEARCH_SEGMENTS:
         chosen = query[np.linspace(0, len(query) - 1, _SEARCH_SEGMENTS).astype(int)]
     searched = np.concatenate((chosen, pool_query(query, weights(levels))))
-    clips, segments, _ = store.counts()
     wanted = max(_SEGMENTS, _SEGMENTS_PER_CLIP * k)
     while True:
         clip_ids, numbers, scores = store.search(searched, wanted)
         found = len(set(clip_ids[clip_ids >= 0].tolist()))
-        if found >= min(k, clips) or wanted >= segments:
+        if found >= k:
+            break
+        clips, segments, _ = store.counts()  # not for nothing in every store
+        if found >= clips or wanted >= segments:
             break
         wanted *= _WIDEN
     limit = max(_CLIPS, _CLIPS_PER_RESULT * k)

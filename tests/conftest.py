@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from milvus_server import MilvusServer, why_not
 
 RATE = 16_000
 
@@ -53,3 +54,13 @@ def sounds(tmp_path) -> Path:
     quiet = np.zeros(4 * RATE, np.float32)
     write(folder / "chirp.flac", np.concatenate([quiet, chirp, quiet]))
     return folder
+
+
+@pytest.fixture(scope="session")
+def milvus_server(tmp_path_factory):
+    """A real Milvus server, for tests marked `server`."""
+    if reason := why_not():
+        pytest.skip(reason)
+    server = MilvusServer(tmp_path_factory.mktemp("milvus"))
+    yield server
+    server.close()

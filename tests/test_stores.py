@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import secrets
 import sqlite3
 import threading
 
@@ -18,6 +19,7 @@ from soundsearch.stores import local
 from soundsearch.stores.base import CLIP_LABELS, SEGMENT, NewClip, Settings, StoredFailure
 from soundsearch.stores.index import SegmentIndex, build, extend, unit
 from soundsearch.stores.local import LocalStore
+from soundsearch.stores.opening import create_store, open_store, place_of
 
 SETTINGS = Settings("mini", "mini-1", 16, 0.96, 0.96)
 
@@ -39,8 +41,27 @@ def new_clip(uri: str, count: int, seed: int, warning: str | None = None) -> New
     )
 
 
+@pytest.fixture(params=["local", "lite", pytest.param("server", marks=pytest.mark.server)])
+def place(request, tmp_path):
+    """Where a store of each kind may be made."""
+    if request.param == "server":
+        address = request.getfixturevalue("milvus_server").address
+        return place_of(f"milvus://{address}/t{secrets.token_hex(8)}")
+    if request.param == "lite":
+        pytest.importorskip("milvus_lite")
+        return place_of(f"milvus-lite:{tmp_path / 'library.db'}")
+    return place_of(tmp_path / "library")
+
+
 @pytest.fixture
-def store(tmp_path):
+def store(place):
+    with_store = create_store(place, SETTINGS)
+    yield with_store
+    with_store.close()
+
+
+@pytest.fixture
+def local_store(tmp_path):
     with_store = LocalStore.create(tmp_path / "library", SETTINGS)
     yield with_store
     with_store.close()
@@ -192,8 +213,8 @@ def test_rebuild_keeps_answers(store):
     np.testing.assert_array_equal(rows(store, ids[3])[0], CLIPS[3].embeddings)
 
 
-def test_a_reader_sees_whole_clips_while_another_writes(store, tmp_path):
-    reader = LocalStore(tmp_path / "library")
+def test_a_reader_sees_whole_clips_while_another_writes(store, place):
+    reader = open_store(place)
     stop = threading.Event()
     wrong = []
 
@@ -225,24 +246,27 @@ def hold(folder, ready, done):
         done.wait(30)
 
 
-def test_a_second_writer_is_told_who_holds_the_library(store, tmp_path):
+def test_a_second_writer_is_told_who_holds_the_library(local_store, tmp_path):
     context = multiprocessing.get_context("spawn")
     ready, done = context.Event(), context.Event()
     other = context.Process(target=hold, args=(tmp_path / "library", ready, done))
     other.start()
     assert ready.wait(30)
-    with pytest.raises(errors.LibraryBusy, match=f"process {other.pid}"), store.writing():
+    with pytest.raises(errors.LibraryBusy, match=f"process {other.pid}"), local_store.writing():
         pass
-    assert store.counts() == (0, 0, 0)  # reading does not wait
+    assert local_store.counts() == (0, 0, 0)  # reading does not wait
     other.kill()  # a killed writer holds nothing
     other.join()
-    filled(store, CLIPS)
-    assert store.counts()[0] == 4
+    filled(local_store, CLIPS)
+    assert local_store.counts()[0] == 4
 
 
-def test_no_library_and_a_folder_of_something_else(tmp_path):
+def test_no_library(place):
     with pytest.raises(errors.LibraryNotFound, match="soundsearch ingest"):
-        LocalStore(tmp_path / "nothing")
+        open_store(place)
+
+
+def test_a_folder_of_something_else(tmp_path):
     (tmp_path / "song.wav").write_bytes(b"x")
     with pytest.raises(errors.LibraryError, match=r"song\.wav"):
         LocalStore.create(tmp_path, SETTINGS)
@@ -278,9 +302,9 @@ def damage(folder, name):
         "vectors cut off",
     ],
 )
-def test_damaged_library_says_so(store, tmp_path, name):
-    filled(store, CLIPS)
-    store.close()
+def test_damaged_library_says_so(local_store, tmp_path, name):
+    filled(local_store, CLIPS)
+    local_store.close()
     damage(tmp_path / "library", name)
     with pytest.raises(errors.LibraryDamaged) as caught:
         damaged = LocalStore(tmp_path / "library")
@@ -288,19 +312,19 @@ def test_damaged_library_says_so(store, tmp_path, name):
     assert str(tmp_path / "library") in str(caught.value)
 
 
-def test_writing_refuses_cut_off_vectors_and_rebuild_saves_the_rest(store, tmp_path):
-    ids = filled(store, CLIPS)
+def test_writing_refuses_cut_off_vectors_and_rebuild_saves_the_rest(local_store, tmp_path):
+    ids = filled(local_store, CLIPS)
     os.truncate(tmp_path / "library" / "vectors-1.f32", 10 * 64)
-    with pytest.raises(errors.LibraryDamaged, match="rebuild"), store.writing():
-        store.add([new_clip("/x.wav", 1, 99)])
-    with store.writing():
-        assert store.rebuild() == 2
-    assert [clip.id for clip in store.clips()] == ids[:2]
-    np.testing.assert_array_equal(rows(store, ids[0])[0], CLIPS[0].embeddings)
+    with pytest.raises(errors.LibraryDamaged, match="rebuild"), local_store.writing():
+        local_store.add([new_clip("/x.wav", 1, 99)])
+    with local_store.writing():
+        assert local_store.rebuild() == 2
+    assert [clip.id for clip in local_store.clips()] == ids[:2]
+    np.testing.assert_array_equal(rows(local_store, ids[0])[0], CLIPS[0].embeddings)
 
 
-def test_a_newer_library_is_refused(store, tmp_path):
-    store.close()
+def test_a_newer_library_is_refused(local_store, tmp_path):
+    local_store.close()
     with sqlite3.connect(tmp_path / "library" / "catalog.sqlite") as catalog:
         catalog.execute("PRAGMA user_version = 1000")
     catalog.close()
@@ -336,7 +360,7 @@ def test_approximate_index(tmp_path):
     assert (own[[0, 1, 2, 50], 0] == [0, 1, 2, 50]).all()
 
 
-def test_index_on_disk_is_used_extended_and_not_needed(store, tmp_path, monkeypatch):
+def test_index_on_disk_is_used_extended_and_not_needed(local_store, tmp_path, monkeypatch):
     monkeypatch.setattr(local, "EXACT_ROWS", 2000)
     vectors, queries = np.split(clustered(4020), [4000])
 
@@ -346,16 +370,16 @@ def test_index_on_disk_is_used_extended_and_not_needed(store, tmp_path, monkeypa
             np.zeros(len(rows), SEGMENT), silence(CLIP_LABELS),
         )  # fmt: skip
 
-    filled(store, [clip(n, part) for n, part in enumerate(np.split(vectors[:3000], 30))])
-    with store.writing():
-        store.optimise()
+    filled(local_store, [clip(n, part) for n, part in enumerate(np.split(vectors[:3000], 30))])
+    with local_store.writing():
+        local_store.optimise()
     folder = tmp_path / "library"
     assert [path.name for path in folder.glob("index*")] == ["index-1-3000.faiss"]
-    filled(store, [clip(99, vectors[3000:])])
-    with store.writing():
-        store.optimise()
+    filled(local_store, [clip(99, vectors[3000:])])
+    with local_store.writing():
+        local_store.optimise()
     assert [path.name for path in folder.glob("index*")] == ["index-1-4000.faiss"]
-    with_index = store.search(queries, 3)
+    with_index = local_store.search(queries, 3)
     for spoil in (lambda path: os.truncate(path, 100), os.unlink):
         spoil(folder / "index-1-4000.faiss")
         again = LocalStore(folder)
@@ -364,9 +388,9 @@ def test_index_on_disk_is_used_extended_and_not_needed(store, tmp_path, monkeypa
         again.close()
 
 
-def test_settings_survive(store, tmp_path):
+def test_settings_survive(local_store, tmp_path):
     assert LocalStore(tmp_path / "library").settings == SETTINGS
     holder = tmp_path / "library" / "writer.json"
-    with store.writing():
+    with local_store.writing():
         assert json.loads(holder.read_text())["pid"] == os.getpid()
     assert not holder.exists()

@@ -1,0 +1,45 @@
+"""A library's address -> its store."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .base import Settings, Store
+from .milvus_client import SCHEMES, MilvusUri
+
+__all__ = ["Place", "create_store", "open_store", "place_of"]
+
+Place = Path | MilvusUri
+
+
+def place_of(library: str | os.PathLike[str] | MilvusUri) -> Place:
+    """A folder, or an address in Milvus: ``milvus://host:19530/name``, ``milvus-lite:x.db``."""
+    if isinstance(library, MilvusUri):
+        return library
+    text = os.fspath(library)
+    if text.partition(":")[0] in SCHEMES and not isinstance(library, Path):
+        return MilvusUri.parse(text)
+    return Path(text).expanduser()
+
+
+def open_store(place: Place) -> Store:
+    """Open the store at a place; see the errors of `LocalStore` and `MilvusStore`."""
+    if isinstance(place, MilvusUri):
+        from .milvus import MilvusStore
+
+        return MilvusStore(place)
+    from .local import LocalStore
+
+    return LocalStore(place)
+
+
+def create_store(place: Place, settings: Settings) -> Store:
+    """Make a new library at a place and open it."""
+    if isinstance(place, MilvusUri):
+        from .milvus import MilvusStore
+
+        return MilvusStore.create(place, settings)
+    from .local import LocalStore
+
+    return LocalStore.create(place, settings)
