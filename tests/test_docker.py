@@ -1,0 +1,107 @@
+"""The container files, as far as they can be judged without a Docker engine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+COMPOSE = ROOT / "docker" / "compose.yaml"
+DOCKERFILES = [ROOT / "docker" / name for name in ("Dockerfile", "Dockerfile.gpu")]
+
+
+def instructions(dockerfile: Path) -> list[tuple[str, str]]:
+    """Instructions and what they say, comments gone and continued lines joined."""
+    text = re.sub(r"^\s*#.*\n", "", dockerfile.read_text(), flags=re.MULTILINE)
+    lines = re.sub(r"\\\n", "", text).splitlines()
+    return [tuple(line.split(maxsplit=1)) for line in lines if line.strip()]
+
+
+def pinned(image: str) -> bool:
+    """Whether the tag of `image` names one release: a version or a date to its last part."""
+    return re.search(r":(v?\d+\.\d+\.\d+\S*|RELEASE\.\d{4}-\d\d-\d\dT\S+)$", image) is not None
+
+
+@pytest.fixture
+def services():
+    yaml = pytest.importorskip("yaml")
+    return yaml.safe_load(COMPOSE.read_text())["services"]
+
+
+def test_compose_schema():
+    pytest.importorskip("check_jsonschema")
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*command, str(COMPOSE)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_compose_images_are_pinned(services):
+    for service in services.values():
+        assert "build" in service or pinned(service["image"])
+
+
+def test_compose_ports_are_local(services):
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_compose_waits_for_health(services):
+    for service in services.values():
+        for name, needed in service.get("depends_on", {}).items():
+            assert needed == {"condition": "service_healthy"}
+            assert "healthcheck" in services[name]
+
+
+def test_compose_builds_what_is_there(services):
+    build = services["soundsearch"]["build"]
+    context = (COMPOSE.parent / build["context"]).resolve()
+    assert context == ROOT.resolve()
+    assert (context / build["dockerfile"]).is_file()
+
+
+def test_compose_variables_are_documented():
+    readme = (ROOT / "docker" / "README.md").read_text()
+    variables = re.findall(r"\$\{(\w+):-([^}]*)\}", COMPOSE.read_text())
+    assert len(variables) == COMPOSE.read_text().count("${")  # each has a default
+    for name, default in variables:
+        assert re.search(rf"\| `{name}` \|.*`{re.escape(default)}`", readme), name
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
+class TestDockerfile:
+    def test_bases_are_pinned(self, dockerfile):
+        stages = set()
+        for instruction, said in instructions(dockerfile):
+            if instruction == "FROM":
+                image, _, stage = said.split()
+                assert image in stages or pinned(image)
+                stages.add(stage)
+
+    def test_copied_files_exist(self, dockerfile):
+        said = [said for name, said in instructions(dockerfile) if name == "COPY"]
+        words = [copy.split() for copy in said if "--from=" not in copy]
+        sources = [w for copy in words for w in copy[:-1] if not w.startswith("--")]
+        assert {"pyproject.toml", "soundsearch"} <= set(sources)
+        assert all((ROOT / source).exists() for source in sources)
+
+    def test_runs_as_a_user(self, dockerfile):
+        last_stage = []
+        for instruction, said in instructions(dockerfile):
+            last_stage = [] if instruction == "FROM" else [*last_stage, (instruction, said)]
+        users = [said for instruction, said in last_stage if instruction == "USER"]
+        assert users and re.fullmatch(r"[1-9]\d*:[1-9]\d*", users[-1])
+        assert ("ENTRYPOINT", '["soundsearch"]') in last_stage
+
+    def test_extras_exist(self, dockerfile):
+        tomllib = pytest.importorskip("tomllib", reason="Python 3.10 reads no TOML")
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        text = dockerfile.read_text()
+        named = re.findall(r"\['optional-dependencies'\]\['([\w-]+)'\]", text)
+        named += re.findall(r"\.\[([\w-]+)\]", text)
+        assert "milvus" in named
+        assert set(named) <= set(project["optional-dependencies"])
