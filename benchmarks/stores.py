@@ -1,0 +1,115 @@
+"""The stores side by side: local, Milvus Lite, and a Milvus server.
+
+    pip install -e '.[milvus-lite]' milvus==2.3.5
+    python -m benchmarks.stores [--sizes 100000 1000000] [--stores local lite server]
+
+For libraries of several sizes, each in a process of its own, all in one run: segments stored a
+second in batches of 8 000, and with the making of the index; milliseconds to find the 10 nearest
+segments of one vector (median over 100, one after the other); recall@10 against an exact search;
+the highest memory of the process, and of the server's. The server is the one of the PyPI package
+``milvus``, started in a network namespace of its own (root, Linux); or give ``--server HOST:PORT``.
+Vectors as in `benchmarks.query`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.query import clips_of, demo_embeddings, exact, median_ms, mixed
+from ingest import encoders
+from soundsearch.stores.base import Settings
+from soundsearch.stores.index import unit
+from soundsearch.stores.opening import create_store, place_of
+
+BATCH = 8_000
+QUERIES = 100
+SEED = 0
+
+
+def measure(address: str, embeddings: np.ndarray, size: int) -> tuple[float, ...]:
+    """Segments a second without and with the index, query ms, recall, bytes of memory."""
+    encoder = encoders.load()
+    settings = Settings(encoder.name, encoder.space, encoder.dimension, 0.96, 0.96)
+    vectors, queries = mixed(embeddings, size, SEED), unit(mixed(embeddings, QUERIES, SEED + 1))
+    tenth = exact(vectors, queries)
+    store = create_store(place_of(address), settings)
+    began = time.perf_counter()
+    with store.writing():
+        for first in range(0, size, BATCH):
+            store.add(clips_of(vectors[first : first + BATCH], first))
+        stored = time.perf_counter() - began
+        store.optimise()
+    indexed = time.perf_counter() - began
+    find = partial(store.search, k=10)
+    scores = np.concatenate([find(query[None])[2] for query in queries])
+    recall = float((scores >= tenth[:, None] - 1e-5).mean())
+    milliseconds = median_ms([partial(find, query[None]) for query in queries])
+    store.close()
+    return size / stored, size / indexed, milliseconds, recall, peak_memory("self")
+
+
+def peak_memory(process: str) -> float:
+    """Bytes, of this process or of all whose command has this in it."""
+    if process == "self":
+        pids = ["self"]
+    else:
+        pids = [
+            path.name
+            for path in Path("/proc").glob("[0-9]*")
+            if process.encode() in (path / "cmdline").read_bytes()
+        ]
+    found = [re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()) for pid in pids]
+    return sum(1024.0 * int(match[1]) for match in found if match)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[100_000, 1_000_000])
+    parser.add_argument("--stores", nargs="*", default=["local", "lite", "server"])
+    parser.add_argument("--server", help="HOST:PORT of one that runs")
+    options = parser.parse_args()
+    embeddings = demo_embeddings()
+    print(f"{'segments':>9}  {'store':7}{'stored/s':>10}{'indexed/s':>11}{'query ms':>10}", end="")
+    print(f"{'recall@10':>11}{'MB':>7}  MB of the server")
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        server = options.server
+        if server is None and "server" in options.stores:
+            from tests.milvus_server import MilvusServer, why_not
+
+            if reason := why_not():
+                raise SystemExit(f"no server: {reason}")
+            started = MilvusServer(Path(folder) / "server")
+            stack.callback(started.close)
+            server = started.address
+        for size in options.sizes:
+            for kind in options.stores:
+                address = {
+                    "local": f"{folder}/{size}",
+                    "lite": f"milvus-lite:{folder}/{size}.db",
+                    "server": f"milvus://{server}/benchmark_{os.getpid()}_{size}",
+                }[kind]
+                # A process of its own: its memory is asked for.
+                with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+                    row = pool.submit(measure, address, embeddings, size).result()
+                print(
+                    f"{size:>9}  {kind:7}{row[0]:10,.0f}{row[1]:11,.0f}{row[2]:10.2f}"
+                    f"{row[3]:11.4f}{row[4] / 1e6:7.0f}"
+                    + (f"{peak_memory('milvus') / 1e6:9.0f}" if kind == "server" else ""),
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
