@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -70,11 +72,22 @@ class _Commands(click.Group):
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def main(debug: bool) -> None:
     """Search sounds by sound."""
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _raise_interrupts
     if not debug:
         _silence_c_libraries()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show is escaped
             stream.reconfigure(errors="backslashreplace")
+
+
+def _raise_interrupts(unraisable: sys.UnraisableHookArgs) -> None:
+    """Let a Ctrl-C that fell into a finalizer, where Python drops it, count all the same."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        # Not at once: what is raised before this function ends is dropped too.
+        threading.Timer(0.05, _thread.interrupt_main).start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def _silence_c_libraries() -> None:
