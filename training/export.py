@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -16,16 +17,17 @@ from ingest.encoders.int8 import to_int8
 from ingest.logmel import LOG_OFFSET
 
 from .mels import open_store
-from .mixing import Mixer, known_classes
-from .model import SIZE, Block, Conv, Student
+from .mixing import Mixer, heard, known_classes
+from .model import EVENED, FLOOR, SIZE, USUAL, Block, Conv, Student, levelled
 
 OPSET = 17
 
 
 class Graph:
-    """Collects nodes and weights of an ONNX graph."""
+    """Collects nodes and weights of an ONNX graph; `prefix` keeps its names from another's."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
         self.count = 0
@@ -33,16 +35,35 @@ class Graph:
     def add(self, kind: str, inputs: list[str], output: str = "", **attributes: object) -> str:
         """Add a node and return its output's name."""
         self.count += 1
-        output = output or f"{kind.lower()}_{self.count}"
+        output = output or f"{self.prefix}{kind.lower()}_{self.count}"
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output
 
     def constant(self, values: NDArray[np.generic], label: str) -> str:
         """Add a constant and return its name."""
         self.count += 1
-        name = f"{label}_{self.count}"
+        name = f"{self.prefix}{label}_{self.count}"
         self.weights.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
+
+    def number(self, value: float) -> str:
+        """Add a number and return its name."""
+        return self.constant(np.float32(value), "number")
+
+    def levelled(self, patches: str, output: str) -> str:
+        """Add what `training.model.levelled` does."""
+        offset, mean = self.number(LOG_OFFSET), {"keepdims": 1}
+        mel = self.add("Relu", [self.add("Sub", [self.add("Exp", [patches]), offset])])
+        power = self.add("ReduceMean", [self.add("Mul", [mel, mel])], axes=[2], **mean)
+        power = self.add("ReduceMean", [self.add("Mul", [power, power])], axes=[1], **mean)
+        power = self.add("Max", [self.add("Sqrt", [power]), self.number(1e-12)])
+        audible = self.add("Div", [power, self.add("Add", [power, self.number(FLOOR)])])
+        gain = self.add("Div", [self.number(USUAL), power])
+        gain = self.add("Pow", [gain, self.number(EVENED)])
+        rest = self.add("Sub", [self.number(1), audible])
+        gain = self.add("Add", [self.add("Mul", [gain, audible]), rest])
+        mel = self.add("Add", [self.add("Mul", [mel, gain]), offset])
+        return self.add("Log", [mel], output)
 
     def convolution(self, layer: Conv, data: str, shortcut: str = "") -> str:
         """Add a folded convolution, its shortcut and its ReLU."""
@@ -68,14 +89,19 @@ def calibration(work: Path, seed: int = 5, count: int = 1024) -> NDArray[np.floa
     store = open_store(work)
     mixer = Mixer(store, seed, classes=known_classes(work, store))
     mel = np.concatenate([mixer.mixes(count // 2), mixer.singles(count - count // 2)])
-    return np.log(mixer.heard(mel) + np.float32(LOG_OFFSET)).astype(np.float32)
+    random = torch.Generator().manual_seed(seed)
+    patches: NDArray[np.float32] = torch.log(
+        heard(torch.from_numpy(mel), random) + LOG_OFFSET
+    ).numpy()
+    return patches
 
 
 def to_onnx(student: Student, path: Path, space: str, patches: NDArray[np.float32]) -> None:
     """Write the folded (and whitened) student.
 
     Weights and activations have 8 bits, but for the first convolution, whose input has the
-    whole range from silence to noise, and the projection: two per cent of the work.
+    whole range from silence to noise, and the projection, which has 16: two per cent of the
+    work.
 
     Parameters
     ----------
@@ -99,7 +125,8 @@ def to_onnx(student: Student, path: Path, space: str, patches: NDArray[np.float3
             data = graph.convolution(layer.second, inner, data)
     data = graph.add("GlobalAveragePool", [data])
     data = graph.add("Flatten", [data])
-    weight = graph.constant(student.projection.weight.detach().numpy(), "weight")
+    half = student.projection.weight.detach().numpy().astype(np.float16)
+    weight = graph.add("Cast", [graph.constant(half, "weight")], to=TensorProto.FLOAT)
     bias = graph.constant(student.projection.bias.detach().numpy(), "bias")
     graph.add("Gemm", [data, weight, bias], "embeddings", transB=1)
     model = helper.make_model(
@@ -122,8 +149,25 @@ def to_onnx(student: Student, path: Path, space: str, patches: NDArray[np.float3
     with tempfile.TemporaryDirectory() as folder:
         floating = Path(folder) / "float.onnx"
         onnx.save(model, str(floating))
-        to_int8(floating, temporary, patches, percentile=True, keep=[*scaling, "embeddings"])
+        even = levelled(torch.from_numpy(patches)).numpy()
+        to_int8(floating, temporary, even, percentile=True, keep=[*scaling, "embeddings"])
+    _level_first(temporary)
     os.replace(temporary, path)
+
+
+def _level_first(path: Path) -> None:
+    """Put the levelling, which stays in float, in front of a quantised network."""
+    model = onnx.load(str(path))
+    front = Graph("front_")
+    front.levelled("patches", "levelled")
+    for node in model.graph.node:
+        node.input[:] = ["levelled" if name == "patches" else name for name in node.input]
+    nodes = [*front.nodes, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(front.weights)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(path))
 
 
 def class_mids(class_map: Path) -> list[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ingest.logmel import BANDS
 from ingest.logmel import PATCH_FRAMES as PATCH
@@ -16,10 +18,16 @@ Floats = NDArray[np.float32]
 LEVELS = (0.5, 7.0)
 
 
-def level(mel: Floats) -> Floats:
+def level(mel: Tensor) -> Tensor:
     """Return the level of patches [n, 96, 64]: root mean square of their loudest quarter."""
-    power = np.square(mel).mean(2)
-    return np.sqrt(np.sort(power, 1)[:, -PATCH // 4 :].mean(1)).astype(np.float32)
+    power = mel.square().mean(2)
+    return power.sort(1).values[:, -PATCH // 4 :].mean(1).sqrt()
+
+
+def loudness(mel: Floats) -> Floats:
+    """Return `level` of an array."""
+    levels: Floats = level(torch.from_numpy(mel)).numpy()
+    return levels
 
 
 def level_ok(mel: Floats) -> NDArray[np.bool_]:
@@ -131,7 +139,7 @@ class Mixer:
             if not len(rows):
                 break
             mel = np.stack([self.patch(self.file()) for _ in rows])
-            loud = np.maximum(level(mel), 1e-4)
+            loud = np.maximum(loudness(mel), 1e-4)
             share = 10 ** (random.uniform(-20, 6, len(rows)) / 20) if layer else 1.0
             mel *= self.curves(len(rows)) * (share / loud)[:, None, None]
             out[rows] = np.sqrt(np.square(out[rows]) + np.square(mel))
@@ -139,12 +147,12 @@ class Mixer:
         if len(self.noises) and len(rows):
             mel = np.stack([self.patch(int(random.choice(self.noises))) for _ in rows])
             share = 10 ** (random.uniform(-40, -8, len(rows)) / 20)
-            mel *= (share / np.maximum(level(mel), 1e-4))[:, None, None]
+            mel *= (share / np.maximum(loudness(mel), 1e-4))[:, None, None]
             out[rows] = np.sqrt(np.square(out[rows]) + np.square(mel))
         loud = np.exp(random.uniform(*np.log(LEVELS), count)).astype(np.float32)
         faint = random.random(count) < 0.02
         loud[faint] = 10 ** random.uniform(-5, -2.6, int(faint.sum()))
-        out *= (loud / np.maximum(level(out), 1e-6))[:, None, None]
+        out *= (loud / np.maximum(loudness(out), 1e-6))[:, None, None]
         out[sources == 0] = 0.0
         return out
 
@@ -153,7 +161,7 @@ class Mixer:
         files = files or [self.file() for _ in range(count)]
         mel = np.stack([self.patch(file) for file in files])
         loud = np.exp(self.random.uniform(*np.log(LEVELS), count)).astype(np.float32)
-        mel *= (loud / np.maximum(level(mel), 1e-4))[:, None, None]
+        mel *= (loud / np.maximum(loudness(mel), 1e-4))[:, None, None]
         return mel
 
     def curves(self, count: int) -> Floats:
@@ -166,25 +174,40 @@ class Mixer:
         curve = knots[:, low] * (1 - part) + knots[:, low + 1] * part
         return (10 ** (curve / 20)).astype(np.float32)[:, None]
 
-    def heard(self, mel: Floats) -> Floats:
-        """Return mixes as the student hears them: other level, perhaps a little noise.
 
-        The teacher's answer stays the one for `mel`, so the student learns that neither
-        matters. Patches too faint to be told from silence keep their level.
-        """
-        random = self.random
-        count = len(mel)
-        gain = 10 ** (random.uniform(-20, 8, count) / 20)
-        loud = level(mel)
-        gain[(random.random(count) < 0.25) | (loud < 0.02)] = 1.0
-        out = mel * gain.astype(np.float32)[:, None, None]
-        rows = np.flatnonzero((random.random(count) < 0.25) & (loud > 0.02))
-        spread = random.rayleigh(0.8, (len(rows), PATCH, BANDS)).astype(np.float32)
-        slope = np.exp(random.uniform(-1.2, 1.2, (len(rows), 1, 1)) * np.linspace(-1, 1, BANDS))
-        share = 10 ** (random.uniform(-45, -14, len(rows)) / 20) * loud[rows] * gain[rows]
-        hiss = spread * slope.astype(np.float32) * share[:, None, None].astype(np.float32)
-        out[rows] = np.sqrt(np.square(out[rows]) + np.square(hiss))
-        return out
+def heard(mel: Tensor, random: torch.Generator) -> Tensor:
+    """Return mixes as the student hears them: other level, perhaps a little noise.
+
+    The teacher's answer stays the one for `mel`, so the student learns that neither
+    matters. Patches too faint to be told from silence keep their level.
+
+    Parameters
+    ----------
+    mel : float32 [n, 96, 64]
+        Mel magnitudes.
+    random : torch.Generator
+        On the device of `mel`.
+
+    Returns
+    -------
+    float32 [n, 96, 64]
+    """
+    count = len(mel)
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return torch.rand(shape, generator=random, device=mel.device) * (high - low) + low
+
+    loud = level(mel)
+    gain = 10 ** (uniform(-20, 8, count) / 20)
+    gain[(uniform(0, 1, count) < 0.25) | (loud < 0.02)] = 1.0
+    out = mel * gain[:, None, None]
+    rows = torch.nonzero((uniform(0, 1, count) < 0.4) & (loud > 0.02))[:, 0]
+    rayleigh = 0.8 * torch.sqrt(-2 * torch.log1p(-uniform(0, 1, len(rows), PATCH, BANDS)))
+    bands = torch.linspace(-1, 1, BANDS, device=mel.device)
+    slope = torch.exp(uniform(-1.2, 1.2, len(rows), 1, 1) * bands)
+    share = 10 ** (uniform(-40, -8, len(rows)) / 20) * loud[rows] * gain[rows]
+    out[rows] = torch.hypot(out[rows], rayleigh * slope * share[:, None, None])
+    return out
 
 
 def shifted(mel: Floats, bands: int) -> Floats:

@@ -6,7 +6,9 @@ import copy
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,9 @@ from ingest.logmel import BANDS, LOG_OFFSET
 from ingest.logmel import PATCH_FRAMES as PATCH
 
 from .mels import open_store
-from .mixing import Mixer, known_classes, level, level_ok
+from .mixing import Mixer, heard, known_classes, level_ok, loudness
 from .model import Shape, Student
 from .teacher import CLASSES, Teacher, Whitening, fit_whitening, load_whitening
-
-Halves = NDArray[np.float16]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,10 @@ class Plan:
     rate, decay : float
         Peak learning rate and weight decay of AdamW.
     seed : int
+    workers : int
+        Processes that train, or, where there is a GPU, that mix for it.
+    keep : float
+        Share of the averaged weights that a step keeps.
     """
 
     patches: int = 6_000_000
@@ -56,32 +60,55 @@ class Plan:
 
 
 class Pool:
-    """A ring of mixes with the teacher's answers, refreshed as it is used."""
+    """A ring of mixes with the teacher's answers, refreshed as it is used.
 
-    def __init__(self, size: int, mixer: Mixer, teacher: Teacher, white: Whitening) -> None:
-        self.mixer, self.teacher, self.white = mixer, teacher, white
-        self.mel: Halves = np.zeros((size, PATCH, BANDS), np.float16)
-        self.target = torch.zeros(size, white.axes.shape[0])
-        self.scores = torch.zeros(size, CLASSES, dtype=torch.bfloat16)
+    Parameters
+    ----------
+    size : int
+        Mixes held.
+    mixes : callable
+        Gives so many fresh mixes, float32 or float16 [count, 96, 64].
+    teacher : Teacher
+        On `device`.
+    white : Whitening
+    device : torch.device
+    seed : int
+    """
+
+    def __init__(
+        self,
+        size: int,
+        mixes: Callable[[int], NDArray[np.floating[Any]]],
+        teacher: Teacher,
+        white: Whitening,
+        device: torch.device,
+        seed: int,
+    ) -> None:
+        self.mixes, self.teacher, self.device = mixes, teacher, device
+        self.random = torch.Generator(device).manual_seed(seed)
+        self.matrix = torch.from_numpy(white.matrix(0.5) / scale(white)).to(device)
+        self.mean = torch.from_numpy(white.mean).to(device)
+        self.mel = torch.zeros(size, PATCH, BANDS, dtype=torch.float16, device=device)
+        self.target = torch.zeros(size, len(white.axes), device=device)
+        self.scores = torch.zeros(size, CLASSES, dtype=torch.bfloat16, device=device)
         self.filled = 0
         self.made = 0
 
     def refresh(self, count: int) -> None:
         """Replace the oldest `count` mixes by fresh ones."""
-        mel = self.mixer.mixes(count)
-        embedding, logits = self.teacher(torch.from_numpy(mel))
-        rows = (np.arange(count) + self.made) % len(self.mel)
-        self.mel[rows] = mel
-        self.target[rows] = self.white.apply(embedding, 0.5) / scale(self.white)
-        self.scores[rows] = torch.sigmoid(logits).to(torch.bfloat16)
+        mel = torch.from_numpy(self.mixes(count)).to(self.device)
+        embedding, logits = self.teacher(mel.float())
+        rows = (torch.arange(count, device=self.device) + self.made) % len(self.mel)
+        self.mel[rows] = mel.half()
+        self.target[rows] = (embedding - self.mean) @ self.matrix.T
+        self.scores[rows] = torch.sigmoid(logits).bfloat16()
         self.made += count
         self.filled = min(self.made, len(self.mel))
 
     def draw(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return student input, target and scores of `count` random mixes."""
-        rows = self.mixer.random.integers(0, self.filled, count)
-        heard = self.mixer.heard(self.mel[rows].astype(np.float32))
-        patches = torch.log(torch.from_numpy(heard) + LOG_OFFSET)
+        rows = torch.randint(self.filled, (count,), generator=self.random, device=self.device)
+        patches = torch.log(heard(self.mel[rows].float(), self.random) + LOG_OFFSET)
         return patches, self.target[rows], self.scores[rows].float()
 
 
@@ -130,7 +157,7 @@ def file_classes(work: Path, yamnet: Path) -> NDArray[np.int64]:
     for at in range(0, len(store.lengths), 256):
         files = range(at, min(at + 256, len(store.lengths)))
         mel = np.stack([mixer.patch(file) for file in files])
-        mel *= (2.5 / np.maximum(level(mel), 1e-4))[:, None, None]
+        mel *= (2.5 / np.maximum(loudness(mel), 1e-4))[:, None, None]
         found.append(teacher(torch.from_numpy(mel))[1].argmax(1).numpy())
     classes = np.concatenate(found).astype(np.int64)
     np.savez(work / "classes.npz", classes=classes)
@@ -161,14 +188,28 @@ def save(path: Path, **parts: object) -> None:
     os.replace(temporary, path)
 
 
+def grow(old: Path, path: Path, shape: Shape) -> None:
+    """Start a run from the average weights of a shallower student's checkpoint.
+
+    Its patches count as seen, its learning rate starts anew, and so does the optimiser.
+    """
+    held = torch.load(old, map_location="cpu", weights_only=True)
+    student = Student(read_shape(held["shape"]))
+    student.load_state_dict(held["average"])
+    state = student.grown(shape).state_dict()
+    facts = {"seen": held["seen"], "start": held["seen"], "shape": asdict(shape)}
+    save(path, student=state, average=state, **facts)
+
+
 def train(
     work: Path, run: Path, yamnet: Path, plan: Plan, shape: Shape, every: float = 150.0
 ) -> Path:
     """Train until the plan's patches were seen; return the checkpoint.
 
-    Every worker is a process with one thread, its own mixes and its own optimiser; all
-    update the same weights without waiting for each other. With one worker and as many
-    steps, a run repeats itself; with more it does so only statistically.
+    On CPUs every worker is a process with one thread, its own mixes and its own optimiser;
+    all update the same weights without waiting for each other. With one worker and as many
+    steps, a run repeats itself; with more it does so only statistically. Where there is a
+    GPU, the workers only mix, and this process trains there.
 
     Parameters
     ----------
@@ -196,18 +237,22 @@ def train(
     path = run / "student.pt"
     held: dict[str, Any] = {}
     if path.exists():
-        held = torch.load(path, weights_only=True)
+        held = torch.load(path, map_location="cpu", weights_only=True)
         student.load_state_dict(held["student"])
+    seeds = [plan.seed + 100 * rank + held.get("seen", 0) for rank in range(plan.workers)]
+    mixers = [Mixer(store, seed, classes=classes) for seed in seeds]
+    teacher = Teacher(yamnet, torch.bfloat16)
+    if torch.cuda.is_available():
+        train_on(torch.device("cuda"), student, teacher, white, mixers, plan, run, held, every)
+        return path
     student.share_memory()
-    counter = torch.zeros(plan.workers, dtype=torch.int64).share_memory_()
-    counter += held.get("seen", 0) // plan.batch // plan.workers
+    counter = count_from(held, plan, plan.workers)
     context = mp.get_context("fork")
     workers = []
-    for rank in range(plan.workers):
-        mixer = Mixer(store, plan.seed + 100 * rank + held.get("seen", 0), classes=classes)
-        pool = Pool(plan.pool, mixer, Teacher(yamnet, torch.bfloat16), white)
+    for rank, (mixer, seed) in enumerate(zip(mixers, seeds, strict=True)):
+        pool = Pool(plan.pool, mixer.mixes, teacher, white, torch.device("cpu"), seed)
         job = (rank, student, counter, pool, plan, run, held, every)
-        workers.append(context.Process(target=work_on, args=job))
+        workers.append(context.Process(target=learn, args=job))
         workers[-1].start()
     for worker in workers:
         worker.join()
@@ -216,7 +261,56 @@ def train(
     return path
 
 
-def work_on(
+def count_from(held: dict[str, Any], plan: Plan, learners: int) -> Tensor:
+    """Return the steps that each learner has done, shared by processes, int64 [learners]."""
+    counter = torch.zeros(learners, dtype=torch.int64).share_memory_()
+    counter += held.get("seen", 0) // plan.batch // learners
+    return counter
+
+
+def train_on(
+    device: torch.device,
+    student: Student,
+    teacher: Teacher,
+    white: Whitening,
+    mixers: list[Mixer],
+    plan: Plan,
+    run: Path,
+    held: dict[str, Any],
+    every: float,
+) -> None:
+    """Train on one device, fed by a mixing process for each of `mixers`."""
+    context = mp.get_context("fork")
+    made: Queue[NDArray[np.float16]] = context.Queue(4 * len(mixers))
+    # Forked before the device is touched, which no child could use.
+    feeders = [context.Process(target=feed, args=(m, plan, made), daemon=True) for m in mixers]
+    for feeder in feeders:
+        feeder.start()
+    student, teacher = student.to(device), teacher.to(device)
+    left = np.zeros((0, PATCH, BANDS), np.float16)
+
+    def mixes(count: int) -> NDArray[np.float16]:
+        nonlocal left
+        while len(left) < count:
+            left = np.concatenate((left, made.get(timeout=600)))
+        taken, left = left[:count], left[count:]
+        return taken
+
+    pool = Pool(plan.pool, mixes, teacher, white, device, plan.seed + held.get("seen", 0))
+    try:
+        learn(0, student, count_from(held, plan, 1), pool, plan, run, held, every)
+    finally:
+        for feeder in feeders:
+            feeder.terminate()
+
+
+def feed(mixer: Mixer, plan: Plan, made: Queue[NDArray[np.float16]]) -> None:
+    """Make mixes for ever."""
+    while True:
+        made.put(mixer.mixes(plan.batch).astype(np.float16))
+
+
+def learn(
     rank: int,
     student: Student,
     counter: Tensor,
@@ -226,7 +320,7 @@ def work_on(
     held: dict[str, Any],
     every: float,
 ) -> None:
-    """Do one worker's part of the training; the first also averages, saves and reports."""
+    """Do one learner's part of the training; the first also averages, saves and reports."""
     torch.set_num_threads(1)
     torch.manual_seed(plan.seed + rank)
     decayed = [p for p in student.parameters() if p.ndim > 1]
@@ -235,8 +329,11 @@ def work_on(
     optimiser = torch.optim.AdamW(groups, plan.rate, (0.9, 0.98), weight_decay=plan.decay)
     average = copy.deepcopy(student).requires_grad_(False)
     step = int(counter[rank])
+    start = held.get("start", 0)
+    first = start // plan.batch // len(counter)
     if held:
         average.load_state_dict(held["average"])
+    if "optimiser" in held:
         optimiser.load_state_dict(held["optimiser"])
     for _ in range(max(2, plan.pool // 8 // plan.batch)):
         pool.refresh(plan.batch)
@@ -244,14 +341,16 @@ def work_on(
     shown: dict[str, float] = {}
     while True:
         now = time.monotonic()
-        done = min(1.0, int(counter.sum()) * plan.batch / plan.patches)
+        seen = int(counter.sum()) * plan.batch
+        done = min(1.0, (seen - start) / (plan.patches - start))
         if rank == 0 and (done >= 1.0 or now - last > every):
             save(
                 run / "student.pt",
+                start=start,
                 student=student.state_dict(),
                 average=average.state_dict(),
                 optimiser=optimiser.state_dict(),
-                seen=int(counter.sum()) * plan.batch,
+                seen=seen,
                 shape=asdict(student.shape),
                 plan=asdict(plan),
             )
@@ -259,12 +358,12 @@ def work_on(
         if done >= 1.0:
             return
         for group in optimiser.param_groups:
-            warm = min(1.0, (step + 1) / 200)
+            warm = min(1.0, (step - first + 1) / 200)
             group["lr"] = plan.rate * warm * (0.005 + 0.995 * 0.5 * (1 + math.cos(math.pi * done)))
         pool.refresh(plan.batch if pool.made < 2 * plan.pool // 3 else plan.batch // plan.reuse)
         patches, target, scores = pool.draw(plan.batch)
         student.train()
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(pool.device.type, torch.bfloat16):
             out = student(patches)
         terms = losses(out, student.head(out), target, scores)
         optimiser.zero_grad(set_to_none=True)
@@ -276,8 +375,9 @@ def work_on(
         if rank:
             continue
         blend(average, student, min(plan.keep, (1 + step) / (10 + step)))
-        for name, term in terms.items():
-            shown[name] = 0.98 * shown.get(name, term.item()) + 0.02 * term.item()
+        if step % 25 == 0:
+            for name, term in terms.items():
+                shown[name] = 0.7 * shown.get(name, term.item()) + 0.3 * term.item()
         if step % 100 == 0:
             text = " ".join(f"{name} {value:.4f}" for name, value in shown.items())
             seen = int(counter.sum()) * plan.batch
@@ -296,7 +396,7 @@ def blend(average: nn.Module, student: nn.Module, keep: float) -> None:
 
 def load_student(path: Path) -> Student:
     """Return the average student of a checkpoint, batch norms folded."""
-    held = torch.load(path, weights_only=True)
+    held = torch.load(path, map_location="cpu", weights_only=True)
     student = Student(read_shape(held["shape"]))
     student.load_state_dict(held["average"])
     return student.folded()
@@ -304,4 +404,4 @@ def load_student(path: Path) -> Student:
 
 def read_shape(held: dict[str, Any]) -> Shape:
     """Return the widths kept in a checkpoint."""
-    return Shape(held["stem"], tuple(held["widths"]), held["top"])
+    return Shape(held["stem"], tuple(held["widths"]), tuple(held["blocks"]), held["top"])

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from ingest.logmel import LOG_OFFSET
 
 from .mels import Store, open_store
-from .mixing import Mixer, known_classes, level_ok
+from .mixing import Mixer, heard, known_classes, level_ok
 from .model import SIZE, Student
 from .train import read_shape
 
@@ -23,13 +23,11 @@ POWER = 1.0
 
 
 @torch.no_grad()
-def embed(student: Student, mel: NDArray[np.float32], batch: int = 256) -> NDArray[np.float32]:
-    """Return the embeddings of mel magnitudes [n, 96, 64], float32 [n, 128]."""
-    parts = [np.zeros((0, SIZE), np.float32)]
-    for at in range(0, len(mel), batch):
-        patches = torch.log(torch.from_numpy(mel[at : at + batch]) + LOG_OFFSET)
-        parts.append(student(patches).numpy())
-    return np.concatenate(parts)
+def embed(student: Student, mel: Tensor, batch: int = 256) -> NDArray[np.float64]:
+    """Return the embeddings of mel magnitudes [n, 96, 64], float64 [n, 128]."""
+    parts = [student(torch.log(part + LOG_OFFSET)) for part in mel.split(batch)]
+    found: NDArray[np.float64] = torch.cat(parts).double().numpy()
+    return found
 
 
 def statistics(
@@ -41,14 +39,17 @@ def statistics(
     what should not matter; the covariance of these differences is what is whitened.
     """
     mixer = Mixer(store, seed, classes=classes)
+    random = torch.Generator().manual_seed(seed)
     seen: list[NDArray[np.float64]] = []
     differences = []
     for _ in range(max(1, count // 1024)):
         files = [mixer.file() for _ in range(512)]
         first, second = (mixer.singles(512, files) for _ in range(2))
         keep = level_ok(first) & level_ok(second)
-        a = embed(student, mixer.heard(first[keep])).astype(np.float64)
-        b = embed(student, mixer.heard((second * mixer.curves(512))[keep])).astype(np.float64)
+        second *= mixer.curves(512)
+        a, b = (
+            embed(student, heard(torch.from_numpy(mel[keep]), random)) for mel in (first, second)
+        )
         seen += [a, b]
         differences.append(a - b)
     every, difference = np.concatenate(seen), np.concatenate(differences)
@@ -97,8 +98,8 @@ def whiten(
 
 def save(student: Student, path: Path, checkpoint: Path) -> None:
     """Write a student for inference, with the plan of its checkpoint and the patches it saw."""
-    held = torch.load(checkpoint, weights_only=True)
-    facts = {key: held[key] for key in ("plan", "seen")}
+    held = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    facts = {key: held[key] for key in ("plan", "seen", "start")}
     temporary = path.with_suffix(".tmp")
     torch.save({"shape": asdict(student.shape), "state": student.state_dict(), **facts}, temporary)
     os.replace(temporary, path)
