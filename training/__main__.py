@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks import encoder
 
-from . import card, corpus, export, mels, synth, train, whiten
+from . import ablation, card, corpus, export, mels, synth, train, whiten
 from .model import Shape
 
 STEPS = ("fetch", "unpack", "synth", "mels", "train", "whiten", "export", "evaluate", "card")
@@ -21,7 +21,7 @@ STEPS = ("fetch", "unpack", "synth", "mels", "train", "whiten", "export", "evalu
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     top = argparse.ArgumentParser(prog="python -m training", description=__doc__)
-    top.add_argument("step", choices=(*STEPS, "all", "miniature"))
+    top.add_argument("step", choices=(*STEPS, "all", "miniature", "ablate"))
     top.add_argument("--work", type=Path, required=True, help="scratch folder (30 GB for all)")
     top.add_argument(
         "--data", type=Path, required=True, help="folder with yamnet/, audioset/ and esc50/"
@@ -121,6 +121,10 @@ class Recipe:
             start = time.monotonic()
             getattr(self, step)()
             print(f"{step}: {time.monotonic() - start:.0f} s", flush=True)
+
+    def ablate(self) -> None:
+        """Measure what the seed, the terms of the loss and the whitening are worth."""
+        ablation.ablate(self.o.work, self.o.data, self.yamnet)
 
     def miniature(self) -> None:
         """Do the steps on a few formula sounds with a tiny student, in under five minutes."""

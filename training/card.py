@@ -19,7 +19,9 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def sources(work: Path) -> tuple[str, str, int]:
     """Return the corpus as two markdown tables (packages, synthetic) and its files."""
-    packages, made, total = [], [], 0
+    packages: list[list[str]] = []
+    made: list[list[str]] = []
+    total = 0
     for path in sorted((work / "audio").glob("*/package.json")):
         info = json.loads(path.read_text("utf-8"))
         if not info.get("files"):

@@ -6,11 +6,12 @@ import csv
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from ingest.encoders.int8 import to_int8
@@ -32,14 +33,14 @@ class Graph:
         self.weights: list[onnx.TensorProto] = []
         self.count = 0
 
-    def add(self, kind: str, inputs: list[str], output: str = "", **attributes: object) -> str:
+    def add(self, kind: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
         """Add a node and return its output's name."""
         self.count += 1
         output = output or f"{self.prefix}{kind.lower()}_{self.count}"
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output
 
-    def constant(self, values: NDArray[np.generic], label: str) -> str:
+    def constant(self, values: ArrayLike, label: str) -> str:
         """Add a constant and return its name."""
         self.count += 1
         name = f"{self.prefix}{label}_{self.count}"
@@ -52,10 +53,10 @@ class Graph:
 
     def levelled(self, patches: str, output: str) -> str:
         """Add what `training.model.levelled` does."""
-        offset, mean = self.number(LOG_OFFSET), {"keepdims": 1}
+        offset = self.number(LOG_OFFSET)
         mel = self.add("Relu", [self.add("Sub", [self.add("Exp", [patches]), offset])])
-        power = self.add("ReduceMean", [self.add("Mul", [mel, mel])], axes=[2], **mean)
-        power = self.add("ReduceMean", [self.add("Mul", [power, power])], axes=[1], **mean)
+        power = self.add("ReduceMean", [self.add("Mul", [mel, mel])], axes=[2], keepdims=1)
+        power = self.add("ReduceMean", [self.add("Mul", [power, power])], axes=[1], keepdims=1)
         power = self.add("Max", [self.add("Sqrt", [power]), self.number(1e-12)])
         audible = self.add("Div", [power, self.add("Add", [power, self.number(FLOOR)])])
         gain = self.add("Div", [self.number(USUAL), power])
@@ -115,8 +116,8 @@ def to_onnx(student: Student, path: Path, space: str, patches: NDArray[np.float3
     """
     graph = Graph()
     data = graph.add("Unsqueeze", ["patches", graph.constant(np.array([1]), "axis")])
-    data = graph.add("Add", [data, graph.constant(np.float32([1.5]), "shift")])
-    data = graph.add("Mul", [data, graph.constant(np.float32([0.4]), "factor")])
+    data = graph.add("Add", [data, graph.number(1.5)])
+    data = graph.add("Mul", [data, graph.number(0.4)])
     for layer in student.body:
         if isinstance(layer, Conv):
             data = graph.convolution(layer, data)

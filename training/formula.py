@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ def band(x: Sound, low: float, high: float, order: int = 2) -> Sound:
     return signal.sosfilt(signal.butter(order, edges, "band", fs=RATE, output="sos"), x)
 
 
-def wave(f0: Sound, amplitudes: Sound, shape: str = "sum") -> Sound:
+def wave(f0: Sound, amplitudes: NDArray[np.floating[Any]], shape: str = "sum") -> Sound:
     """Return a harmonic tone whose pitch follows `f0`."""
     phase = 2 * np.pi * np.cumsum(f0) / RATE
     if shape == "square":
@@ -184,10 +185,10 @@ def _siren(r: Random) -> Sound:
 def _horn(r: Random) -> Sound:
     n = int(r.uniform(0.3, 3) * RATE)
     base = np.exp(r.uniform(np.log(90), np.log(700)))
-    x = sum(
-        wave(base * m * np.ones(n) * wander(r, n, 3, 0.003), 0.8 ** np.arange(16))
-        for m in ([1, 1.26], [1, 1.19, 1.5], [1], [1, 1.26, 1.5, 1.78])[int(r.integers(4))]
-    )
+    chords = ((1, 1.26), (1, 1.19, 1.5), (1,), (1, 1.26, 1.5, 1.78))
+    x = np.zeros(n)
+    for ratio in chords[int(r.integers(4))]:
+        x += wave(base * ratio * np.ones(n) * wander(r, n, 3, 0.003), 0.8 ** np.arange(16))
     edge = np.minimum(1, np.minimum(np.arange(n), np.arange(n)[::-1]) / 600)
     hit = np.asarray(x) * edge
     return room(r, events(r, 5, 1 / (n / RATE + r.uniform(0.2, 2)), lambda _: hit, 0.2, 0.1))

@@ -104,7 +104,8 @@ class Store:
 
 def open_store(work: Path) -> Store:
     """Read every part of the mel store into memory."""
-    frames, lengths, groups, names = [], [], [], []
+    frames, lengths, groups = [], [], []
+    names: list[str] = []
     for path in sorted((work / "mels").glob("*.npz")):
         if path.name.endswith(".tmp.npz"):
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from ingest.logmel import PATCH_FRAMES as PATCH
 from .mels import Store
 
 Floats = NDArray[np.float32]
-LEVELS = (0.5, 7.0)
+# Logarithms of the levels between which the teacher hears mixes.
+LEVELS = (math.log(0.5), math.log(7.0))
 
 
 def level(mel: Tensor) -> Tensor:
@@ -149,7 +151,7 @@ class Mixer:
             share = 10 ** (random.uniform(-40, -8, len(rows)) / 20)
             mel *= (share / np.maximum(loudness(mel), 1e-4))[:, None, None]
             out[rows] = np.sqrt(np.square(out[rows]) + np.square(mel))
-        loud = np.exp(random.uniform(*np.log(LEVELS), count)).astype(np.float32)
+        loud = np.exp(random.uniform(*LEVELS, count)).astype(np.float32)
         faint = random.random(count) < 0.02
         loud[faint] = 10 ** random.uniform(-5, -2.6, int(faint.sum()))
         out *= (loud / np.maximum(loudness(out), 1e-6))[:, None, None]
@@ -160,7 +162,7 @@ class Mixer:
         """Return `count` patches of one sound each (of these files), at the teacher's levels."""
         files = files or [self.file() for _ in range(count)]
         mel = np.stack([self.patch(file) for file in files])
-        loud = np.exp(self.random.uniform(*np.log(LEVELS), count)).astype(np.float32)
+        loud = np.exp(self.random.uniform(*LEVELS, count)).astype(np.float32)
         mel *= (loud / np.maximum(loudness(mel), 1e-4))[:, None, None]
         return mel
 

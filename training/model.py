@@ -87,7 +87,7 @@ class Block(nn.Module):
         super().__init__()
         self.first = Conv(width, width)
         self.second = Conv(width, width, relu=False)
-        nn.init.zeros_(self.second.norm.weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.second.norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block."""

@@ -24,8 +24,14 @@ from .formula import (
     wave,
 )
 
+__all__ = ["SIGNALS"]
+
 VOWELS = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480),
           (570, 840, 2410), (660, 1720, 2410), (440, 1020, 2240), (490, 1350, 1690))  # fmt: skip
+
+
+def _always(sound: Sound) -> Maker:
+    return lambda _random: sound
 
 
 def voice(r: Random, f0: Sound, breath: float, size: float = 1.0) -> Sound:
@@ -35,8 +41,8 @@ def voice(r: Random, f0: Sound, breath: float, size: float = 1.0) -> Sound:
     out = np.zeros(n)
     first, last = VOWELS[int(r.integers(8))], VOWELS[int(r.integers(8))]
     for formants, fade in ((first, curve(n, [1, 0])), (last, curve(n, [0, 1]))):
-        for f, gain in zip(formants, (1.0, 0.6, 0.3), strict=True):
-            f = min(f / size, 7000.0)
+        for formant, gain in zip(formants, (1.0, 0.6, 0.3), strict=True):
+            f = min(formant / size, 7000.0)
             b, a = signal.iirpeak(f, max(1.0, f / (80 + 0.05 * f)), fs=RATE)
             out += gain * fade * signal.lfilter(b, a, source)
     out *= np.minimum(1, np.minimum(np.arange(n), np.arange(n)[::-1]) / (0.02 * RATE))
@@ -256,7 +262,7 @@ def _clap(r: Random) -> Sound:
         low, rate = r.uniform(500, 1500), r.uniform(2, 5.5)
         life = r.uniform(0.003, 0.012)
         clap = thump(r, low, low * 4, life)
-        out += r.uniform(0.3, 1) * events(r, 5, rate, lambda _, c=clap: c, 0.1)
+        out += r.uniform(0.3, 1) * events(r, 5, rate, _always(clap), 0.1)
     return room(r, out)
 
 

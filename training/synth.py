@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from . import nature, speech, tunes
+from . import speech, tunes
 from .corpus import finish
-from .formula import RATE, SIGNALS
+from .formula import RATE
+from .nature import SIGNALS
 
 __all__ = ["synthesise"]
-assert nature.SIGNALS is SIGNALS
 
 
 def synthesise(work: Path, seed: int = 1, share: float = 1.0, engines: bool = True) -> None:

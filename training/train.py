@@ -46,6 +46,8 @@ class Plan:
         Processes that train, or, where there is a GPU, that mix for it.
     keep : float
         Share of the averaged weights that a step keeps.
+    without : tuple of str
+        Terms of the loss that are left out.
     """
 
     patches: int = 6_000_000
@@ -57,6 +59,7 @@ class Plan:
     seed: int = 1
     workers: int = 2
     keep: float = 0.998
+    without: tuple[str, ...] = ()
 
 
 class Pool:
@@ -367,7 +370,8 @@ def learn(
             out = student(patches)
         terms = losses(out, student.head(out), target, scores)
         optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()
+        used = [term for name, term in terms.items() if name not in plan.without]
+        torch.stack(used).sum().backward()
         nn.utils.clip_grad_norm_(student.parameters(), 2.0)
         optimiser.step()
         step += 1

@@ -16,7 +16,7 @@ from .corpus import finish
 RATE = 32000
 PACKAGE = "fluid-soundfont-gm"
 SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 3, 5, 6, 7, 10), (0, 2, 4, 7, 9))
-DRUMS = (
+DRUMS: tuple[dict[int, str], ...] = (
     {36: "x...x...x...x...", 38: "....x.......x...", 42: "x.x.x.x.x.x.x.x."},
     {36: "x.....x.x.......", 38: "....x..x.x..x...", 42: "xxxxxxxxxxxxxxxx"},
     {36: "x..x..x...x.....", 40: "....x.......x..x", 46: "..x...x...x...x."},

@@ -57,9 +57,14 @@ def statistics(
 
 
 def whiten(
-    student: Student, work: Path, seed: int = 77, count: int = 16384, power: float = POWER
+    student: Student,
+    work: Path,
+    seed: int = 77,
+    count: int = 16384,
+    power: float = POWER,
+    within: bool = True,
 ) -> Student:
-    """Return a student whose embedding is white within a file; its scores are the same.
+    """Return a student whose embedding is white; its scores are the same.
 
     Parameters
     ----------
@@ -71,14 +76,16 @@ def whiten(
         Of the sounds that are measured.
     power : float
         1 whitens; less leaves part of the variance.
+    within : bool
+        Whiten what differs between patches of one file, not what differs between any.
 
     Returns
     -------
     Student
     """
     store = open_store(work)
-    mean, spread, covariance = statistics(student, store, known_classes(work, store), seed, count)
-    values, vectors = np.linalg.eigh(covariance)
+    mean, spread, inner = statistics(student, store, known_classes(work, store), seed, count)
+    values, vectors = np.linalg.eigh(inner if within else spread)
     order = np.argsort(values)[::-1]
     values, vectors = np.maximum(values[order], 1e-9), vectors[:, order]
     forward = (vectors / values ** (power / 2)).T
