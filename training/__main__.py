@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import shutil
 import time
@@ -12,10 +13,21 @@ import numpy as np
 
 from benchmarks import encoder
 
-from . import ablation, card, corpus, export, mels, synth, train, whiten
+from . import ablation, calibrate, card, corpus, export, mels, synth, train, whiten
 from .model import Shape
 
-STEPS = ("fetch", "unpack", "synth", "mels", "train", "whiten", "export", "evaluate", "card")
+STEPS = (
+    "fetch",
+    "unpack",
+    "synth",
+    "mels",
+    "train",
+    "whiten",
+    "calibrate",
+    "export",
+    "evaluate",
+    "card",
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -94,9 +106,19 @@ class Recipe:
         white = whiten.whiten(student, self.o.work, count=self.mixes, power=self.o.power)
         whiten.save(white, self.run / "white.pt", checkpoint)
 
+    def calibrate(self) -> None:
+        """Fit the head's scores to the teacher's."""
+        student = whiten.load(self.run / "white.pt")
+        with self.class_map.open(encoding="utf-8", newline="") as file:
+            classes = [row["display_name"] for row in csv.DictReader(file)]
+        calibrated = calibrate.calibrate(
+            student, self.o.work, self.yamnet, classes, count=4 * self.mixes
+        )
+        whiten.save(calibrated, self.run / "calibrated.pt", self.run / "white.pt")
+
     def export(self) -> None:
         """Write the ONNX file and the head."""
-        student = whiten.load(self.run / "white.pt")
+        student = whiten.load(self.run / "calibrated.pt")
         for path in (self.o.model, self.o.head):
             path.parent.mkdir(parents=True, exist_ok=True)
         patches = export.calibration(self.o.work)
@@ -134,7 +156,7 @@ class Recipe:
         out = self.o.work / "miniature"
         self.o.model, self.o.head = out / "mini.onnx", out / "mini.npz"
         self.synth(engines=False)
-        for step in ("mels", "train", "whiten", "export"):
+        for step in ("mels", "train", "whiten", "calibrate", "export"):
             getattr(self, step)()
         encode = encoder.student(self.o.model, self.o.head)
         for name, sound in encoder.signals().items():

@@ -109,11 +109,11 @@ def card(work: Path, run: Path, space: str) -> str:
     work : Path
         Scratch folder: the corpus records.
     run : Path
-        Folder of the training run: white.pt and figures.json.
+        Folder of the training run: calibrated.pt and figures.json.
     space : str
         Name and version of the space.
     """
-    held = torch.load(run / "white.pt", weights_only=True)
+    held = torch.load(run / "calibrated.pt", weights_only=True)
     plan, shape = held["plan"], held["shape"]
     packages, made, total = sources(work)
     measured, found = figures(run)
