@@ -266,6 +266,65 @@ def test_wrong_address(monkeypatch, tmp_path):
     assert not (tmp_path / "none.db").exists()
 
 
+@pytest.mark.server
+def test_a_server_with_passwords_databases_and_a_certificate(sounds, tmp_path):
+    if reason := why_not() or (not shutil.which("openssl") and "needs openssl"):
+        pytest.skip(reason)
+    certificate, key = tmp_path / "server.pem", tmp_path / "server.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-out", certificate, "-keyout", key],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    settings = {
+        "common.security.authorizationEnabled": "true",
+        "tls_mode": 1,
+        "server_pem_path": str(certificate),
+        "server_key_path": str(key),
+    }
+    with closing(MilvusServer(tmp_path / "server", settings)) as server:
+        in_a_guarded_server(server.address, certificate, sounds)
+
+
+def in_a_guarded_server(address, certificate, sounds):
+    import pymilvus
+    from test_cli import run
+
+    administrator = pymilvus.MilvusClient(
+        f"https://{address}",
+        token="root:Milvus",
+        server_pem_path=str(certificate),
+        server_name="127.0.0.1",
+    )
+    administrator.create_database("music")
+    administrator.create_user("guest", "Secret.1")
+    administrator.close()
+    trusting = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(certificate)}
+    library = f"https://root:Milvus@{address}/music/sounds"
+    assert b"6 added" in run("ingest", sounds, library=library, **trusting).stdout
+    library = f"milvuss://{address}/music/sounds"
+    found = run("query", sounds / "low.wav", "-k", 1, library=library,
+                MILVUS_TOKEN="root:Milvus", **trusting)  # fmt: skip
+    assert b"low.wav" in found.stdout
+    for library, environment, expected in [
+        (f"https://root:Secret.2@{address}/music/sounds", trusting, "not accept the token"),
+        (f"https://Secret.2@{address}/music/sounds", trusting, "not accept the token"),
+        (f"https://{address}/music/sounds", trusting, "missing token"),
+        (f"https://guest:Secret.1@{address}/music/sounds", trusting, "not let it"),
+        (f"https://root:Milvus@{address}/musik/sounds", trusting, "no database musik"),
+        (f"https://root:Milvus@{address}/sounds", trusting, "no library here"),
+        (f"https://root:Milvus@{address}/music/sounds", {}, "certificate one that this machine"),
+        (f"milvus://root:Milvus@{address}/music/sounds", {}, "no Milvus server answers"),
+    ]:
+        began = time.monotonic()
+        refused = run("info", library=library, **environment)
+        assert refused.returncode == 1 and not refused.stdout
+        [line] = refused.stderr.decode().splitlines()
+        assert expected in line and "Secret" not in line
+        assert time.monotonic() - began < 15
+
+
 def test_a_missing_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "pymilvus", None)
     with pytest.raises(errors.MissingExtra, match=r"soundsearch\[milvus\]"):

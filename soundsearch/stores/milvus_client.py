@@ -40,7 +40,10 @@ _PASSING = re.compile(
     re.IGNORECASE,
 )
 _FULL = re.compile(r"quota exceeded|no space left|disk full|force.?deny", re.IGNORECASE)
-_DENIED = re.compile(r"auth check|unauthenticated|permission|privilege|token|password", re.I)
+_UNKNOWN_USER = re.compile(r"unauthenticated|auth check fail|invalid (user|token|password)", re.I)
+_FORBIDDEN = re.compile(r"permission.?den|privilege", re.IGNORECASE)
+_NO_DATABASE = re.compile(r"database(:\S+)? (does )?not (found|exist)", re.IGNORECASE)
+_UNTRUSTED = re.compile(r"certificate|ssl|tls|handshake", re.IGNORECASE)
 
 _lite_lock = threading.Lock()
 _lite_clients: Counter[str] = Counter()
@@ -135,6 +138,8 @@ class MilvusClient:
     def __init__(self, uri: MilvusUri) -> None:
         self._uri = uri
         self._closed = False
+        # It logs to stderr what its errors say too.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         pymilvus = needs("pymilvus", "milvus-lite" if uri.lite else "milvus")
         # It logs a traceback for each error that it raises.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
@@ -182,36 +187,51 @@ class MilvusClient:
             _stop_lite(self._uri)
 
     def _error(self, error: Exception) -> LibraryError:
+        """What a call's error means."""
         words = _words(error)
         if _FULL.search(words):
             return LibraryError(
                 f"{self._uri}: Milvus has no room left ({words}); what was reported as done is "
                 "stored. Free some, then run the same command again"
             )
-        if "collection" in words and "not" in words:
-            return LibraryNotFound(
-                f"{self._uri}: a collection of this library is gone ({words}); it was removed or "
-                "embedded anew by another process: open it again"
-            )
-        if _DENIED.search(words):
-            return self._refused(error)
-        return LibraryError(f"{self._uri}: Milvus answers with an error: {words}")
-
-    def _refused(self, error: Exception) -> LibraryError:
-        words = _words(error)
-        if self._uri.lite:
-            return LibraryError(f"{self._uri}: cannot be opened: {words}")
-        if _DENIED.search(words):
+        if _UNKNOWN_USER.search(words):
             return LibraryError(
                 f"{self._uri}: the Milvus server does not accept the "
                 f"{'token' if self._uri.token else 'missing token'} ({words}); give user:password "
                 "or a token before the host, milvus://TOKEN@HOST..., or in MILVUS_TOKEN"
             )
-        if "database" in words and "not" in words:
-            return LibraryError(f"{self._uri}: the Milvus server has no such database ({words})")
+        if _FORBIDDEN.search(words):
+            return LibraryError(
+                f"{self._uri}: the Milvus server knows the user but does not let it do this "
+                f"({words}); let its administrator grant that, or use another's token"
+            )
+        if _NO_DATABASE.search(words):
+            return LibraryError(
+                f"{self._uri}: the Milvus server has no database {self._uri.database} ({words}); "
+                "name one that is there, or none, or make it with Milvus's own tools"
+            )
+        if "collection" in words and "not" in words:
+            return LibraryNotFound(
+                f"{self._uri}: a collection of this library is gone ({words}); it was removed or "
+                "embedded anew by another process: open it again"
+            )
+        return LibraryError(f"{self._uri}: Milvus answers with an error: {words}")
+
+    def _refused(self, error: Exception) -> LibraryError:
+        """What an error while connecting means."""
+        words = _words(error)
+        if self._uri.lite:
+            return LibraryError(f"{self._uri}: cannot be opened: {words}")
+        if not _unanswered(error):
+            return self._error(error)
+        hint = "is the address right, and is the server running?"
+        if self._uri.address.startswith("https") and _UNTRUSTED.search(words):
+            hint = (
+                "is it a server with TLS, and is its certificate one that this machine trusts? "
+                "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH may name a file of your own authority's"
+            )
         return LibraryError(
-            f"{self._uri}: no Milvus server answers at {self._uri.address} within "
-            f"{_CONNECT_SECONDS} s ({words}); is the address right, and is it running?"
+            f"{self._uri}: no Milvus server answers at {self._uri.address} ({words}); {hint}"
         )
 
 
@@ -265,14 +285,28 @@ def _stop_lite(uri: MilvusUri) -> None:
 
 
 def _words(error: BaseException) -> str:
-    """What went wrong, on one line; gRPC keeps it away from str()."""
-    details = getattr(error, "details", None)
-    code = getattr(error, "code", None)
-    if callable(details) and callable(code):
-        text = f"{code().name}: {details()}"
+    """What went wrong, on one line; gRPC keeps it away from str(), pymilvus wraps it."""
+    grpc_error = _grpc_error(error)
+    if grpc_error is not None:
+        text = f"{grpc_error.code().name}: {grpc_error.details()}"
     else:
         text = str(getattr(error, "message", None) or error)
     return " ".join(text.split())[:300]
+
+
+def _grpc_error(error: BaseException) -> Any:
+    for each in (error, error.__cause__):
+        if callable(getattr(each, "details", None)) and callable(getattr(each, "code", None)):
+            return each
+    return None
+
+
+def _unanswered(error: BaseException) -> bool:
+    """Whether no server of Milvus said this."""
+    grpc_error = _grpc_error(error)
+    return "Fail connecting" in str(error) and (
+        grpc_error is None or grpc_error.code().name in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
+    )
 
 
 def _passing(error: BaseException) -> bool:

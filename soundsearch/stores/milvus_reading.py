@@ -104,6 +104,8 @@ class MilvusReader:
             self._client.load_collection(self._state, timeout=600)
             which = SETTINGS if self._parent is None else SUCCESSOR
             row = state_of(self._client, self._state, which)
+        elif self._uri.database:
+            self._client.list_collections()  # raises where there is no such database
         if row is None:
             raise LibraryNotFound(
                 f"{self.where}: there is no library here; make one with: soundsearch ingest FOLDER"
