@@ -51,6 +51,7 @@ __all__ = [
     "failure_of",
     "failure_row",
     "index_type",
+    "is_lossy",
     "make_collection",
     "packed_uri",
     "search_parameters",
@@ -190,6 +191,11 @@ def index_type(client: MilvusClient, name: str) -> str | None:
     return found
 
 
+def is_lossy(index: str) -> bool:
+    """Whether an index orders what it finds by less than the whole vectors."""
+    return index not in ("FLAT", "HNSW", "IVF_FLAT", "GPU_IVF_FLAT", "GPU_BRUTE_FORCE")
+
+
 def _index_parameters(index: str, segments: int) -> dict[str, int]:
     if index.startswith(("IVF", "GPU_IVF")):
         return {"nlist": min(65_536, max(64, int(4 * segments**0.5)))}
@@ -200,7 +206,7 @@ def _index_parameters(index: str, segments: int) -> dict[str, int]:
 
 def search_parameters(index: str, limit: int) -> Row:
     """How thoroughly to search: at least as many candidates as wanted, and some."""
-    candidates = min(32_768, max(128, 2 * limit))
+    candidates = min(32_768, max(128, 4 * limit))
     parameters: dict[str, dict[str, int]] = {
         "HNSW": {"ef": candidates},
         "DISKANN": {"search_list": min(65_535, candidates)},
