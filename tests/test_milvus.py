@@ -502,6 +502,68 @@ def test_copy_there_and_back(tmp_path, uri):
             assert (rows(one, clip.id)[1] == rows(other, there.id)[1]).all()
 
 
+COPY = """
+import signal, sys, soundsearch.copying
+source, target, *limit = sys.argv[1:]
+if limit:  # on the size of files; stands in for a full disk
+    import resource
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit[0]),) * 2)
+soundsearch.copying.copy(source, target, on_clip=lambda uri: print(uri, flush=True))
+"""
+COPIED = [new_clip(f"/{n}.wav", 1 + n % 9, n) for n in range(3000)]
+
+
+@pytest.fixture
+def copied_there_and_back(tmp_path, uri):
+    """Where to copy from and to, first into Milvus and then out of it."""
+    with closing(LocalStore.create(tmp_path / "first.lib", SETTINGS)) as store:
+        filled(store, COPIED)
+    return [(tmp_path / "first.lib", uri), (uri, tmp_path / "last.lib")]
+
+
+def assert_completed(source, target, reported):
+    """The same copy again completes one that was cut short after these clips."""
+    with closing(open_store(place_of(target))) as store:
+        assert reported <= {clip.file.uri for clip in store.clips()}
+    report = soundsearch.copying.copy(source, target)
+    assert report.unchanged >= len(reported) > 0
+    assert report.copied == len(COPIED) - report.unchanged > 0
+    queries = np.random.default_rng(0).normal(0, 1, (9, 16)).astype(np.float32)
+    answers = []
+    for place in (source, target):
+        with closing(open_store(place_of(place))) as store:
+            assert store.counts() == (len(COPIED), sum(len(c.segments) for c in COPIED), 0)
+            clips = {clip.id: clip.file.uri for clip in store.clips()}
+            assert set(clips.values()) == {clip.file.uri for clip in COPIED}
+            clip_ids, segments, _ = store.search(queries, 8)
+            answers.append((np.vectorize(clips.get)(clip_ids).tolist(), segments.tolist()))
+    assert answers[0] == answers[1]
+
+
+def test_a_killed_copy_is_completed(copied_there_and_back):
+    for source, target in copied_there_and_back:
+        command = [sys.executable, "-c", COPY, source, target]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        reported = {process.stdout.readline().rstrip("\n") for _ in range(1500)}
+        process.kill()
+        process.communicate()
+        assert_completed(source, target, reported)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on files' sizes")
+def test_a_copy_onto_a_full_disk_is_completed(copied_there_and_back, uri):
+    if not uri.startswith("milvus-lite"):
+        pytest.skip("its disk is the server's")
+    for (source, target), limit in zip(copied_there_and_back, (1_500_000, 800_000), strict=True):
+        command = [sys.executable, "-c", COPY, source, target, str(limit)]
+        run = subprocess.run(command, capture_output=True, text=True)
+        last = run.stderr.splitlines()[-1]
+        assert last.startswith("soundsearch.errors.LibraryError")
+        assert "what was reported as done is stored" in last and "failed:" not in run.stderr
+        assert_completed(source, target, set(run.stdout.splitlines()))
+
+
 def test_copy_refuses_another_space_and_itself(tmp_path):
     from dataclasses import replace
 

@@ -357,7 +357,8 @@ class LocalStore:
         finally:
             if self._files is not None:
                 for file in self._files:
-                    file.close()
+                    with suppress(OSError):  # the rest of a write that failed
+                        file.close()
                 self._files = None
             if self._writer is not None:
                 self._writer.close()

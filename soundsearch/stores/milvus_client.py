@@ -39,11 +39,13 @@ _PASSING = re.compile(
     r"|node not found|offline|connection|retry timeout|retry run out|context canceled|timed? ?out",
     re.IGNORECASE,
 )
-_FULL = re.compile(r"quota exceeded|no space left|disk full|force.?deny", re.IGNORECASE)
+_FULL = re.compile(
+    r"quota exceeded|no space left|file too large|disk full|force.?deny", re.IGNORECASE
+)
 _UNKNOWN_USER = re.compile(r"unauthenticated|auth check fail|invalid (user|token|password)", re.I)
-_FORBIDDEN = re.compile(r"permission.?den|privilege", re.IGNORECASE)
-_NO_DATABASE = re.compile(r"database(:\S+)? (does )?not (found|exist)", re.IGNORECASE)
-_UNTRUSTED = re.compile(r"certificate|ssl|tls|handshake", re.IGNORECASE)
+_FORBIDDEN = re.compile(r"permission.?den|privilege", re.I)
+_NO_DATABASE = re.compile(r"database(:\S+)? (does )?not (found|exist)", re.I)
+_UNTRUSTED = re.compile(r"certificate|ssl|tls|handshake", re.I)
 
 _lite_lock = threading.Lock()
 _lite_clients: Counter[str] = Counter()
@@ -251,10 +253,12 @@ def _start_lite(uri: MilvusUri) -> None:
     Started here because pymilvus would only say that it failed: the reason goes to a log.
     """
     manager = needs("milvus_lite.server_manager", "milvus-lite").server_manager_instance
-    # Its server logs what pymilvus asks for and it does not have.
+    # Its server logs what pymilvus asks for and it does not have, and errors that we raise.
     logging.getLogger("grpc._server").setLevel(logging.CRITICAL)
     log = logging.getLogger("milvus_lite")
     log.propagate = False
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
     reason = _LastError(logging.ERROR)
     log.addHandler(reason)
     with _lite_lock:
