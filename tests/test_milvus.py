@@ -61,10 +61,13 @@ def test_addresses():
     assert str(uri) == "milvus://host:19530/music/sounds"
     assert MilvusUri.parse("https://key@host/x").address == "https://host:443"
     assert MilvusUri.parse("milvuss://host:1/x").address == "https://host:1"
+    assert MilvusUri.parse("milvus://[::1]/x").address == "http://[::1]:19530"
+    assert "s@cret" not in repr(uri)
     lite = MilvusUri.parse("milvus-lite:some/where.db#birds")
     assert lite.lite and lite.name == "birds"
     assert lite.address == os.path.abspath("some/where.db")
     for wrong in ("milvus://host", "milvus://host/a/b/c", "milvus://host/x?indx=1",
+                  "milvus://host:abc/x", "milvus://host:99999/x", "milvus://::1/x", "milvus://[::1/x",
                   "milvus:///x", "milvus-lite:x.sqlite", "milvus://host/a-b"):  # fmt: skip
         with pytest.raises(errors.LibraryError, match="expected milvus"):
             place_of(wrong)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,11 @@ __all__ = ["SCHEMES", "MilvusClient", "MilvusUri"]
 _LITE = "milvus-lite"
 SCHEMES = ("milvus", "milvuss", "https", _LITE)
 _OPTIONS = ("index", "shards")
+_EXPECTED = (
+    "expected milvus://[token@]host[:port]/[database/]name, with ?index= and &shards= if need "
+    "be, or milvus-lite:FILE.db#name; a name is of letters, digits and _"
+)
+_HOST = re.compile(r"([^:\[\]/]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
 
 _CONNECT_SECONDS = 10
@@ -74,7 +79,7 @@ class MilvusUri:
     text: str
     address: str
     name: str
-    token: str = ""
+    token: str = field(default="", repr=False)
     database: str = ""
     index: str = ""
     shards: int = 1
@@ -93,7 +98,10 @@ class MilvusUri:
         ``milvuss`` and ``https`` are encrypted; a token is ``user:password`` or a key, and the
         environment's ``MILVUS_TOKEN`` when left out. Or ``milvus-lite:path.db[#name]``.
         """
-        parts = urlsplit(text)
+        try:
+            parts = urlsplit(text)
+        except ValueError as error:
+            raise LibraryError(f"{text.partition(':')[0]}: {error}; {_EXPECTED}") from None
         options = dict(parse_qsl(parts.query))
         if parts.scheme == _LITE:
             file = unquote(parts.netloc + parts.path)
@@ -104,22 +112,20 @@ class MilvusUri:
             usable = file.endswith(".db")
         else:
             names = parts.path.strip("/").split("/")
-            host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 19530)
-            shown = f"{parts.scheme}://{host}:{port}/{'/'.join(names)}"
+            login, _, host_port = parts.netloc.rpartition("@")
+            host = _HOST.fullmatch(host_port)
+            if host is not None and host[2] is None:
+                host_port += ":443" if parts.scheme == "https" else ":19530"
+            shown = f"{parts.scheme}://{host_port}/{'/'.join(names)}"
             found = {
-                "address": f"{'http' if parts.scheme == 'milvus' else 'https'}://{host}:{port}",
-                "token": unquote(parts.netloc.rpartition("@")[0])
-                or os.environ.get("MILVUS_TOKEN", ""),
+                "address": f"{'http' if parts.scheme == 'milvus' else 'https'}://{host_port}",
+                "token": unquote(login) or os.environ.get("MILVUS_TOKEN", ""),
                 "database": names[0] if len(names) == 2 else "",
             }
-            usable = bool(host) and len(names) <= 2
+            usable = host is not None and int(host[2] or 0) < 65_536 and len(names) <= 2
         known = set(options) <= set(_OPTIONS) and options.get("shards", "1").isdecimal()
         if not (usable and known and _NAME.fullmatch(names[-1])):
-            raise LibraryError(
-                f"{shown}: expected milvus://[token@]host[:port]/[database/]name, with ?index= "
-                "and &shards= if need be, or milvus-lite:FILE.db#name; a name is of letters, "
-                "digits and _"
-            )
+            raise LibraryError(f"{shown}: {_EXPECTED}")
         shards = int(options.get("shards", 1))
         index = options.get("index", "").upper()
         return cls(shown, name=names[-1], index=index, shards=shards, **found)
@@ -224,7 +230,7 @@ class MilvusClient:
         words = _words(error)
         if self._uri.lite:
             return LibraryError(f"{self._uri}: cannot be opened: {words}")
-        if not _unanswered(error):
+        if any(said.search(words) for said in (_UNKNOWN_USER, _FORBIDDEN, _NO_DATABASE)):
             return self._error(error)
         hint = "is the address right, and is the server running?"
         if self._uri.address.startswith("https") and _UNTRUSTED.search(words):
@@ -303,14 +309,6 @@ def _grpc_error(error: BaseException) -> Any:
         if callable(getattr(each, "details", None)) and callable(getattr(each, "code", None)):
             return each
     return None
-
-
-def _unanswered(error: BaseException) -> bool:
-    """Whether no server of Milvus said this."""
-    grpc_error = _grpc_error(error)
-    return "Fail connecting" in str(error) and (
-        grpc_error is None or grpc_error.code().name in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
-    )
 
 
 def _passing(error: BaseException) -> bool:
