@@ -410,9 +410,11 @@ def test_index_by_size_and_by_wish(store, uri, monkeypatch):
         assert wished.search(CLIPS[2].embeddings, 1)[0].tolist() == [[ids[2]]] * 40
 
 
-def test_lite_refuses_an_index_that_it_only_pretends_to_have(lite):
+def test_an_index_that_there_is_not_even_if_lite_pretends_to_have_it(lite):
     with pytest.raises(errors.LibraryError, match="no index DISKANN"):
         MilvusStore.create(f"{lite}?index=DISKANN", SETTINGS)
+    with pytest.raises(errors.LibraryError, match="no index HMSW; take FLAT, HNSW"):
+        MilvusStore.create("milvus://127.0.0.1:9/sounds?index=hmsw", SETTINGS)
 
 
 def test_calls_wait_for_what_passes(store, monkeypatch, caplog):

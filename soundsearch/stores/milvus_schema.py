@@ -81,6 +81,8 @@ SEGMENT_FIELDS = ["id", "level", "labels", "vector"]
 _INDEXES = ((0, "FLAT"), (100_000, "HNSW"), (20_000_000, "IVF_SQ8"))
 # Milvus Lite accepts every type; those that it does not have it answers by looking at all rows.
 _IN_LITE = ("FLAT", "HNSW", "IVF_FLAT", "IVF_SQ8")
+# Others need parameters that depend on the vectors.
+_IN_SERVERS = (*_IN_LITE, "AUTOINDEX", "DISKANN", "GPU_BRUTE_FORCE", "GPU_CAGRA", "GPU_IVF_FLAT")
 _INDEX_SECONDS = 3600
 
 
@@ -147,10 +149,9 @@ def check_ours(client: MilvusClient, uri: MilvusUri, name: str, fields: list[str
 def choose_index(uri: MilvusUri, segments: int) -> str:
     """The type of index for so many segments, unless the address insists on one."""
     if uri.index:
-        if uri.lite and uri.index not in _IN_LITE:
-            raise LibraryError(
-                f"{uri}: Milvus Lite has no index {uri.index}; it has {', '.join(_IN_LITE)}"
-            )
+        whose, types = ("Milvus Lite has", _IN_LITE) if uri.lite else ("there is", _IN_SERVERS)
+        if uri.index not in types:
+            raise LibraryError(f"{uri}: {whose} no index {uri.index}; take {', '.join(types)}")
         return uri.index
     return [name for least, name in _INDEXES if segments >= least][-1]
 
