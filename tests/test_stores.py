@@ -8,6 +8,7 @@ import os
 import secrets
 import sqlite3
 import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -220,19 +221,29 @@ def test_a_reader_sees_whole_clips_while_another_writes(store, place):
     wrong = []
 
     def read():
+        try:
+            ask()
+        except errors.LibraryError as error:
+            wrong.append(error)
+
+    def ask():
         queries = np.ones((1, 16), np.float32)
         while not stop.is_set():
             clips, segments, _ = reader.counts()
             if segments != 10 * clips:
                 wrong.append((clips, segments))
-            found = reader.search(queries, 20)[0][0].tolist()
-            wrong.extend(clip_id for clip_id in found if len(rows(reader, clip_id)[0]) != 10)
+            for clip_id in reader.search(queries, 20)[0][0].tolist():
+                with suppress(KeyError):  # was replaced since: a library asks again
+                    if len(rows(reader, clip_id)[0]) != 10:
+                        wrong.append(clip_id)
 
     thread = threading.Thread(target=read)
     thread.start()
     with store.writing():
         for n in range(30):
             store.add([new_clip(f"/{n}-{i}.wav", 10, n * 10 + i) for i in range(3)])
+        for n in range(15):
+            store.add([new_clip(f"/{n}-{i}.wav", 10, 1000 + n * 10 + i) for i in range(3)])
         store.rebuild()
     stop.set()
     thread.join()

@@ -12,7 +12,8 @@ Consistency levels, and what they cost on a server of 2.3 (Milvus Lite is always
 what                                         level       costs
 ===========================================  ==========  =================================
 settings, lease, what a writer starts from,  Strong      200 to 400 ms a call, a few calls
-the first read after a deletion
+the first read after a deletion, segments
+that a clip row names and that are not seen
 reading and searching, in a store that       Session     nothing when idle; up to 300 ms
 wrote: it sees its own writes                            just after a write
 reading and searching, in one that did not   Bounded     nothing; some 0.2 to 0.4 s behind

@@ -260,16 +260,18 @@ class MilvusReader:
             rows = self._ask(self._clips, f'id < 0 and digest == "{digest.hex()}"', CLIP_FIELDS)
         return failure_of(rows[0]) if rows else None
 
-    def _takes(self, clip_ids: Iterable[int]) -> dict[int, tuple[int, int]]:
+    def _takes(
+        self, clip_ids: Iterable[int], level: str | None = None
+    ) -> dict[int, tuple[int, int]]:
         """Take and number of segments of those of these clips that are there."""
-        rows = self._by_ids(self._clips, clip_ids, ["id", "take", "count"])
+        rows = self._by_ids(self._clips, clip_ids, ["id", "take", "count"], level)
         return {row["id"]: (row["take"], row["count"]) for row in rows}
 
     def _recent_takes(self, clip_ids: Iterable[int]) -> dict[int, tuple[int, int]]:
-        """The same, not asked for again just after a search that found these clips.
+        """As `_takes`, without asking again just after a search that found all these clips.
 
-        A query's next steps come then: each would wait for an answer that it has already. Takes
-        that were replaced meanwhile are noticed where their segments are read.
+        A query's next steps come then, and would wait for an answer that is here. Takes that were
+        replaced meanwhile are noticed where their segments are read.
         """
         wanted = set(clip_ids)
         until, found = self._found
@@ -297,7 +299,7 @@ class MilvusReader:
             found = self._by_ids(self._segments, ids.tolist(), SEGMENT_FIELDS, "Strong")
         if len(found) < len(ids):
             self._found = NOTHING_FOUND
-            if self._takes(takes) != takes:
+            if self._takes(takes, "Strong") != takes:
                 raise KeyError(f"{self.where}: a clip was removed or replaced")
             raise LibraryDamaged(
                 f"{self.where}: {len(ids) - len(found)} segments of its clips are missing; "
