@@ -5,10 +5,11 @@
 
 For libraries of several sizes, each in a process of its own, all in one run: segments stored a
 second in batches of 8 000, and with the making of the index; milliseconds to find the 10 nearest
-segments of one vector (median over 100, one after the other); recall@10 against an exact search;
-the highest memory of the process, and of the server's. The server is the one of the PyPI package
-``milvus``, started in a network namespace of its own (root, Linux); or give ``--server HOST:PORT``.
-Vectors as in `benchmarks.query`.
+segments of one vector, and to answer a clip of five segments, given their embeddings (medians over
+100, one after the other); recall@10 against an exact search; the highest memory of the process,
+and of the server's. Lite is left out above ``--largest-lite``. The server is the one of the PyPI
+package ``milvus``, started in a network namespace of its own (root, Linux); or give ``--server
+HOST:PORT``. Vectors as in `benchmarks.query`.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.query import clips_of, demo_embeddings, exact, median_ms, mixed
+from benchmarks.query import CLIP, clips_of, demo_embeddings, exact, median_ms, mixed
 from ingest import encoders
+from soundsearch.searching import find_hits
 from soundsearch.stores.base import Settings
 from soundsearch.stores.index import unit
 from soundsearch.stores.opening import create_store, place_of
@@ -38,7 +40,7 @@ SEED = 0
 
 
 def measure(address: str, embeddings: np.ndarray, size: int) -> tuple[float, ...]:
-    """Segments a second without and with the index, query ms, recall, bytes of memory."""
+    """Segments a second without and with the index, ms a search and a query, recall, bytes."""
     encoder = encoders.load()
     settings = Settings(encoder.name, encoder.space, encoder.dimension, 0.96, 0.96)
     vectors, queries = mixed(embeddings, size, SEED), unit(mixed(embeddings, QUERIES, SEED + 1))
@@ -54,20 +56,24 @@ def measure(address: str, embeddings: np.ndarray, size: int) -> tuple[float, ...
     find = partial(store.search, k=10)
     scores = np.concatenate([find(query[None])[2] for query in queries])
     recall = float((scores >= tenth[:, None] - 1e-5).mean())
-    milliseconds = median_ms([partial(find, query[None]) for query in queries])
+    search_ms = median_ms([partial(find, query[None]) for query in queries])
+    levels = np.full(CLIP, -20, np.float32)
+    clips = mixed(embeddings, QUERIES * CLIP, SEED + 2).reshape(QUERIES, CLIP, -1)
+    answer = partial(find_hits, store, query_levels=levels, k=10, ranking="pooled")
+    query_ms = median_ms([partial(answer, clip) for clip in clips])
     store.close()
-    return size / stored, size / indexed, milliseconds, recall, peak_memory("self")
+    return size / stored, size / indexed, search_ms, query_ms, recall, peak_memory("self")
 
 
 def peak_memory(process: str) -> float:
-    """Bytes, of this process or of all whose command has this in it."""
+    """Bytes, of this process or of all with this command."""
     if process == "self":
         pids = ["self"]
     else:
         pids = [
             path.name
             for path in Path("/proc").glob("[0-9]*")
-            if process.encode() in (path / "cmdline").read_bytes()
+            if process in (path / "cmdline").read_text(errors="replace").replace("\0", " ")
         ]
     found = [re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()) for pid in pids]
     return sum(1024.0 * int(match[1]) for match in found if match)
@@ -78,11 +84,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="*", default=[100_000, 1_000_000])
     parser.add_argument("--stores", nargs="*", default=["local", "lite", "server"])
+    parser.add_argument("--largest-lite", type=int, default=100_000)
     parser.add_argument("--server", help="HOST:PORT of one that runs")
     options = parser.parse_args()
     embeddings = demo_embeddings()
-    print(f"{'segments':>9}  {'store':7}{'stored/s':>10}{'indexed/s':>11}{'query ms':>10}", end="")
-    print(f"{'recall@10':>11}{'MB':>7}  MB of the server")
+    print(f"{'segments':>9}  {'store':7}{'stored/s':>10}{'indexed/s':>11}{'search ms':>11}", end="")
+    print(f"{'query ms':>10}{'recall@10':>11}{'MB':>7}  MB of the server")
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         server = options.server
         if server is None and "server" in options.stores:
@@ -95,6 +102,8 @@ def main() -> None:
             server = started.address
         for size in options.sizes:
             for kind in options.stores:
+                if kind == "lite" and size > options.largest_lite:
+                    continue
                 address = {
                     "local": f"{folder}/{size}",
                     "lite": f"milvus-lite:{folder}/{size}.db",
@@ -104,9 +113,9 @@ def main() -> None:
                 with ProcessPoolExecutor(1, get_context("spawn")) as pool:
                     row = pool.submit(measure, address, embeddings, size).result()
                 print(
-                    f"{size:>9}  {kind:7}{row[0]:10,.0f}{row[1]:11,.0f}{row[2]:10.2f}"
-                    f"{row[3]:11.4f}{row[4] / 1e6:7.0f}"
-                    + (f"{peak_memory('milvus') / 1e6:9.0f}" if kind == "server" else ""),
+                    f"{size:>9}  {kind:7}{row[0]:10,.0f}{row[1]:11,.0f}{row[2]:11.2f}"
+                    f"{row[3]:10.2f}{row[4]:11.4f}{row[5] / 1e6:7.0f}"
+                    + (f"{peak_memory('milvus run') / 1e6:9.0f}" if kind == "server" else ""),
                     flush=True,
                 )
 

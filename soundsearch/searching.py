@@ -68,14 +68,13 @@ def find_hits(
     for (clip_id, first, _), score, row, begin in rows:
         if clip_id not in best or score > best[clip_id][0]:
             best[clip_id] = (score, first + row - begin, row)
-    hits: list[Hit] = []
     # By score; equals by id, so that their order never changes.
-    for clip_id, (score, moment, row) in sorted(
-        best.items(), key=lambda item: (-item[1][0], item[0])
-    )[:k]:
-        clip = store.clip(clip_id)
-        if clip is None:
-            raise KeyError(clip_id)
+    order = sorted(best, key=lambda clip_id: (-best[clip_id][0], clip_id))[:k]
+    clips = store.clips_by_id(order)
+    hits: list[Hit] = []
+    for clip_id in order:
+        score, moment, row = best[clip_id]
+        clip = clips[clip_id]
         start = moment * store.settings.hop
         end = min(start + store.settings.segment_seconds, clip.duration)
         labels = named(segments["labels"][row])

@@ -2,20 +2,26 @@
 
 The server binds all interfaces on most of its ports, so it runs where there are none but its own
 loopback. A relay beside it accepts connections on a socket of 127.0.0.1 that this process made
-outside the namespace. The server needs root and Linux.
+outside the namespace. Its process ids are its own too, so that nothing of it outlives this
+process, with a /proc to match: without, it cannot tell its memory and loads no sealed segment.
+The server needs root and Linux.
 """
 
 from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+
+_OWN_SPACES = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
 
 
 def why_not() -> str | None:
@@ -24,26 +30,34 @@ def why_not() -> str | None:
         return "a Milvus server needs Linux and root"
     if importlib.util.find_spec("milvus") is None:
         return "needs the package milvus: pip install milvus==2.3.5"
-    if not shutil.which("ip") or subprocess.run(["unshare", "-n", "true"]).returncode:
-        return "needs a network namespace of its own (unshare -n, ip)"
+    if not shutil.which("ip") or subprocess.run([*_OWN_SPACES, "true"]).returncode:
+        return "needs a network namespace of its own (unshare, ip)"
     return None
 
 
 class MilvusServer:
-    """A server whose data lies in `folder`; `address` is its host and port."""
+    """A server whose data lies in `folder`; `address` is its host and port.
 
-    def __init__(self, folder: Path) -> None:
+    `settings` go into its milvus.yaml, such as ``{"common.security.tlsMode": 1}``.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, object] | None = None) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.address = "{}:{}".format(*listener.getsockname())
-            command = f"ip link set lo up; exec {sys.executable} {__file__} {listener.fileno()}"
+            python = [sys.executable, __file__, str(listener.fileno()), str(folder)]
+            command = f"ip link set lo up; exec {shlex.join([*python, json.dumps(settings or {})])}"
             self._process = subprocess.Popen(
-                ["unshare", "-n", "-p", "-f", "--kill-child", "sh", "-c", f"{command} {folder}"],
+                [*_OWN_SPACES, "sh", "-c", command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
                 pass_fds=[listener.fileno()],
             )
-        self._answer("ready")
+        try:
+            self._answer("ready")
+        except BaseException:
+            self.close()
+            raise
 
     def _answer(self, expected: str) -> None:
         answer = self._process.stdout.readline().strip()
@@ -83,11 +97,13 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-async def _serve(listener: socket.socket, folder: str) -> None:
+async def _serve(listener: socket.socket, folder: str, settings: dict[str, object]) -> None:
     import milvus
 
     server = milvus.MilvusServer()
     server.set_base_dir(folder)
+    for name, value in settings.items():
+        server.config.set(name, value)
     open_writers: set[asyncio.StreamWriter] = set()
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -127,4 +143,5 @@ async def _serve(listener: socket.socket, folder: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2]))
+    listener = socket.socket(fileno=int(sys.argv[1]))
+    asyncio.run(_serve(listener, sys.argv[2], json.loads(sys.argv[3])))

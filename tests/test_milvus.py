@@ -61,10 +61,13 @@ def test_addresses():
     assert str(uri) == "milvus://host:19530/music/sounds"
     assert MilvusUri.parse("https://key@host/x").address == "https://host:443"
     assert MilvusUri.parse("milvuss://host:1/x").address == "https://host:1"
+    assert MilvusUri.parse("milvus://[::1]/x").address == "http://[::1]:19530"
+    assert "s@cret" not in repr(uri)
     lite = MilvusUri.parse("milvus-lite:some/where.db#birds")
     assert lite.lite and lite.name == "birds"
     assert lite.address == os.path.abspath("some/where.db")
     for wrong in ("milvus://host", "milvus://host/a/b/c", "milvus://host/x?indx=1",
+                  "milvus://host:abc/x", "milvus://host:99999/x", "milvus://::1/x", "milvus://[::1/x",
                   "milvus:///x", "milvus-lite:x.sqlite", "milvus://host/a-b"):  # fmt: skip
         with pytest.raises(errors.LibraryError, match="expected milvus"):
             place_of(wrong)
@@ -266,6 +269,65 @@ def test_wrong_address(monkeypatch, tmp_path):
     assert not (tmp_path / "none.db").exists()
 
 
+@pytest.mark.server
+def test_a_server_with_passwords_databases_and_a_certificate(sounds, tmp_path):
+    if reason := why_not() or (not shutil.which("openssl") and "needs openssl"):
+        pytest.skip(reason)
+    certificate, key = tmp_path / "server.pem", tmp_path / "server.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-out", certificate, "-keyout", key],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    settings = {
+        "common.security.authorizationEnabled": "true",
+        "tls_mode": 1,
+        "server_pem_path": str(certificate),
+        "server_key_path": str(key),
+    }
+    with closing(MilvusServer(tmp_path / "server", settings)) as server:
+        in_a_guarded_server(server.address, certificate, sounds)
+
+
+def in_a_guarded_server(address, certificate, sounds):
+    import pymilvus
+    from test_cli import run
+
+    administrator = pymilvus.MilvusClient(
+        f"https://{address}",
+        token="root:Milvus",
+        server_pem_path=str(certificate),
+        server_name="127.0.0.1",
+    )
+    administrator.create_database("music")
+    administrator.create_user("guest", "Secret.1")
+    administrator.close()
+    trusting = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(certificate)}
+    library = f"https://root:Milvus@{address}/music/sounds"
+    assert b"6 added" in run("ingest", sounds, library=library, **trusting).stdout
+    library = f"milvuss://{address}/music/sounds"
+    found = run("query", sounds / "low.wav", "-k", 1, library=library,
+                MILVUS_TOKEN="root:Milvus", **trusting)  # fmt: skip
+    assert b"low.wav" in found.stdout
+    for library, environment, expected in [
+        (f"https://root:Secret.2@{address}/music/sounds", trusting, "not accept the token"),
+        (f"https://Secret.2@{address}/music/sounds", trusting, "not accept the token"),
+        (f"https://{address}/music/sounds", trusting, "missing token"),
+        (f"https://guest:Secret.1@{address}/music/sounds", trusting, "not let it"),
+        (f"https://root:Milvus@{address}/musik/sounds", trusting, "no database musik"),
+        (f"https://root:Milvus@{address}/sounds", trusting, "no library here"),
+        (f"https://root:Milvus@{address}/music/sounds", {}, "certificate one that this machine"),
+        (f"milvus://root:Milvus@{address}/music/sounds", {}, "no Milvus server answers"),
+    ]:
+        began = time.monotonic()
+        refused = run("info", library=library, **environment)
+        assert refused.returncode == 1 and not refused.stdout
+        [line] = refused.stderr.decode().splitlines()
+        assert expected in line and "Secret" not in line
+        assert time.monotonic() - began < 15
+
+
 def test_a_missing_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "pymilvus", None)
     with pytest.raises(errors.MissingExtra, match=r"soundsearch\[milvus\]"):
@@ -348,9 +410,11 @@ def test_index_by_size_and_by_wish(store, uri, monkeypatch):
         assert wished.search(CLIPS[2].embeddings, 1)[0].tolist() == [[ids[2]]] * 40
 
 
-def test_lite_refuses_an_index_that_it_only_pretends_to_have(lite):
+def test_an_index_that_there_is_not_even_if_lite_pretends_to_have_it(lite):
     with pytest.raises(errors.LibraryError, match="no index DISKANN"):
         MilvusStore.create(f"{lite}?index=DISKANN", SETTINGS)
+    with pytest.raises(errors.LibraryError, match="no index HMSW; take FLAT, HNSW"):
+        MilvusStore.create("milvus://127.0.0.1:9/sounds?index=hmsw", SETTINGS)
 
 
 def test_calls_wait_for_what_passes(store, monkeypatch, caplog):
@@ -441,6 +505,68 @@ def test_copy_there_and_back(tmp_path, uri):
             assert there.labels.tobytes() == clip.labels.tobytes()
             np.testing.assert_array_equal(rows(one, clip.id)[0], rows(other, there.id)[0])
             assert (rows(one, clip.id)[1] == rows(other, there.id)[1]).all()
+
+
+COPY = """
+import signal, sys, soundsearch.copying
+source, target, *limit = sys.argv[1:]
+if limit:  # on the size of files; stands in for a full disk
+    import resource
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit[0]),) * 2)
+soundsearch.copying.copy(source, target, on_clip=lambda uri: print(uri, flush=True))
+"""
+COPIED = [new_clip(f"/{n}.wav", 1 + n % 9, n) for n in range(3000)]
+
+
+@pytest.fixture
+def copied_there_and_back(tmp_path, uri):
+    """Where to copy from and to, first into Milvus and then out of it."""
+    with closing(LocalStore.create(tmp_path / "first.lib", SETTINGS)) as store:
+        filled(store, COPIED)
+    return [(tmp_path / "first.lib", uri), (uri, tmp_path / "last.lib")]
+
+
+def assert_completed(source, target, reported):
+    """The same copy again completes one that was cut short after these clips."""
+    with closing(open_store(place_of(target))) as store:
+        assert reported <= {clip.file.uri for clip in store.clips()}
+    report = soundsearch.copying.copy(source, target)
+    assert report.unchanged >= len(reported) > 0
+    assert report.copied == len(COPIED) - report.unchanged > 0
+    queries = np.random.default_rng(0).normal(0, 1, (9, 16)).astype(np.float32)
+    answers = []
+    for place in (source, target):
+        with closing(open_store(place_of(place))) as store:
+            assert store.counts() == (len(COPIED), sum(len(c.segments) for c in COPIED), 0)
+            clips = {clip.id: clip.file.uri for clip in store.clips()}
+            assert set(clips.values()) == {clip.file.uri for clip in COPIED}
+            clip_ids, segments, _ = store.search(queries, 8)
+            answers.append((np.vectorize(clips.get)(clip_ids).tolist(), segments.tolist()))
+    assert answers[0] == answers[1]
+
+
+def test_a_killed_copy_is_completed(copied_there_and_back):
+    for source, target in copied_there_and_back:
+        command = [sys.executable, "-c", COPY, source, target]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        reported = {process.stdout.readline().rstrip("\n") for _ in range(1500)}
+        process.kill()
+        process.communicate()
+        assert_completed(source, target, reported)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on files' sizes")
+def test_a_copy_onto_a_full_disk_is_completed(copied_there_and_back, uri):
+    if not uri.startswith("milvus-lite"):
+        pytest.skip("its disk is the server's")
+    for (source, target), limit in zip(copied_there_and_back, (1_500_000, 800_000), strict=True):
+        command = [sys.executable, "-c", COPY, source, target, str(limit)]
+        run = subprocess.run(command, capture_output=True, text=True)
+        last = run.stderr.splitlines()[-1]
+        assert last.startswith("soundsearch.errors.LibraryError")
+        assert "what was reported as done is stored" in last and "failed:" not in run.stderr
+        assert_completed(source, target, set(run.stdout.splitlines()))
 
 
 def test_copy_refuses_another_space_and_itself(tmp_path):

@@ -8,6 +8,7 @@ import os
 import secrets
 import sqlite3
 import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -87,8 +88,10 @@ def test_what_goes_in_comes_out(store):
     ids = filled(store, [*CLIPS, awkward])
     assert store.counts() == (5, 53, 0)
     assert [clip.id for clip in store.clips()] == ids
+    by_id = store.clips_by_id([10**6, *reversed(ids)])
+    assert len(by_id) == 5
     for clip_id, clip in zip(ids, [*CLIPS, awkward], strict=True):
-        stored = store.clip(clip_id)
+        stored = by_id[clip_id]
         assert stored.id == store.clip_at(clip.file.uri).id
         assert (stored.file, stored.digest, stored.warning) == (
             clip.file,
@@ -113,7 +116,6 @@ def test_what_goes_in_comes_out(store):
     assert len(store.rows([])[0]) == 0
     with pytest.raises(KeyError):
         store.rows([(ids[0], 0, 4)])
-    assert store.clip(10**6) is None
     assert store.clip_at("/nowhere") is None
 
 
@@ -147,7 +149,7 @@ def test_replace_remove_and_move(store):
         store.move(ids[2], AudioFile("/elsewhere.wav", 1, 2))
     assert store.counts() == (3, 52, 0)
     np.testing.assert_array_equal(rows(store, ids[1])[0], changed.embeddings)
-    assert store.clip(ids[0]) is None
+    assert not store.clips_by_id(ids[:1])
     assert store.clip_at("/sounds/3.wav") is None
     assert store.clip_at("/elsewhere.wav").id == ids[2]
     # What was removed or replaced is found no more.
@@ -165,7 +167,7 @@ def test_move_onto_another_clip_takes_its_place(store):
     with store.writing():
         store.move(ids[0], CLIPS[1].file)
     assert store.clip_at("/sounds/2.wav").id == ids[0]
-    assert store.clip(ids[1]) is None
+    assert not store.clips_by_id(ids[1:2])
 
 
 def test_failures(store):
@@ -219,19 +221,29 @@ def test_a_reader_sees_whole_clips_while_another_writes(store, place):
     wrong = []
 
     def read():
+        try:
+            ask()
+        except errors.LibraryError as error:
+            wrong.append(error)
+
+    def ask():
         queries = np.ones((1, 16), np.float32)
         while not stop.is_set():
             clips, segments, _ = reader.counts()
             if segments != 10 * clips:
                 wrong.append((clips, segments))
-            found = reader.search(queries, 20)[0][0].tolist()
-            wrong.extend(clip_id for clip_id in found if len(rows(reader, clip_id)[0]) != 10)
+            for clip_id in reader.search(queries, 20)[0][0].tolist():
+                with suppress(KeyError):  # was replaced since: a library asks again
+                    if len(rows(reader, clip_id)[0]) != 10:
+                        wrong.append(clip_id)
 
     thread = threading.Thread(target=read)
     thread.start()
     with store.writing():
         for n in range(30):
             store.add([new_clip(f"/{n}-{i}.wav", 10, n * 10 + i) for i in range(3)])
+        for n in range(15):
+            store.add([new_clip(f"/{n}-{i}.wav", 10, 1000 + n * 10 + i) for i in range(3)])
         store.rebuild()
     stop.set()
     thread.join()

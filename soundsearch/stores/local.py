@@ -213,10 +213,11 @@ class LocalStore:
         rows = self._pages(f"SELECT {CLIP} FROM clips WHERE id > ? ORDER BY id LIMIT 1000", -1)
         return map(clip_of, rows)
 
-    def clip(self, clip_id: int) -> StoredClip | None:
-        """The clip with this id."""
-        rows = self._query(f"SELECT {CLIP} FROM clips WHERE id = ?", clip_id)
-        return clip_of(rows[0]) if rows else None
+    def clips_by_id(self, clip_ids: Sequence[int]) -> dict[int, StoredClip]:
+        """Those of these clips that are there, by their ids."""
+        sql = f"SELECT {CLIP} FROM clips WHERE id = ?"
+        clips = [clip_of(row) for clip_id in clip_ids for row in self._query(sql, clip_id)]
+        return {clip.id: clip for clip in clips}
 
     def clip_at(self, uri: str) -> StoredClip | None:
         """The clip at this uri."""
@@ -356,7 +357,8 @@ class LocalStore:
         finally:
             if self._files is not None:
                 for file in self._files:
-                    file.close()
+                    with suppress(OSError):  # the rest of a write that failed
+                        file.close()
                 self._files = None
             if self._writer is not None:
                 self._writer.close()

@@ -12,7 +12,8 @@ Consistency levels, and what they cost on a server of 2.3 (Milvus Lite is always
 what                                         level       costs
 ===========================================  ==========  =================================
 settings, lease, what a writer starts from,  Strong      200 to 400 ms a call, a few calls
-the first read after a deletion
+the first read after a deletion, segments
+that a clip row names and that are not seen
 reading and searching, in a store that       Session     nothing when idle; up to 300 ms
 wrote: it sees its own writes                            just after a write
 reading and searching, in one that did not   Bounded     nothing; some 0.2 to 0.4 s behind
@@ -41,6 +42,7 @@ from .milvus_reading import (
     BATCH_BYTES,
     BATCH_IDS,
     LIMIT,
+    NOTHING_FOUND,
     NUMBERS,
     SETTINGS,
     SUCCESSOR,
@@ -74,6 +76,8 @@ __all__ = ["MilvusStore"]
 
 # Ids and takes that a writer reserves at a time.
 _RESERVE = 1024
+
+_FLUSH_SECONDS = 600
 
 
 class MilvusStore(MilvusReader):
@@ -146,6 +150,7 @@ class MilvusStore(MilvusReader):
             clean = True
         finally:
             self._writing = None
+            self._found = NOTHING_FOUND
             if self._parent is None:
                 if clean:
                     with suppress(LibraryError):  # the next writer then looks for leftovers
@@ -185,6 +190,7 @@ class MilvusStore(MilvusReader):
             self._delete_clips(older)
         numbers = self._root._numbers
         if numbers["from"] < numbers["take"]:
+            self._is_written_out = False
             self._delete_invisible(numbers["from"], numbers["take"])
         if self._generation > 1 and self._parent is None:
             for name in collections_of(self._uri, self._generation - 1):
@@ -234,6 +240,7 @@ class MilvusStore(MilvusReader):
         except (TypeError, ValueError) as error:
             raise LibraryError(f"{self.where}: a clip cannot be stored: {error}") from error
         lease.check()
+        self._is_written_out = False
         batch: list[Row] = []
         limit = max(1, BATCH_BYTES // (4 * self.settings.dimension + 64))
         for n, (uri, clip) in enumerate(by_uri.items()):
@@ -334,7 +341,15 @@ class MilvusStore(MilvusReader):
             self._delete(self._segments, [row["id"] for row in rows])
 
     def optimise(self, on_progress: Callable[[str], None] = lambda _text: None) -> None:
-        """Give the segments the index that their number asks for, see `choose_index`."""
+        """Have what was added written out, and indexed as the number of segments asks for.
+
+        See `choose_index`. Rows that are not written out are searched without the index: for
+        about ten minutes by a server, by Lite until its memory is full, ten times as slowly.
+        """
+        if not self._is_written_out:
+            for name in (self._clips, self._segments):
+                self._client.flush(name, timeout=_FLUSH_SECONDS)
+            self._is_written_out = True
         if self._uri.index:
             segments = 0
         else:
@@ -405,6 +420,7 @@ class MilvusStore(MilvusReader):
         self._client.delete(self._state, ids=[SUCCESSOR])
         self._use(row)
         self._writing = (lease, Known(self._clip_rows), Known(self._failure_rows))
+        self._is_written_out = False
         self._recover()  # also drops the old collections
 
 

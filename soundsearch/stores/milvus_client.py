@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,11 @@ __all__ = ["SCHEMES", "MilvusClient", "MilvusUri"]
 _LITE = "milvus-lite"
 SCHEMES = ("milvus", "milvuss", "https", _LITE)
 _OPTIONS = ("index", "shards")
+_EXPECTED = (
+    "expected milvus://[token@]host[:port]/[database/]name, with ?index= and &shards= if need "
+    "be, or milvus-lite:FILE.db#name; a name is of letters, digits and _"
+)
+_HOST = re.compile(r"([^:\[\]/]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
 
 _CONNECT_SECONDS = 10
@@ -39,8 +44,13 @@ _PASSING = re.compile(
     r"|node not found|offline|connection|retry timeout|retry run out|context canceled|timed? ?out",
     re.IGNORECASE,
 )
-_FULL = re.compile(r"quota exceeded|no space left|disk full|force.?deny", re.IGNORECASE)
-_DENIED = re.compile(r"auth check|unauthenticated|permission|privilege|token|password", re.I)
+_FULL = re.compile(
+    r"quota exceeded|no space left|file too large|disk full|force.?deny", re.IGNORECASE
+)
+_UNKNOWN_USER = re.compile(r"unauthenticated|auth check fail|invalid (user|token|password)", re.I)
+_FORBIDDEN = re.compile(r"permission.?den|privilege", re.I)
+_NO_DATABASE = re.compile(r"database(:\S+)? (does )?not (found|exist)", re.I)
+_UNTRUSTED = re.compile(r"certificate|ssl|tls|handshake", re.I)
 
 _lite_lock = threading.Lock()
 _lite_clients: Counter[str] = Counter()
@@ -69,7 +79,7 @@ class MilvusUri:
     text: str
     address: str
     name: str
-    token: str = ""
+    token: str = field(default="", repr=False)
     database: str = ""
     index: str = ""
     shards: int = 1
@@ -88,7 +98,10 @@ class MilvusUri:
         ``milvuss`` and ``https`` are encrypted; a token is ``user:password`` or a key, and the
         environment's ``MILVUS_TOKEN`` when left out. Or ``milvus-lite:path.db[#name]``.
         """
-        parts = urlsplit(text)
+        try:
+            parts = urlsplit(text)
+        except ValueError as error:
+            raise LibraryError(f"{text.partition(':')[0]}: {error}; {_EXPECTED}") from None
         options = dict(parse_qsl(parts.query))
         if parts.scheme == _LITE:
             file = unquote(parts.netloc + parts.path)
@@ -99,22 +112,20 @@ class MilvusUri:
             usable = file.endswith(".db")
         else:
             names = parts.path.strip("/").split("/")
-            host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 19530)
-            shown = f"{parts.scheme}://{host}:{port}/{'/'.join(names)}"
+            login, _, host_port = parts.netloc.rpartition("@")
+            host = _HOST.fullmatch(host_port)
+            if host is not None and host[2] is None:
+                host_port += ":443" if parts.scheme == "https" else ":19530"
+            shown = f"{parts.scheme}://{host_port}/{'/'.join(names)}"
             found = {
-                "address": f"{'http' if parts.scheme == 'milvus' else 'https'}://{host}:{port}",
-                "token": unquote(parts.netloc.rpartition("@")[0])
-                or os.environ.get("MILVUS_TOKEN", ""),
+                "address": f"{'http' if parts.scheme == 'milvus' else 'https'}://{host_port}",
+                "token": unquote(login) or os.environ.get("MILVUS_TOKEN", ""),
                 "database": names[0] if len(names) == 2 else "",
             }
-            usable = bool(host) and len(names) <= 2
+            usable = host is not None and int(host[2] or 0) < 65_536 and len(names) <= 2
         known = set(options) <= set(_OPTIONS) and options.get("shards", "1").isdecimal()
         if not (usable and known and _NAME.fullmatch(names[-1])):
-            raise LibraryError(
-                f"{shown}: expected milvus://[token@]host[:port]/[database/]name, with ?index= "
-                "and &shards= if need be, or milvus-lite:FILE.db#name; a name is of letters, "
-                "digits and _"
-            )
+            raise LibraryError(f"{shown}: {_EXPECTED}")
         shards = int(options.get("shards", 1))
         index = options.get("index", "").upper()
         return cls(shown, name=names[-1], index=index, shards=shards, **found)
@@ -135,6 +146,8 @@ class MilvusClient:
     def __init__(self, uri: MilvusUri) -> None:
         self._uri = uri
         self._closed = False
+        # It logs to stderr what its errors say too.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         pymilvus = needs("pymilvus", "milvus-lite" if uri.lite else "milvus")
         # It logs a traceback for each error that it raises.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
@@ -182,36 +195,51 @@ class MilvusClient:
             _stop_lite(self._uri)
 
     def _error(self, error: Exception) -> LibraryError:
+        """What a call's error means."""
         words = _words(error)
         if _FULL.search(words):
             return LibraryError(
                 f"{self._uri}: Milvus has no room left ({words}); what was reported as done is "
                 "stored. Free some, then run the same command again"
             )
-        if "collection" in words and "not" in words:
-            return LibraryNotFound(
-                f"{self._uri}: a collection of this library is gone ({words}); it was removed or "
-                "embedded anew by another process: open it again"
-            )
-        if _DENIED.search(words):
-            return self._refused(error)
-        return LibraryError(f"{self._uri}: Milvus answers with an error: {words}")
-
-    def _refused(self, error: Exception) -> LibraryError:
-        words = _words(error)
-        if self._uri.lite:
-            return LibraryError(f"{self._uri}: cannot be opened: {words}")
-        if _DENIED.search(words):
+        if _UNKNOWN_USER.search(words):
             return LibraryError(
                 f"{self._uri}: the Milvus server does not accept the "
                 f"{'token' if self._uri.token else 'missing token'} ({words}); give user:password "
                 "or a token before the host, milvus://TOKEN@HOST..., or in MILVUS_TOKEN"
             )
-        if "database" in words and "not" in words:
-            return LibraryError(f"{self._uri}: the Milvus server has no such database ({words})")
+        if _FORBIDDEN.search(words):
+            return LibraryError(
+                f"{self._uri}: the Milvus server knows the user but does not let it do this "
+                f"({words}); let its administrator grant that, or use another's token"
+            )
+        if _NO_DATABASE.search(words):
+            return LibraryError(
+                f"{self._uri}: the Milvus server has no database {self._uri.database} ({words}); "
+                "name one that is there, or none, or make it with Milvus's own tools"
+            )
+        if "collection" in words and "not" in words:
+            return LibraryNotFound(
+                f"{self._uri}: a collection of this library is gone ({words}); it was removed or "
+                "embedded anew by another process: open it again"
+            )
+        return LibraryError(f"{self._uri}: Milvus answers with an error: {words}")
+
+    def _refused(self, error: Exception) -> LibraryError:
+        """What an error while connecting means."""
+        words = _words(error)
+        if self._uri.lite:
+            return LibraryError(f"{self._uri}: cannot be opened: {words}")
+        if any(said.search(words) for said in (_UNKNOWN_USER, _FORBIDDEN, _NO_DATABASE)):
+            return self._error(error)
+        hint = "is the address right, and is the server running?"
+        if self._uri.address.startswith("https") and _UNTRUSTED.search(words):
+            hint = (
+                "is it a server with TLS, and is its certificate one that this machine trusts? "
+                "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH may name a file of your own authority's"
+            )
         return LibraryError(
-            f"{self._uri}: no Milvus server answers at {self._uri.address} within "
-            f"{_CONNECT_SECONDS} s ({words}); is the address right, and is it running?"
+            f"{self._uri}: no Milvus server answers at {self._uri.address} ({words}); {hint}"
         )
 
 
@@ -231,10 +259,12 @@ def _start_lite(uri: MilvusUri) -> None:
     Started here because pymilvus would only say that it failed: the reason goes to a log.
     """
     manager = needs("milvus_lite.server_manager", "milvus-lite").server_manager_instance
-    # Its server logs what pymilvus asks for and it does not have.
+    # Its server logs what pymilvus asks for and it does not have, and errors that we raise.
     logging.getLogger("grpc._server").setLevel(logging.CRITICAL)
     log = logging.getLogger("milvus_lite")
     log.propagate = False
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
     reason = _LastError(logging.ERROR)
     log.addHandler(reason)
     with _lite_lock:
@@ -265,14 +295,20 @@ def _stop_lite(uri: MilvusUri) -> None:
 
 
 def _words(error: BaseException) -> str:
-    """What went wrong, on one line; gRPC keeps it away from str()."""
-    details = getattr(error, "details", None)
-    code = getattr(error, "code", None)
-    if callable(details) and callable(code):
-        text = f"{code().name}: {details()}"
+    """What went wrong, on one line; gRPC keeps it away from str(), pymilvus wraps it."""
+    grpc_error = _grpc_error(error)
+    if grpc_error is not None:
+        text = f"{grpc_error.code().name}: {grpc_error.details()}"
     else:
         text = str(getattr(error, "message", None) or error)
     return " ".join(text.split())[:300]
+
+
+def _grpc_error(error: BaseException) -> Any:
+    for each in (error, error.__cause__):
+        if callable(getattr(each, "details", None)) and callable(getattr(each, "code", None)):
+            return each
+    return None
 
 
 def _passing(error: BaseException) -> bool:

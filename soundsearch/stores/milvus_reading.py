@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from .milvus_schema import (
     failure_id,
     failure_of,
     index_type,
+    is_lossy,
     packed_uri,
     search_parameters,
     segment_ids,
@@ -38,6 +39,7 @@ __all__ = [
     "BATCH_BYTES",
     "BATCH_IDS",
     "LIMIT",
+    "NOTHING_FOUND",
     "NUMBERS",
     "SETTINGS",
     "SUCCESSOR",
@@ -58,6 +60,9 @@ BATCH_IDS = 4096
 # Rows that one question may give, and one search.
 LIMIT = 16_384
 _PAGE = 1024
+# For how long a search's takes serve the steps after it, and what there is before.
+_RECENT_SECONDS = 1.0
+NOTHING_FOUND: tuple[float, dict[int, tuple[int, int]]] = (0.0, {})
 
 
 class MilvusReader:
@@ -85,7 +90,8 @@ class MilvusReader:
         self._writing: tuple[Lease, Known, Known] | None = None
         self._numbers: dict[str, int] = {}
         self._reserved = {"id": 0, "take": 0}
-        self._lock = threading.RLock()
+        self._found = NOTHING_FOUND
+        self._is_written_out = True
         if self._uri.lite and not Path(self._uri.address).exists():
             raise LibraryNotFound(
                 f"{self.where}: there is no library here; make one with: soundsearch ingest FOLDER"
@@ -104,6 +110,8 @@ class MilvusReader:
             self._client.load_collection(self._state, timeout=600)
             which = SETTINGS if self._parent is None else SUCCESSOR
             row = state_of(self._client, self._state, which)
+        elif self._uri.database:
+            self._client.list_collections()  # raises where there is no such database
         if row is None:
             raise LibraryNotFound(
                 f"{self.where}: there is no library here; make one with: soundsearch ingest FOLDER"
@@ -207,10 +215,10 @@ class MilvusReader:
         """Every clip, in the order of ids."""
         return (clip_of(row) for rows in self._pages(CLIP_FIELDS) for row in rows)
 
-    def clip(self, clip_id: int) -> StoredClip | None:
-        """The clip with this id."""
-        rows = self._by_ids(self._clips, [int(clip_id)], CLIP_FIELDS) if clip_id > 0 else []
-        return clip_of(rows[0]) if rows else None
+    def clips_by_id(self, clip_ids: Sequence[int]) -> dict[int, StoredClip]:
+        """Those of these clips that are there, by their ids."""
+        rows = self._by_ids(self._clips, clip_ids, CLIP_FIELDS)
+        return {row["id"]: clip_of(row) for row in rows if row["id"] > 0}
 
     def clip_at(self, uri: str) -> StoredClip | None:
         """The clip at this uri."""
@@ -252,19 +260,33 @@ class MilvusReader:
             rows = self._ask(self._clips, f'id < 0 and digest == "{digest.hex()}"', CLIP_FIELDS)
         return failure_of(rows[0]) if rows else None
 
-    def _takes(self, clip_ids: Iterable[int]) -> dict[int, tuple[int, int]]:
+    def _takes(
+        self, clip_ids: Iterable[int], level: str | None = None
+    ) -> dict[int, tuple[int, int]]:
         """Take and number of segments of those of these clips that are there."""
-        rows = self._by_ids(self._clips, clip_ids, ["id", "take", "count"])
+        rows = self._by_ids(self._clips, clip_ids, ["id", "take", "count"], level)
         return {row["id"]: (row["take"], row["count"]) for row in rows}
+
+    def _recent_takes(self, clip_ids: Iterable[int]) -> dict[int, tuple[int, int]]:
+        """As `_takes`, without asking again just after a search that found all these clips.
+
+        A query's next steps come then, and would wait for an answer that is here. Takes that were
+        replaced meanwhile are noticed where their segments are read.
+        """
+        wanted = set(clip_ids)
+        until, found = self._found
+        if self._writing is None and time.monotonic() < until and wanted <= found.keys():
+            return {id: found[id] for id in wanted}
+        return self._takes(wanted)
 
     def lengths(self, clip_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """How many segments these clips have, int64 [n]; 0 for a clip that is not there."""
-        takes = self._takes(clip_ids.tolist())
+        takes = self._recent_takes(clip_ids.tolist())
         return np.array([takes.get(id, (0, 0))[1] for id in clip_ids.tolist()], np.int64)
 
     def rows(self, spans: Sequence[Span]) -> tuple[NDArray[np.float32], NDArray[np.void]]:
         """What is stored of stretches of clips, one after the other; see `Store.rows`."""
-        takes = self._takes(clip_id for clip_id, _, _ in spans)
+        takes = self._recent_takes(clip_id for clip_id, _, _ in spans)
         wanted = [np.empty(0, np.int64)]
         for clip_id, first, last in spans:
             take, count = takes.get(clip_id, (0, 0))
@@ -276,7 +298,8 @@ class MilvusReader:
         if len(found) < len(ids):  # behind the clip rows, replaced meanwhile, or lost
             found = self._by_ids(self._segments, ids.tolist(), SEGMENT_FIELDS, "Strong")
         if len(found) < len(ids):
-            if self._takes(takes) != takes:
+            self._found = NOTHING_FOUND
+            if self._takes(takes, "Strong") != takes:
                 raise KeyError(f"{self.where}: a clip was removed or replaced")
             raise LibraryDamaged(
                 f"{self.where}: {len(ids) - len(found)} segments of its clips are missing; "
@@ -297,7 +320,7 @@ class MilvusReader:
         """
         queries = unit(queries)
         k = min(k, LIMIT)
-        wanted = k if self._index == "FLAT" else min(max(64, 2 * k), LIMIT)
+        wanted = min(max(64, 2 * k), LIMIT) if is_lossy(self._index) else k
         while True:
             found, full = self._search(queries, wanted)
             short = full and any(len(ids) < k for ids, _, _ in found)
@@ -334,6 +357,7 @@ class MilvusReader:
                 cosines = unit(vectors.reshape(len(hits), -1)) @ query if len(hits) else ids * 0.0
                 found.append((ids, owners, np.asarray(cosines, np.float32)))
         takes = self._takes({id for _, owners, _ in found for id in owners.tolist()})
+        self._found = time.monotonic() + _RECENT_SECONDS, takes
         visible = []
         for ids, owners, cosines in found:
             own = np.array([takes.get(id, (0, 0))[0] for id in owners.tolist()], np.int64)

@@ -51,6 +51,7 @@ __all__ = [
     "failure_of",
     "failure_row",
     "index_type",
+    "is_lossy",
     "make_collection",
     "packed_uri",
     "search_parameters",
@@ -80,6 +81,8 @@ SEGMENT_FIELDS = ["id", "level", "labels", "vector"]
 _INDEXES = ((0, "FLAT"), (100_000, "HNSW"), (20_000_000, "IVF_SQ8"))
 # Milvus Lite accepts every type; those that it does not have it answers by looking at all rows.
 _IN_LITE = ("FLAT", "HNSW", "IVF_FLAT", "IVF_SQ8")
+# Others need parameters that depend on the vectors.
+_IN_SERVERS = (*_IN_LITE, "AUTOINDEX", "DISKANN", "GPU_BRUTE_FORCE", "GPU_CAGRA", "GPU_IVF_FLAT")
 _INDEX_SECONDS = 3600
 
 
@@ -146,10 +149,9 @@ def check_ours(client: MilvusClient, uri: MilvusUri, name: str, fields: list[str
 def choose_index(uri: MilvusUri, segments: int) -> str:
     """The type of index for so many segments, unless the address insists on one."""
     if uri.index:
-        if uri.lite and uri.index not in _IN_LITE:
-            raise LibraryError(
-                f"{uri}: Milvus Lite has no index {uri.index}; it has {', '.join(_IN_LITE)}"
-            )
+        whose, types = ("Milvus Lite has", _IN_LITE) if uri.lite else ("there is", _IN_SERVERS)
+        if uri.index not in types:
+            raise LibraryError(f"{uri}: {whose} no index {uri.index}; take {', '.join(types)}")
         return uri.index
     return [name for least, name in _INDEXES if segments >= least][-1]
 
@@ -190,6 +192,11 @@ def index_type(client: MilvusClient, name: str) -> str | None:
     return found
 
 
+def is_lossy(index: str) -> bool:
+    """Whether an index orders what it finds by less than the whole vectors."""
+    return index not in ("FLAT", "HNSW", "IVF_FLAT", "GPU_IVF_FLAT", "GPU_BRUTE_FORCE")
+
+
 def _index_parameters(index: str, segments: int) -> dict[str, int]:
     if index.startswith(("IVF", "GPU_IVF")):
         return {"nlist": min(65_536, max(64, int(4 * segments**0.5)))}
@@ -200,7 +207,7 @@ def _index_parameters(index: str, segments: int) -> dict[str, int]:
 
 def search_parameters(index: str, limit: int) -> Row:
     """How thoroughly to search: at least as many candidates as wanted, and some."""
-    candidates = min(32_768, max(128, 2 * limit))
+    candidates = min(32_768, max(128, 4 * limit))
     parameters: dict[str, dict[str, int]] = {
         "HNSW": {"ef": candidates},
         "DISKANN": {"search_list": min(65_535, candidates)},
