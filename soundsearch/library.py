@@ -343,8 +343,7 @@ class Library:
         ClipNotFound
         """
         _check_wish(k, ranking)
-        clip = self._clip_at(uri)
-        vectors, segments = self._store.rows([(clip.id, 0, clip.count)])
+        clip, vectors, segments = self._rows_at(uri)
         hits = self._find(*sounding(vectors, segments["level"]), k + 1, ranking)
         others = [hit for hit in hits if hit.clip_id != clip.id][:k]
         return Answer(
@@ -375,8 +374,7 @@ class Library:
 
     def vectors(self, uri: str | os.PathLike[str]) -> NDArray[np.float32]:
         """A clip's stored embeddings, float32 [segments, dimension]; raises ClipNotFound."""
-        clip = self._clip_at(uri)
-        return self._store.rows([(clip.id, 0, clip.count)])[0]
+        return self._rows_at(uri)[1]
 
     # What is there
 
@@ -486,12 +484,18 @@ class Library:
             self._listeners[threads] = listener
         return self._listeners[threads]
 
-    def _clip_at(self, uri: str | os.PathLike[str]) -> StoredClip:
+    def _rows_at(
+        self, uri: str | os.PathLike[str]
+    ) -> tuple[StoredClip, NDArray[np.float32], NDArray[np.void]]:
         text = os.fspath(uri)
-        clip = self._store.clip_at(text) or self._store.clip_at(os.path.abspath(text))
-        if clip is None:
-            raise ClipNotFound(f"{text}: no clip of {self._store.where} has this uri")
-        return clip
+        while True:
+            clip = self._store.clip_at(text) or self._store.clip_at(os.path.abspath(text))
+            if clip is None:
+                raise ClipNotFound(f"{text}: no clip of {self._store.where} has this uri")
+            try:
+                return clip, *self._store.rows([(clip.id, 0, clip.count)])
+            except KeyError:  # it was removed or replaced between the two steps
+                continue
 
 
 def _check_wish(k: int, ranking: str) -> None:
