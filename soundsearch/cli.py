@@ -46,25 +46,30 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
-        except KeyboardInterrupt:
-            click.echo(
-                "Stopped. What was done is stored; run the same command again to go on.", err=True
-            )
-            ctx.exit(EXIT_INTERRUPTED)
-        except SoundsearchError as error:
-            if debug:
+        except BaseException as error:
+            if _interrupted(error):
+                click.echo(
+                    "Stopped. What was done is stored; run the same command again to go on.",
+                    err=True,
+                )
+                ctx.exit(EXIT_INTERRUPTED)
+            if debug or not isinstance(error, Exception):
                 raise
-            click.echo(f"Error: {shown(str(error))}", err=True)
+            message = shown(str(error))
+            if not isinstance(error, SoundsearchError):
+                message = (
+                    f"{type(error).__name__}: {message} (this is a fault of soundsearch; "
+                    "`soundsearch --debug ...` shows where)"
+                )
+            click.echo(f"Error: {message}", err=True)
             ctx.exit(EXIT_ERROR)
-        except Exception as error:
-            if debug:
-                raise
-            click.echo(
-                f"Error: {type(error).__name__}: {shown(str(error))} (this is a fault of "
-                "soundsearch; `soundsearch --debug ...` shows where)",
-                err=True,
-            )
-            ctx.exit(EXIT_ERROR)
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether a Ctrl-C led to an error: one between two steps of a lock ends as another error."""
+    return error is not None and (
+        isinstance(error, KeyboardInterrupt) or _interrupted(error.__context__)
+    )
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

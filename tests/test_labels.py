@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import soundsearch
 from ingest.logmel import SILENT
 from soundsearch.labels.head import LABEL, SILENCE, Head, best_labels, bundled_head, named
 from soundsearch.labels.ontology import CLASSES, ontology
@@ -117,3 +118,20 @@ def test_bundled_head_knows_the_bundled_encoder():
     from ingest import encoders
 
     assert bundled_head().space == encoders.load().space
+
+
+def test_bundled_encoder_names_pure_sounds():
+    rng = np.random.default_rng(11)
+    time = np.arange(32_000) / 16_000
+    spectrum = np.fft.rfft(rng.normal(size=32_000))
+    pink = np.fft.irfft(spectrum / np.sqrt(np.maximum(np.arange(len(spectrum)), 20)))
+    sounds = {
+        "Sine wave": 0.3 * np.sin(2 * np.pi * 1000 * time),
+        "White noise": 0.1 * rng.normal(size=32_000),
+        "Pink noise": 0.1 * pink / pink.std(),
+    }
+    for name, sound in sounds.items():
+        for gain in (1.0, 0.25):
+            labels = soundsearch.label((gain * sound).astype(np.float32), sample_rate=16_000).labels
+            assert labels[0].name == name
+            assert labels[0].score > 0.5

@@ -367,6 +367,11 @@ def test_killed_at_any_instant_nothing_done_is_lost(tmp_path):
             assert names(lib.query(folder / f"{n:03}.wav", 1)) == [f"{n:03}.wav"]
 
 
+def heed_ctrl_c():
+    """In a child: a shell that puts pytest in the background has it ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX signal")
 def test_ctrl_c_keeps_what_is_done(tmp_path):
     folder, path = tmp_path / "s", tmp_path / "stopped.lib"
@@ -378,6 +383,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
         [sys.executable, "-m", "soundsearch", "ingest", "-v", str(folder), "--library", str(path)],
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_ctrl_c,
     )
     assert "new library" in process.stderr.readline()
     first = process.stderr.readline()
@@ -396,9 +402,10 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX signal")
-def test_ctrl_c_in_a_finalizer_still_counts():
+@pytest.mark.parametrize("where", ["finalizer", "lock"])
+def test_ctrl_c_counts_wherever_it_falls(where):
     script = """
-import signal, time
+import signal, sys, threading, time
 from soundsearch.cli import main
 
 class Finalized:
@@ -406,15 +413,28 @@ class Finalized:
         signal.raise_signal(signal.SIGINT)
 
 @main.command()
-def command():
+def finalizer():
     Finalized()
     for _ in range(200):
         time.sleep(0.1)
 
-main(["command"])
+@main.command()
+def lock():
+    lock = threading.Lock()
+    try:
+        signal.raise_signal(signal.SIGINT)
+    finally:
+        lock.release()
+
+main(sys.argv[1:])
 """
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", script, where],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        preexec_fn=heed_ctrl_c,
     )
     assert done.returncode == 130
     assert done.stderr.startswith("Stopped.")

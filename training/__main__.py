@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import shutil
 import time
 from pathlib import Path
 
@@ -42,7 +41,6 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--patches", type=int, default=6_000_000, help="patches to train on")
     top.add_argument("--batch", type=int, default=256, help="patches in a step")
     top.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
-    top.add_argument("--grow", metavar="RUN", help="start from this run's shallower student")
     top.add_argument("--workers", type=int, default=2, help="training processes")
     top.add_argument("--reuse", type=int, default=2, help="times that a mix is used")
     top.add_argument("--seed", type=int, default=1)
@@ -92,11 +90,6 @@ class Recipe:
 
     def train(self) -> None:
         """Train, or go on with a run that was cut."""
-        if self.o.grow and not (self.run / "student.pt").exists():
-            self.run.mkdir(parents=True, exist_ok=True)
-            parent = self.run.parent / self.o.grow
-            shutil.copy(parent / "teacher.npz", self.run)
-            train.grow(parent / "student.pt", self.run / "student.pt", self.shape)
         train.train(self.o.work, self.run, self.yamnet, self.plan, self.shape)
 
     def whiten(self) -> None:
@@ -150,7 +143,7 @@ class Recipe:
 
     def miniature(self) -> None:
         """Do the steps on a few formula sounds with a tiny student, in under five minutes."""
-        self.shape, self.mixes, self.share = Shape(8, (16, 32, 48), (2, 1, 1), 64), 2048, 0.04
+        self.shape, self.mixes, self.share = Shape(8, (16, 32, 48), 64), 2048, 0.04
         self.plan = train.Plan(12_800, 64, 1024, 2, workers=1)
         self.run = self.o.work / "runs" / "miniature"
         out = self.o.work / "miniature"

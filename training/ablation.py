@@ -18,8 +18,8 @@ from .whiten import whiten
 
 Floats = NDArray[np.float32]
 
-SHAPE = Shape(16, (32, 64, 96, 128), (1, 1, 1, 1), 256)
-PLAN = Plan(patches=300_000, reuse=4)
+SHAPE = Shape(16, (32, 64, 96, 128), 256)
+PLAN = Plan(patches=150_000, reuse=4)
 VARIANTS = {
     "all": PLAN,
     "seed 2": replace(PLAN, seed=2),

@@ -118,8 +118,6 @@ def card(work: Path, run: Path, space: str) -> str:
     packages, made, total = sources(work)
     measured, found = figures(run)
     widths = "-".join(str(w) for w in [shape["stem"], *shape["widths"]])
-    blocks = "-".join(map(str, shape["blocks"]))
-    shallow = f", the first {held['start'] / 1e6:.2f} by a net with fewer blocks,"
     return "\n".join([
         f"# mini: the bundled encoder (space {space})",
         "",
@@ -131,8 +129,8 @@ def card(work: Path, run: Path, space: str) -> str:
         "## Recipe",
         "",
         f"The patch's level is brought two fifths nearer to a usual one (in dB). Widths {widths}, "
-        f"{blocks} residual blocks a stage, 1x1 to {shape['top']}, mean, 128. "
-        f"{held['seen'] / 1e6:.2f} million patches seen{shallow * (held['start'] > 0)} by "
+        f"a residual block a stage, 1x1 to {shape['top']}, mean, 128. "
+        f"{held['seen'] / 1e6:.2f} million patches seen by "
         f"{plan['workers']} processes; "
         f"each fresh mix used about {plan['reuse']} times; seed {plan['seed']}. One to three "
         "sounds are mixed as mel magnitudes, with random gain, equaliser, speed, band shift "

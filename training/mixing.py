@@ -148,7 +148,7 @@ class Mixer:
         rows = np.flatnonzero((random.random(count) < 0.15) & (sources > 0))
         if len(self.noises) and len(rows):
             mel = np.stack([self.patch(int(random.choice(self.noises))) for _ in rows])
-            share = 10 ** (random.uniform(-40, -8, len(rows)) / 20)
+            share = 10 ** (random.uniform(-45, -14, len(rows)) / 20)
             mel *= (share / np.maximum(loudness(mel), 1e-4))[:, None, None]
             out[rows] = np.sqrt(np.square(out[rows]) + np.square(mel))
         loud = np.exp(random.uniform(*LEVELS, count)).astype(np.float32)
@@ -203,11 +203,11 @@ def heard(mel: Tensor, random: torch.Generator) -> Tensor:
     gain = 10 ** (uniform(-20, 8, count) / 20)
     gain[(uniform(0, 1, count) < 0.25) | (loud < 0.02)] = 1.0
     out = mel * gain[:, None, None]
-    rows = torch.nonzero((uniform(0, 1, count) < 0.4) & (loud > 0.02))[:, 0]
+    rows = torch.nonzero((uniform(0, 1, count) < 0.25) & (loud > 0.02))[:, 0]
     rayleigh = 0.8 * torch.sqrt(-2 * torch.log1p(-uniform(0, 1, len(rows), PATCH, BANDS)))
     bands = torch.linspace(-1, 1, BANDS, device=mel.device)
     slope = torch.exp(uniform(-1.2, 1.2, len(rows), 1, 1) * bands)
-    share = 10 ** (uniform(-40, -8, len(rows)) / 20) * loud[rows] * gain[rows]
+    share = 10 ** (uniform(-45, -14, len(rows)) / 20) * loud[rows] * gain[rows]
     out[rows] = torch.hypot(out[rows], rayleigh * slope * share[:, None, None])
     return out
 

@@ -191,19 +191,6 @@ def save(path: Path, **parts: object) -> None:
     os.replace(temporary, path)
 
 
-def grow(old: Path, path: Path, shape: Shape) -> None:
-    """Start a run from the average weights of a shallower student's checkpoint.
-
-    Its patches count as seen, its learning rate starts anew, and so does the optimiser.
-    """
-    held = torch.load(old, map_location="cpu", weights_only=True)
-    student = Student(read_shape(held["shape"]))
-    student.load_state_dict(held["average"])
-    state = student.grown(shape).state_dict()
-    facts = {"seen": held["seen"], "start": held["seen"], "shape": asdict(shape)}
-    save(path, student=state, average=state, **facts)
-
-
 def train(
     work: Path, run: Path, yamnet: Path, plan: Plan, shape: Shape, every: float = 150.0
 ) -> Path:
@@ -332,11 +319,8 @@ def learn(
     optimiser = torch.optim.AdamW(groups, plan.rate, (0.9, 0.98), weight_decay=plan.decay)
     average = copy.deepcopy(student).requires_grad_(False)
     step = int(counter[rank])
-    start = held.get("start", 0)
-    first = start // plan.batch // len(counter)
     if held:
         average.load_state_dict(held["average"])
-    if "optimiser" in held:
         optimiser.load_state_dict(held["optimiser"])
     for _ in range(max(2, plan.pool // 8 // plan.batch)):
         pool.refresh(plan.batch)
@@ -345,11 +329,10 @@ def learn(
     while True:
         now = time.monotonic()
         seen = int(counter.sum()) * plan.batch
-        done = min(1.0, (seen - start) / (plan.patches - start))
+        done = min(1.0, seen / plan.patches)
         if rank == 0 and (done >= 1.0 or now - last > every):
             save(
                 run / "student.pt",
-                start=start,
                 student=student.state_dict(),
                 average=average.state_dict(),
                 optimiser=optimiser.state_dict(),
@@ -361,7 +344,7 @@ def learn(
         if done >= 1.0:
             return
         for group in optimiser.param_groups:
-            warm = min(1.0, (step - first + 1) / 200)
+            warm = min(1.0, (step + 1) / 200)
             group["lr"] = plan.rate * warm * (0.005 + 0.995 * 0.5 * (1 + math.cos(math.pi * done)))
         pool.refresh(plan.batch if pool.made < 2 * plan.pool // 3 else plan.batch // plan.reuse)
         patches, target, scores = pool.draw(plan.batch)
@@ -408,4 +391,4 @@ def load_student(path: Path) -> Student:
 
 def read_shape(held: dict[str, Any]) -> Shape:
     """Return the widths kept in a checkpoint."""
-    return Shape(held["stem"], tuple(held["widths"]), tuple(held["blocks"]), held["top"])
+    return Shape(held["stem"], tuple(held["widths"]), held["top"])

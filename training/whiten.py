@@ -106,7 +106,7 @@ def whiten(
 def save(student: Student, path: Path, checkpoint: Path) -> None:
     """Write a student for inference, with the plan of its checkpoint and the patches it saw."""
     held = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    facts = {key: held[key] for key in ("plan", "seen", "start")}
+    facts = {key: held[key] for key in ("plan", "seen")}
     temporary = path.with_suffix(".tmp")
     torch.save({"shape": asdict(student.shape), "state": student.state_dict(), **facts}, temporary)
     os.replace(temporary, path)
