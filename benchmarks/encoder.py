@@ -131,8 +131,7 @@ def main() -> None:
 def measure(data: Path, pca: Path | None, model: Path, head: Path, every: int) -> dict[str, Any]:
     """Every figure, by what it is of."""
     clips = read_clips(data / "esc50")
-    with open(data / "audioset" / "yamnet_class_map.csv", encoding="utf-8", newline="") as file:
-        classes = [row["display_name"] for row in csv.DictReader(file)]
+    classes = class_names(data)
     ways: dict[str, Encode] = {MINI: student(model, head)}
     if pca is not None:
         yamnet = data / "yamnet" / "yamnet_classification_int8.tflite"
@@ -203,6 +202,12 @@ def show(found: dict[str, Any]) -> None:
         shares = "  ".join(f"{value:.2f}" for value in row.values())
         print(f"{name:18} {shares}   {', '.join(found['first labels'][name])}")
     print("\n" + "   ".join(f"{what} {value:.2f}" for what, value in found["speed"].items()))
+
+
+def class_names(data: Path) -> list[str]:
+    """The names of YAMNet's classes, in its order."""
+    with open(data / "audioset" / "yamnet_class_map.csv", encoding="utf-8", newline="") as file:
+        return [row["display_name"] for row in csv.DictReader(file)]
 
 
 def read_clips(folder: Path) -> Clips:

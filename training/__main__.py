@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import time
 from pathlib import Path
@@ -102,8 +101,7 @@ class Recipe:
     def calibrate(self) -> None:
         """Fit the head's scores to the teacher's."""
         student = whiten.load(self.run / "white.pt")
-        with self.class_map.open(encoding="utf-8", newline="") as file:
-            classes = [row["display_name"] for row in csv.DictReader(file)]
+        classes = encoder.class_names(self.o.data)
         calibrated = calibrate.calibrate(
             student, self.o.work, self.yamnet, classes, count=4 * self.mixes
         )

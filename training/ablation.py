@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,8 +50,7 @@ def ablate(work: Path, data: Path, yamnet: Path) -> None:
         The teacher's TFLite file.
     """
     clips = encoder.read_clips(data / "esc50")
-    with open(data / "audioset" / "yamnet_class_map.csv", encoding="utf-8", newline="") as file:
-        classes = [row["display_name"] for row in csv.DictReader(file)]
+    classes = encoder.class_names(data)
     print(f"{'loss':20} {'whitening':20} P@1   mAP   L5")
     for variant, plan in VARIANTS.items():
         run = work / "runs" / f"ablation-{variant.replace(' ', '-')}"

@@ -81,8 +81,8 @@ class Whitening:
 
     def apply(self, embedding: Tensor, power: float) -> Tensor:
         """Project embeddings [n, 1024] to [n, 128]."""
-        matrix = torch.from_numpy(self.matrix(power))
-        return (embedding - torch.from_numpy(self.mean)) @ matrix.T
+        matrix = torch.from_numpy(self.matrix(power)).to(embedding.device)
+        return (embedding - torch.from_numpy(self.mean).to(embedding.device)) @ matrix.T
 
     def save(self, path: Path) -> None:
         """Write the PCA to an .npz file."""

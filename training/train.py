@@ -87,10 +87,8 @@ class Pool:
         device: torch.device,
         seed: int,
     ) -> None:
-        self.mixes, self.teacher, self.device = mixes, teacher, device
+        self.mixes, self.teacher, self.white, self.device = mixes, teacher, white, device
         self.random = torch.Generator(device).manual_seed(seed)
-        self.matrix = torch.from_numpy(white.matrix(0.5) / scale(white)).to(device)
-        self.mean = torch.from_numpy(white.mean).to(device)
         self.mel = torch.zeros(size, PATCH, BANDS, dtype=torch.float16, device=device)
         self.target = torch.zeros(size, len(white.axes), device=device)
         self.scores = torch.zeros(size, CLASSES, dtype=torch.bfloat16, device=device)
@@ -103,7 +101,7 @@ class Pool:
         embedding, logits = self.teacher(mel.float())
         rows = (torch.arange(count, device=self.device) + self.made) % len(self.mel)
         self.mel[rows] = mel.half()
-        self.target[rows] = (embedding - self.mean) @ self.matrix.T
+        self.target[rows] = self.white.apply(embedding, 0.5) / scale(self.white)
         self.scores[rows] = torch.sigmoid(logits).bfloat16()
         self.made += count
         self.filled = min(self.made, len(self.mel))

@@ -39,7 +39,6 @@ from .milvus_client import MilvusClient, MilvusUri
 from .milvus_known import Known
 from .milvus_lease import Lease
 from .milvus_reading import (
-    BATCH_BYTES,
     BATCH_IDS,
     LIMIT,
     NOTHING_FOUND,
@@ -81,19 +80,7 @@ _FLUSH_SECONDS = 600
 
 
 class MilvusStore(MilvusReader):
-    """A library in Milvus.
-
-    Parameters
-    ----------
-    uri : MilvusUri or str
-        See `MilvusUri.parse`; made by `create`.
-
-    Raises
-    ------
-    LibraryNotFound, LibraryVersion, LibraryBusy, MissingExtra
-    LibraryError
-        No server answers, it does not accept the token, or the name is somebody else's.
-    """
+    """A library in Milvus, made by `create`; opened, and refused, as `MilvusReader` says."""
 
     _parent: MilvusStore | None
 
@@ -242,7 +229,7 @@ class MilvusStore(MilvusReader):
         lease.check()
         self._is_written_out = False
         batch: list[Row] = []
-        limit = max(1, BATCH_BYTES // (4 * self.settings.dimension + 64))
+        limit = self._vectors_a_batch
         for n, (uri, clip) in enumerate(by_uri.items()):
             for begin in range(0, len(clip.embeddings), limit):
                 batch += segment_rows(clip, ids[uri], take + n, begin, begin + limit)
@@ -328,12 +315,15 @@ class MilvusStore(MilvusReader):
     def _delete_invisible(self, first: int, last: int) -> None:
         """Delete the segments in takes from `first` up to `last` that no clip row names."""
         where = f"take >= {first} and take < {last}"
-        visible = sorted(row["take"] for row in self._ask(self._clips, where, ["take"]))
-        begin = first
-        for take in (*visible, last):
-            if take > begin:
-                self._delete_range(begin, take)
-            begin = take + 1
+        visible = (row["take"] for row in self._ask(self._clips, where, ["take"]))
+        self._delete_others(visible, first, last)
+
+    def _delete_others(self, kept: Iterable[int], first: int, last: int) -> None:
+        """Delete the segments in takes from `first` up to `last`, but for the kept takes."""
+        for take in (*sorted(kept), last):
+            if take > first:
+                self._delete_range(first, take)
+            first = take + 1
 
     def _delete_range(self, first: int, last: int) -> None:
         where = f"id >= {first * SEGMENTS_PER_TAKE} and id < {last * SEGMENTS_PER_TAKE}"
@@ -363,19 +353,9 @@ class MilvusStore(MilvusReader):
     def rebuild(self, on_progress: Callable[[str], None] = lambda _text: None) -> int:
         """Delete segments without a clip and clips that lack some, and let Milvus compact."""
         on_progress("comparing segments with clips")
-        lost: list[int] = []
-        expected = {}
-        for rows in self._pages(["id", "take", "count"]):
-            expected.update({row["take"]: (row["id"], row["count"]) for row in rows})
-        begin = 1
-        for take in (*sorted(expected), self._root._numbers["take"]):
-            if take > begin:
-                self._delete_range(begin, take)
-            begin = take + 1
-            if take in expected:
-                clip_id, count = expected[take]
-                if self._count(take, count) != count:
-                    lost.append(clip_id)
+        rows = [row for rows in self._pages(["id", "take", "count"]) for row in rows]
+        self._delete_others((row["take"] for row in rows), 1, self._root._numbers["take"])
+        lost = [row["id"] for row in rows if self._count(row["take"], row["count"]) != row["count"]]
         self.remove(lost)
         self._client.compact(self._segments)
         self.optimise(on_progress)

@@ -93,9 +93,7 @@ class MilvusReader:
         self._found = NOTHING_FOUND
         self._is_written_out = True
         if self._uri.lite and not Path(self._uri.address).exists():
-            raise LibraryNotFound(
-                f"{self.where}: there is no library here; make one with: soundsearch ingest FOLDER"
-            )
+            raise self._not_found()
         self._client = MilvusClient(self._uri)
         try:
             self._open()
@@ -113,15 +111,18 @@ class MilvusReader:
         elif self._uri.database:
             self._client.list_collections()  # raises where there is no such database
         if row is None:
-            raise LibraryNotFound(
-                f"{self.where}: there is no library here; make one with: soundsearch ingest FOLDER"
-            )
+            raise self._not_found()
         if row.get("schema") != VERSION:
             raise LibraryVersion(
                 f"{self.where}: its schema has version {row.get('schema')}, this soundsearch knows "
                 f"{VERSION}; upgrade with: pip install --upgrade soundsearch"
             )
         self._use(row)
+
+    def _not_found(self) -> LibraryNotFound:
+        return LibraryNotFound(
+            f"{self.where}: there is no library here; make one with: soundsearch ingest FOLDER"
+        )
 
     def _use(self, row: dict[str, Any]) -> None:
         self.settings = Settings(**{key: row[key] for key in Settings.__slots__})
@@ -157,13 +158,18 @@ class MilvusReader:
             return "Strong"
         return self._level
 
+    @property
+    def _vectors_a_batch(self) -> int:
+        """How many segments with their vectors one message may have."""
+        return max(1, BATCH_BYTES // (4 * self.settings.dimension + 64))
+
     def _by_ids(
         self, collection: str, ids: Iterable[int], fields: Sequence[str], level: str | None = None
     ) -> list[Row]:
         """The rows with these ids that are there, in no order."""
         batch = BATCH_IDS
         if "vector" in fields:
-            batch = max(1, min(batch, BATCH_BYTES // (4 * self.settings.dimension + 64)))
+            batch = min(batch, self._vectors_a_batch)
         wanted = sorted(set(ids))
         rows: list[Row] = []
         for begin in range(0, len(wanted), batch):
@@ -343,8 +349,7 @@ class MilvusReader:
     ) -> tuple[list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]], bool]:
         """For each query ids, clips and cosines of visible segments, and whether Milvus may
         have more."""
-        row_bytes = 4 * self.settings.dimension + 64
-        batch = max(1, BATCH_BYTES // (wanted * row_bytes))
+        batch = max(1, self._vectors_a_batch // wanted)
         found = []
         full = False
         for begin in range(0, len(queries), batch):
