@@ -6,7 +6,7 @@ For made-up records of 10 segments (128 bytes each, with some labels) in one TFR
 segments a second of processor time, the best of some rounds:
 
 frames     the file cut into records, both checksums of each verified, nothing decoded
-records    all of `ingest.audioset.read_records`: checksums and decoding
+records    all of `soundsearch_ingest.audioset.read_records`: checksums and decoding
 unchecked  the same without the time that the checksums alone take
 
 Then made-up records of so many segments become a library: segments a second by the clock, until
@@ -26,10 +26,10 @@ from pathlib import Path
 
 import numpy as np
 from google_crc32c import value as crc32c
+from soundsearch_ingest import tfrecord
+from soundsearch_ingest.audioset import Record, read_records, write_records
 
 import soundsearch
-from ingest import tfrecord
-from ingest.audioset import Record, read_records, write_records
 
 SEGMENTS = 10
 CLIPS_PER_FILE = 10_000

@@ -1,11 +1,11 @@
 """The bundled encoder beside its teacher on ESC-50 folds 1-3, which no training step reads.
 
-    pip install -e . -r training/requirements.txt
+    pip install -e . -r recipes/mini/requirements.txt
     python -m benchmarks.encoder DATA --pca RUN/teacher.npz
 
 DATA holds ``esc50/labels.csv``, ``esc50/audio/``, ``yamnet/`` and ``audioset/``. The teacher is
 YAMNet with its weights in float: as it is, and in its best form, whitened to 128 dimensions by a
-PCA fitted on the training corpus (the recipe of `training` leaves it in RUN). MFCC is the mean and
+PCA fitted on the training corpus (`recipes.mini` leaves it in RUN). MFCC is the mean and
 deviation of 64 coefficients, and Google's speech_embedding (96-d, 1.3 MB; it comes with
 ``pip install --no-deps openwakeword==0.4.0`` and is left out without) the mean of its windows,
 both standardised on the clips themselves.
@@ -34,10 +34,10 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from soundsearch_ingest import encoders
+from soundsearch_ingest.decode import SAMPLE_RATE, read
+from soundsearch_ingest.logmel import LOG_OFFSET, levels, log_mel, patches
 
-from ingest import encoders
-from ingest.decode import SAMPLE_RATE, read
-from ingest.logmel import LOG_OFFSET, levels, log_mel, patches
 from soundsearch.loudness import weights
 
 Floats = NDArray[np.float32]
@@ -235,7 +235,7 @@ def teacher(yamnet: Path, pca: Path | None) -> Encode:
     """YAMNet in float on the same patches; whitened to 128 when a PCA is given."""
     import torch
 
-    from training.teacher import Teacher, load_whitening
+    from recipes.mini.teacher import Teacher, load_whitening
 
     net = Teacher(yamnet)
     white = load_whitening(pca) if pca else None

@@ -28,9 +28,9 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from soundsearch_ingest import decode, encoders, logmel, pipeline
 
 import soundsearch
-from ingest import decode, encoders, logmel, pipeline
 from soundsearch import demo_sounds
 
 RATE = 44_100

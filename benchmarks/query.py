@@ -27,16 +27,16 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from soundsearch_ingest import decode, encoders, logmel
+from soundsearch_ingest.discover import AudioFile
 
-from ingest import decode, encoders, logmel
-from ingest.discover import AudioFile
 from soundsearch import demo_sounds
+from soundsearch.asking.searching import find_hits
 from soundsearch.labels.head import silence
 from soundsearch.library import Library
-from soundsearch.searching import find_hits
 from soundsearch.stores.base import CLIP_LABELS, SEGMENT, NewClip, Settings
-from soundsearch.stores.index import unit
-from soundsearch.stores.local import LocalStore
+from soundsearch.stores.local.index import unit
+from soundsearch.stores.local.store import LocalStore
 
 CLIP = 5
 QUERIES = 500
@@ -152,7 +152,7 @@ def whole_process(rounds: int = 15) -> None:
             )
         Library(folder / "l").ingest([folder])
         python = [sys.executable, "-c"]
-        main = "from soundsearch.cli import main; main()"
+        main = "from soundsearch.cli.main import main; main()"
         commands = {
             "imports": [*python, "import numpy, onnxruntime, faiss"],
             "query": [*python, main, "query", f"{folder}/7.wav", "--library", f"{folder}/l"],

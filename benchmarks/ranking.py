@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from soundsearch_ingest import encoders, pipeline
+from soundsearch_ingest.decode import Decoder
+from soundsearch_ingest.logmel import SILENT
 
-from ingest import encoders, pipeline
-from ingest.decode import Decoder
-from ingest.logmel import SILENT
+from soundsearch.asking.ranking import RANKINGS
 from soundsearch.loudness import sounding, weights
-from soundsearch.ranking import RANKINGS
 
 Floats = NDArray[np.float32]
 PER_RECORDING = 12

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from ingest.encoders.vggish import LAYERS, Weights
+from soundsearch_ingest.encoders.vggish import LAYERS, Weights
 
 __all__ = ["in_tensorflow_names", "random_weights", "save_module"]
 

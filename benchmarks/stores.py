@@ -26,12 +26,12 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from soundsearch_ingest import encoders
 
 from benchmarks.query import CLIP, clips_of, demo_embeddings, exact, median_ms, mixed
-from ingest import encoders
-from soundsearch.searching import find_hits
+from soundsearch.asking.searching import find_hits
 from soundsearch.stores.base import Settings
-from soundsearch.stores.index import unit
+from soundsearch.stores.local.index import unit
 from soundsearch.stores.opening import create_store, place_of
 
 BATCH = 8_000

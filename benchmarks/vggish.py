@@ -28,11 +28,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from soundsearch_ingest import encoders, pipeline
 
 import soundsearch
 from benchmarks.ingest import decoding_alone, make_flacs
 from benchmarks.standins import random_weights, save_module
-from ingest import encoders, pipeline
 from soundsearch import models
 from soundsearch.labels.head import bundled_head
 from soundsearch.labels.predict import predict

@@ -27,7 +27,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .labelling import label
+    from .hearing import label
     from .library import Library
     from .library import Library as open  # noqa: N813
     from .results import (
@@ -71,7 +71,7 @@ __version__ = "0.1.0"
 
 # Loaded when first used: `soundsearch --help` needs none of it.
 _LAZY = {
-    "label": "labelling",
+    "label": "hearing",
     **dict.fromkeys(("Library", "open"), "library"),
     **dict.fromkeys(
         (

@@ -1,5 +1,5 @@
 """``python -m soundsearch``."""
 
-from .cli import main
+from .cli.main import main
 
 main(prog_name="soundsearch")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ingest.audioset import read_list, read_records
+from soundsearch_ingest.audioset import read_list, read_records
 
 from .labels.ontology import CLASSES, ontology
 

@@ -17,7 +17,7 @@
 
 from __future__ import annotations
 
-from ingest.errors import AudioError, EncoderError, MissingExtra, SoundsearchError
+from soundsearch_ingest.errors import AudioError, EncoderError, MissingExtra, SoundsearchError
 
 __all__ = [
     "AudioError",

@@ -12,12 +12,11 @@ from itertools import chain
 
 import blake3
 import numpy as np
-
-from ingest import pipeline
-from ingest.audioset import Record, read_records
-from ingest.discover import RECORDS_SUFFIX, AudioFile, discover
-from ingest.encoders import AUDIOSET_SPACE
-from ingest.postprocess import dequantise
+from soundsearch_ingest import pipeline
+from soundsearch_ingest.audioset import Record, read_records
+from soundsearch_ingest.discover import RECORDS_SUFFIX, AudioFile, discover
+from soundsearch_ingest.encoders import AUDIOSET_SPACE
+from soundsearch_ingest.postprocess import dequantise
 
 from .errors import AudioError
 from .labels.head import unlabelled

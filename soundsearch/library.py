@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from soundsearch_ingest import encoders, pipeline
+from soundsearch_ingest.discover import RECORDS_SUFFIX, AudioFile, expand, stat_file
 
-from ingest import encoders, pipeline
-from ingest.discover import RECORDS_SUFFIX, AudioFile, expand, stat_file
-
+from .asking.ranking import DEFAULT_RANKING, RANKINGS
+from .asking.searching import find_hits
 from .errors import (
     ClipNotFound,
     EncoderError,
@@ -25,13 +26,12 @@ from .errors import (
     SoundsearchError,
     SpaceMismatch,
 )
-from .labelling import Source, embed_source, label
+from .hearing import Source, embed_source, label
 from .labels.head import given, named
 from .labels.ontology import ontology
 from .labels.predict import predict
 from .listener import Listener
 from .loudness import sounding
-from .ranking import DEFAULT_RANKING, RANKINGS
 from .results import (
     Answer,
     Clip,
@@ -40,7 +40,6 @@ from .results import (
     IngestReport,
     LabelledClip,
 )
-from .searching import find_hits
 from .stores.base import CLIP_LABELS, Settings, Store, StoredClip
 from .stores.opening import Place, create_store, open_store, place_of
 
@@ -70,7 +69,7 @@ class Library:
     ----------
     path : path or str, optional
         Folder of the library, or its address in Milvus: ``milvus://host:19530/name``,
-        ``milvus-lite:file.db`` (see `soundsearch.stores.milvus_client.MilvusUri.parse`);
+        ``milvus-lite:file.db`` (see `soundsearch.stores.milvus.client.MilvusUri.parse`);
         `default_path` when left out. It is made by the first `ingest`.
     encoder : str, optional
         For a library that is still to be made; an existing one keeps its own. By default
@@ -300,7 +299,7 @@ class Library:
         sample_rate : int, optional
             Of an array, Hz.
         ranking : str
-            One of `soundsearch.ranking.RANKINGS`.
+            One of `soundsearch.asking.ranking.RANKINGS`.
 
         Returns
         -------

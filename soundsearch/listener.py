@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from ingest import encoders
-from ingest.encoders import Encoder, SideBySide
+from soundsearch_ingest import encoders
+from soundsearch_ingest.encoders import Encoder, SideBySide
 
 from .labels.head import Head, bundled_head
 
@@ -40,7 +39,7 @@ class Listener:
 
     @classmethod
     def open(cls, name: str = encoders.BUNDLED, threads: int = 1) -> Listener:
-        """Open an encoder by name, and its head; see `ingest.encoders.load`."""
+        """Open an encoder by name, and its head; see `soundsearch_ingest.encoders.load`."""
         encoder = encoders.load(name, threads)
         if encoder.space == bundled_head().space:
             return cls(encoder, bundled_head(), encoder.dimension)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-
-from ingest.logmel import SILENT
+from soundsearch_ingest.logmel import SILENT
 
 __all__ = ["sounding", "weights"]
 

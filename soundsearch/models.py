@@ -12,15 +12,14 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-
-from ingest import pipeline
-from ingest.decode import SAMPLE_RATE
-from ingest.encoders import Encoder, OnnxEncoder, vggish, yamnet
-from ingest.encoders.installation import ENCODER, HEAD, PCA, install
-from ingest.encoders.int8 import agreement, sample_patches, to_int8
-from ingest.extras import needs
-from ingest.logmel import FRAME_SECONDS, log_mel, patches
-from ingest.postprocess import Pca, quantise, read_pca
+from soundsearch_ingest import pipeline
+from soundsearch_ingest.decode import SAMPLE_RATE
+from soundsearch_ingest.encoders import Encoder, OnnxEncoder, vggish, yamnet
+from soundsearch_ingest.encoders.installation import ENCODER, HEAD, PCA, install
+from soundsearch_ingest.encoders.int8 import agreement, sample_patches, to_int8
+from soundsearch_ingest.extras import needs
+from soundsearch_ingest.logmel import FRAME_SECONDS, log_mel, patches
+from soundsearch_ingest.postprocess import Pca, quantise, read_pca
 
 from .errors import EncoderError
 from .labels.head import write_head
@@ -99,7 +98,7 @@ def import_model(
     name : str
         ``vggish`` or ``yamnet``.
     path : Path
-        See `ingest.encoders.vggish.read` and `ingest.encoders.yamnet.read`.
+        See `soundsearch_ingest.encoders.vggish.read` and `soundsearch_ingest.encoders.yamnet.read`.
     pca : Path, optional
         ``vggish_pca_params.npz``: adds the encoders vggish-pca and vggish-audioset8.
     precision : str

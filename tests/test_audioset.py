@@ -10,10 +10,10 @@ import sys
 
 import numpy as np
 import pytest
+from soundsearch_ingest import tfrecord
+from soundsearch_ingest.audioset import ListedClip, Record, read_list, read_records, write_records
+from soundsearch_ingest.errors import AudioError, SoundsearchError
 
-from ingest import tfrecord
-from ingest.audioset import ListedClip, Record, read_list, read_records, write_records
-from ingest.errors import AudioError, SoundsearchError
 from soundsearch.audioset import stats
 from soundsearch.labels.ontology import ontology
 

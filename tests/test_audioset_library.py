@@ -10,9 +10,9 @@ import sys
 import numpy as np
 import pytest
 from conftest import tone, write
+from soundsearch_ingest.audioset import Record, write_records
 
 import soundsearch
-from ingest.audioset import Record, write_records
 from soundsearch import errors
 
 DOG, BARK, MUSIC = 74, 75, 137

@@ -147,7 +147,7 @@ def test_a_second_ingest_is_told_who_holds_the_library(library, sounds):
 def test_help_imports_nothing_heavy():
     heavy = "numpy", "onnxruntime", "faiss", "scipy", "soundfile", "av"
     script = (
-        "import sys; from click.testing import CliRunner; from soundsearch.cli import main;"
+        "import sys; from click.testing import CliRunner; from soundsearch.cli.main import main;"
         "assert CliRunner().invoke(main, ['ingest', '--help']).exit_code == 0;"
         f"assert not set({heavy}) & set(sys.modules), set({heavy}) & set(sys.modules)"
     )
@@ -156,7 +156,7 @@ def test_help_imports_nothing_heavy():
 
 def test_a_query_imports_no_more_than_it_needs(library, sounds):
     script = (
-        "import sys; from click.testing import CliRunner; from soundsearch.cli import main;"
+        "import sys; from click.testing import CliRunner; from soundsearch.cli.main import main;"
         f"done = CliRunner().invoke(main, ['query', {str(sounds / 'low.wav')!r}, '--library',"
         f" {str(library)!r}]); assert done.exit_code == 0, done.output;"
         "assert not {'faiss', 'scipy', 'av', 'librosa', 'tqdm', 'numpy.ma'} & set(sys.modules)"

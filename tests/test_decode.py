@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import RATE, noise, tone, write
-
-from ingest.decode import Decoder, read, to_mono_16k
-from ingest.errors import AudioError
+from soundsearch_ingest.decode import Decoder, read, to_mono_16k
+from soundsearch_ingest.errors import AudioError
 
 
 def decode(path, **options):
@@ -334,7 +333,7 @@ def test_streams(tmp_path, suffix):
         [
             sys.executable,
             "-c",
-            "import sys, ingest.decode as d; print(len(d.read(sys.stdin.buffer)))",
+            "import sys, soundsearch_ingest.decode as d; print(len(d.read(sys.stdin.buffer)))",
         ],
         input=data,
         capture_output=True,

@@ -7,9 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
-from ingest.discover import discover, expand
-from ingest.errors import AudioError
+from soundsearch_ingest.discover import discover, expand
+from soundsearch_ingest.errors import AudioError
 
 RIFF = b"RIFF\x00\x00\x00\x00WAVEfmt "
 

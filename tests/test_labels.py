@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from soundsearch_ingest.logmel import SILENT
 
 import soundsearch
-from ingest.logmel import SILENT
 from soundsearch.labels.head import LABEL, SILENCE, Head, best_labels, bundled_head, named
 from soundsearch.labels.ontology import CLASSES, ontology
 from soundsearch.labels.predict import predict
@@ -115,7 +115,7 @@ def test_predict_in_one_go_equals_clip_by_clip(head):
 
 
 def test_bundled_head_knows_the_bundled_encoder():
-    from ingest import encoders
+    from soundsearch_ingest import encoders
 
     assert bundled_head().space == encoders.load().space
 

@@ -21,8 +21,8 @@ from conftest import RATE, assert_same_embeddings, noise, tone, write
 
 import soundsearch
 from soundsearch import errors
-from soundsearch.stores.catalog import MIGRATIONS
-from soundsearch.stores.local import LocalStore
+from soundsearch.stores.local.catalog import MIGRATIONS
+from soundsearch.stores.local.store import LocalStore
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_labels_are_independent_of_the_library(filled, sounds):
 
 
 def test_vectors_are_the_encoders_own(filled, sounds):
-    from ingest import encoders, logmel
+    from soundsearch_ingest import encoders, logmel
 
     sound, _ = soundfile.read(sounds / "low.wav", dtype="float32")
     expected = encoders.load().embed(logmel.patches(logmel.log_mel(sound)))
@@ -406,7 +406,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
 def test_ctrl_c_counts_wherever_it_falls(where):
     script = """
 import signal, sys, threading, time
-from soundsearch.cli import main
+from soundsearch.cli.main import main
 
 class Finalized:
     def __del__(self):
@@ -474,9 +474,9 @@ def test_a_library_of_the_first_schema_opens(tmp_path, sounds, monkeypatch):
     """Its catalogue is brought up to date when it is opened, also by two at once."""
     path = tmp_path / "old.lib"
     with monkeypatch.context() as patch:
-        patch.setattr("soundsearch.stores.catalog.MIGRATIONS", MIGRATIONS[:1])
+        patch.setattr("soundsearch.stores.local.catalog.MIGRATIONS", MIGRATIONS[:1])
         patch.setattr(
-            "soundsearch.stores.catalog.CLIP",
+            "soundsearch.stores.local.catalog.CLIP",
             "id, uri, size, mtime_ns, digest, duration, padded, warning, count, labels",
         )
         with soundsearch.open(path) as lib, pytest.raises(errors.LibraryError, match="human"):

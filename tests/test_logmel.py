@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.fft
-
-from ingest.logmel import SILENT, SegmentStream, levels, log_mel, mel_matrix, patches, segments_in
+from soundsearch_ingest.logmel import (
+    SILENT,
+    SegmentStream,
+    levels,
+    log_mel,
+    mel_matrix,
+    patches,
+    segments_in,
+)
 
 SINE = np.sin(2 * np.pi * 1000 * np.arange(0, 3, 1 / 16000)).astype(np.float32)
 

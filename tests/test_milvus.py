@@ -15,18 +15,20 @@ import numpy as np
 import pytest
 from conftest import noise, write
 from milvus_server import MilvusServer, why_not
+from soundsearch_ingest.discover import AudioFile
 from test_library import INGEST, outcome
 from test_stores import CLIPS, SETTINGS, filled, new_clip, rows
 
 import soundsearch
 import soundsearch.copying
-from ingest.discover import AudioFile
 from soundsearch import errors
-from soundsearch.stores import milvus, milvus_client, milvus_schema
 from soundsearch.stores.base import StoredFailure
-from soundsearch.stores.local import LocalStore
-from soundsearch.stores.milvus import MilvusStore
-from soundsearch.stores.milvus_client import MilvusUri
+from soundsearch.stores.local.store import LocalStore
+from soundsearch.stores.milvus import client as milvus_client
+from soundsearch.stores.milvus import collections as milvus_schema
+from soundsearch.stores.milvus import store as milvus
+from soundsearch.stores.milvus.client import MilvusUri
+from soundsearch.stores.milvus.store import MilvusStore
 from soundsearch.stores.opening import create_store, open_store, place_of
 
 pytest.importorskip("milvus_lite")
@@ -219,7 +221,7 @@ def test_one_writer_at_a_time(store, uri, monkeypatch):
         assert len(filled(store, [new_clip("/x.wav", 1, 9)])) == 1
         # A lease that nobody renews ends; who held it writes no more.
         with pytest.raises(errors.LibraryBusy), store.writing():
-            monkeypatch.setattr("soundsearch.stores.milvus_lease._SECONDS", -1.0)
+            monkeypatch.setattr("soundsearch.stores.milvus.lease._SECONDS", -1.0)
             with other.writing():
                 monkeypatch.undo()
                 lease = store._held[0]
@@ -233,7 +235,7 @@ def test_a_killed_writer_holds_nothing(tmp_path, request):
     uri = f"milvus://{server.address}/t{secrets.token_hex(8)}"
     MilvusStore.create(uri, SETTINGS).close()
     script = (
-        "import sys, time; from soundsearch.stores.milvus import MilvusStore\n"
+        "import sys, time; from soundsearch.stores.milvus.store import MilvusStore\n"
         "with MilvusStore(sys.argv[1]).writing(): print('held', flush=True); time.sleep(60)"
     )
     other = subprocess.Popen([sys.executable, "-c", script, uri], stdout=subprocess.PIPE)
@@ -252,7 +254,7 @@ test_a_killed_writer_holds_nothing = pytest.mark.server(test_a_killed_writer_hol
 def test_a_second_process_is_told_that_lite_serves_one(store, uri):
     if not uri.startswith("milvus-lite"):
         pytest.skip("a server serves many")
-    script = "import sys; from soundsearch.cli import main; main()"
+    script = "import sys; from soundsearch.cli.main import main; main()"
     run = subprocess.run(
         [sys.executable, "-c", script, "info", "--library", uri], capture_output=True, text=True
     )

@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from soundsearch.asking.ranking import RANKINGS, spans
 from soundsearch.loudness import weights
-from soundsearch.ranking import RANKINGS, spans
 
 AXES = np.eye(8, dtype=np.float32)
 EVEN = np.zeros(100, np.float32)  # levels, dB

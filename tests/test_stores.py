@@ -12,14 +12,14 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from soundsearch_ingest.discover import AudioFile
 
-from ingest.discover import AudioFile
 from soundsearch import errors
 from soundsearch.labels.head import LABEL, silence
-from soundsearch.stores import local
 from soundsearch.stores.base import CLIP_LABELS, SEGMENT, NewClip, Settings, StoredFailure
-from soundsearch.stores.index import SegmentIndex, build, extend, unit
-from soundsearch.stores.local import LocalStore
+from soundsearch.stores.local import store as local
+from soundsearch.stores.local.index import SegmentIndex, build, extend, unit
+from soundsearch.stores.local.store import LocalStore
 from soundsearch.stores.opening import create_store, open_store, place_of
 
 SETTINGS = Settings("mini", "mini-1", 16, 0.96, 0.96)

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import RATE, noise, tone, write
+from soundsearch_ingest import audioset, encoders, postprocess
+from soundsearch_ingest.encoders import vggish
+from soundsearch_ingest.logmel import log_mel, patches
 
 import soundsearch
 from benchmarks.standins import in_tensorflow_names, random_weights, save_module
-from ingest import audioset, encoders, postprocess
-from ingest.encoders import vggish
-from ingest.logmel import log_mel, patches
 from soundsearch import errors, models
 
 TONE = np.sin(2 * np.pi * 1000 * np.arange(0, 3, 1 / RATE)).astype(np.float32)

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import noise, tone
+from soundsearch_ingest import encoders
+from soundsearch_ingest.encoders import yamnet
+from soundsearch_ingest.logmel import log_mel, mel_magnitudes, patches
 
 import soundsearch
-from ingest import encoders
-from ingest.encoders import yamnet
-from ingest.logmel import log_mel, mel_magnitudes, patches
 from soundsearch import errors, models
 
 STRIDES = [2, *(s for stride in (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1) for s in (stride, 1))]

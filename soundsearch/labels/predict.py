@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-
-from ingest.logmel import SILENT
+from soundsearch_ingest.logmel import SILENT
 
 from ..loudness import weights
 from .head import LABEL, Head, best_labels, silence

@@ -9,8 +9,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from ingest.discover import AudioFile
+from soundsearch_ingest.discover import AudioFile
 
 from ..labels.head import LABEL
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from .base import Settings, Store
-from .milvus_client import SCHEMES, MilvusUri
+from .milvus.client import SCHEMES, MilvusUri
 
 __all__ = ["Place", "create_store", "open_store", "place_of"]
 
@@ -26,10 +26,10 @@ def place_of(library: str | os.PathLike[str] | MilvusUri) -> Place:
 def open_store(place: Place) -> Store:
     """Open the store at a place; see the errors of `LocalStore` and `MilvusStore`."""
     if isinstance(place, MilvusUri):
-        from .milvus import MilvusStore
+        from .milvus.store import MilvusStore
 
         return MilvusStore(place)
-    from .local import LocalStore
+    from .local.store import LocalStore
 
     return LocalStore(place)
 
@@ -37,9 +37,9 @@ def open_store(place: Place) -> Store:
 def create_store(place: Place, settings: Settings) -> Store:
     """Make a new library at a place and open it."""
     if isinstance(place, MilvusUri):
-        from .milvus import MilvusStore
+        from .milvus.store import MilvusStore
 
         return MilvusStore.create(place, settings)
-    from .local import LocalStore
+    from .local.store import LocalStore
 
     return LocalStore.create(place, settings)

@@ -1,0 +1,439 @@
+"""Files -> decode -> log-mel -> encoder batches -> one result for every file.
+
+Every worker thread does whatever is most urgent: log-mel and encoder on a batch that is full,
+else decode the next file. A worker that fills batches faster than others empty them encodes
+one itself, so that the cores stay busy, queues stay bounded, and one long file is decoded on
+one core and encoded on the others. Decoders, FFT and network release the interpreter lock.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .decode import SAMPLE_RATE, Decoder
+from .discover import AudioFile, stat_file
+from .encoders import Encoder
+from .errors import AudioError, SoundsearchError
+from .logmel import (
+    FRAME_SECONDS,
+    PATCH_FRAMES,
+    SegmentStream,
+    levels,
+    log_mel,
+    patches,
+    segments_in,
+)
+
+__all__ = [
+    "Embedded",
+    "Failed",
+    "Known",
+    "Result",
+    "available_cores",
+    "content_digest",
+    "embed_sound",
+    "hop_frames",
+    "run",
+]
+
+# Patches in a batch: the network's speed is flat from here on.
+_BATCH = 32
+# Full batches that may wait, and finished files that may wait for the caller, per worker.
+_READY_PER_WORKER = 2
+_RESULTS_PER_WORKER = 32
+_HASH_BLOCK = 1 << 18
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedded:
+    """A file's sound as embeddings.
+
+    Attributes
+    ----------
+    file : AudioFile
+    digest : bytes
+        BLAKE3 of the content.
+    duration : float
+        Seconds of sound that were decoded.
+    embeddings : float32 [segments, dimension]
+    levels : float32 [segments]
+        How loud each is, dB; see `soundsearch_ingest.logmel.levels`.
+    padded : bool
+        The sound was shorter than one segment and zero-padded to one.
+    warning : str or None
+        Why there may be less sound than the file promised.
+    """
+
+    file: AudioFile
+    digest: bytes
+    duration: float
+    embeddings: NDArray[np.float32]
+    levels: NDArray[np.float32]
+    padded: bool
+    warning: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A file whose content the caller has already, so that it was not decoded."""
+
+    file: AudioFile
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A file that gave no embeddings, and why; `digest` is None when it could not be read."""
+
+    file: AudioFile
+    digest: bytes | None
+    reason: str
+
+
+Result = Embedded | Known | Failed
+
+
+def content_digest(path: str) -> bytes:
+    """BLAKE3 of a regular file's bytes, 32 of them; raises AudioError or OSError.
+
+    A long WAV file is hashed five times faster than with SHA-256, which is felt.
+    """
+    import blake3
+
+    digest = blake3.blake3()
+    buffer = memoryview(bytearray(_HASH_BLOCK))
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise AudioError(path, "is not a regular file")
+    with open(path, "rb", buffering=0) as file:
+        while size := file.readinto(buffer):
+            digest.update(buffer[:size])
+    return digest.digest()
+
+
+def embed_sound(
+    blocks: Iterable[NDArray[np.float32]], encoder: Encoder, hop: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+    """Embed one sound in the calling thread, without the FFT that is slow to import.
+
+    Parameters
+    ----------
+    blocks : iterable of float32 [n]
+        Mono 16 kHz sound.
+    encoder : Encoder
+    hop : float
+        Seconds from one segment's start to the next one's.
+
+    Returns
+    -------
+    embeddings : float32 [segments, dimension]
+    levels : float32 [segments]
+        See `soundsearch_ingest.logmel.levels`.
+    duration : float
+        Seconds.
+    """
+    stream = SegmentStream(hop_frames(hop))
+    embeddings, loudness, samples = [], [], 0
+
+    def embed(stretch: NDArray[np.float32]) -> None:
+        batch = patches(log_mel(stretch), hop_frames(hop))
+        embeddings.append(encoder.embed(batch))
+        loudness.append(levels(batch))
+
+    for block in blocks:
+        samples += len(block)
+        embed(stream.push(block))
+    embed(stream.finish())
+    return np.concatenate(embeddings), np.concatenate(loudness), samples / SAMPLE_RATE
+
+
+def run(
+    files: Iterable[AudioFile],
+    encoder: Encoder,
+    hop: float,
+    *,
+    is_known: Callable[[bytes], bool] = lambda _digest: False,
+    on_sound: Callable[[float], None] = lambda _seconds: None,
+    workers: int | None = None,
+) -> Generator[Result, None, None]:
+    """Embed files on all cores; one bad file never stops the others.
+
+    Closing the iterator, or an exception in the loop that consumes it, stops the workers.
+
+    Parameters
+    ----------
+    files : iterable of AudioFile
+        Consumed lazily, from the worker threads, one item at a time.
+    encoder : Encoder
+        Opened with one thread: parallelism comes from the workers.
+    hop : float
+        Seconds from one segment's start to the next one's.
+    is_known : callable
+        Whether content with this digest need not be decoded; called from the workers.
+    on_sound : callable
+        Told how many seconds of sound were decoded since it was last called; called from
+        the workers.
+    workers : int, optional
+        Threads; by default one for each core this process may use.
+
+    Yields
+    ------
+    Embedded, Known or Failed
+        One for each file, in the order in which they are finished.
+    """
+    from threadpoolctl import threadpool_limits
+
+    count = workers or available_cores()
+    state = _Run(iter(files), encoder, hop_frames(hop), is_known, on_sound, count)
+    threads = [threading.Thread(target=state.work, daemon=True) for _ in range(count)]
+    # Each worker multiplies small matrices; BLAS threads on top would wait for each other.
+    with threadpool_limits(1, "blas"):
+        for thread in threads:
+            thread.start()
+        try:
+            yield from state.results()
+        finally:
+            state.stop()
+            for thread in threads:
+                thread.join()
+
+
+def available_cores() -> int:
+    """Cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def hop_frames(hop: float) -> int:
+    """A hop of so many seconds in frames; raises SoundsearchError when there is none."""
+    frames = round(hop / FRAME_SECONDS) if 0 < hop < 1 else 0
+    if not 1 <= frames <= PATCH_FRAMES or abs(frames * FRAME_SECONDS - hop) > 1e-6:
+        raise SoundsearchError(
+            f"hop: expected {FRAME_SECONDS} to {PATCH_FRAMES * FRAME_SECONDS:.2f} s "
+            f"in steps of {FRAME_SECONDS} s, got {hop}"
+        )
+    return frames
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """A file on its way: what came out of it so far."""
+
+    file: AudioFile
+    digest: bytes
+    embeddings: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    levels: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    segments: int = 0
+    pending: int = 0
+    finish: Callable[[NDArray[np.float32], NDArray[np.float32]], Embedded] | None = None
+
+    def result(self) -> Embedded | None:
+        """The whole result once the last patch is embedded."""
+        if self.finish is None or self.pending:
+            return None
+        return self.finish(
+            np.concatenate([self.embeddings[first] for first in sorted(self.embeddings)]),
+            np.concatenate([self.levels[first] for first in sorted(self.levels)]),
+        )
+
+
+_Batch = list[tuple[_Job, int, NDArray[np.float32]]]
+
+
+class _Run:
+    """What the workers share; `_changed` guards every attribute that changes."""
+
+    def __init__(
+        self,
+        files: Iterator[AudioFile],
+        encoder: Encoder,
+        hop_frames: int,
+        is_known: Callable[[bytes], bool],
+        on_sound: Callable[[float], None],
+        workers: int,
+    ) -> None:
+        import scipy.fft
+
+        self._files = files
+        self._encoder = encoder
+        self._hop_frames = hop_frames
+        self._is_known = is_known
+        self._on_sound = on_sound
+        self._rfft = scipy.fft.rfft
+        self._ready_limit = _READY_PER_WORKER * workers
+        self._results_limit = _RESULTS_PER_WORKER * workers
+        self._next_file = threading.Lock()
+        self._changed = threading.Condition()
+        self._filling: _Batch = []
+        self._filled = 0
+        self._ready: deque[_Batch] = deque()
+        self._results: deque[Result] = deque()
+        self._busy = 0
+        self._decoding = 0
+        self._exhausted = False
+        self._stopped = False
+        self._error: BaseException | None = None
+
+    def results(self) -> Iterator[Result]:
+        while True:
+            with self._changed:
+                while not self._results and not self._stopped:
+                    self._changed.wait()
+                if self._error is not None:
+                    raise self._error
+                if not self._results:
+                    return
+                result = self._results.popleft()
+                self._changed.notify_all()
+            yield result
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def work(self) -> None:
+        try:
+            while (task := self._next_task()) is not None:
+                task()
+                with self._changed:
+                    self._busy -= 1
+                    self._changed.notify_all()
+        except BaseException as error:  # shown to the caller, who is in another thread
+            self._error = error
+            self.stop()
+
+    def _next_task(self) -> Callable[[], None] | None:
+        with self._changed:
+            while not self._stopped:
+                if self._ready:
+                    self._busy += 1
+                    return partial(self._encode, self._ready.popleft())
+                if not self._exhausted and len(self._results) < self._results_limit:
+                    self._busy += 1
+                    self._decoding += 1
+                    return self._decode_next
+                if self._exhausted and not self._decoding and self._filling:
+                    self._busy += 1
+                    return partial(self._encode, self._take_filling())
+                if self._exhausted and not self._busy:
+                    self._stopped = True
+                    self._changed.notify_all()
+                    return None
+                self._changed.wait()
+        return None
+
+    def _decode_next(self) -> None:
+        try:
+            with self._next_file:
+                file = next(self._files, None)
+            if file is None:
+                with self._changed:
+                    self._exhausted = True
+            else:
+                self._decode(file)
+        finally:
+            with self._changed:
+                self._decoding -= 1
+
+    def _decode(self, file: AudioFile) -> None:
+        digest = None
+        try:
+            digest = content_digest(file.uri)
+            if self._is_known(digest):
+                self._emit(Known(file, digest))
+                return
+            self._embed(_Job(file, digest))
+        except AudioError as error:
+            self._emit(Failed(file, digest, error.reason))
+        except OSError as error:
+            self._emit(Failed(file, digest, error.strerror or str(error)))
+        except Exception as error:  # one bad file never stops a run
+            self._emit(Failed(file, digest, f"unexpected {type(error).__name__}: {error}"))
+
+    def _embed(self, job: _Job) -> None:
+        stream = SegmentStream(self._hop_frames)
+        samples = 0
+        with Decoder(job.file.uri) as decoder:
+            for block in decoder:
+                if self._stopped:
+                    return
+                samples += len(block)
+                self._put(job, stream.push(block))
+                self._on_sound(len(block) / SAMPLE_RATE)
+        last = stream.finish()
+        self._put(job, last)
+        if stat_file(job.file.uri) != job.file:
+            raise AudioError(job.file.uri, "changed while it was read; ingest it again")
+
+        def finish(embeddings: NDArray[np.float32], loudness: NDArray[np.float32]) -> Embedded:
+            return Embedded(
+                file=job.file,
+                digest=job.digest,
+                duration=samples / SAMPLE_RATE,
+                embeddings=embeddings,
+                levels=loudness,
+                padded=len(last) > 0,
+                warning=decoder.warning,
+            )
+
+        with self._changed:
+            job.finish = finish
+            result = job.result()
+        if result is not None:
+            self._emit(result)
+
+    def _put(self, job: _Job, stretch: NDArray[np.float32]) -> None:
+        count = segments_in(len(stretch), self._hop_frames)
+        if count == 0:
+            return
+        with self._changed:
+            self._filling.append((job, job.segments, stretch))
+            self._filled += count
+            job.segments += count
+            job.pending += 1
+            if self._filled < _BATCH:
+                return
+            self._ready.append(self._take_filling())
+            self._changed.notify_all()
+            overdue = self._ready.popleft() if len(self._ready) > self._ready_limit else None
+        if overdue is not None:
+            self._encode(overdue)
+
+    def _take_filling(self) -> _Batch:
+        batch, self._filling, self._filled = self._filling, [], 0
+        return batch
+
+    def _encode(self, batch: _Batch) -> None:
+        # The front end too: one long file is decoded on one core, and the others do the rest.
+        parts = [patches(log_mel(part, self._rfft), self._hop_frames) for _, _, part in batch]
+        together = np.concatenate(parts)
+        embeddings = self._encoder.embed(together)
+        loudness = levels(together)
+        done = []
+        begin = 0
+        with self._changed:
+            for (job, first, _), part in zip(batch, parts, strict=True):
+                end = begin + len(part)
+                job.embeddings[first] = embeddings[begin:end]
+                job.levels[first] = loudness[begin:end]
+                job.pending -= 1
+                begin = end
+                if (result := job.result()) is not None:
+                    done.append(result)
+        for result in done:
+            self._emit(result)
+
+    def _emit(self, result: Result) -> None:
+        with self._changed:
+            self._results.append(result)
+            self._changed.notify_all()

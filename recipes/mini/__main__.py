@@ -1,0 +1,172 @@
+"""Command line of the recipe: each step by itself, all of them, or a miniature."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import encoder
+
+from . import ablation, calibrate, card, corpus, export, mels, synth, train, whiten
+from .model import Shape
+
+ENCODERS = Path("ingest/soundsearch_ingest/encoders")
+STEPS = (
+    "fetch",
+    "unpack",
+    "synth",
+    "mels",
+    "train",
+    "whiten",
+    "calibrate",
+    "export",
+    "evaluate",
+    "card",
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(prog="python -m recipes.mini", description=__doc__)
+    top.add_argument("step", choices=(*STEPS, "all", "miniature", "ablate"))
+    top.add_argument("--work", type=Path, required=True, help="scratch folder (30 GB for all)")
+    top.add_argument(
+        "--data", type=Path, required=True, help="folder with yamnet/, audioset/ and esc50/"
+    )
+    top.add_argument("--run", default="main", help="name of the training run")
+    top.add_argument("--patches", type=int, default=6_000_000, help="patches to train on")
+    top.add_argument("--batch", type=int, default=256, help="patches in a step")
+    top.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
+    top.add_argument("--workers", type=int, default=2, help="training processes")
+    top.add_argument("--reuse", type=int, default=2, help="times that a mix is used")
+    top.add_argument("--seed", type=int, default=1)
+    top.add_argument("--power", type=float, default=whiten.POWER, help="1 whitens fully")
+    top.add_argument("--space", default="mini-1", help="name and version of the space")
+    top.add_argument(
+        "--model", type=Path, default=Path("ingest/soundsearch_ingest/encoders/mini.onnx")
+    )
+    top.add_argument("--head", type=Path, default=Path("soundsearch/labels/mini.npz"))
+    top.add_argument(
+        "--card", type=Path, default=Path("ingest/soundsearch_ingest/encoders/mini.md")
+    )
+    top.add_argument("--every", type=int, default=1, help="robustness on every so-many-th clip")
+    return top
+
+
+class Recipe:
+    """The steps, with what the command line says."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.o = options
+        self.yamnet = options.data / "yamnet" / "yamnet_classification_int8.tflite"
+        self.class_map = options.data / "audioset" / "yamnet_class_map.csv"
+        self.run = options.work / "runs" / options.run
+        self.plan = train.Plan(
+            patches=options.patches,
+            batch=options.batch,
+            rate=options.rate,
+            workers=options.workers,
+            reuse=options.reuse,
+            seed=options.seed,
+        )
+        self.shape, self.mixes, self.share = Shape(), 16384, 1.0
+
+    def fetch(self) -> None:
+        """Download the corpus packages."""
+        failed = corpus.fetch(self.o.work, corpus.packages())
+        print("not downloaded:", " ".join(failed) or "none")
+
+    def unpack(self) -> None:
+        """Take the sounds out of the packages."""
+        corpus.unpack(self.o.work, corpus.packages())
+
+    def synth(self, engines: bool = True) -> None:
+        """Write the synthetic sounds."""
+        synth.synthesise(self.o.work, self.o.seed, self.share, engines)
+
+    def mels(self) -> None:
+        """Compute the mel store."""
+        mels.build(self.o.work)
+
+    def train(self) -> None:
+        """Train, or go on with a run that was cut."""
+        train.train(self.o.work, self.run, self.yamnet, self.plan, self.shape)
+
+    def whiten(self) -> None:
+        """Whiten the newest checkpoint's embedding."""
+        checkpoint = self.run / "student.pt"
+        student = train.load_student(checkpoint)
+        white = whiten.whiten(student, self.o.work, count=self.mixes, power=self.o.power)
+        whiten.save(white, self.run / "white.pt", checkpoint)
+
+    def calibrate(self) -> None:
+        """Fit the head's scores to the teacher's."""
+        student = whiten.load(self.run / "white.pt")
+        classes = encoder.class_names(self.o.data)
+        calibrated = calibrate.calibrate(
+            student, self.o.work, self.yamnet, classes, count=4 * self.mixes
+        )
+        whiten.save(calibrated, self.run / "calibrated.pt", self.run / "white.pt")
+
+    def export(self) -> None:
+        """Write the ONNX file and the head."""
+        student = whiten.load(self.run / "calibrated.pt")
+        for path in (self.o.model, self.o.head):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        patches = export.calibration(self.o.work)
+        export.to_onnx(student, self.o.model, self.o.space, patches)
+        export.to_head(student, self.o.head, self.o.space, self.class_map)
+
+    def evaluate(self) -> None:
+        """Measure the exported files; needs ESC-50."""
+        figures = encoder.measure(
+            self.o.data, self.run / "teacher.npz", self.o.model, self.o.head, self.o.every
+        )
+        (self.run / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+        encoder.show(figures)
+
+    def card(self) -> None:
+        """Write the model card from the run's records."""
+        self.o.card.write_text(card.card(self.o.work, self.run, self.o.space), "utf-8")
+
+    def all(self) -> None:
+        """Do every step."""
+        for step in STEPS:
+            start = time.monotonic()
+            getattr(self, step)()
+            print(f"{step}: {time.monotonic() - start:.0f} s", flush=True)
+
+    def ablate(self) -> None:
+        """Measure what the seed, the terms of the loss and the whitening are worth."""
+        ablation.ablate(self.o.work, self.o.data, self.yamnet)
+
+    def miniature(self) -> None:
+        """Do the steps on a few formula sounds with a tiny student, in under five minutes."""
+        self.shape, self.mixes, self.share = Shape(8, (16, 32, 48), 64), 2048, 0.04
+        self.plan = train.Plan(12_800, 64, 1024, 2, workers=1)
+        self.run = self.o.work / "runs" / "miniature"
+        out = self.o.work / "miniature"
+        self.o.model, self.o.head = out / "mini.onnx", out / "mini.npz"
+        self.synth(engines=False)
+        for step in ("mels", "train", "whiten", "calibrate", "export"):
+            getattr(self, step)()
+        encode = encoder.student(self.o.model, self.o.head)
+        for name, sound in encoder.signals().items():
+            embedding, scores = encoder.pool(encode, [sound])
+            if not (np.isfinite(embedding).all() and np.isfinite(scores).all()):
+                raise SystemExit(f"{name}: the embedding or the scores are not finite")
+        print(encoder.speed(self.o.model))
+
+
+def main() -> None:
+    """Run the step named on the command line."""
+    recipe = Recipe(parser().parse_args())
+    getattr(recipe, recipe.o.step)()
+
+
+if __name__ == "__main__":
+    main()

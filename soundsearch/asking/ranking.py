@@ -1,0 +1,120 @@
+"""Segment vectors of a query and of a clip -> the clip's score and the moment that matched.
+
+Pure functions on arrays. Vectors come as the encoder gave them, and each counts by its loudness:
+the sound of a clip is in its loud segments, what lies between them is room and noise. On ESC-50
+folds 1-3 that lifts the mean average precision from 0.58, silence left out, to 0.61
+(``python -m benchmarks.ranking``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..stores.local.index import unit
+
+__all__ = ["DEFAULT_RANKING", "RANKINGS", "Ranking", "pool_query", "spans"]
+
+Vectors = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Ranking = Callable[[Vectors, Vectors, Vectors, Vectors, Ints], tuple[Vectors, Ints]]
+
+
+def pool_query(query: Vectors, query_weights: Vectors) -> Vectors:
+    """The weighted mean of a query's raw segment vectors, float32 [1, d]."""
+    mean: Vectors = query_weights[None] @ query / query_weights.sum()
+    return mean
+
+
+def _pooled(
+    query: Vectors, query_weights: Vectors, vectors: Vectors, weights: Vectors, starts: Ints
+) -> tuple[Vectors, Ints]:
+    """Cosine of mean-pooled vectors, over the best window as long as the query.
+
+    A stretch no longer than the query is pooled whole; in a longer one, pooling over
+    everything would drown a short event.
+    """
+    lengths = np.diff(starts, append=len(vectors))
+    sums = np.zeros((len(vectors) + 1, vectors.shape[1]))
+    np.cumsum(vectors * weights[:, None], axis=0, dtype=np.float64, out=sums[1:])
+    widths = np.minimum(len(query), lengths)
+    counts = lengths - widths + 1
+    first_windows = np.cumsum(counts) - counts
+    begins = np.arange(counts.sum()) + np.repeat(starts - first_windows, counts)
+    ends = begins + np.repeat(widths, counts)
+    windows = (sums[ends] - sums[begins]).astype(np.float32)
+    scores = (unit(windows) @ unit(pool_query(query, query_weights)).T)[:, 0]
+    best = _first_best(scores, first_windows)
+    pairs = (unit(vectors) @ unit(query).T).max(axis=1)
+    moments = [
+        begins[window] + int(np.argmax(pairs[begins[window] : ends[window]]))
+        for window in best.tolist()
+    ]
+    return scores[best], np.array(moments, np.int64)
+
+
+def _mean_best(
+    query: Vectors, query_weights: Vectors, vectors: Vectors, weights: Vectors, starts: Ints
+) -> tuple[Vectors, Ints]:
+    """Mean over the query's segments of the best match anywhere in the stretch."""
+    pairs = unit(vectors) @ unit(query).T
+    means = np.maximum.reduceat(pairs, starts, axis=0) @ (query_weights / query_weights.sum())
+    return means, _first_best(pairs.max(axis=1), starts)
+
+
+def _best_pair(
+    query: Vectors, query_weights: Vectors, vectors: Vectors, weights: Vectors, starts: Ints
+) -> tuple[Vectors, Ints]:
+    """The nearest pair of segments: finds one sound inside another."""
+    pairs = (unit(vectors) @ unit(query).T).max(axis=1)
+    best = _first_best(pairs, starts)
+    return pairs[best], best
+
+
+def _first_best(scores: Vectors, starts: Ints) -> Ints:
+    """Where the highest score of each group stands; `starts` says where groups begin."""
+    lengths = np.diff(starts, append=len(scores))
+    highest = np.repeat(np.maximum.reduceat(scores, starts), lengths)
+    places = np.where(scores == highest, np.arange(len(scores)), len(scores))
+    first: Ints = np.minimum.reduceat(places, starts)
+    return first
+
+
+# Each takes the query's vectors [m, d] and their weights [m], the vectors of stretches of clips,
+# one after the other [n, d], and their weights [n], and where each stretch begins [s]. It gives
+# each stretch's score (cosine, -1 to 1) and the row of its best-matching segment [s].
+RANKINGS: dict[str, Ranking] = {
+    "pooled": _pooled,
+    "mean-best": _mean_best,
+    "best-pair": _best_pair,
+}
+DEFAULT_RANKING = "pooled"
+
+
+def spans(hits: Iterable[int], reach: int, count: int) -> list[tuple[int, int]]:
+    """Stretches of a clip around the segments that were hit.
+
+    Parameters
+    ----------
+    hits : iterable of int
+        Segment numbers.
+    reach : int
+        How far a window that holds a hit can extend to either side, in segments.
+    count : int
+        Segments in the clip.
+
+    Returns
+    -------
+    list of (first, last)
+        Ascending, disjoint, half-open; together they hold every window that holds a hit.
+    """
+    merged: list[tuple[int, int]] = []
+    for hit in sorted(set(hits)):
+        first, last = max(0, hit - reach), min(count, hit + reach + 1)
+        if merged and first <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], last)
+        else:
+            merged.append((first, last))
+    return merged

@@ -1,0 +1,130 @@
+"""One writer at a time: its lease is a row that it renews, and that others respect."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+from ...errors import LibraryBusy, LibraryError
+from .client import MilvusClient, MilvusUri
+from .collections import state_row
+
+__all__ = ["Lease"]
+
+_ROW = 2
+_SECONDS = 60.0
+_RENEW_SECONDS = 15.0
+# Milvus has no compare-and-set. Who takes the lease waits, so that another who saw it free at the
+# same time has written too, and the one who wrote last has it.
+_SETTLE_SECONDS = 1.0
+
+
+class Lease:
+    """The right to write to a library.
+
+    It ends by itself a minute after its holder last renewed it, sooner when that was a process of
+    this machine that is gone. Clocks of machines that write to one library must not be
+    a minute apart.
+    """
+
+    def __init__(self, client: MilvusClient, uri: MilvusUri, collection: str) -> None:
+        self._client = client
+        self._uri = uri
+        self._collection = collection
+        self._mine = {
+            "token": secrets.token_hex(8),
+            "pid": os.getpid(),
+            "host": _machine(),
+        }
+        self._renewed = 0.0
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def take(self) -> None:
+        """Raises LibraryBusy when another has it."""
+        self._refuse_other(self._holder())
+        self._write()
+        if not self._uri.lite:
+            time.sleep(_SETTLE_SECONDS)
+        self._refuse_other(self._holder())
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._keep, daemon=True, name="lease")
+        self._thread.start()
+
+    def check(self) -> None:
+        """Called before what others will see: is it still ours? Raises LibraryBusy."""
+        with self._lock:
+            if time.monotonic() - self._renewed > 2 * _RENEW_SECONDS:
+                self._refuse_other(self._holder())
+                self._write()
+
+    def release(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        with suppress(LibraryError):  # then it ends by itself
+            holder = self._holder()
+            if holder is not None and holder["token"] == self._mine["token"]:
+                self._client.delete(self._collection, ids=[_ROW])
+
+    def _holder(self) -> dict[str, Any] | None:
+        rows = self._client.query(
+            self._collection,
+            filter=f"id == {_ROW}",
+            output_fields=["data"],
+            consistency_level="Strong",
+        )
+        return json.loads(rows[0]["data"]) if rows else None
+
+    def _write(self) -> None:
+        row = state_row(_ROW, {**self._mine, "time": time.time()})
+        self._client.upsert(self._collection, [row])
+        self._renewed = time.monotonic()
+
+    def _keep(self) -> None:
+        while not self._stop.wait(_RENEW_SECONDS):
+            with self._lock, suppress(LibraryError):  # `check` tells
+                holder = self._holder()
+                if holder is None or holder["token"] == self._mine["token"]:
+                    self._write()
+                else:
+                    self._renewed = 0.0
+                    return
+
+    def _refuse_other(self, holder: dict[str, Any] | None) -> None:
+        if holder is None or holder["token"] == self._mine["token"]:
+            return
+        left = holder["time"] + _SECONDS - time.time()
+        if left < 0 or _is_gone(holder):
+            return
+        raise LibraryBusy(
+            f"{self._uri}: process {holder['pid']} on {holder['host'].partition('/')[0]} is "
+            f"writing to it; wait for it to end (if it was killed, {min(left, _SECONDS):.0f} s)"
+        )
+
+
+def _machine() -> str:
+    """The machine, and where Linux has them the space in which its process ids count."""
+    space = ""
+    with suppress(OSError):
+        space = os.readlink("/proc/self/ns/pid")
+    return f"{socket.gethostname()}/{space}"
+
+
+def _is_gone(holder: dict[str, Any]) -> bool:
+    if os.name != "posix" or holder["host"] != _machine():
+        return False
+    try:
+        os.kill(holder["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
