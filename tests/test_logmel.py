@@ -11,7 +11,6 @@ from soundsearch_ingest.logmel import (
     log_mel,
     mel_matrix,
     patches,
-    segments_in,
 )
 
 SINE = np.sin(2 * np.pi * 1000 * np.arange(0, 3, 1 / 16000)).astype(np.float32)
