@@ -165,7 +165,8 @@ def card(work: Path, run: Path) -> str:
         f"ESC-50 folds 1 to 3 ({found.get('clips', 1200)} clips), which only measure; a clip's "
         "embedding is the mean of its segments by level; cosine; clips of the query's source "
         "recording left out; mAP@50 over the first 50, mAP over all; L5: a right AudioSet class "
-        "among the clip's five best labels, mean of the 47 classes that have an obvious one. One run, one seed.",
+        "among the clip's five best labels, mean of the 47 classes that have an obvious one. One "
+        "run, one seed.",
         "",
         "    python -m benchmarks.encoder DATA --pca SCRATCH/runs/main/teacher.npz",
         "",

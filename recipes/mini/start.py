@@ -67,6 +67,7 @@ def begin_with(student: Student, path: Path, batches: list[tuple[Tensor, Tensor]
     student(batches[0][0])
     for hook in hooks:
         hook.remove()
+    student.train()  # as the projection will see what the other batch norms give
     features = torch.cat([student.segments(mel).flatten(0, 1) for mel, _ in batches]).double()
     target = torch.cat([target.flatten(0, 1) for _, target in batches]).double()
     mean, mean_target = features.mean(0), target.mean(0)

@@ -29,7 +29,7 @@ Floats = NDArray[np.float32]
 # How much of the whole piece is in what the teacher's last layers are asked about a segment.
 WHOLE = 0.5
 # Rows on which a student that begins with an earlier one is fitted.
-STARTED = 800
+STARTED = 480
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,9 @@ class Plan:
         Processes that train.
     keep : float
         Share of the averaged weights that a step keeps.
+    frozen : int
+        Layers of the body that stay as they are: with a trunk that was trained before, half as
+        much again can be seen in the same time.
     without : tuple of str
         Terms of the loss that are left out.
     """
@@ -68,6 +71,7 @@ class Plan:
     seed: int = 1
     workers: int = 2
     keep: float = 0.998
+    frozen: int = 0
     without: tuple[str, ...] = ()
 
 
@@ -327,15 +331,20 @@ def learn(
     """Do one learner's part of the training; the first also averages, saves and reports."""
     torch.set_num_threads(1)
     torch.manual_seed(plan.seed + rank)
-    decayed = [p for p in student.parameters() if p.ndim > 1]
-    plain = [p for p in student.parameters() if p.ndim <= 1]
+    frozen = student.body[: plan.frozen]
+    still = set(frozen.parameters())
+    for parameter in still:
+        parameter.requires_grad_(False)
+    decayed = [p for p in student.parameters() if p.ndim > 1 and p not in still]
+    plain = [p for p in student.parameters() if p.ndim <= 1 and p not in still]
     groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, plan.rate, (0.9, 0.98), weight_decay=plan.decay)
     average = copy.deepcopy(student).requires_grad_(False)
     step = int(counter[rank])
     if held:
         average.load_state_dict(held["average"])
-        optimiser.load_state_dict(held["optimiser"])
+        if len(held["optimiser"]["param_groups"][0]["params"]) == len(decayed):
+            optimiser.load_state_dict(held["optimiser"])
     pool.refresh(len(PIECES) * plan.rows)
     last = time.monotonic()
     shown: dict[str, float] = {}
@@ -363,6 +372,7 @@ def learn(
         pool.refresh(plan.rows // (1 if filling else plan.reuse))
         batch = pool.draw(plan.rows)
         student.train()
+        frozen.eval()
         with torch.autocast("cpu", torch.bfloat16):
             out = student(batch.mel)
         terms = losses(out, student, batch)
