@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from soundsearch_ingest import pipeline
+from conftest import write
+from soundsearch_ingest import decode, pipeline
+from soundsearch_ingest.discover import discover
 from soundsearch_ingest.logmel import FRAME_SECONDS, log_mel, patches
 from soundsearch_ingest.stretches import SegmentStream, embed
 
@@ -109,3 +111,18 @@ def test_an_array_is_embedded_like_blocks():
     blocks = pipeline.embed_sound(np.array_split(x, 37), encoder, 0.48)
     for one, other in zip(whole, blocks, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_pipeline_hears_context_too(tmp_path, workers):
+    for number, seconds in enumerate((0.3, 5, 5, 12, 250)):
+        write(tmp_path / f"{number}.wav", sound(seconds, number))
+    encoder = Around(150)
+    results = list(pipeline.run(discover([str(tmp_path)]), encoder, 0.96, workers=workers))
+    assert len(results) == 5
+    for result in results:
+        with decode.Decoder(result.file.uri) as decoder:
+            embeddings, levels, duration = pipeline.embed_sound(decoder, encoder, 0.96)
+        np.testing.assert_allclose(result.embeddings, embeddings, atol=1e-4)
+        np.testing.assert_allclose(result.levels, levels, atol=0.01)
+        assert (result.duration, result.padded) == (duration, duration < 0.9)

@@ -11,7 +11,7 @@ import soundfile
 from . import speech, tunes
 from .corpus import finish
 from .formula import RATE
-from .nature import SIGNALS
+from .household import SIGNALS
 
 __all__ = ["synthesise"]
 
