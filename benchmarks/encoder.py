@@ -157,6 +157,7 @@ def measure(data: Path, pca: Path | None, model: Path, head: Path, every: int) -
     }
     out["first labels"] = first_labels(pooled[MINI][1], clips, classes)
     chosen = np.arange(0, len(clips.sounds), every)
+    out["changed"] = len(chosen)
     for change, alter in CHANGES.items():
         rng = np.random.default_rng(5)
         altered = [alter(clips.sounds[i], rng) for i in chosen]

@@ -66,7 +66,7 @@ def figures(run: Path) -> tuple[list[str], dict[str, Any]]:
         table(["encoder", *best], rows),
         "\nOf the labels that a user sees, five a clip, one is right, or has the right one on its "
         f"path, in {found['quality'][MINI]['labels']:.3f} of cases.",
-        "\nThe same clips after a change:\n",
+        f"\n{found['changed']} of the clips after a change:\n",
     ]
     rows = [
         [name, change, *(f"{value:.3f}" for value in row.values())]
