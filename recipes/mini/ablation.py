@@ -28,7 +28,7 @@ VARIANTS = {
     "10 s of context": (PLAN, replace(SHAPE, dilations=(1, 2, 4, 8), around=61)),
     "gates": (PLAN, replace(SHAPE, gates=15)),
     "targets whitened by a quarter": (replace(PLAN, power=0.25), SHAPE),
-    "targets half-whitened": (replace(PLAN, power=0.5), SHAPE),
+    "targets not whitened": (replace(PLAN, power=0.0), SHAPE),
     **{
         f"no {term}": (replace(PLAN, without=(term,)), SHAPE)
         for term in ("value", "cosine", "relations", "scores")

@@ -10,10 +10,17 @@ import torch
 
 from benchmarks.encoder import MINI, SHORT
 
-BEGINNING = (
-    "The trunk began with the weights of mini-4, which had begun at random and learned from "
-    "YAMNet's outputs; the rest began at random."
-)
+
+def beginning(run: Path, frozen: int) -> str:
+    """Return how a run began, as `recipes.mini.train` noted it."""
+    note = run / "start.txt"
+    if not note.exists():
+        return "All weights began at random."
+    text = (
+        f"The trunk began with the weights of {note.read_text('utf-8').strip()}, an earlier one "
+        "of this network; the rest began at random."
+    )
+    return text + (f" The first {frozen} layers of the trunk stayed as they were." * bool(frozen))
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -146,14 +153,15 @@ def card(work: Path, run: Path) -> str:
         "three columns for each 0.96 s. Beside the columns, the projection to 128 sees them after "
         f"{len(shape['dilations'])} residual blocks of {shape['context']} channels that reach over "
         f"5 columns each, {', '.join(map(str, shape['dilations']))} apart, and the mean of the "
-        f"{shape['around']} columns around. {BEGINNING} "
+        f"{shape['around']} columns around. {beginning(run, plan['frozen'])} "
         f"{held['seen'] / 1e6:.2f} million segments seen by {plan['workers']} processes; each "
         f"fresh mix used about {plan['reuse']} times; seed {plan['seed']}. One to three sounds are "
         "mixed as waves of 0.96 to 9.6 s, with random places, gaps, gain, equaliser, room, speed "
         "and background. The student hears a mix at another level (-20 to +8 dB), at times "
         "through a narrow channel or with noise, and must give the teacher's answer to the "
         "unchanged one. Loss: smooth-L1 and cosine to 128 principal axes of the slices of the "
-        "teacher's feature map, not whitened; cosine matrices between segments and between clips; "
+        f"teacher's feature map, whitened to the power {plan['power']}; cosine matrices between "
+        "segments and between clips; "
         "binary cross-entropy on the scores of segments and clips, weighted by (1 + 20 p). "
         "Averaged weights (EMA); the student's own embedding is then whitened in part on the "
         "corpus, folded into its last layer, the inverse into the head. Weights (7 bits, per "

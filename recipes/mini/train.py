@@ -54,8 +54,8 @@ class Plan:
     keep : float
         Share of the averaged weights that a step keeps.
     frozen : int
-        Layers of the body that stay as they are: with a trunk that was trained before, half as
-        much again can be seen in the same time.
+        Layers of the body, from the first on, that stay as they are, which saves their part of
+        the backward pass; for a trunk that was trained before.
     without : tuple of str
         Terms of the loss that are left out.
     """
@@ -67,7 +67,7 @@ class Plan:
     rate: float = 2e-3
     fall: float = 0.3
     decay: float = 1e-3
-    power: float = 0.0
+    power: float = 0.5
     seed: int = 1
     workers: int = 2
     keep: float = 0.998
@@ -264,7 +264,8 @@ def train(
     work : Path
         Scratch folder with the wave store.
     run : Path
-        Folder of this run: the teacher's PCA and the checkpoint `student.pt`.
+        Folder of this run: the teacher's PCA, the checkpoint `student.pt` and, where the
+        student began with an earlier one, that one's name.
     mn04 : Path
         The teacher's ONNX file.
     plan : Plan
@@ -297,6 +298,7 @@ def train(
         pool.refresh(STARTED - pool.made)
         drawn = [pool.draw(plan.rows) for _ in range(STARTED // plan.rows)]
         begin_with(student, start, [(batch.mel, batch.target) for batch in drawn])
+        (run / "start.txt").write_text(f"{start.stem}\n", "utf-8")
     student.share_memory()
     counter = torch.zeros(plan.workers, dtype=torch.int64).share_memory_()
     counter += held.get("seen", 0) // (plan.rows * ROW) // plan.workers

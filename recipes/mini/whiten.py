@@ -19,7 +19,7 @@ from .model import SIZE, Student
 from .train import read_shape
 from .waves import Store, open_store
 
-POWER = 0.5
+POWER = 0.25
 # Segments in a sound that is measured.
 LENGTH = 5
 
