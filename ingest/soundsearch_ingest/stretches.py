@@ -162,7 +162,7 @@ def _in_context(
     out = [np.empty((len(place), encoder.dimension), np.float32) for place in places]
     passes: dict[int, list[tuple[int, int]]] = {}
     for number, (mel, place) in enumerate(zip(frames, places, strict=True)):
-        for phase in np.unique(place % PATCH_FRAMES).tolist():
+        for phase in sorted(set((place % PATCH_FRAMES).tolist())):
             passes.setdefault((len(mel) - phase) // PATCH_FRAMES, []).append((number, phase))
     for length, members in passes.items():
         size = max(1, _AT_ONCE // length)
