@@ -3,6 +3,7 @@
 ::
 
     SoundsearchError
+    ├── ArgumentError          a value that a call cannot take; a ValueError too
     ├── AudioError             a file or array gives no usable audio
     ├── EncoderError           an encoder's model is missing or damaged
     ├── MissingExtra           a package that only some need is not installed
@@ -17,9 +18,16 @@
 
 from __future__ import annotations
 
-from soundsearch_ingest.errors import AudioError, EncoderError, MissingExtra, SoundsearchError
+from soundsearch_ingest.errors import (
+    ArgumentError,
+    AudioError,
+    EncoderError,
+    MissingExtra,
+    SoundsearchError,
+)
 
 __all__ = [
+    "ArgumentError",
     "AudioError",
     "ClipNotFound",
     "EncoderError",

@@ -6,7 +6,7 @@ draws the whole tree and adds the upper floor's branches.
 
 from __future__ import annotations
 
-__all__ = ["AudioError", "EncoderError", "MissingExtra", "SoundsearchError"]
+__all__ = ["ArgumentError", "AudioError", "EncoderError", "MissingExtra", "SoundsearchError"]
 
 
 class SoundsearchError(Exception):
@@ -15,6 +15,10 @@ class SoundsearchError(Exception):
     The message is written for the person at the keyboard: it names the file,
     what was expected, what was got, and what to do.
     """
+
+
+class ArgumentError(SoundsearchError, ValueError):
+    """A value that no call of this kind can take; the message says what was expected."""
 
 
 class AudioError(SoundsearchError):

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ..errors import EncoderError
 from ..results import Label
+from ..stores.records import LABEL, NO_LABEL
 from .ontology import CLASSES, ontology
 
 __all__ = [
-    "LABEL",
     "SILENCE",
     "Head",
     "best_labels",
@@ -25,10 +25,6 @@ __all__ = [
     "unlabelled",
     "write_head",
 ]
-
-# A label as it is stored; `_NONE` fills the places of labels that are not there.
-LABEL = np.dtype([("class_index", "<u2"), ("score", "<f2")])
-_NONE = 0xFFFF
 
 SILENCE = "/m/028v0c"
 
@@ -152,7 +148,7 @@ def best_labels(scores: NDArray[np.float32], count: int) -> NDArray[np.void]:
     # A stable sort brings the kept ones forward without changing their order.
     order = np.argsort(~kept, axis=1, kind="stable")[:, :count]
     out = np.empty(order.shape, LABEL)
-    out["class_index"] = np.where(kept[rows, order], top[rows, order], _NONE)
+    out["class_index"] = np.where(kept[rows, order], top[rows, order], NO_LABEL)
     out["score"] = np.where(kept[rows, order], best[rows, order], 0.0)
     return out
 
@@ -167,7 +163,7 @@ def silence(count: int) -> NDArray[np.void]:
 def unlabelled(*shape: int) -> NDArray[np.void]:
     """Places for labels that hold none: LABEL of this shape."""
     out = np.zeros(shape, LABEL)
-    out["class_index"] = _NONE
+    out["class_index"] = NO_LABEL
     return out
 
 
@@ -186,6 +182,6 @@ def named(labels: NDArray[np.void]) -> tuple[Label, ...]:
     return tuple(
         Label(node.name, node.mid, float(score), table.path(node.mid))
         for index, score in labels.tolist()
-        if index != _NONE
+        if index != NO_LABEL
         for node in (table.classes[index],)
     )

@@ -88,8 +88,13 @@ class Ontology:
             if name.lower() in (node.name.lower(), node.mid)
         }
         if not wanted:
+            from difflib import get_close_matches
+
+            names = {node.name.lower(): node.name for node in self.nodes.values()}
+            near = [names[found] for found in get_close_matches(name.lower(), names)]
+            hint = f"; near it: {', '.join(near)}" if near else ""
             raise SoundsearchError(
-                f"expected a label of the AudioSet ontology, by name or id, got {name!r}"
+                f"expected a label of the AudioSet ontology, by name or id, got {name!r}{hint}"
             )
         return frozenset(
             index

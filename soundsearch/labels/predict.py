@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from soundsearch_ingest.logmel import SILENT
 
-from ..loudness import weights
-from .head import LABEL, Head, best_labels, silence
+from ..stores.records import LABEL
+from ..vectors import loudness_weights
+from .head import Head, best_labels, silence
 
 __all__ = ["predict"]
 
@@ -47,7 +48,7 @@ def predict(
         return []
     levels = np.concatenate([loudness for _, loudness in clips])
     lengths = [len(loudness) for _, loudness in clips]
-    silent, shares = levels < SILENT, weights(levels)
+    silent, shares = levels < SILENT, loudness_weights(levels)
     owner = np.repeat(np.arange(len(clips)), lengths)
     segment_labels = np.empty((len(silent), per_segment), LABEL)
     segment_labels[silent] = silence(per_segment)

@@ -2,144 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from soundsearch_ingest.discover import AudioFile
 
-from ..labels.head import LABEL
+from .filters import Filter
+from .records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
 
-__all__ = [
-    "CLIP_LABELS",
-    "SEGMENT",
-    "SEGMENT_LABELS",
-    "NewClip",
-    "Settings",
-    "Span",
-    "Store",
-    "StoredClip",
-    "StoredFailure",
-]
+__all__ = ["ClipChanged", "OnStep", "Reading", "Span", "Store"]
 
+# A clip's id, and its segments from a first up to a last one.
 Span = tuple[int, int, int]
-
-SEGMENT_LABELS = 5
-CLIP_LABELS = 10
-
-# What is kept of a segment beside its vector.
-SEGMENT = np.dtype([("level", "<f4"), ("labels", LABEL, SEGMENT_LABELS)])
+OnStep = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a library was made with, for ever.
+class ClipChanged(Exception):
+    """A clip was removed or replaced since this reading saw it: take another reading."""
 
-    Attributes
-    ----------
-    encoder, space : str
-    dimension : int
-    segment_seconds, hop : float
-        Length of a segment, and from one segment's start to the next one's.
+
+class Reading(Protocol):
+    """One consistent view of a store, taken for one answer: what it gives fits together.
+
+    Used by one thread at a time; every method raises `ClipChanged` where the store cannot give
+    the state that this reading has seen.
     """
 
-    encoder: str
-    space: str
-    dimension: int
-    segment_seconds: float
-    hop: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class NewClip:
-    """A clip on its way into a store.
-
-    Attributes
-    ----------
-    file : AudioFile
-    digest : bytes
-        BLAKE3 of the content.
-    duration : float
-        Seconds.
-    padded : bool
-    warning : str or None
-    embeddings : float32 [segments, dimension]
-        As the encoder gave them, not normalised.
-    segments : SEGMENT [segments]
-    labels : LABEL [CLIP_LABELS]
-        Predicted.
-    human : tuple of int
-        Class indices that people gave it.
-    """
-
-    file: AudioFile
-    digest: bytes
-    duration: float
-    padded: bool
-    warning: str | None
-    embeddings: NDArray[np.float32]
-    segments: NDArray[np.void]
-    labels: NDArray[np.void]
-    human: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StoredClip:
-    """A clip as a store knows it; see `NewClip`. `count` is its number of segments."""
-
-    id: int
-    file: AudioFile
-    digest: bytes
-    duration: float
-    padded: bool
-    warning: str | None
-    count: int
-    labels: NDArray[np.void]
-    human: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFailure:
-    """A file that failed. `digest` is None when it could not even be read."""
-
-    file: AudioFile
-    digest: bytes | None
-    reason: str
-
-
-class Store(Protocol):
-    """The small interface that every backend has; one test suite holds them all to it."""
-
-    settings: Settings
-    where: str
-
-    def counts(self) -> tuple[int, int, int]:
-        """Clips, segments, failures."""
+    def counts(self, filter: Filter | None = None) -> Counts:
+        """How many clips and segments a filter lets through; failures have no filter."""
         ...
 
-    def clips(self) -> Iterator[StoredClip]:
-        """Every clip, in the order of ids."""
+    def clip_at(self, uri: str) -> StoredClip | None:
+        """The clip at this uri."""
         ...
 
     def clips_by_id(self, clip_ids: Sequence[int]) -> dict[int, StoredClip]:
         """Those of these clips that are there, by their ids."""
-        ...
-
-    def clip_at(self, uri: str) -> StoredClip | None: ...
-
-    def clips_with(self, digest: bytes) -> list[StoredClip]:
-        """The clips with this content. Safe to call from any thread."""
-        ...
-
-    def failures(self) -> Iterator[StoredFailure]: ...
-
-    def failure_at(self, uri: str) -> StoredFailure | None: ...
-
-    def failure_with(self, digest: bytes) -> StoredFailure | None:
-        """A failure of this content. Safe to call from any thread."""
         ...
 
     def lengths(self, clip_ids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -162,13 +62,13 @@ class Store(Protocol):
 
         Raises
         ------
-        KeyError
+        ClipChanged
             A clip is not there or has fewer segments.
         """
         ...
 
     def search(
-        self, queries: NDArray[np.float32], k: int
+        self, queries: NDArray[np.float32], k: int, filter: Filter | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
         """The segments with the highest cosine to each query.
 
@@ -177,15 +77,59 @@ class Store(Protocol):
         queries : float32 [n, dimension]
             Of any length, none of them zero.
         k : int
+        filter : Filter, optional
+            Only segments of clips that it lets through; applied within the search.
 
         Returns
         -------
-        clip_ids, segments : int64 [n, m]
+        clip_ids, numbers : int64 [n, m]
             The clip and the segment's number in it, nearest first, m <= k; where a query
             has fewer, -1 fills the end.
         scores : float32 [n, m]
             Cosines, exact.
         """
+        ...
+
+
+class Store(Protocol):
+    """The small interface that every backend has; one test suite holds them all to it."""
+
+    settings: Settings
+    address: str
+
+    def reading(self) -> AbstractContextManager[Reading]:
+        """Take a view of what is stored now. Never waits for a writer; safe in threads."""
+        ...
+
+    def counts(self) -> Counts:
+        """What is stored now."""
+        ...
+
+    def clips(self, filter: Filter | None = None) -> Iterator[StoredClip]:
+        """Every clip that a filter lets through, in the order of ids.
+
+        Read in pages: what is added or removed meanwhile may be among them or not.
+        """
+        ...
+
+    def clip_at(self, uri: str) -> StoredClip | None:
+        """The clip at this uri."""
+        ...
+
+    def clips_with(self, digest: bytes) -> list[StoredClip]:
+        """The clips with this content. Safe to call from any thread."""
+        ...
+
+    def failures(self) -> Iterator[FailureRecord]:
+        """Every failure, in the order of uris."""
+        ...
+
+    def failure_at(self, uri: str) -> FailureRecord | None:
+        """What failed at this uri."""
+        ...
+
+    def failure_with(self, digest: bytes) -> FailureRecord | None:
+        """A failure of this content. Safe to call from any thread."""
         ...
 
     def writing(self) -> AbstractContextManager[None]:
@@ -205,22 +149,32 @@ class Store(Protocol):
         """
         ...
 
-    def fail(self, failures: Sequence[StoredFailure]) -> None: ...
+    def amend(self, records: Mapping[int, ClipRecord]) -> None:
+        """Give clips other records, all or none; their segments stay as they are.
 
-    def move(self, clip_id: int, file: AudioFile) -> None:
-        """Give a clip another file: a new uri, or a new time for the same content."""
+        A record with another uri takes the place of a clip or failure that is there. Ids of
+        clips that are not there are passed over.
+        """
         ...
 
-    def remove(self, clip_ids: Sequence[int]) -> None: ...
+    def fail(self, failures: Sequence[FailureRecord]) -> None:
+        """Remember files that failed."""
+        ...
 
-    def forget_failures(self, uris: Sequence[str]) -> None: ...
+    def remove(self, clip_ids: Sequence[int]) -> None:
+        """Take clips out."""
+        ...
 
-    def optimise(self, on_progress: Callable[[str], None] = lambda _text: None) -> None:
+    def forget_failures(self, uris: Sequence[str]) -> None:
+        """Forget what failed at these uris."""
+        ...
+
+    def optimise(self, on_step: OnStep = lambda _text: None) -> None:
         """Bring whatever makes searching fast up to date; called after an ingest."""
         ...
 
-    def rebuild(self, on_progress: Callable[[str], None] = lambda _text: None) -> int:
-        """Make everything derived anew and free what removed clips left.
+    def rebuild(self, on_step: OnStep = lambda _text: None) -> int:
+        """Derive again whatever is derived and free what removed clips left.
 
         Returns how many clips had to be given up because their vectors are lost.
         """
@@ -237,4 +191,6 @@ class Store(Protocol):
         """
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release what is open; the store cannot be used any more."""
+        ...
