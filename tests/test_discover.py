@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from soundsearch_ingest.discover import Absence, discover, expand
+from soundsearch_ingest.discover import Absence, discover, expand, stat_file
 from soundsearch_ingest.errors import AudioError
 
 RIFF = b"RIFF\x00\x00\x00\x00WAVEfmt "
@@ -45,6 +45,19 @@ def test_state_of_a_file(tmp_path):
     os.utime(path, ns=(5, 123_456_789))
     [file] = discover([str(path)])
     assert (file.uri, file.size, file.mtime_ns) == (str(path), 77, 123_456_789)
+
+
+@pytest.mark.parametrize("seconds", [9_300_000_000, -9_300_000_000])
+def test_dates_that_64_bits_of_nanoseconds_do_not_hold(tmp_path, seconds):
+    path = tmp_path / "a.wav"
+    path.write_bytes(RIFF)
+    try:
+        os.utime(path, (seconds, seconds))
+    except OSError:
+        pytest.skip("this file system has no such dates")
+    [file] = discover(expand([tmp_path]))
+    assert file == stat_file(str(path))
+    assert -(1 << 63) <= file.mtime_ns < 1 << 63
 
 
 def test_links_broken_and_looping(tmp_path):

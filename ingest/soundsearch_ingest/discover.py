@@ -28,6 +28,8 @@ AUDIO_SUFFIXES = frozenset(
     " .sph".split()
 )
 
+_LATEST = (1 << 63) - 1
+
 # AudioSet's features: many clips in a file, embedded already.
 RECORDS_SUFFIX = ".tfrecord"
 
@@ -65,7 +67,7 @@ class AudioFile:
     size : int
         Bytes.
     mtime_ns : int
-        Modification time, nanoseconds.
+        Modification time, nanoseconds since 1970, of 64 bits.
     """
 
     uri: str
@@ -75,8 +77,12 @@ class AudioFile:
 
 def stat_file(path: str) -> AudioFile:
     """The state of one file now; raises OSError."""
-    status = os.stat(path)
-    return AudioFile(path, status.st_size, status.st_mtime_ns)
+    return _file(path, os.stat(path))
+
+
+def _file(path: str, status: os.stat_result) -> AudioFile:
+    # Years that 64 bits of nanoseconds do not reach (before 1678, after 2262) are cut there.
+    return AudioFile(path, status.st_size, max(-_LATEST, min(status.st_mtime_ns, _LATEST)))
 
 
 class Absence:
@@ -222,7 +228,7 @@ def _walk(
                 skipped["broken link"] += 1
                 continue
             if entry.is_file() and (is_known(entry.path) or _looks_like_audio(entry.path)):
-                yield AudioFile(entry.path, status.st_size, status.st_mtime_ns)
+                yield _file(entry.path, status)
             else:
                 skipped["not audio"] += 1
         waiting.extend(reversed(folders))
