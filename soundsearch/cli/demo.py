@@ -15,11 +15,11 @@ __all__ = ["demo"]
 @click.option("--folder", type=click.Path(), help="Where to put the sounds and the library.")
 def demo(folder: str | None) -> None:
     """Make some sounds, ingest them and search them: a tour of two minutes."""
-    from ..library import default_path, user_data
+    from ..session import default_address, user_data
     from .tour import tour
 
     if folder is None:
-        default = default_path()
+        default = default_address()
         beside = default.parent if isinstance(default, Path) else user_data()
         folder = str(beside / f"demo-{soundsearch.__version__}")
     tour(Path(folder))

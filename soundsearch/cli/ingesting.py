@@ -15,7 +15,7 @@ from .progress import clip_progress, file_progress, targets_counter
 
 if TYPE_CHECKING:
     from ..results import TagReport
-    from ..tagging import TagsFile
+    from ..tagfiles import TagsFile
 
 __all__ = ["copy", "ingest", "rebuild", "remove", "tag"]
 
@@ -126,7 +126,7 @@ def copy(library: str | None, target: str) -> None:
 
 
 def _read_tags(path: str) -> TagsFile:
-    from ..tagging import read_tags
+    from ..tagfiles import read_tags
 
     return read_tags(path)
 

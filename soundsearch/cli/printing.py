@@ -10,7 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from ..results import Answer, Clip, CopyReport, IngestReport, Label, LabelledClip, TagReport
-    from ..tagging import TagsFile
+    from ..tagfiles import TagsFile
 
 __all__ = [
     "counted",

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from soundsearch import errors
-from soundsearch.tagging import read_tags
+from soundsearch.tagfiles import read_tags
 
 
 def table(folder, text, name="tags.csv", encoding="utf-8"):
