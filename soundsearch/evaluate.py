@@ -77,7 +77,7 @@ def average_precision(
         More is relevant than `total` says, or `depth` is below 1.
     """
     flags = _as_flags(relevant)
-    found = np.count_nonzero(flags)
+    found = int(np.count_nonzero(flags))
     if total is None:
         total = found
     if total < found:
