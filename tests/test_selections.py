@@ -92,9 +92,9 @@ def test_tags_come_and_go(lib, sounds, monkeypatch):
 )
 def test_tags_that_cannot_be(lib, sounds, tags):
     good = {str(sounds / "low.wav"): {"a": "b"}}
-    with pytest.raises(errors.ArgumentError, match="x.wav"):
+    with pytest.raises(errors.ArgumentError, match=r"x\.wav"):
         lib.tag({**good, "x.wav": tags})
-    with pytest.raises(errors.ArgumentError, match="x.wav"):
+    with pytest.raises(errors.ArgumentError, match=r"x\.wav"):
         lib.ingest(sounds, tags={**good, "x.wav": tags})
     assert len(lib.where("tag['a'] is missing")) == 6
 
