@@ -31,6 +31,7 @@ _EXIT_SOME_FAILED = 3
 @click.option("--encoder", help="For a new library: see `soundsearch models list`.")
 @click.option("--hop", type=float, help="For a new library: seconds between segments.")
 @click.option("--prune", is_flag=True, help="Take out clips whose file is gone.")
+@click.option("--prune-all", is_flag=True, help="Also where most or all of them are gone.")
 @click.option("--retry-failed", is_flag=True, help="Try files again that failed before.")
 @click.option("--reembed", is_flag=True, help="First bring all clips to the encoder's version.")
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for each file once it is stored.")
@@ -41,6 +42,7 @@ def ingest(
     encoder: str | None,
     hop: float | None,
     prune: bool,
+    prune_all: bool,
     retry_failed: bool,
     reembed: bool,
     verbose: bool,
@@ -55,7 +57,7 @@ def ingest(
     with soundsearch.open(library, encoder=encoder, hop=hop) as lib:
         if reembed:
             with file_progress(verbose, lambda: len(lib)) as watchers:
-                report = lib.reembed(prune=prune, **watchers)
+                report = lib.reembed(prune=prune, prune_all=prune_all, **watchers)
             print_ingested(report, lib.info())
             failed = bool(report.failed)
         if targets:
@@ -63,6 +65,7 @@ def ingest(
                 report = lib.ingest(
                     targets,
                     prune=prune,
+                    prune_all=prune_all,
                     retry_failed=retry_failed,
                     tags=None if file is None else file.tags,
                     **watchers,

@@ -31,7 +31,7 @@ def tour(folder: Path) -> None:
     demo_sounds.write_collection(sounds)
     with soundsearch.open(path) as lib:
         with file_progress(False, targets_counter([str(sounds)])) as watchers:
-            report = lib.ingest([sounds], prune=True, **watchers)
+            report = lib.ingest([sounds], prune_all=True, **watchers)
         print_ingested(report, lib.info())
         seconds = sum(clip.duration for clip in lib)
         click.echo(f"They last {seconds:.0f} s in all.\n")
