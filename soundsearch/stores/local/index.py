@@ -77,9 +77,10 @@ class SegmentIndex:
             index = load_faiss().read_index(str(path), load_faiss().IO_FLAG_MMAP_IFC)
             self._covered = index.ntotal
             indexed, live = self._split(live)
-            removed = len(indexed) < self._covered
-            approximate = _Approximate(index, vectors, indexed if removed else None)
-            self._parts.append((True, approximate))
+            if len(indexed):
+                whole = len(indexed) == self._covered
+                approximate = _Approximate(index, vectors, None if whole else indexed)
+                self._parts.append((True, approximate))
         if len(live):
             self._parts.append((False, _exact(vectors, live)))
 
@@ -240,25 +241,29 @@ class _Approximate:
     def __init__(self, index: Any, vectors: Rows, live: Ints | None) -> None:
         self._index = index
         self._vectors = vectors
+        self._count = index.ntotal if live is None else len(live)
         self._bitmap = None if live is None else _Bitmap(live, index.ntotal)
-        self._selector = self._bitmap.selector if self._bitmap else None
+        # The cells to choose from, all of them if None, and how many are visited.
+        self._cells: _Bitmap | None = None
+        self._cell_count = index.nlist
+        self._visited = index.nprobe
 
     def search(self, queries: Vectors, k: int) -> tuple[Ints, Vectors]:
-        wanted = self._wanted(k)
+        faiss = load_faiss()
+        wanted = int(min(max(CANDIDATES, _CANDIDATES_PER_RESULT * k), self._count))
         # As many cells as hold the candidates, should more be wanted than it was tuned for.
-        cells = int(np.ceil(2 * wanted * self._index.nlist / self._index.ntotal))
-        parameters = load_faiss().SearchParametersIVF(
-            nprobe=min(max(self._index.nprobe, cells), self._index.nlist),
-            sel=self._selector,
-        )
-        load_faiss().omp_set_num_threads(1)
+        enough = int(np.ceil(2 * wanted * self._cell_count / self._count))
+        options = {"nprobe": min(max(self._visited, enough), self._cell_count)}
+        if self._bitmap:
+            options["sel"] = self._bitmap.selector
+        if self._cells:
+            options["quantizer_params"] = faiss.SearchParameters(sel=self._cells.selector)
+        faiss.omp_set_num_threads(1)
+        parameters = faiss.SearchParametersIVF(**options)
         _, found = self._index.search(queries, wanted, params=parameters)
-        return self._rescored(queries, found)
+        return found, self._scores(queries, found)
 
-    def _wanted(self, k: int) -> int:
-        return int(min(max(CANDIDATES, _CANDIDATES_PER_RESULT * k), self._index.ntotal))
-
-    def _rescored(self, queries: Vectors, rows: Ints) -> tuple[Ints, Vectors]:
+    def _scores(self, queries: Vectors, rows: Ints) -> Vectors:
         """Exact cosines of the candidates from the stored vectors; -inf where there is none."""
         scores = np.full(rows.shape, -np.inf, np.float32)
         owners, columns = np.nonzero(rows >= 0)
@@ -266,13 +271,13 @@ class _Approximate:
             place = owners[begin : begin + BLOCK], columns[begin : begin + BLOCK]
             stored = unit(np.asarray(self._vectors[rows[place]]))
             scores[place] = np.einsum("nd,nd->n", queries[place[0]], stored)
-        return rows, scores
+        return scores
 
     def among(self, rows: Ints) -> Part:
-        return _SomeOfApproximate(self._index, self._vectors, rows)
+        return _SomeCells(self._index, self._vectors, rows)
 
 
-class _SomeOfApproximate(_Approximate):
+class _SomeCells(_Approximate):
     """An inverted file of which only some rows count.
 
     Cells that hold none of them are passed over, and as many others visited as it takes to see
@@ -283,32 +288,20 @@ class _SomeOfApproximate(_Approximate):
     def __init__(self, index: Any, vectors: Rows, rows: Ints) -> None:
         super().__init__(index, vectors, rows)
         assert self._bitmap is not None
-        lists, mask = index.invlists, self._bitmap.mask
-        counts = np.zeros(index.nlist, np.int64)
-        for cell in np.flatnonzero([lists.list_size(cell) for cell in range(index.nlist)]).tolist():
-            ids = load_faiss().rev_swig_ptr(lists.get_ids(cell), lists.list_size(cell))
-            counts[cell] = np.count_nonzero(mask[ids])
-        self._cells = np.flatnonzero(counts)
-        self._counts = counts[self._cells]
-        self._centroids = index.quantizer.reconstruct_n(0, index.nlist)[self._cells]
-        self._seen = index.nprobe * index.ntotal / index.nlist
+        cells = _cells_with(index, self._bitmap.mask)
+        self._cells = _Bitmap(cells, index.nlist)
+        self._cell_count = len(cells)
+        share = len(rows) / len(cells) * index.nlist / index.ntotal
+        self._visited = int(np.ceil(index.nprobe / min(share, 1)))
 
-    def search(self, queries: Vectors, k: int) -> tuple[Ints, Vectors]:
-        wanted = min(self._wanted(k), int(self._counts.sum()))
-        cosines = queries @ self._centroids.T
-        order = np.argsort(-cosines, axis=1)
-        counts = self._counts[order]
-        before = np.cumsum(counts, axis=1) - counts
-        visited = before < max(self._seen, 2 * wanted)
-        width = int(visited.sum(axis=1).max())
-        order, visited = order[:, :width], visited[:, :width]
-        parameters = load_faiss().SearchParametersIVF(nprobe=width, sel=self._selector)
-        load_faiss().omp_set_num_threads(1)
-        _, found = self._index.search_preassigned(
-            queries,
-            wanted,
-            np.where(visited, self._cells[order], -1),
-            np.take_along_axis(cosines, order, 1),
-            params=parameters,
-        )
-        return self._rescored(queries, found)
+
+def _cells_with(index: Any, mask: NDArray[np.bool_]) -> Ints:
+    """The cells of an inverted file that hold one of some rows."""
+    faiss, lists = load_faiss(), index.invlists
+    sizes = [lists.list_size(cell) for cell in range(index.nlist)]
+    found = [
+        cell
+        for cell, size in enumerate(sizes)
+        if size and mask[faiss.rev_swig_ptr(lists.get_ids(cell), size)].any()
+    ]
+    return np.array(found, np.int64)
