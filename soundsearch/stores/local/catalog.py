@@ -98,7 +98,7 @@ class Catalog:
     @contextmanager
     def pinned(self) -> Iterator[None]:
         """Whatever is read within it is of one committed state."""
-        self.connection.execute("BEGIN")
+        self._query("BEGIN")
         try:
             yield
         finally:
@@ -131,6 +131,11 @@ class Catalog:
         if not rows:
             raise LibraryDamaged(f"{self._path}: lacks the setting {key!r}; restore it from a copy")
         return json.loads(rows[0][0])
+
+    def revision(self) -> int:
+        """Which state of the clips this is; every change of them makes another."""
+        row = self._query("SELECT value FROM settings WHERE key = 'revision'")
+        return int(row[0][0])
 
     def settings(self) -> Settings:
         """What the library was made with."""

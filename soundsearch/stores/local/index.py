@@ -10,6 +10,7 @@ A search among some of the rows is one in other parts, made by `SegmentIndex.amo
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -92,7 +93,7 @@ class SegmentIndex:
     def among(self, rows: Ints) -> Sequence[Part]:
         """A search among some live rows, ascending, for `search`."""
         if len(rows) <= _FEW_ROWS:
-            return [_Few(self._vectors, rows)] if len(rows) else []
+            return [_exact(self._vectors, rows)] if len(rows) else []
         covered, others = self._split(rows)
         return [
             part.among(covered if is_covered else others)
@@ -135,14 +136,19 @@ def _best(queries: Vectors, k: int, parts: Sequence[Part]) -> tuple[Ints, Vector
     if not parts:
         return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
     found = [part.search(queries, k) for part in parts]
-    rows, scores = (np.hstack(column) for column in zip(*found, strict=True))
+    rows, scores = found[0]
+    if len(found) > 1:
+        rows, scores = (np.hstack(column) for column in zip(*found, strict=True))
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
 
 
 def _exact(vectors: Rows, rows: Ints) -> Part:
-    """An exact search of rows by whatever suits their number."""
-    if len(rows) <= _FEW_ROWS:
+    """An exact search of rows, by NumPy if they are few and FAISS has not been imported yet.
+
+    NumPy's threads wait for each other where the cores are busy, so FAISS is better if it is there.
+    """
+    if len(rows) <= _FEW_ROWS and "faiss" not in sys.modules:
         return _Few(vectors, rows)
     return _Flat(_flat_index(vectors, rows), vectors, rows)
 
@@ -247,30 +253,43 @@ class _Approximate:
         self._cells: _Bitmap | None = None
         self._cell_count = index.nlist
         self._visited = index.nprobe
+        self._made: dict[int, Any] = {}
 
     def search(self, queries: Vectors, k: int) -> tuple[Ints, Vectors]:
-        faiss = load_faiss()
         wanted = int(min(max(CANDIDATES, _CANDIDATES_PER_RESULT * k), self._count))
         # As many cells as hold the candidates, should more be wanted than it was tuned for.
         enough = int(np.ceil(2 * wanted * self._cell_count / self._count))
-        options = {"nprobe": min(max(self._visited, enough), self._cell_count)}
+        visited = min(max(self._visited, enough), self._cell_count)
+        load_faiss().omp_set_num_threads(1)
+        _, found = self._index.search(queries, wanted, params=self._parameters(visited))
+        return found, self._scores(queries, found)
+
+    def _parameters(self, visited: int) -> Any:
+        """FAISS's parameters; the usual ones are kept, as making them takes a while."""
+        if visited in self._made:
+            return self._made[visited]
+        faiss = load_faiss()
+        options: dict[str, Any] = {"nprobe": visited}
         if self._bitmap:
             options["sel"] = self._bitmap.selector
         if self._cells:
             options["quantizer_params"] = faiss.SearchParameters(sel=self._cells.selector)
-        faiss.omp_set_num_threads(1)
-        parameters = faiss.SearchParametersIVF(**options)
-        _, found = self._index.search(queries, wanted, params=parameters)
-        return found, self._scores(queries, found)
+        made = faiss.SearchParametersIVF(**options)
+        if visited == self._visited:
+            self._made[visited] = made
+        return made
 
     def _scores(self, queries: Vectors, rows: Ints) -> Vectors:
         """Exact cosines of the candidates from the stored vectors; -inf where there is none."""
-        scores = np.full(rows.shape, -np.inf, np.float32)
-        owners, columns = np.nonzero(rows >= 0)
-        for begin in range(0, len(owners), BLOCK):
-            place = owners[begin : begin + BLOCK], columns[begin : begin + BLOCK]
-            stored = unit(np.asarray(self._vectors[rows[place]]))
-            scores[place] = np.einsum("nd,nd->n", queries[place[0]], stored)
+        scores = np.empty(rows.shape, np.float32)
+        together = max(1, BLOCK // max(1, rows.shape[1]))
+        for first in range(0, len(rows), together):
+            for begin in range(0, rows.shape[1], BLOCK):
+                place = np.s_[first : first + together, begin : begin + BLOCK]
+                stored = unit(np.asarray(self._vectors[rows[place].ravel()]))
+                stored = stored.reshape(*rows[place].shape, -1)
+                scores[place] = np.einsum("nd,nmd->nm", queries[place[0]], stored)
+        scores[rows < 0] = -np.inf
         return scores
 
     def among(self, rows: Ints) -> Part:

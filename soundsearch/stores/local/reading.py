@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,6 @@ from ..filters import Filter
 from ..records import Counts, StoredClip
 from .catalog import Catalog
 from .rows import ranges
-from .schema import CATALOG, damaged
 from .snapshot import Snapshot
 
 __all__ = ["LocalReading", "Pool"]
@@ -51,8 +49,6 @@ class Pool:
         try:
             with catalog.pinned():
                 yield catalog
-        except sqlite3.Error as error:
-            raise damaged(self._folder / CATALOG, error) from error
         finally:
             if self._closed or len(self._idle) >= _IDLE:
                 catalog.close()

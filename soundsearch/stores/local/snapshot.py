@@ -147,7 +147,7 @@ class Snapshots:
 
     def of(self, catalog: Catalog, settings: Settings) -> Snapshot:
         """The snapshot that belongs to what a pinned catalogue shows."""
-        revision = catalog.setting("revision")
+        revision = catalog.revision()
         newest = self._newest
         if newest is not None and newest.revision == revision and not newest.is_stale:
             return newest
