@@ -19,12 +19,21 @@ from soundsearch_ingest.encoders import AUDIOSET_SPACE
 from soundsearch_ingest.postprocess import dequantise
 
 from .errors import AudioError
+from .hearing import Listener
 from .labels.head import unlabelled
 from .labels.ontology import CLASSES
-from .labels.predict import predict
-from .listener import Listener
 from .results import Failure, IngestReport
-from .stores.base import CLIP_LABELS, SEGMENT, SEGMENT_LABELS, NewClip, Store, StoredFailure
+from .stores.base import Store
+from .stores.records import (
+    CLIP_LABELS,
+    SEGMENT,
+    SEGMENT_LABELS,
+    ClipRecord,
+    FailureRecord,
+    NewClip,
+    StoredClip,
+)
+from .tags import inherited
 
 __all__ = ["Ingest"]
 
@@ -48,10 +57,13 @@ class Ingest:
     retry_failed : bool
         Try files again whose content failed before.
     on_file : callable
-        Told uri and outcome (``added``, ``replaced``, ``renamed``, ``unchanged``,
+        Called with uri and outcome (``added``, ``replaced``, ``renamed``, ``unchanged``,
         ``failed``) of each file, once that is stored.
     on_sound : callable
-        Told how many seconds of sound were decoded since the last call, from other threads.
+        Called with the seconds of sound decoded since the last call, from other threads.
+    predecessor : Store, optional
+        Where clips at the same uris may have tags and labels given by people, which they keep;
+        `store` itself when left out.
     """
 
     def __init__(
@@ -61,9 +73,11 @@ class Ingest:
         retry_failed: bool,
         on_file: OnFile,
         on_sound: Callable[[float], None],
+        predecessor: Store | None = None,
     ) -> None:
         self.report = IngestReport()
         self._store = store
+        self._predecessor = predecessor or store
         self._open_listener = open_listener
         self._retry_failed = retry_failed
         self._on_file = on_file
@@ -71,7 +85,7 @@ class Ingest:
         self._embedded: list[pipeline.Embedded] = []
         self._clips: list[NewClip] = []
         self._segments = 0
-        self._failed: list[StoredFailure] = []
+        self._failed: list[FailureRecord] = []
         self._flushed = time.monotonic()
         self._record_files: list[AudioFile] = []
         # Files whose content was in the library when they were read, but no more.
@@ -101,7 +115,7 @@ class Ingest:
 
     def find_missing(self, roots: list[str], prune: bool) -> None:
         """Report the clips under `roots` whose file is gone; take them out with `prune`."""
-        gone = [clip for clip in self._store.clips() if _is_gone(clip.file.uri, roots)]
+        gone = [clip for clip in self._store.clips() if _is_gone(clip.uri, roots)]
         self._store.forget_failures(
             [
                 failure.file.uri
@@ -113,15 +127,14 @@ class Ingest:
             self._store.remove([clip.id for clip in gone])
             self.report.removed = len(gone)
         else:
-            self.report.missing = [clip.file.uri for clip in gone]
+            self.report.missing = [clip.uri for clip in gone]
 
     def _wanted(self, files: Iterable[AudioFile]) -> Iterator[AudioFile]:
         """Leave out what is in the library as it is, and what failed as it is."""
         for file in files:
             clip = self._store.clip_at(file.uri)
-            if clip is not None and clip.file == file:
-                self.report.unchanged += 1
-                self._on_file(file.uri, "unchanged")
+            if clip is not None and clip.record.file == file:
+                self._count("unchanged", file)
                 continue
             failure = self._store.failure_at(file.uri)
             if failure is not None and failure.file == file and not self._retry_failed:
@@ -154,7 +167,7 @@ class Ingest:
                     self._embedded.append(result)
                     self._segments += len(result.levels)
                 elif isinstance(result, pipeline.Failed):
-                    self._failed.append(StoredFailure(result.file, result.digest, result.reason))
+                    self._failed.append(FailureRecord(result.file, result.digest, result.reason))
                 else:
                     self._flush()
                     self._reuse(result.file, result.digest)
@@ -175,14 +188,15 @@ class Ingest:
         if embedded:
             clips += self._labelled(embedded)
         if clips:
+            records = [clip.record for clip in clips]
             replaced = {
-                clip.file.uri for clip in clips if self._store.clip_at(clip.file.uri) is not None
+                record.uri for record in records if self._store.clip_at(record.uri) is not None
             }
             self._store.add(clips)
-            for clip in clips:
-                self.report.seconds += clip.duration
-                self.report.warnings += clip.warning is not None
-                self._count("replaced" if clip.file.uri in replaced else "added", clip.file)
+            for record in records:
+                self.report.seconds += record.duration
+                self.report.warnings += record.warning is not None
+                self._count("replaced" if record.uri in replaced else "added", record.file)
         if failed:
             self._store.fail(failed)
             for failure in failed:
@@ -191,34 +205,31 @@ class Ingest:
         self._flushed = time.monotonic()
 
     def _count(self, outcome: str, file: AudioFile) -> None:
-        setattr(self.report, outcome, getattr(self.report, outcome) + 1)
+        self.report.count(outcome)
         self._on_file(file.uri, outcome)
 
     def _labelled(self, embedded: list[pipeline.Embedded]) -> list[NewClip]:
         listener = self._open_listener()
-        labels = predict(
-            listener.head,
-            [(listener.for_head(result.embeddings), result.levels) for result in embedded],
-            SEGMENT_LABELS,
-            CLIP_LABELS,
-        )
+        heard = [listener.heard(result.embeddings, result.levels) for result in embedded]
+        labels = listener.labels(heard, SEGMENT_LABELS, CLIP_LABELS)
         clips = []
-        for result, (segment_labels, clip_labels) in zip(embedded, labels, strict=True):
-            segments = np.empty(len(result.levels), SEGMENT)
-            segments["level"] = result.levels
+        for result, sound, (segment_labels, clip_labels) in zip(
+            embedded, heard, labels, strict=True
+        ):
+            segments = np.empty(len(sound.levels), SEGMENT)
+            segments["level"] = sound.levels
             segments["labels"] = segment_labels
-            clips.append(
-                NewClip(
-                    result.file,
-                    result.digest,
-                    result.duration,
-                    result.padded,
-                    result.warning,
-                    listener.wanted(result.embeddings),
-                    segments,
-                    clip_labels,
-                )
+            before = self._predecessor.clip_at(result.file.uri)
+            record = ClipRecord(
+                file=result.file,
+                digest=result.digest,
+                duration=result.duration,
+                padded=result.padded,
+                warning=result.warning,
+                labels=clip_labels,
+                **inherited(before.record if before else None, result.digest),
             )
+            clips.append(NewClip(record=record, embeddings=sound.vectors, segments=segments))
         return clips
 
     def _add_records(self, file: AudioFile) -> None:
@@ -229,7 +240,7 @@ class Ingest:
                 f"holds AudioSet's features, of the space {AUDIOSET_SPACE}; this library is of "
                 f"{space}: make another one for them with --library"
             )
-            self._failed.append(StoredFailure(file, None, reason))
+            self._failed.append(FailureRecord(file, None, reason))
             return
         try:
             for record in read_records(file.uri):
@@ -237,33 +248,30 @@ class Ingest:
                 if self._due():
                     self._flush()
         except AudioError as error:
-            self._failed.append(StoredFailure(file, None, error.reason))
+            self._failed.append(FailureRecord(file, None, error.reason))
 
-    def _add_record(self, record: Record, file: AudioFile) -> None:
+    def _add_record(self, features: Record, file: AudioFile) -> None:
         clip = self._store.clip_at(file.uri)
-        if clip is not None and clip.file == file:
-            self.report.unchanged += 1
-            self._on_file(file.uri, "unchanged")
+        if clip is not None and clip.record.file == file:
+            self._count("unchanged", file)
             return
-        count = len(record.features)
+        count = len(features.features)
         if count == 0:
-            self._failed.append(StoredFailure(file, None, "holds no features"))
+            self._failed.append(FailureRecord(file, None, "holds no features"))
             return
         segments = np.zeros(count, SEGMENT)  # all alike: how loud they were is not known
         segments["labels"] = unlabelled(count, SEGMENT_LABELS)
-        duration = max(record.end - record.start, count * self._store.settings.segment_seconds)
+        duration = max(features.end - features.start, count * self._store.settings.segment_seconds)
+        record = ClipRecord(
+            file=file,
+            digest=blake3.blake3(features.features.tobytes()).digest(),
+            duration=duration,
+            labels=unlabelled(CLIP_LABELS),
+            human_labels=tuple(label for label in features.labels if label < CLASSES),
+            tags=clip.record.tags if clip else {},
+        )
         self._clips.append(
-            NewClip(
-                file,
-                blake3.blake3(record.features.tobytes()).digest(),
-                duration,
-                False,
-                None,
-                dequantise(record.features),
-                segments,
-                unlabelled(CLIP_LABELS),
-                tuple(label for label in record.labels if label < CLASSES),
-            )
+            NewClip(record=record, embeddings=dequantise(features.features), segments=segments)
         )
         self._segments += count
         self._on_sound(duration)
@@ -271,37 +279,31 @@ class Ingest:
     def _reuse(self, file: AudioFile, digest: bytes) -> None:
         """Take over what is known of a file's content: it moved, was touched, or is a copy."""
         clips = self._store.clips_with(digest)
-        same_place = [clip for clip in clips if clip.file.uri == file.uri]
-        moved = [clip for clip in clips if not os.path.lexists(clip.file.uri)]
-        if same_place:
-            self._store.move(same_place[0].id, file)
-            self._count("unchanged", file)
-        elif moved:
-            self._store.move(moved[0].id, file)
-            self._count("renamed", file)
+        same_place = [clip for clip in clips if clip.uri == file.uri]
+        moved = [clip for clip in clips if not os.path.lexists(clip.uri)]
+        if same_place or moved:
+            clip = (same_place or moved)[0]
+            self._store.amend({clip.id: replace(clip.record, file=file)})
+            self._count("unchanged" if same_place else "renamed", file)
         elif clips:
-            clip = clips[0]
-            replaces = self._store.clip_at(file.uri) is not None
-            vectors, segments = self._store.rows([(clip.id, 0, clip.count)])
-            copy = NewClip(
-                file,
-                digest,
-                clip.duration,
-                clip.padded,
-                clip.warning,
-                vectors,
-                segments,
-                clip.labels,
-            )
-            self._store.add([copy])
-            self.report.seconds += clip.duration
-            self._count("replaced" if replaces else "added", file)
+            self._copy(clips[0], file)
         elif failure := self._store.failure_with(digest):
             self._store.fail([replace(failure, file=file)])
             self.report.failed_before += 1
             self._on_file(file.uri, "unchanged")
         else:
             self._again.append(file)
+
+    def _copy(self, clip: StoredClip, file: AudioFile) -> None:
+        """Give a file that holds what a stored clip holds a clip of its own."""
+        before = self._store.clip_at(file.uri)
+        with self._store.reading() as reading:
+            vectors, segments = reading.rows([(clip.id, 0, clip.count)])
+        # Tags are the other clip's own; what people said of the content holds here too.
+        record = replace(clip.record, file=file, tags=before.record.tags if before else {})
+        self._store.add([NewClip(record=record, embeddings=vectors, segments=segments)])
+        self.report.seconds += record.duration
+        self._count("replaced" if before else "added", file)
 
 
 def _is_gone(uri: str, roots: list[str]) -> bool:

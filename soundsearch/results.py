@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Answer", "Clip", "Failure", "Hit", "IngestReport", "Label", "LabelledClip", "Segment"]
+__all__ = [
+    "Answer",
+    "Clip",
+    "CopyReport",
+    "Failure",
+    "Hit",
+    "IngestReport",
+    "Label",
+    "LabelledClip",
+    "Segment",
+    "TagReport",
+]
+
+Tags = dict[str, str | float | bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +53,14 @@ class Label:
         }
 
 
-def _said(human_labels: tuple[Label, ...]) -> dict[str, Any]:
-    """Their part of a JSON object: nothing where there are none."""
-    if not human_labels:
-        return {}
-    return {"human_labels": [{"name": label.name, "mid": label.mid} for label in human_labels]}
+def _attached(human_labels: tuple[Label, ...], tags: Tags) -> dict[str, Any]:
+    """The part of a JSON object that people gave: nothing where there is none."""
+    given: dict[str, Any] = {}
+    if human_labels:
+        given["human_labels"] = [{"name": label.name, "mid": label.mid} for label in human_labels]
+    if tags:
+        given["tags"] = tags
+    return given
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +98,9 @@ class Hit:
         What that window sounds like, best first.
     clip_id : int
     human_labels : tuple of Label
-        What people said of the clip, with score 1.
+        Labels that people gave the clip, with score 1.
+    tags : dict
+        What the user attached to the clip.
     """
 
     rank: int
@@ -92,6 +111,7 @@ class Hit:
     labels: tuple[Label, ...]
     clip_id: int
     human_labels: tuple[Label, ...] = ()
+    tags: Tags = field(default_factory=dict, hash=False)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -101,7 +121,7 @@ class Hit:
             "start": round(self.start, 3),
             "end": round(self.end, 3),
             "labels": [label.to_dict() for label in self.labels],
-            **_said(self.human_labels),
+            **_attached(self.human_labels, self.tags),
         }
 
 
@@ -130,7 +150,7 @@ class Answer:
     labels: tuple[Label, ...]
     warning: str | None = None
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)
 
     def __len__(self) -> int:
@@ -158,7 +178,9 @@ class Clip:
     labels : tuple of Label
         Predicted.
     human_labels : tuple of Label
-        What people said, with score 1; AudioSet's clips have them.
+        Given by people, with score 1; AudioSet's clips have them.
+    tags : dict
+        What the user attached to it.
     """
 
     id: int
@@ -169,6 +191,7 @@ class Clip:
     warning: str | None
     labels: tuple[Label, ...]
     human_labels: tuple[Label, ...] = ()
+    tags: Tags = field(default_factory=dict, hash=False)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -177,7 +200,7 @@ class Clip:
             "duration": round(self.duration, 3),
             "segments": self.segments,
             "labels": [label.to_dict() for label in self.labels],
-            **_said(self.human_labels),
+            **_attached(self.human_labels, self.tags),
         }
 
 
@@ -213,6 +236,8 @@ class IngestReport:
         Clips that hold less than their file promised.
     seconds : float
         Sound that was added.
+    tags : TagReport or None
+        What became of the tags that were given with the files; None where none were.
     """
 
     added: int = 0
@@ -226,3 +251,53 @@ class IngestReport:
     skipped: dict[str, int] = field(default_factory=dict)
     warnings: int = 0
     seconds: float = 0.0
+    tags: TagReport | None = None
+
+    def count(self, outcome: str) -> None:
+        """Count one more file ``added``, ``replaced``, ``renamed`` or ``unchanged``."""
+        match outcome:
+            case "added":
+                self.added += 1
+            case "replaced":
+                self.replaced += 1
+            case "renamed":
+                self.renamed += 1
+            case "unchanged":
+                self.unchanged += 1
+            case _:
+                raise ValueError(outcome)
+
+
+@dataclass(slots=True)
+class TagReport:
+    """What became of tags.
+
+    Attributes
+    ----------
+    tagged : int
+        Clips that have the tags now.
+    unknown : list of str
+        Uris that no clip has.
+    """
+
+    tagged: int = 0
+    unknown: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class CopyReport:
+    """What a copy did.
+
+    Attributes
+    ----------
+    copied, replaced, unchanged, failures : int
+        Clips that were new, that were there otherwise, that were there; and files that failed.
+    compared : int
+        Clips whose vectors were read from both sides at the end, and were equal.
+    """
+
+    copied: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+    failures: int = 0
+    compared: int = 0

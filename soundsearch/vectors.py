@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-
 from soundsearch_ingest.logmel import SILENT
 
 __all__ = ["loudness_weights", "sounding", "unit"]

@@ -66,15 +66,16 @@ def test_clips_of_the_library_can_be_asked_with(lib):
 
 
 def test_human_labels(lib):
-    dogs = list(lib.clips(human_label="Dog"))
-    assert len(dogs) == 30 and len(list(lib.clips(human_label="/m/0bt9lr"))) == 30
+    dogs = list(lib.where("human_label['Dog']"))
+    assert len(dogs) == 30 and len(lib.where("human_label['/m/0bt9lr']")) == 30
+    assert len(lib.where("label['Dog'] == 1")) == 30
     assert [label.name for label in dogs[0].human_labels] == ["Bark"]
     assert dogs[0].human_labels[0].path[:2] == ("Animal", "Domestic animals, pets")
     assert dogs[0].labels == ()  # nothing is predicted that was not heard
-    assert len(list(lib.clips(human_label="music"))) == 20  # class 600 there is not
-    assert len(list(lib.clips())) == 51
+    assert len(lib.where("human_label['music']")) == 20  # class 600 there is not
+    assert len(lib) == len(list(lib)) == 51
     with pytest.raises(errors.SoundsearchError, match="Dgo"):
-        lib.clips(human_label="Dgo")
+        lib.where("human_label['Dgo']")
 
 
 def test_once_more_changes_nothing(lib, features, tmp_path):

@@ -244,10 +244,10 @@ def test_a_library_of_its_own(vggish_here, sounds, tmp_path):
         batch = patches(log_mel(tone(220, 3)))
         expected = encoders.load("vggish").embed(batch)
         np.testing.assert_allclose(lib.vectors(sounds / "low.wav"), expected, atol=1e-2)
-        found = {Path(clip.uri).name: clip.labels for clip in lib.clips()}
+        found = {Path(clip.uri).name: clip.labels for clip in lib}
     with soundsearch.open(tmp_path / "m.lib", encoder="mini") as bundled:
         bundled.ingest([sounds])
-        for clip in bundled.clips():
+        for clip in bundled:
             assert found[Path(clip.uri).name] == clip.labels  # the bundled classifier's
     with pytest.raises(errors.SoundsearchError, match="vggish"):
         soundsearch.open(tmp_path / "v.lib", encoder="mini")
@@ -271,7 +271,7 @@ def test_own_sound_among_audiosets_features(vggish_here, sounds, tmp_path):
             assert len(hit.human_labels) == 1 and hit.labels == ()
         lib.ingest([sounds])  # sounds join it through PCA and 8 bits
         assert lib.info()["clips"] == 12
-        low = next(clip for clip in lib.clips() if clip.uri.endswith("low.wav"))
+        low = next(clip for clip in lib if clip.uri.endswith("low.wav"))
         assert low.labels and not low.human_labels
 
 

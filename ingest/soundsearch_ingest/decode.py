@@ -224,6 +224,10 @@ def to_mono_16k(samples: NDArray[Any], sample_rate: int) -> Array:
     name = "array"
     if samples.ndim not in (1, 2) or 0 in samples.shape:
         raise AudioError(name, f"expected [n] or [n, channels] samples, got {samples.shape}")
+    if samples.ndim == 2 and samples.shape[1] > samples.shape[0]:  # as librosa and torch have it
+        raise AudioError(
+            name, f"expected [n, channels] samples, got {samples.shape}; transpose it first"
+        )
     if sample_rate <= 0:
         raise AudioError(name, f"expected a sample rate above 0 Hz, got {sample_rate}")
     if np.issubdtype(samples.dtype, np.integer):

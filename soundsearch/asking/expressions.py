@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -106,7 +106,7 @@ class _Parser:
             raise ArgumentError(f"filter: no :{min(self._unused)} in {self._text!r}")
         return filter
 
-    def _tokenize(self) -> Any:
+    def _tokenize(self) -> Iterator[_Token]:
         position = 0
         while self._text[position:].strip():
             found = _TOKEN.match(self._text, position)

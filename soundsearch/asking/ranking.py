@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..stores.local.index import unit
+from ..vectors import unit
 
 __all__ = ["DEFAULT_RANKING", "RANKINGS", "Ranking", "pool_query", "spans"]
 

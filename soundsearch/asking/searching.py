@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..labels.head import given, named
-from ..loudness import weights
 from ..results import Hit
-from ..stores.base import Store
+from ..stores.base import ClipChanged, Reading
+from ..stores.filters import Filter
+from ..stores.records import Settings
+from ..vectors import loudness_weights
 from .ranking import RANKINGS, pool_query, spans
 
 __all__ = ["find_hits"]
@@ -24,33 +26,41 @@ _SEARCH_SEGMENTS = 64
 _CLIPS_PER_RESULT = 5
 _CLIPS = 100
 
+Floats = NDArray[np.float32]
+
 
 def find_hits(
-    store: Store,
-    query: NDArray[np.float32],
-    query_levels: NDArray[np.float32],
+    reading: Reading,
+    settings: Settings,
+    query: Floats,
+    levels: Floats,
     k: int,
     ranking: str,
+    filter: Filter | None = None,
 ) -> list[Hit]:
     """Find the clips nearest to a query; each candidate is scored exactly from stored vectors.
 
     Parameters
     ----------
-    store : Store
+    reading : Reading
+    settings : Settings
+        Of the store that is read.
     query : float32 [m, dimension]
-    query_levels : float32 [m]
+    levels : float32 [m]
         dB.
     k : int
     ranking : str
         One of `RANKINGS`.
+    filter : Filter, optional
+        Which clips may be found.
 
     Raises
     ------
-    KeyError
-        A clip was removed or replaced between two steps: ask again.
+    ClipChanged
+        A clip was removed or replaced between two steps: ask another reading.
     """
-    candidates = _candidates(store, query, query_levels, k)
-    lengths = store.lengths(np.fromiter(candidates, np.int64, len(candidates)))
+    candidates = _candidates(reading, query, levels, k, filter)
+    lengths = reading.lengths(np.fromiter(candidates, np.int64, len(candidates)))
     stretches = [
         (clip_id, first, last)
         for (clip_id, hits), count in zip(candidates.items(), lengths.tolist(), strict=True)
@@ -58,10 +68,10 @@ def find_hits(
     ]
     if not stretches:
         return []
-    vectors, segments = store.rows(stretches)
+    vectors, segments = reading.rows(stretches)
     starts = np.cumsum([0] + [last - first for _, first, last in stretches[:-1]])
     scores, moments = RANKINGS[ranking](
-        query, weights(query_levels), vectors, weights(segments["level"]), starts
+        query, loudness_weights(levels), vectors, loudness_weights(segments["level"]), starts
     )
     best: dict[int, tuple[float, int, int]] = {}
     rows = zip(stretches, scores.tolist(), moments.tolist(), starts.tolist(), strict=True)
@@ -70,21 +80,32 @@ def find_hits(
             best[clip_id] = (score, first + row - begin, row)
     # By score; equals by id, so that their order never changes.
     order = sorted(best, key=lambda clip_id: (-best[clip_id][0], clip_id))[:k]
-    clips = store.clips_by_id(order)
+    clips = reading.clips_by_id(order)
     hits: list[Hit] = []
-    for clip_id in order:
+    for rank, clip_id in enumerate(order, 1):
         score, moment, row = best[clip_id]
-        clip = clips[clip_id]
-        start = moment * store.settings.hop
-        end = min(start + store.settings.segment_seconds, clip.duration)
-        labels = named(segments["labels"][row])
-        said = given(clip.human)
-        hits.append(Hit(len(hits) + 1, score, clip.file.uri, start, end, labels, clip_id, said))
+        if clip_id not in clips:
+            raise ClipChanged(f"clip {clip_id} was removed")
+        record = clips[clip_id].record
+        start = moment * settings.hop
+        hits.append(
+            Hit(
+                rank=rank,
+                score=score,
+                uri=record.uri,
+                start=start,
+                end=min(start + settings.segment_seconds, record.duration),
+                labels=named(segments["labels"][row]),
+                clip_id=clip_id,
+                human_labels=given(record.human_labels),
+                tags=dict(record.tags),
+            )
+        )
     return hits
 
 
 def _candidates(
-    store: Store, query: NDArray[np.float32], levels: NDArray[np.float32], k: int
+    reading: Reading, query: Floats, levels: Floats, k: int, filter: Filter | None
 ) -> dict[int, list[int]]:
     """Clips near a query, each with its segments that are, widened until there are `k`.
 
@@ -94,15 +115,15 @@ def _candidates(
     chosen = query
     if len(query) > _SEARCH_SEGMENTS:
         chosen = query[np.linspace(0, len(query) - 1, _SEARCH_SEGMENTS).astype(int)]
-    searched = np.concatenate((chosen, pool_query(query, weights(levels))))
+    searched = np.concatenate((chosen, pool_query(query, loudness_weights(levels))))
     wanted = max(_SEGMENTS, _SEGMENTS_PER_CLIP * k)
     while True:
-        clip_ids, numbers, scores = store.search(searched, wanted)
+        clip_ids, numbers, scores = reading.search(searched, wanted, filter)
         found = len(set(clip_ids[clip_ids >= 0].tolist()))
         if found >= k:
             break
-        clips, segments, _ = store.counts()  # not for nothing in every store
-        if found >= clips or wanted >= segments:
+        counts = reading.counts(filter)  # not for nothing in every store
+        if found >= counts.clips or wanted >= counts.segments:
             break
         wanted *= _WIDEN
     limit = max(_CLIPS, _CLIPS_PER_RESULT * k)

@@ -27,7 +27,7 @@ def run_demo(folder: Path) -> None:
     demo_sounds.write_collection(sounds)
     with Library(path) as lib:
         run_ingest(lib, [str(sounds)], prune=True)
-        clips, seconds = len(list(lib.clips())), sum(clip.duration for clip in lib.clips())
+        clips, seconds = len(lib), sum(clip.duration for clip in lib)
         click.echo(f"{clips} clips in the library, {seconds:.0f} s of sound.\n")
         _ask(lib)
         click.echo(f"\nAsked for what occurs in {demo_sounds.RECORDING_NAME}, three minutes long:")
