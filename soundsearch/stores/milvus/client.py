@@ -102,7 +102,9 @@ class MilvusClient:
 
     def fields(self, name: str) -> list[str]:
         """The names of a collection's fields, in order."""
-        return [field["name"] for field in self._call(self._client.describe_collection, name)["fields"]]
+        return [
+            field["name"] for field in self._call(self._client.describe_collection, name)["fields"]
+        ]
 
     def create_collection(self, name: str, schema: Any, shards: int) -> None:
         """Make a collection, without an index."""

@@ -237,8 +237,11 @@ def _index_parameters(index: str, segments: int) -> dict[str, int]:
     return {}
 
 
-def search_parameters(index: str, limit: int) -> Row:
-    """How thoroughly to search: at least as many candidates as wanted, and some."""
+def search_parameters(index: str, limit: int, spread: float = 1.0) -> Row:
+    """How thoroughly to search: at least as many candidates as wanted, and some more.
+
+    Where a filter lets through one in `spread` segments, as many more cells hold the nearest.
+    """
     candidates = min(32_768, max(128, 4 * limit))
     parameters: dict[str, dict[str, int]] = {
         "HNSW": {"ef": candidates},
@@ -246,5 +249,6 @@ def search_parameters(index: str, limit: int) -> Row:
         "GPU_CAGRA": {"itopk_size": min(1024, candidates)},
     }
     if index.startswith(("IVF", "GPU_IVF")):
-        return {"metric_type": "COSINE", "params": {"nprobe": 64}}
+        probed = min(65_536, int(64 * spread))
+        return {"metric_type": "COSINE", "params": {"nprobe": probed}}
     return {"metric_type": "COSINE", "params": parameters.get(index, {})}

@@ -34,6 +34,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..filters import (
     And,
@@ -100,7 +101,7 @@ def compile_filter(filter: Filter, lite: bool) -> Compiled:
     return _Compiler(lite).compile(filter, True)
 
 
-def among(field: str, values: Sequence[int]) -> str:
+def among(field: str, values: Sequence[int] | NDArray[np.int64]) -> str:
     """An expression for a field that has one of some integers, of which there is at least one."""
     text = _among(field, values).text
     assert text

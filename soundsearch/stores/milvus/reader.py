@@ -32,18 +32,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import LibraryDamaged, LibraryError
+from ...errors import LibraryDamaged
 from ...vectors import unit
 from ..base import ClipChanged, Span
 from ..filters import Filter, matches
 from ..records import Counts, StoredClip
 from .client import Row
-from .collections import is_lossy, search_parameters
+from .collections import is_lossy
 from .expressions import among, compile_filter
 from .rows import (
     CLIP_FIELDS,
@@ -57,7 +56,7 @@ from .rows import (
 )
 from .tables import LIMIT, Tables
 
-__all__ = ["MilvusReading", "newest", "select"]
+__all__ = ["MilvusReading", "newest"]
 
 _Hits = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 
@@ -105,6 +104,8 @@ class Selection:
 
     def expressions(self) -> list[str]:
         """Expressions over segments that together let through those of these clips."""
+        if not len(self.ids):
+            return []
         first, last = int(self.ids[0]), int(self.ids[-1])
         between = f"clip >= {first} and clip <= {last}"
         left_out = last - first + 1 - len(self.ids)
@@ -173,7 +174,9 @@ class MilvusReading:
     def clips_by_id(self, clip_ids: Sequence[int]) -> dict[int, StoredClip]:
         """Those of these clips that are there, by their ids."""
         wanted = [id for id in dict.fromkeys(clip_ids) if id > 0]
-        unknown = [id for id in wanted if id not in self._clips and self._seen.get(id, 0) is not None]
+        unknown = [
+            id for id in wanted if id not in self._clips and self._seen.get(id, 0) is not None
+        ]
         rows = self._tables.by_ids(self._tables.clips, unknown, CLIP_FIELDS)
         for row in rows:
             self._keep(row)
@@ -255,13 +258,10 @@ class MilvusReading:
         """
         queries = unit(queries)
         k = min(k, LIMIT)
-        among_these = [""]
-        if filter is not None:
-            selection = self._select(filter)
-            among_these = selection.expressions() if len(selection.ids) else []
+        selection = None if filter is None else self._select(filter)
         wanted = min(max(64, 2 * k), LIMIT) if is_lossy(self._tables.index) else k
         while True:
-            found, full = self._visible(queries, wanted, among_these)
+            found, full = self._visible(queries, wanted, selection)
             short = full and any(len(ids) < k for ids, _, _ in found)
             if not short or wanted == LIMIT:
                 break
@@ -285,16 +285,19 @@ class MilvusReading:
         return self._selections[name]
 
     def _visible(
-        self, queries: NDArray[np.float32], wanted: int, expressions: Sequence[str]
+        self, queries: NDArray[np.float32], wanted: int, selection: Selection | None
     ) -> tuple[list[_Hits], bool]:
         """For each query ids, clips and cosines of visible segments, and whether Milvus may
         have more."""
-        batch = max(1, self._tables.vectors_a_batch // wanted)
+        tables = self._tables
+        expressions = [""] if selection is None else selection.expressions()
+        spread = 1.0 if selection is None else tables.end / max(1, len(selection.ids))
+        batch = max(1, tables.vectors_a_batch // wanted)
         found: list[_Hits] = []
         full = False
         for begin in range(0, len(queries), batch):
             part = queries[begin : begin + batch]
-            answers = [self._nearest(part, wanted, text) for text in expressions]
+            answers = [tables.nearest(part, wanted, text, spread) for text in expressions]
             full = full or any(len(hits) == wanted for answer in answers for hits in answer)
             for n, query in enumerate(part):
                 hits = [hit for answer in answers for hit in answer[n]]
@@ -303,30 +306,15 @@ class MilvusReading:
                 vectors = np.array([hit["entity"]["vector"] for hit in hits], np.float32)
                 cosines = unit(vectors.reshape(len(hits), -1)) @ query if hits else ids * 0.0
                 found.append((ids, owners, np.asarray(cosines, np.float32)))
-        seen = self._see({id for _, owners, _ in found for id in owners.tolist()})
+        owning = {id for _, owners, _ in found for id in owners.tolist()}
+        if selection is not None:
+            for id, then in selection.seen(owning).items():
+                if self._seen.setdefault(id, then) != then:
+                    raise self._changed(id)
+        seen = self._see(owning)
         visible = []
         for ids, owners, cosines in found:
             own = [seen[id].edition if id in seen else 0 for id in owners.tolist()]
             is_visible = ids // SEGMENTS_PER_EDITION == np.array(own, np.int64)
             visible.append((ids[is_visible], owners[is_visible], cosines[is_visible]))
         return visible, full
-
-    def _nearest(self, queries: NDArray[np.float32], limit: int, expression: str) -> Any:
-        tables = self._tables
-        for attempt in (1, 2):
-            try:
-                return tables.client.search(
-                    tables.segments,
-                    list(queries),
-                    limit,
-                    search_parameters(tables.index, limit),
-                    ["clip", "vector"],
-                    tables.level_for_search(),
-                    expression,
-                )
-            except LibraryError:
-                index = tables.client.index_type(tables.segments)
-                if attempt == 2 or index is None or index == tables.index:
-                    raise
-                tables.index = index  # another process changed it
-        raise AssertionError

@@ -128,7 +128,7 @@ def clip_row(
 ) -> Row:
     """A clip's row. Of two clips at one uri, the one with the higher revision counts."""
     warning = None if record.warning is None else record.warning[:_LONGEST_TEXT]
-    data = {
+    data: Row = {
         "size": int(record.file.size),
         "mtime_ns": int(record.file.mtime_ns),
         "duration": float(record.duration),

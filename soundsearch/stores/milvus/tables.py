@@ -22,9 +22,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 
-from ...errors import LibraryDamaged
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import LibraryDamaged, LibraryError
 from .client import MilvusClient, Row
-from .collections import NUMBERS, collections_of, settings_of, state_collection, state_of
+from .collections import (
+    NUMBERS,
+    collections_of,
+    search_parameters,
+    settings_of,
+    state_collection,
+    state_of,
+)
 from .rows import CLIP_FIELDS
 from .uri import MilvusUri
 
@@ -61,9 +71,11 @@ class Tables:
         self.index = client.index_type(self.segments) or "FLAT"
         # The level of reads, "Session" once this store has written.
         self.level = "Bounded"
+        self.is_written_out = True
         self._deletions = {self.clips: 0, self.segments: 0}
         self._strongly_read = dict(self._deletions)
-        self._end = 0
+        # Ids of clips were below this when it was last asked.
+        self.end = 0
         self._lock = threading.Lock()
 
     @property
@@ -90,14 +102,43 @@ class Tables:
             level = "Strong" if behind else self.level
         rows = self.client.query(collection, expression, fields, level, limit)
         if behind and level == "Strong":
-            with self._lock:
-                self._strongly_read[collection] = max(deletions, self._strongly_read[collection])
+            self._was_strongly_read(collection, deletions)
         return rows
 
-    def level_for_search(self) -> str:
-        """The level of a search among the segments."""
-        behind = self._strongly_read[self.segments] < self._deletions[self.segments]
-        return "Strong" if behind else self.level
+    def nearest(
+        self, queries: NDArray[np.float32], limit: int, expression: str = "", spread: float = 1.0
+    ) -> list[list[Row]]:
+        """For each query its nearest segments, with clip and vector, among those let through.
+
+        `spread` is how many times as many segments there are: an index in cells must look into as
+        many cells more.
+        """
+        deletions = self._deletions[self.segments]
+        behind = self._strongly_read[self.segments] < deletions
+        for attempt in (1, 2):
+            try:
+                found = self.client.search(
+                    self.segments,
+                    list(queries),
+                    limit,
+                    search_parameters(self.index, limit, spread),
+                    ["clip", "vector"],
+                    "Strong" if behind else self.level,
+                    expression,
+                )
+                break
+            except LibraryError:
+                index = self.client.index_type(self.segments)
+                if attempt == 2 or index is None or index == self.index:
+                    raise
+                self.index = index  # another process changed it
+        if behind:
+            self._was_strongly_read(self.segments, deletions)
+        return found
+
+    def _was_strongly_read(self, collection: str, deletions: int) -> None:
+        with self._lock:
+            self._strongly_read[collection] = max(deletions, self._strongly_read[collection])
 
     def by_ids(
         self, collection: str, ids: Iterable[int], fields: Sequence[str], level: str | None = None
@@ -129,7 +170,7 @@ class Tables:
 
     def all_clips(self, fields: Sequence[str], page: int, expression: str) -> Iterator[list[Row]]:
         """The same in no order, without asking first how many there are."""
-        end = self._end or self.numbers()["id"]
+        end = self.end or self.numbers()["id"]
         for first in range(1, max(2, end), page):
             is_last = first + page >= end
             window = f"id >= {first}" if is_last else f"id >= {first} and id < {first + page}"
@@ -157,7 +198,7 @@ class Tables:
             raise LibraryDamaged(
                 f"{self.uri}: its collection {self.state} lacks the row with its counters"
             )
-        self._end = numbers["id"]
+        self.end = numbers["id"]
         return numbers
 
     def delete(self, collection: str, ids: Sequence[int]) -> None:
