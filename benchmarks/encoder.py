@@ -1,14 +1,13 @@
-"""The bundled encoder beside its teacher on ESC-50 folds 1-3, which no training step reads.
+"""The bundled encoder on ESC-50 folds 1-3, which no training step reads.
 
-    pip install -e . -r recipes/mini/requirements.txt
-    python -m benchmarks.encoder DATA --pca RUN/teacher.npz
+    pip install -e . librosa
+    python -m benchmarks.encoder DATA
 
-DATA holds ``esc50/labels.csv``, ``esc50/audio/``, ``yamnet/`` and ``audioset/``. The teacher is
-YAMNet with its weights in float: as it is, and in its best form, whitened to 128 dimensions by a
-PCA fitted on the training corpus (`recipes.mini` leaves it in RUN). MFCC is the mean and
-deviation of 64 coefficients, and Google's speech_embedding (96-d, 1.3 MB; it comes with
+DATA holds ``esc50/labels.csv``, ``esc50/audio/`` and ``audioset/yamnet_class_map.csv``. MFCC is the
+mean and deviation of 64 coefficients, and Google's speech_embedding (96-d, 1.3 MB; it comes with
 ``pip install --no-deps openwakeword==0.4.0`` and is left out without) the mean of its windows,
-both standardised on the clips themselves.
+both standardised on the clips themselves. ``python -m recipes.mini evaluate`` prints the same with
+the encoder's teacher beside it.
 
 A clip's embedding is the mean over its segments, weighted by level as in a library; cosine; clips
 of the query's source recording do not count. P@1: how often the nearest clip is of the query's
@@ -24,7 +23,7 @@ import importlib.util
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -36,9 +35,10 @@ import onnxruntime
 from numpy.typing import NDArray
 from soundsearch_ingest import encoders
 from soundsearch_ingest.decode import SAMPLE_RATE, read
-from soundsearch_ingest.logmel import LOG_OFFSET, levels, log_mel, patches
+from soundsearch_ingest.logmel import levels, log_mel, patches
 
-from soundsearch.loudness import weights
+from soundsearch import evaluate
+from soundsearch.vectors import loudness_weights
 
 Floats = NDArray[np.float32]
 Encode = Callable[[Floats], tuple[Floats, Floats]]
@@ -116,26 +116,27 @@ class Clips:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--pca", type=Path, help="the teacher's PCA; without it, only mini")
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--head", type=Path, default=HEAD)
     parser.add_argument("--every", type=int, default=1, help="robustness on every so-many-th clip")
     parser.add_argument("--figures", type=Path, help="write them here as JSON")
     options = parser.parse_args()
-    found = measure(options.data, options.pca, options.model, options.head, options.every)
+    found = measure(options.data, options.model, options.head, options.every)
     if options.figures:
         options.figures.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     show(found)
 
 
-def measure(data: Path, pca: Path | None, model: Path, head: Path, every: int) -> dict[str, Any]:
-    """Every figure, by what it is of."""
+def measure(
+    data: Path, model: Path, head: Path, every: int, beside: Mapping[str, Encode] | None = None
+) -> dict[str, Any]:
+    """Every figure, by what it is of; those of the encoders `beside` are the ones to compare with.
+
+    These are named `WHITE`, which shares are given of, and `TEACHER`.
+    """
     clips = read_clips(data / "esc50")
     classes = class_names(data)
-    ways: dict[str, Encode] = {MINI: student(model, head)}
-    if pca is not None:
-        yamnet = data / "yamnet" / "yamnet_classification_int8.tflite"
-        ways |= {WHITE: teacher(yamnet, pca), TEACHER: teacher(yamnet, None)}
+    ways: dict[str, Encode] = {MINI: student(model, head), **(beside or {})}
     out: dict[str, Any] = {"clips": len(clips.sounds), "quality": {}, "changes": {}, "signals": {}}
     pooled = {name: pool(encode, clips.sounds) for name, encode in ways.items()}
     per_class = {}
@@ -180,8 +181,8 @@ def measure(data: Path, pca: Path | None, model: Path, head: Path, every: int) -
 
 def show(found: dict[str, Any]) -> None:
     """Print the figures as tables."""
-    print(f"{found['clips']} clips; in brackets, the share of {WHITE}")
     best = found["quality"].get(WHITE, {})
+    print(f"{found['clips']} clips" + (f"; in brackets, the share of {WHITE}" if best else ""))
     for name, row in found["quality"].items():
         cells = [
             f"{measure} {value:.3f}" + (f" ({value / best[measure]:.3f})" if best else "")
@@ -231,27 +232,6 @@ def student(model: Path, head: Path) -> Encode:
     return encode
 
 
-def teacher(yamnet: Path, pca: Path | None) -> Encode:
-    """YAMNet in float on the same patches; whitened to 128 when a PCA is given."""
-    import torch
-
-    from recipes.mini.teacher import Teacher, load_whitening
-
-    net = Teacher(yamnet)
-    white = load_whitening(pca) if pca else None
-    weight, bias = net.kernels[-1].numpy(), net.biases[-1].numpy()
-
-    def encode(batch: Floats) -> tuple[Floats, Floats]:
-        embeddings, logits = net(torch.from_numpy(np.exp(batch) - np.float32(LOG_OFFSET)))
-        if white is None:
-            return embeddings.numpy(), sigmoid(logits.numpy())
-        short = white.apply(embeddings, 1.0).numpy()
-        back = short @ np.linalg.pinv(white.matrix(1.0)).T + white.mean
-        return short, sigmoid(back @ weight.T + bias)
-
-    return encode
-
-
 def sigmoid(logits: Floats) -> Floats:
     scores = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
     return scores.astype(np.float32)
@@ -264,7 +244,7 @@ def pool(encode: Encode, sounds: list[Floats]) -> tuple[Floats, Floats]:
     every = np.concatenate(parts)
     found = [encode(every[at : at + 128]) for at in range(0, len(every), 128)]
     embeddings, scores = (np.concatenate(column) for column in zip(*found, strict=True))
-    shares = np.split(weights(levels(every)), edges[1:-1])
+    shares = np.split(loudness_weights(levels(every)), edges[1:-1])
     spans = list(zip(pairwise(edges), shares, strict=True))
     return (
         np.stack([share @ embeddings[a:b] / share.sum() for (a, b), share in spans]),
@@ -310,14 +290,8 @@ def retrieval(embeddings: Floats, clips: Clips, standardise: bool = False) -> tu
     if standardise:
         embeddings = (embeddings - embeddings.mean(0)) / embeddings.std(0)
     near = unit(embeddings) @ unit(embeddings).T
-    firsts, means = [], []
-    for i, row in enumerate(near):
-        others = np.flatnonzero(clips.sources != clips.sources[i])
-        right = clips.names[others[np.argsort(-row[others], kind="stable")]] == clips.names[i]
-        ranks = np.flatnonzero(right) + 1
-        firsts.append(right[0])
-        means.append(np.mean(np.arange(1, len(ranks) + 1) / ranks))
-    return float(np.mean(firsts)), float(np.mean(means))
+    found = evaluate.retrieval(near, clips.names, clips.sources)
+    return found.precision_at_1, found.mean_average_precision
 
 
 def label_hits(scores: Floats, clips: Clips, classes: list[str]) -> dict[str, float]:

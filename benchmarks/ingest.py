@@ -113,8 +113,8 @@ def plain_loop(folder: Path) -> None:
 def whole_path(folder: Path) -> int:
     """`soundsearch ingest` in a process of its own; returns its peak memory in MB."""
     script = (
-        "import re, sys; from soundsearch import Library;"
-        "report = Library(sys.argv[1], encoder='mini').ingest(sys.argv[2]);"
+        "import re, soundsearch, sys;"
+        "report = soundsearch.open(sys.argv[1], encoder='mini').ingest(sys.argv[2]);"
         "assert not report.failed;"
         "status = open('/proc/self/status').read();"
         "print(int(re.search(r'VmHWM:\\s+(\\d+)', status)[1]) // 1024)"

@@ -5,7 +5,9 @@
 DATA holds ``esc50/labels.csv`` and ``esc50/audio/``. Two collections are made of its clips: as
 they are (5 s each, asked with every clip), and as recordings of a minute, each of twelve clips of
 different classes one after the other (asked with every clip that is in none of them, for its
-class). Sounds from the query's own source recording never count. ``--encoder`` as in ``query``.
+class). Sounds from the query's own source recording never count. P@1 and mAP are those of
+`soundsearch.evaluate.retrieval`; the moment is right where the segment that matched is of the
+query's class. ``--encoder`` names one of ``soundsearch models list``.
 """
 
 from __future__ import annotations
@@ -22,12 +24,13 @@ from soundsearch_ingest.decode import Decoder
 from soundsearch_ingest.logmel import SILENT
 
 from soundsearch.asking.ranking import RANKINGS
-from soundsearch.loudness import sounding, weights
+from soundsearch.evaluate import retrieval
+from soundsearch.vectors import loudness_weights, sounding
 
 Floats = NDArray[np.float32]
 PER_RECORDING = 12
 WEIGHTS: dict[str, Callable[[Floats], Floats]] = {
-    "level": weights,
+    "level": loudness_weights,
     "silence out": lambda level: np.where(level < SILENT, 1e-6, 1.0).astype(np.float32),
     "none": np.ones_like,
 }
@@ -80,16 +83,9 @@ def as_they_are(
     lengths = np.array([len(part) for part in vectors])
     starts = np.cumsum(lengths) - lengths
     everything, every_share = np.concatenate(vectors), np.concatenate(shares)
-    firsts, means = [], []
-    for i, query in enumerate(asked):
-        scores, _ = RANKINGS[name](*query, everything, every_share, starts)
-        others = np.flatnonzero(sources != sources[i])
-        order = others[np.argsort(-scores[others], kind="stable")]
-        right = classes[order] == classes[i]
-        firsts.append(right[0])
-        ranks = np.flatnonzero(right) + 1
-        means.append(np.mean(np.arange(1, len(ranks) + 1) / ranks))
-    return float(np.mean(firsts)), float(np.mean(means))
+    scores = (RANKINGS[name](*query, everything, every_share, starts)[0] for query in asked)
+    found = retrieval(scores, classes, sources)
+    return found.precision_at_1, found.mean_average_precision
 
 
 def as_recordings(

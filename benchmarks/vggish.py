@@ -100,7 +100,7 @@ def main() -> None:
             for number in range(ROUNDS):
                 with soundsearch.open(root / f"{precision}-{number}", encoder="vggish") as lib:
                     taken = seconds_for(partial(lib.ingest, [root / "sound"]))
-                    stored = stored or {clip.uri: lib.vectors(clip.uri) for clip in lib.clips()}
+                    stored = stored or {clip.uri: lib.vectors(clip.uri) for clip in lib}
                 rates.append((network("vggish", patches), seconds / taken))
             bare, whole = np.median(rates, axis=0)
             allowed = 1 / (1 / bare + 1 / decoding + 1 / labels)

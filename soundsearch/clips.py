@@ -28,7 +28,7 @@ from .labels.head import given, named
 from .results import Answer, Clip, Hit
 from .session import Session
 from .stores.base import ClipChanged, Reading
-from .stores.filters import And, Filter
+from .stores.filters import And, Filter, matches
 from .stores.records import CLIP_LABELS, StoredClip
 from .vectors import sounding
 
@@ -91,6 +91,22 @@ class Clips:
 
     def __bool__(self) -> bool:
         return True  # not the number of clips, which might have to be read from far away
+
+    def __contains__(self, clip: str | os.PathLike[str] | int) -> bool:
+        """Whether a clip, by its uri or id, is in the selection."""
+        with self._session.store.reading() as reading:
+            found = _find(reading, clip)
+        return found is not None and (self._filter is None or matches(self._filter, found))
+
+    def clip(self, clip: str | os.PathLike[str] | int) -> Clip:
+        """A clip of the library, in the selection or not, by its uri or id.
+
+        Raises
+        ------
+        ClipNotFound
+        """
+        with self._session.store.reading() as reading:
+            return _shown(self._clip(reading, clip))
 
     def query(
         self,
@@ -214,18 +230,21 @@ class Clips:
         )
 
     def _clip(self, reading: Reading, clip: str | os.PathLike[str] | int) -> StoredClip:
-        if isinstance(clip, int):
-            found = reading.clips_by_id([clip]).get(clip)
-            name = f"{clip}"
-        else:
-            name = os.fspath(clip)
-            found = reading.clip_at(name) or reading.clip_at(os.path.abspath(name))
+        found = _find(reading, clip)
         if found is None:
+            kind = "id" if isinstance(clip, int) else "uri"
             raise ClipNotFound(
-                f"{name}: no clip of {self._session.address} has this "
-                f"{'id' if isinstance(clip, int) else 'uri'}"
+                f"{clip if isinstance(clip, int) else os.fspath(clip)}: no clip of "
+                f"{self._session.address} has this {kind}"
             )
         return found
+
+
+def _find(reading: Reading, clip: str | os.PathLike[str] | int) -> StoredClip | None:
+    if isinstance(clip, int):
+        return reading.clips_by_id([clip]).get(clip)
+    uri = os.fspath(clip)
+    return reading.clip_at(uri) or reading.clip_at(os.path.abspath(uri))
 
 
 def _shown(clip: StoredClip) -> Clip:

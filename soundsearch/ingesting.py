@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +13,7 @@ import blake3
 import numpy as np
 from soundsearch_ingest import pipeline
 from soundsearch_ingest.audioset import Record, read_records
-from soundsearch_ingest.discover import RECORDS_SUFFIX, AudioFile, discover
+from soundsearch_ingest.discover import RECORDS_SUFFIX, Absence, AudioFile, discover
 from soundsearch_ingest.encoders import AUDIOSET_SPACE
 from soundsearch_ingest.postprocess import dequantise
 
@@ -22,6 +21,7 @@ from .errors import AudioError
 from .hearing import Listener
 from .labels.head import unlabelled
 from .labels.ontology import CLASSES
+from .pruning import Sightings, check_plausible, find_gone, is_below
 from .results import Failure, IngestReport
 from .stores.base import Store
 from .stores.records import (
@@ -88,6 +88,7 @@ class Ingest:
         self._failed: list[FailureRecord] = []
         self._flushed = time.monotonic()
         self._record_files: list[AudioFile] = []
+        self._seen = Sightings()
         # Files whose content was in the library when they were read, but no more.
         self._again: list[AudioFile] = []
 
@@ -99,7 +100,7 @@ class Ingest:
             return self._store.clip_at(path) is not None
 
         try:
-            self.run_files(discover(roots, skipped, in_library))
+            self.run_files(self._seen.watch(discover(roots, skipped, in_library)))
         finally:
             self.report.skipped = dict(skipped)
 
@@ -113,21 +114,34 @@ class Ingest:
         finally:
             self._flush()
 
-    def find_missing(self, roots: list[str], prune: bool) -> None:
-        """Report the clips under `roots` whose file is gone; take them out with `prune`."""
-        gone = [clip for clip in self._store.clips() if _is_gone(clip.uri, roots)]
+    def find_missing(self, roots: list[str], prune: bool, prune_all: bool) -> None:
+        """Report the clips under `roots` whose file is gone; take them out with `prune`.
+
+        Raises
+        ------
+        LibraryError
+            So many are gone that a fault is likelier, and `prune_all` is not set: nothing is
+            removed.
+        """
+        absence = Absence()
         self._store.forget_failures(
             [
                 failure.file.uri
                 for failure in self._store.failures()
-                if _is_gone(failure.file.uri, roots)
+                if any(is_below(failure.file.uri, root) for root in roots)
+                and absence.is_certain(failure.file.uri)
             ]
         )
-        if prune:
-            self._store.remove([clip.id for clip in gone])
-            self.report.removed = len(gone)
-        else:
-            self.report.missing = [clip.uri for clip in gone]
+        found = find_gone(self._store, roots, self._seen)
+        if not prune:
+            self.report.missing = [uri for gone in found for uri in gone.uris]
+            return
+        if not prune_all:
+            for gone in found:
+                check_plausible(gone.target, gone.uris, gone.clips)
+        ids = [clip_id for gone in found for clip_id in gone.ids]
+        self._store.remove(ids)
+        self.report.removed = len(ids)
 
     def _wanted(self, files: Iterable[AudioFile]) -> Iterator[AudioFile]:
         """Leave out what is in the library as it is, and what failed as it is."""
@@ -280,7 +294,7 @@ class Ingest:
         """Take over what is known of a file's content: it moved, was touched, or is a copy."""
         clips = self._store.clips_with(digest)
         same_place = [clip for clip in clips if clip.uri == file.uri]
-        moved = [clip for clip in clips if not os.path.lexists(clip.uri)]
+        moved = [clip for clip in clips if Absence().is_certain(clip.uri)]
         if same_place or moved:
             clip = (same_place or moved)[0]
             self._store.amend({clip.id: replace(clip.record, file=file)})
@@ -304,8 +318,3 @@ class Ingest:
         self._store.add([NewClip(record=record, embeddings=vectors, segments=segments)])
         self.report.seconds += record.duration
         self._count("replaced" if before else "added", file)
-
-
-def _is_gone(uri: str, roots: list[str]) -> bool:
-    inside = any(uri == root or uri.startswith(os.path.join(root, "")) for root in roots)
-    return inside and not os.path.lexists(uri)

@@ -100,6 +100,7 @@ class Library(Clips):
         targets: Target | Iterable[Target],
         *,
         prune: bool = False,
+        prune_all: bool = False,
         retry_failed: bool = False,
         tags: Mapping[str, Mapping[str, TagValue | None]] | None = None,
         on_file: OnFile = _ignore,
@@ -117,7 +118,11 @@ class Library(Clips):
         targets : path or iterable of paths
             Files, folders (searched recursively) and globs.
         prune : bool
-            Take clips out whose file is gone.
+            Take clips out whose file is gone: the folder that held it can be listed and it is
+            not there.
+        prune_all : bool
+            Also where all clips of a target would go, or more than ten and more than a tenth of
+            them.
         retry_failed : bool
             Try files again that failed before.
         tags : mapping, optional
@@ -144,7 +149,9 @@ class Library(Clips):
         LibraryBusy
             Another process is writing to the library.
         LibraryError
-            It cannot be written to, for example because the disk is full.
+            It cannot be written to, for example because the disk is full; or so many clips would
+            be pruned that a fault is likelier, such as a disk that is not mounted. What was
+            ingested is stored.
         """
         from .ingesting import Ingest
         from .tags import Tagging
@@ -160,16 +167,17 @@ class Library(Clips):
                 store, partial(self._session.listener, 1), retry_failed, on_file, on_sound
             )
             ingest.run(roots)
-            ingest.find_missing(roots, prune)
             if tags is not None:
                 ingest.report.tags = tagging.apply(store)
             store.optimise(on_step)
+            ingest.find_missing(roots, prune or prune_all, prune_all)
         return ingest.report
 
     def reembed(
         self,
         *,
         prune: bool = False,
+        prune_all: bool = False,
         on_file: OnFile = _ignore,
         on_sound: OnSound = _ignore,
         on_step: OnStep = _ignore,
@@ -183,17 +191,21 @@ class Library(Clips):
         ----------
         prune : bool
             Let clips go whose file is gone or cannot be read any more.
+        prune_all : bool
+            Also where these are all, or more than ten and more than a tenth of them.
         on_file, on_sound, on_step : callable
             See `ingest`.
 
         Raises
         ------
         LibraryError
-            Files are gone or unreadable and `prune` is not set; the library stays as it is.
+            Files are gone or unreadable and `prune` is not set, or these are too many; the
+            library stays as it is.
         LibraryBusy
             Another process is writing to the library.
         """
         from .ingesting import Ingest
+        from .pruning import check_plausible
 
         store = self._session.store
         listener = Listener.open(store.settings.encoder)
@@ -213,12 +225,14 @@ class Library(Clips):
                     ingest = Ingest(successor, lambda: listener, True, on_file, on_sound, store)
                     ingest.run_files(_files_of(store))
                 lost = [clip.uri for clip in store.clips() if successor.clip_at(clip.uri) is None]
-                if lost and not prune:
+                if lost and not (prune or prune_all):
                     raise LibraryError(
                         f"{self.address}: {len(lost)} of its clips cannot be embedded again, their "
                         f"files are gone or cannot be read (the first: {lost[0]}); the library "
                         "is as before. Put them back, or let them go with --prune"
                     )
+                if not prune_all:
+                    check_plausible(str(self.address), lost, store.counts().clips)
                 store.adopt(successor)
             store.optimise(on_step)
         self._session.forget_listeners()

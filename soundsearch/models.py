@@ -108,7 +108,7 @@ def import_model(
     origin : str, optional
         Where `path` is from, if not from where it is.
     on_step : callable
-        Told in words what is being done.
+        Called with a text that says what is being done.
 
     Returns
     -------

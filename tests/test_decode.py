@@ -29,11 +29,15 @@ def pitch(sound):
 
 
 def check_tone(sound, seconds=2.0, level=0.3, loss=0.06):
-    assert sound.dtype == np.float32 and sound.ndim == 1
-    assert len(sound) == pytest.approx(seconds * RATE, abs=0.1 * RATE)
-    assert pitch(sound) == pytest.approx(440, abs=2)
+    check_tone_of(440, sound, seconds)
     middle = sound[len(sound) // 4 : -len(sound) // 4]
     assert np.sqrt(2 * np.mean(middle**2)) == pytest.approx(level, rel=loss)
+
+
+def check_tone_of(hertz, sound, seconds):
+    assert sound.dtype == np.float32 and sound.ndim == 1
+    assert len(sound) == pytest.approx(seconds * RATE, abs=0.1 * RATE)
+    assert pitch(sound) == pytest.approx(hertz, abs=2)
 
 
 LIBSNDFILE = [
@@ -51,6 +55,47 @@ def test_libsndfile_formats(tmp_path, container, subtype):
     sound, decoder = decode(path)
     check_tone(sound)
     assert (decoder.sample_rate, decoder.channels, decoder.warning) == (RATE, 1, None)
+
+
+UNSEEKABLE = [
+    ("WAV", "GSM610"), ("WAV", "G721_32"), ("WAV", "NMS_ADPCM_16"), ("WAV", "NMS_ADPCM_32"),
+    ("AIFF", "GSM610"), ("AU", "G721_32"), ("AU", "G723_24"), ("AU", "G723_40"), ("W64", "GSM610"),
+    ("AIFF", "DWVW_16"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("container", "subtype"), UNSEEKABLE)
+def test_codings_that_cannot_be_sought_in(tmp_path, container, subtype):
+    path = tmp_path / "sound"
+    soundfile.write(path, tone(440, 4), RATE // 2, format=container, subtype=subtype)
+    sound, decoder = decode(path)
+    check_tone_of(220, sound, 8)
+    assert decoder.warning is None
+    part, _ = decode(path, start=2.0, end=3.0)
+    assert len(part) == pytest.approx(RATE, abs=2)
+    np.testing.assert_allclose(part[100:-100], sound[2 * RATE : 3 * RATE][100:-100], atol=0.01)
+
+
+def test_a_part_of_a_damaged_flac_is_sound_or_a_clear_error(tmp_path):
+    path = tmp_path / "damaged.flac"
+    soundfile.write(path, noise(1, 4), RATE)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    outcomes = set()
+    for _ in range(60):
+        data = bytearray(whole)
+        for place in rng.integers(100, len(data), 6):
+            data[place] ^= int(rng.integers(1, 256))
+        path.write_bytes(data)
+        try:
+            sound, _ = decode(path, start=1.5, end=2.5)
+        except AudioError as error:
+            assert "damaged.flac" in str(error)
+            outcomes.add("error")
+        else:
+            assert np.isfinite(sound).all() and len(sound) <= RATE + 1
+            outcomes.add("sound")
+    assert "sound" in outcomes
 
 
 def encode(path, codec, container, sound, rate=48_000, video=False):
@@ -252,6 +297,19 @@ def test_a_rate_that_makes_days_of_a_small_file(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(300_000), 1)
     with pytest.raises(AudioError, match="1 Hz"):
         Decoder(tmp_path / "a.wav")
+
+
+def test_a_rate_that_no_sound_has_and_no_length(tmp_path):
+    """68 bytes of FLAC could be 36 hours, 2.7 KB 152 days."""
+    path = tmp_path / "long.flac"
+    soundfile.write(path, np.zeros(130_000, np.float32), 8000)
+    data = bytearray(path.read_bytes())
+    # STREAMINFO: 20 bits of rate, 3 + 5 of channels and bits, 36 of samples (0: not known).
+    data[18:26] = bytes([0, 0, 0x10 | data[20] & 0x0F, data[21] & 0xF0, 0, 0, 0, 0])
+    path.write_bytes(data)
+    assert soundfile.info(path).samplerate == 1
+    with pytest.raises(AudioError, match="1 Hz"):
+        decode(path)
 
 
 @pytest.mark.parametrize(("rate", "seconds"), [(1, 20), (768_000, 0.5)])

@@ -39,6 +39,20 @@ def test_a_selection_is_asked_like_the_library(lib, sounds):
     assert str(lib.address) in repr(lib)
 
 
+def test_a_clip_by_its_name(lib, sounds, monkeypatch):
+    path = sounds / "low.wav"
+    clip = lib.clip(path)
+    assert (clip.uri, clip.duration) == (str(path), 3.0)
+    assert lib.clip(clip.id) == lib.clip(str(path)) == clip
+    assert path in lib and clip.id in lib and str(path) in lib.where("duration < 4")
+    assert path not in lib.where("duration > 4") and sounds / "none.wav" not in lib
+    monkeypatch.chdir(sounds)
+    assert "low.wav" in lib and lib.clip("low.wav") == clip
+    for unknown in (sounds / "none.wav", 10**6):
+        with pytest.raises(errors.ClipNotFound, match=str(unknown)):
+            lib.clip(unknown)
+
+
 def test_a_selection_of_none_is_no_error(lib, sounds):
     none = lib.where("duration < 1 and duration > 2")
     assert (len(none), list(none), bool(none)) == (0, [], True)
@@ -92,9 +106,9 @@ def test_tags_come_and_go(lib, sounds, monkeypatch):
 )
 def test_tags_that_cannot_be(lib, sounds, tags):
     good = {str(sounds / "low.wav"): {"a": "b"}}
-    with pytest.raises(errors.ArgumentError, match="x.wav"):
+    with pytest.raises(errors.ArgumentError, match=r"x\.wav"):
         lib.tag({**good, "x.wav": tags})
-    with pytest.raises(errors.ArgumentError, match="x.wav"):
+    with pytest.raises(errors.ArgumentError, match=r"x\.wav"):
         lib.ingest(sounds, tags={**good, "x.wav": tags})
     assert len(lib.where("tag['a'] is missing")) == 6
 

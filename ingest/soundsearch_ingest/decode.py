@@ -98,6 +98,12 @@ class Decoder:
             raise
 
     def _check_rate(self) -> None:
+        if self.sample_rate < _SLOW and self._reader.promised is None:
+            raise AudioError(
+                self._name,
+                f"has a sample rate of {self.sample_rate} Hz and does not say how long it is; "
+                f"expected audio of at least {_SLOW} Hz",
+            )
         seconds = (self._reader.promised or 0) / self.sample_rate
         if self.sample_rate < _SLOW and seconds > _LONGEST_SLOW:
             raise AudioError(
@@ -261,17 +267,19 @@ class _SoundFile:
     errors = (soundfile.SoundFileError, OSError)
 
     def __init__(self, file: BinaryIO) -> None:
-        if _has_descriptor(file):
-            # A descriptor is read in C; a Python file would be called back for every piece.
-            file.seek(0)
-            os.lseek(file.fileno(), 0, os.SEEK_SET)
-            self._sound = _Sequential(file.fileno(), closefd=False)
-        else:
-            file.seek(0)
-            self._sound = _Sequential(file)
+        self._file = file
+        self._sound = self._open()
         self.sample_rate: int = self._sound.samplerate
         self.channels: int = self._sound.channels
         self.promised = self._promised_frames()
+
+    def _open(self) -> _Sequential:
+        self._file.seek(0)
+        if _has_descriptor(self._file):
+            # A descriptor is read in C; a Python file would be called back for every piece.
+            os.lseek(self._file.fileno(), 0, os.SEEK_SET)
+            return _Sequential(self._file.fileno(), closefd=False)
+        return _Sequential(self._file)
 
     def _promised_frames(self) -> int | None:
         frames: int = self._sound.frames
@@ -286,22 +294,35 @@ class _SoundFile:
         return frames if frames < 1 << 60 else None
 
     def seek(self, frame: int) -> int:
-        if frame == 0:
+        """Go to a frame, or to the start where this coding cannot be sought in."""
+        if frame == 0 or not super(_Sequential, self._sound).seekable():
             return 0
-        position: int = self._sound.seek(min(frame, self._sound.frames))
+        try:
+            position: int = self._sound.seek(min(frame, self._sound.frames))
+        except self.errors:  # a damaged file, or a coding that only claims to be seekable
+            self._sound = self._open()
+            return 0
+        return position
+
+    def _position(self) -> int:
+        """The next frame, 0 where the coding does not tell."""
+        if not super(_Sequential, self._sound).seekable():
+            return 0
+        position: int = self._sound.tell()
         return position
 
     def blocks(self) -> Iterator[Array]:
         length = max(1, min(_BLOCK_SECONDS * self.sample_rate, _BLOCK_SAMPLES // self.channels))
+        position = self._position()
         while True:
             block = np.empty((length, self.channels), np.float32)
-            before = self._sound.tell()
             try:
                 count = self._sound.buffer_read_into(block.data.cast("B"), "float32")
             except self.errors:
                 # What was decoded up to the fault is in the block.
-                yield block[: max(0, self._sound.tell() - before)]
+                yield block[: max(0, self._position() - position)]
                 raise
+            position += count
             if count == 0:
                 return
             yield block[:count]

@@ -11,7 +11,15 @@ from pathlib import Path
 
 from .errors import AudioError
 
-__all__ = ["AUDIO_SUFFIXES", "RECORDS_SUFFIX", "AudioFile", "discover", "expand", "stat_file"]
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "RECORDS_SUFFIX",
+    "Absence",
+    "AudioFile",
+    "discover",
+    "expand",
+    "stat_file",
+]
 
 AUDIO_SUFFIXES = frozenset(
     ".wav .wave .w64 .rf64 .bwf .aif .aiff .aifc .au .snd .caf .flac .ogg .oga .opus .spx .mp1"
@@ -19,6 +27,8 @@ AUDIO_SUFFIXES = frozenset(
     " .tta .wv .mpc .mka .mkv .webm .mp4 .m4v .mov .avi .flv .wmv .mpg .mpeg .ts .m2ts .ogv .voc"
     " .sph".split()
 )
+
+_LATEST = (1 << 63) - 1
 
 # AudioSet's features: many clips in a file, embedded already.
 RECORDS_SUFFIX = ".tfrecord"
@@ -57,7 +67,7 @@ class AudioFile:
     size : int
         Bytes.
     mtime_ns : int
-        Modification time, nanoseconds.
+        Modification time, nanoseconds since 1970, of 64 bits.
     """
 
     uri: str
@@ -67,8 +77,45 @@ class AudioFile:
 
 def stat_file(path: str) -> AudioFile:
     """The state of one file now; raises OSError."""
-    status = os.stat(path)
-    return AudioFile(path, status.st_size, status.st_mtime_ns)
+    return _file(path, os.stat(path))
+
+
+def _file(path: str, status: os.stat_result) -> AudioFile:
+    # Years that 64 bits of nanoseconds do not reach (before 1678, after 2262) are cut there.
+    return AudioFile(path, status.st_size, max(-_LATEST, min(status.st_mtime_ns, _LATEST)))
+
+
+class Absence:
+    """Tells files that are gone from those that merely cannot be reached.
+
+    Gone means that the folder which held it can be listed and it is not there, or that this
+    folder is gone in the same way. A folder on a disk that fails, that may not be read or whose
+    server is away tells nothing. Listings are kept: use one for one run.
+    """
+
+    def __init__(self) -> None:
+        self._listings: dict[str, frozenset[str] | None] = {}
+
+    def is_certain(self, path: str) -> bool:
+        """Whether a file or folder with this absolute path is certainly not there."""
+        folder, name = os.path.split(path)
+        if not name or not os.path.isabs(path) or os.path.lexists(path):
+            return False
+        if folder not in self._listings:
+            self._listings[folder] = self._listing(folder)
+        listing = self._listings[folder]
+        return listing is not None and name not in listing
+
+    def _listing(self, folder: str) -> frozenset[str] | None:
+        """The names in a folder, none where it is gone; None where that cannot be known."""
+        try:
+            return frozenset(os.listdir(folder))
+        except NotADirectoryError:
+            return frozenset()
+        except FileNotFoundError:
+            return frozenset() if self.is_certain(folder) else None
+        except OSError:
+            return None
 
 
 def expand(targets: Iterable[str | os.PathLike[str]]) -> list[str]:
@@ -83,11 +130,26 @@ def expand(targets: Iterable[str | os.PathLike[str]]) -> list[str]:
     for target in targets:
         # A path that exists is never read as a pattern: names may hold brackets.
         text = os.path.expanduser(os.fspath(target))
-        matches = [text] if os.path.lexists(text) else sorted(glob.glob(text, recursive=True))
+        matches = [text] if os.path.lexists(text) else sorted(_matches(text))
         if not matches:
             raise AudioError(text, "expected a file, a folder or a pattern; there is none")
         found.update(dict.fromkeys(os.path.abspath(match) for match in matches))
     return list(found)
+
+
+def _matches(pattern: str) -> Iterable[str]:
+    """The paths that a glob matches; ``**`` does not follow links, which may loop."""
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        return glob.glob(pattern)
+    first = next(n for n, part in enumerate(parts) if glob.has_magic(part))
+    base = Path(*parts[:first])
+    hidden = any(part.startswith(".") for part in parts[first:])
+    return [
+        str(path)
+        for path in base.glob(os.path.join(*parts[first:]))
+        if hidden or not any(part.startswith(".") for part in path.relative_to(base).parts)
+    ]
 
 
 def discover(
@@ -166,7 +228,7 @@ def _walk(
                 skipped["broken link"] += 1
                 continue
             if entry.is_file() and (is_known(entry.path) or _looks_like_audio(entry.path)):
-                yield AudioFile(entry.path, status.st_size, status.st_mtime_ns)
+                yield _file(entry.path, status)
             else:
                 skipped["not audio"] += 1
         waiting.extend(reversed(folders))

@@ -109,7 +109,7 @@ def mel_magnitudes(samples: Array, rfft: RealFFT = np.fft.rfft) -> Array:
 
 
 def log_mel(samples: Array, rfft: RealFFT = np.fft.rfft) -> Array:
-    """The logarithm ``ln(mel + 0.01)`` of `mel_magnitudes`, which see."""
+    """The logarithm ``ln(mel + 0.01)`` of what `mel_magnitudes` gives."""
     out = mel_magnitudes(samples, rfft)
     out += np.float32(LOG_OFFSET)
     return np.log(out, out=out)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .archives import read_archive
 from .errors import EncoderError
 
 __all__ = ["Pca", "dequantise", "quantise", "read_pca"]
@@ -19,6 +20,7 @@ __all__ = ["Pca", "dequantise", "quantise", "read_pca"]
 Floats = NDArray[np.float32]
 
 _SIZE = 128
+_LARGEST = 1 << 20
 _LOWEST, _HIGHEST = -2.0, 2.0
 _STEP = (_HIGHEST - _LOWEST) / 255
 
@@ -67,8 +69,8 @@ def read_pca(path: Path) -> Pca:
     """
     shapes = {"pca_eigen_vectors": (_SIZE, _SIZE), "pca_means": (_SIZE, 1)}
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name].astype(np.float32) for name in stored.files}
+        stored = read_archive(path, _LARGEST)
+        arrays = {name: array.astype(np.float32) for name, array in stored.items()}
     except Exception as error:  # zipfile, zlib and NumPy have their own
         raise EncoderError(f"{path}: cannot be read as PCA parameters ({error})") from error
     for name, shape in shapes.items():

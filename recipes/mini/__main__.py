@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks import encoder
 
-from . import ablation, calibrate, card, corpus, export, mels, synth, train, whiten
+from . import ablation, calibrate, card, corpus, export, mels, reference, synth, train, whiten
 from .model import Shape
 
 ENCODERS = Path("ingest/soundsearch_ingest/encoders")
@@ -123,9 +123,8 @@ class Recipe:
 
     def evaluate(self) -> None:
         """Measure the exported files; needs ESC-50."""
-        figures = encoder.measure(
-            self.o.data, self.run / "teacher.npz", self.o.model, self.o.head, self.o.every
-        )
+        beside = reference.teachers(self.yamnet, self.run / "teacher.npz")
+        figures = encoder.measure(self.o.data, self.o.model, self.o.head, self.o.every, beside)
         (self.run / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
         encoder.show(figures)
 

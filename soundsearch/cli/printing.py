@@ -1,109 +1,67 @@
-"""What people see in a terminal: tables, reports, the progress bar."""
+"""What people and programs see: tables, reports, JSON lines."""
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import SoundsearchError
-
 if TYPE_CHECKING:
-    from ..library import Library
-    from ..results import Answer, Clip, Hit, IngestReport, Label, LabelledClip
+    from ..results import Answer, Clip, CopyReport, IngestReport, Label, LabelledClip, TagReport
+    from ..tagfiles import TagsFile
 
 __all__ = [
     "counted",
     "print_answer",
     "print_clip",
+    "print_copied",
+    "print_info",
+    "print_ingested",
     "print_installed",
     "print_json",
     "print_labelled",
-    "print_report",
+    "print_tag_problems",
     "print_warning",
-    "progress",
-    "run_ingest",
     "shown",
 ]
 
-
-def run_ingest(
-    lib: Library,
-    targets: Iterable[str],
-    prune: bool = False,
-    retry_failed: bool = False,
-    verbose: bool = False,
-) -> IngestReport:
-    """Ingest with a progress bar on standard error."""
-    targets = list(targets)
-
-    def count() -> int:
-        from soundsearch_ingest.discover import discover, expand
-
-        return sum(1 for _ in discover(expand(targets)))
-
-    with progress(verbose, count) as watchers:
-        return lib.ingest(targets, prune=prune, retry_failed=retry_failed, **watchers)
+_FAILURES_SHOWN = 10
+_PROBLEMS_SHOWN = 20
+_TAGS_WIDTH = 60
 
 
-def print_answer(answer: Answer) -> None:
-    """Print a query's own labels and a table of its hits."""
+def print_answer(answer: Answer, nothing: str) -> None:
+    """Print a question's own labels and a table of the hits, or `nothing` where there are none."""
     click.echo(f"sounds like: {_names(answer.labels, paths=True)}\n")
     if not answer.hits:
-        click.echo("the library is empty: soundsearch ingest FOLDER fills it")
+        click.echo(nothing)
         return
     click.echo(f"{'#':>3}  score  {'moment':17}  {'labels':38}  clip")
     for hit in answer:
         moment = f"{_clock(hit.start)}-{_clock(hit.end)}"
+        heard = _names(hit.labels) if hit.labels or not hit.human_labels else _given(hit)
         click.echo(
-            f"{hit.rank:>3}  {hit.score:5.3f}  {moment:17}  {_heard(hit):38.38}  {_short(hit.uri)}"
+            f"{hit.rank:>3}  {hit.score:5.3f}  {moment:17}  {heard:38.38}  "
+            f"{_short(hit.uri)}{_tags(hit.tags)}"
         )
 
 
 def print_clip(clip: Clip) -> None:
-    said = ", ".join(label.name for label in clip.human_labels)
-    click.echo(
-        f"{_clock(clip.duration):>10}  {said or _names(clip.labels):38.38}  {_short(clip.uri)}"
-    )
+    heard = _given(clip) or _names(clip.labels)
+    click.echo(f"{_clock(clip.duration):>10}  {heard:38.38}  {_short(clip.uri)}{_tags(clip.tags)}")
 
 
-def shown(text: str) -> str:
-    """Text with everything escaped that a terminal would act on or could not print."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
+def print_labelled(labelled: LabelledClip) -> None:
+    for label in labelled.labels:
+        click.echo(str(label))
+    click.echo("")
+    for segment in labelled.segments:
+        click.echo(f"{_clock(segment.start)}-{_clock(segment.end)}  {_names(segment.labels)}")
 
 
-def print_json(rows: Iterable[dict[str, Any]]) -> None:
-    for row in rows:
-        click.echo(json.dumps(row))
-
-
-def print_installed(name: str, facts: dict[str, Any]) -> None:
-    click.echo(f"{name} is installed: {facts['file']}")
-    if "difference" in facts:
-        click.echo(f"  differs from TensorFlow's output by at most {facts['difference']:.1g}")
-    if "cosine_mean" in facts:
-        click.echo(
-            f"  int8: cosine to fp32 on sound it was not fitted to: mean "
-            f"{facts['cosine_mean']:.4f}, worst {facts['cosine_worst']:.4f}"
-        )
-    for mark, what in (("mark", "weights"), ("pca_mark", "weights and PCA")):
-        if facts.get(mark):
-            click.echo(
-                f"  these are not Google's {what}, by what they make of a test tone: their space "
-                f"has the name of its own ...{facts[mark]}",
-                err=True,
-            )
-            break
-
-
-def print_report(report: IngestReport, facts: dict[str, Any]) -> None:
+def print_ingested(report: IngestReport, facts: dict[str, Any]) -> None:
     counts = [
         (len(report.failed), "failed"),
         (report.failed_before, "failed before"),
@@ -113,7 +71,7 @@ def print_report(report: IngestReport, facts: dict[str, Any]) -> None:
         (report.unchanged, "unchanged"),
         (report.removed, "removed"),
     ]
-    done = ", ".join(f"{count:,} {what}" for count, what in counts if count) or "nothing to do"
+    done = _listed(counts) or "nothing to do"
     click.echo(f"{done}; the library holds {counted(facts['clips'], 'clip')}")
     for what, count in report.skipped.items():
         click.echo(f"  skipped: {count:,} {what}", err=True)
@@ -122,38 +80,126 @@ def print_report(report: IngestReport, facts: dict[str, Any]) -> None:
             f"  {counted(report.warnings, 'clip')} held less than promised, or odd samples",
             err=True,
         )
-    for failure in report.failed[:10]:
+    for failure in report.failed[:_FAILURES_SHOWN]:
         click.echo(f"  failed: {shown(failure.uri)}: {shown(failure.reason)}", err=True)
-    if len(report.failed) > 10:
-        click.echo("  ... the rest: soundsearch failures", err=True)
+    if len(report.failed) > _FAILURES_SHOWN:
+        click.echo("  ... and more; `soundsearch failures` lists them all", err=True)
     if report.missing:
         click.echo(
-            f"  {counted(len(report.missing), 'file')} gone, still in the library; "
+            f"  {counted(len(report.missing), 'file')} gone but still in the library; "
             "--prune takes them out",
             err=True,
         )
 
 
-def print_labelled(labelled: LabelledClip) -> None:
-    for found in labelled.labels:
-        click.echo(str(found))
-    click.echo("")
-    for segment in labelled.segments:
-        click.echo(f"{_clock(segment.start)}-{_clock(segment.end)}  {_names(segment.labels)}")
+def print_tag_problems(file: TagsFile, report: TagReport) -> None:
+    """Print what kept rows of a tags file from being used, by their lines."""
+    problems = [(problem.line, problem.reason) for problem in file.problems]
+    problems += [(file.lines[uri], f"no clip of the library is at {uri}") for uri in report.unknown]
+    for line, reason in sorted(problems)[:_PROBLEMS_SHOWN]:
+        click.echo(f"  {shown(str(file.path))}, line {line}: {shown(reason)}", err=True)
+    if len(problems) > _PROBLEMS_SHOWN:
+        click.echo(f"  ... and {len(problems) - _PROBLEMS_SHOWN:,} more lines", err=True)
 
 
-def _heard(hit: Hit) -> str:
-    """The labels of a hit: predicted ones of its moment, else what people said of the clip."""
-    said = ", ".join(label.name for label in hit.human_labels)
-    return _names(hit.labels) if hit.labels or not said else said
+def print_copied(report: CopyReport) -> None:
+    counts = [
+        (report.copied, "copied"),
+        (report.replaced, "replaced"),
+        (report.unchanged, "unchanged"),
+    ]
+    failures = f", {counted(report.failures, 'failure')}" if report.failures else ""
+    click.echo(
+        f"{_listed(counts) or 'nothing to copy'}{failures}; "
+        f"{counted(report.compared, 'clip')} compared, equal"
+    )
+
+
+def print_info(facts: dict[str, Any]) -> None:
+    installed = facts.pop("installed_space")
+    for name, value in facts.items():
+        click.echo(f"{name:10} {value:,}" if isinstance(value, int) else f"{name:10} {value}")
+    if installed is not None and installed != facts["space"]:
+        click.echo(
+            f"The installed encoder gives the space {installed}; to bring the library up to date, "
+            "run: soundsearch ingest --reembed",
+            err=True,
+        )
+
+
+def print_installed(name: str, facts: dict[str, Any]) -> None:
+    click.echo(f"{name} is installed: {facts['file']}")
+    if "difference" in facts:
+        click.echo(f"  differs from TensorFlow's output by at most {facts['difference']:.1g}")
+    if "cosine_mean" in facts:
+        click.echo(
+            f"  int8: cosine to fp32 on sound that it was not fitted to: mean "
+            f"{facts['cosine_mean']:.4f}, worst {facts['cosine_worst']:.4f}"
+        )
+    for mark, what in (("mark", "weights"), ("pca_mark", "weights and PCA")):
+        if facts.get(mark):
+            click.echo(
+                f"  these are not Google's {what}, judging by their answer to a test tone; their "
+                f"space gets a name of its own, ...{facts[mark]}",
+                err=True,
+            )
+            break
+
+
+def print_json(rows: Iterable[dict[str, Any]]) -> None:
+    import json
+
+    for row in rows:
+        click.echo(json.dumps(row))
+
+
+def print_warning(clip: str, warning: str | None) -> None:
+    if warning is not None:
+        click.echo(f"Warning: {shown(clip)}: {shown(warning)}", err=True)
+
+
+def shown(text: str) -> str:
+    """Text with everything escaped that a terminal would act on or could not print."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _listed(counts: Iterable[tuple[int, str]]) -> str:
+    return ", ".join(f"{count:,} {what}" for count, what in counts if count)
 
 
 def _names(labels: tuple[Label, ...], paths: bool = False) -> str:
     best = [
-        f"{' > '.join(found.path) if paths else found.name} {found.score:.2f}"
-        for found in labels[:3]
+        f"{' > '.join(label.path) if paths else label.name} {label.score:.2f}"
+        for label in labels[:3]
     ]
     return ", ".join(best) or "nothing known"
+
+
+def _given(clip: Any) -> str:
+    """The labels that people gave a clip."""
+    return ", ".join(label.name for label in clip.human_labels)
+
+
+def _tags(tags: Mapping[str, str | float | bool]) -> str:
+    """Tags in brackets, after a clip's path; cut where they are long."""
+    if not tags:
+        return ""
+    text = shown(", ".join(f"{key}={_value(value)}" for key, value in tags.items()))
+    return f"  [{text if len(text) <= _TAGS_WIDTH else text[: _TAGS_WIDTH - 3] + '...'}]"
+
+
+def _value(value: str | float | bool) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return str(value)
 
 
 def _clock(seconds: float) -> str:
@@ -162,53 +208,6 @@ def _clock(seconds: float) -> str:
     return f"{hours:.0f}:{minutes:02.0f}:{rest:05.2f}" if hours else f"{minutes:.0f}:{rest:05.2f}"
 
 
-def counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
 def _short(uri: str) -> str:
     home = os.path.expanduser("~")
     return shown("~" + uri[len(home) :] if uri.startswith(home + os.sep) else uri)
-
-
-@contextmanager
-def progress(verbose: bool, count: Callable[[], int]) -> Iterator[dict[str, Any]]:
-    """What `Library.ingest` tells, on a bar of files with their rate, after the first second.
-
-    `count` gives the number of files; it is called from another thread, and need not succeed.
-    """
-    import threading
-
-    from tqdm import tqdm
-
-    lock = threading.Lock()
-    sound = 0.0
-    with tqdm(unit=" files", delay=1, disable=None, dynamic_ncols=True) as bar:
-
-        def find_total() -> None:
-            with suppress(SoundsearchError):  # the ingest itself will say so
-                bar.total = count()
-
-        def on_file(uri: str, outcome: str) -> None:
-            if verbose:
-                write(f"{outcome:9} {shown(uri)}")
-            elapsed = bar.format_dict["elapsed"]
-            bar.set_postfix_str(f"{sound / max(elapsed, 1e-9):,.0f}x real time", refresh=False)
-            bar.update()
-
-        def on_sound(seconds: float) -> None:
-            nonlocal sound
-            with lock:
-                sound += seconds
-
-        def write(text: str) -> None:
-            bar.write(text, file=sys.stderr)
-
-        if not bar.disable:  # counting goes on beside the work
-            threading.Thread(target=find_total, daemon=True).start()
-        yield {"on_file": on_file, "on_sound": on_sound, "on_step": write}
-
-
-def print_warning(clip: str, warning: str | None) -> None:
-    if warning is not None:
-        click.echo(f"Warning: {shown(clip)}: {warning}", err=True)

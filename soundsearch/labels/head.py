@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from soundsearch_ingest.archives import read_archive
 
 from ..errors import EncoderError
 from ..results import Label
@@ -27,6 +28,8 @@ __all__ = [
 ]
 
 SILENCE = "/m/028v0c"
+
+_LARGEST = 1 << 26
 
 # Class indices of AudioSet that YAMNet leaves out; it keeps the order of the others.
 _NOT_IN_YAMNET = (1, 2, 12, 32, 33, 277)
@@ -56,14 +59,16 @@ class Head:
 
     def __init__(self, path: Path) -> None:
         try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-                weight = stored["weight"].astype(np.float32)
-                bias = stored["bias"].astype(np.float32)
-                self.space = str(stored["space"])
-                mids = [str(mid) for mid in stored["mids"]]
-        except (OSError, KeyError, ValueError) as error:
+            stored = read_archive(path, _LARGEST)
+            weight = stored["weight"].astype(np.float32)
+            bias = stored["bias"].astype(np.float32)
+            self.space = str(stored["space"])
+            mids = [str(mid) for mid in stored["mids"]]
+            _check(weight, bias, mids)
+        except Exception as error:  # zipfile, zlib and NumPy have their own
             raise EncoderError(
-                f"{path}: cannot be read as a label head ({error}); reinstall soundsearch"
+                f"{path}: cannot be read as a label head ({error}); reinstall soundsearch, or "
+                "install the encoder that it belongs to again"
             ) from error
         self.dimension = weight.shape[1]
         self._weight = np.ascontiguousarray(weight.T)
@@ -96,6 +101,20 @@ class Head:
         own = np.zeros((len(logits), logits.shape[1] + 1), np.float32)
         own[:, :-1] = 1.0 / (1.0 + np.exp(-np.clip(logits, -60.0, 60.0)))
         return np.maximum.reduceat(own[:, self._members], self._starts, axis=1)
+
+
+def _check(weight: NDArray[np.float32], bias: NDArray[np.float32], mids: list[str]) -> None:
+    nodes = ontology().nodes
+    unknown = [mid for mid in mids if mid not in nodes or nodes[mid].class_index is None]
+    if unknown:
+        raise ValueError(f"expected classes of AudioSet, got {unknown[0]!r}")
+    if weight.ndim != 2 or len(weight) != len(mids) or bias.shape != (len(mids),):
+        raise ValueError(
+            f"expected a weight [{len(mids)}, dimension] and a bias [{len(mids)}], got "
+            f"{list(weight.shape)} and {list(bias.shape)}"
+        )
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise ValueError("its weights are not finite")
 
 
 def write_head(

@@ -1,0 +1,33 @@
+"""``audioset stats``: AudioSet's lists and features, counted."""
+
+from __future__ import annotations
+
+import click
+
+from .options import json_option
+from .printing import counted, print_json, shown
+
+__all__ = ["audioset"]
+
+
+@click.group()
+def audioset() -> None:
+    """Look into AudioSet's lists and features."""
+
+
+@audioset.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path())
+@json_option
+def stats(files: tuple[str, ...], as_json: bool) -> None:
+    """Count the clips of each class in FILES, segment lists (.csv) and TFRecord files."""
+    from tqdm import tqdm
+
+    from ..audioset import stats as count
+
+    found = count(tqdm(files, unit=" files", delay=1, disable=None, leave=False))
+    if as_json:
+        print_json([found.to_dict()])
+    else:
+        click.echo(f"{counted(found.clips, 'clip')}, {found.mean_labels:.2f} labels per clip\n")
+        for row in found.classes:
+            click.echo(f"{row.clips:>9,}  {row.mid:12}  {shown(row.name)}")

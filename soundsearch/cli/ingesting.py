@@ -1,0 +1,141 @@
+"""``ingest``, ``tag``, ``remove``, ``rebuild`` and ``copy``: what changes a library."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+import soundsearch
+
+from .options import library_option
+from .printing import counted, print_copied, print_ingested, print_tag_problems
+from .progress import clip_progress, file_progress, targets_counter
+
+if TYPE_CHECKING:
+    from ..results import TagReport
+    from ..tagfiles import TagsFile
+
+__all__ = ["copy", "ingest", "rebuild", "remove", "tag"]
+
+_EXIT_SOME_FAILED = 3
+
+
+@click.command()
+@click.argument("targets", nargs=-1, type=click.Path())
+@library_option
+@click.option(
+    "--tags", metavar="FILE", type=click.Path(), help="Tag the clips of this run: see `tag`."
+)
+@click.option("--encoder", help="For a new library: see `soundsearch models list`.")
+@click.option("--hop", type=float, help="For a new library: seconds between segments.")
+@click.option("--prune", is_flag=True, help="Take out clips whose file is gone.")
+@click.option("--prune-all", is_flag=True, help="Also where most or all of them are gone.")
+@click.option("--retry-failed", is_flag=True, help="Try files again that failed before.")
+@click.option("--reembed", is_flag=True, help="First bring all clips to the encoder's version.")
+@click.option("-v", "--verbose", is_flag=True, help="Print a line for each file once it is stored.")
+def ingest(
+    targets: tuple[str, ...],
+    library: str | None,
+    tags: str | None,
+    encoder: str | None,
+    hop: float | None,
+    prune: bool,
+    prune_all: bool,
+    retry_failed: bool,
+    reembed: bool,
+    verbose: bool,
+) -> None:
+    """Add TARGETS to the library: files, folders or patterns. Updates what is there."""
+    if not targets and not reembed:
+        raise click.UsageError("Missing argument 'TARGETS...': a file, a folder or a pattern.")
+    if tags is not None and not targets:
+        raise click.UsageError("--tags needs TARGETS; `soundsearch tag` tags clips that are there.")
+    file = None if tags is None else _read_tags(tags)
+    failed = False
+    with soundsearch.open(library, encoder=encoder, hop=hop) as lib:
+        if reembed:
+            with file_progress(verbose, lambda: len(lib)) as watchers:
+                report = lib.reembed(prune=prune, prune_all=prune_all, **watchers)
+            print_ingested(report, lib.info())
+            failed = bool(report.failed)
+        if targets:
+            with file_progress(verbose, targets_counter(targets)) as watchers:
+                report = lib.ingest(
+                    targets,
+                    prune=prune,
+                    prune_all=prune_all,
+                    retry_failed=retry_failed,
+                    tags=None if file is None else file.tags,
+                    **watchers,
+                )
+            print_ingested(report, lib.info())
+            failed = failed or bool(report.failed)
+            if file is not None and report.tags is not None:
+                failed = _print_tagged(file, report.tags) or failed
+    if failed:
+        sys.exit(_EXIT_SOME_FAILED)
+
+
+@click.command()
+@click.argument("file", type=click.Path())
+@library_option
+def tag(file: str, library: str | None) -> None:
+    """Attach the tags in FILE to clips of the library.
+
+    FILE is a table (.csv) whose first row names its columns, or JSON objects, one a line (.jsonl).
+    The column or key `path` says which clip; the others are tags. An empty cell leaves a tag as it
+    is, null takes it away.
+    """
+    content = _read_tags(file)
+    with soundsearch.open(library) as lib:
+        report = lib.tag(content.tags)
+    if _print_tagged(content, report):
+        sys.exit(_EXIT_SOME_FAILED)
+
+
+@click.command()
+@click.argument("clips", nargs=-1, required=True)
+@library_option
+def remove(clips: tuple[str, ...], library: str | None) -> None:
+    """Take CLIPS, files or whole folders, out of the library. The files stay."""
+    with soundsearch.open(library) as lib:
+        click.echo(f"{counted(lib.remove(clips), 'clip')} removed")
+
+
+@click.command()
+@library_option
+def rebuild(library: str | None) -> None:
+    """Build the index again and free the space of removed clips."""
+    with soundsearch.open(library) as lib:
+        lost = lib.rebuild(lambda text: click.echo(text, err=True))
+    click.echo("rebuilt" if not lost else f"rebuilt; {counted(lost, 'clip')} lost: ingest again")
+
+
+@click.command()
+@library_option
+@click.option(
+    "--to", "target", required=True, metavar="FOLDER|URI", help="Created if it does not exist."
+)
+def copy(library: str | None, target: str) -> None:
+    """Copy the library, with its vectors, labels and tags, to another folder or to Milvus.
+
+    An interrupted copy continues where it stopped.
+    """
+    with soundsearch.open(library) as lib, clip_progress() as watchers:
+        report = lib.copy(target, **watchers)
+    print_copied(report)
+
+
+def _read_tags(path: str) -> TagsFile:
+    from ..tagfiles import read_tags
+
+    return read_tags(path)
+
+
+def _print_tagged(file: TagsFile, report: TagReport) -> bool:
+    """Print what became of a tags file; returns whether some of it was no use."""
+    click.echo(f"{counted(report.tagged, 'clip')} tagged")
+    print_tag_problems(file, report)
+    return bool(file.problems or report.unknown)

@@ -1,0 +1,81 @@
+"""Options that several commands share, each said once, and the types of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+__all__ = [
+    "RANKINGS",
+    "ClipName",
+    "at_option",
+    "json_option",
+    "k_option",
+    "library_option",
+    "ranking_option",
+    "where_option",
+]
+
+# `soundsearch.asking.ranking` has these too, but needs NumPy; a test holds the two together.
+RANKINGS = ("pooled", "mean-best", "best-pair")
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Option = Callable[[Command], Command]
+
+
+class _Moments(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """``3.0-6.5``, ``3.0-`` or ``-6.5``: seconds."""
+
+    name = "START-END"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, float | None]:
+        start, dash, end = str(value).partition("-")
+        try:
+            moments = float(start or 0), float(end) if end else None
+        except ValueError:
+            dash = ""
+            moments = 0.0, None
+        if not dash or moments[0] < 0 or (moments[1] is not None and moments[1] <= moments[0]):
+            self.fail(f"expected START-END in seconds, as in 3.0-6.5, got {value!r}", param, ctx)
+        return moments
+
+
+class ClipName(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """A clip of the library: a number is its id, everything else its path or address."""
+
+    name = "CLIP"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str | int:
+        text = str(value)
+        return int(text) if text.isascii() and text.isdigit() else text
+
+
+library_option: Option[Any] = click.option(
+    "--library",
+    metavar="FOLDER|URI",
+    help="A folder, milvus://host:19530/name or milvus-lite:file.db.  [default: "
+    "SOUNDSEARCH_LIBRARY, else a folder in your user data]",
+)
+json_option: Option[Any] = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object per line."
+)
+k_option: Option[Any] = click.option(
+    "-k", default=10, show_default=True, type=click.IntRange(1), help="How many clips to find."
+)
+ranking_option: Option[Any] = click.option(
+    "--ranking",
+    default=RANKINGS[0],
+    show_default=True,
+    type=click.Choice(RANKINGS),
+    help="How clips are scored.",
+)
+at_option: Option[Any] = click.option(
+    "--at", type=_Moments(), help="Use only this part of the sound, in seconds."
+)
+where_option: Option[Any] = click.option(
+    "--where",
+    metavar="EXPR",
+    help="Only clips that this filter lets through, as in: duration < 10 and tag['mic'] == 'AKG'.",
+)
