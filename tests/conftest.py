@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from milvus_server import MilvusServer, why_not
+from support.milvus import lite, milvus, milvus_store
+from support.milvus_server import MilvusServer, why_not
 from support.stores import place, store
 
-__all__ = ["place", "store"]  # fixtures
+__all__ = ["lite", "milvus", "milvus_store", "place", "store"]  # fixtures
 
 RATE = 16_000
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from .base import Store
-from .milvus.client import SCHEMES, MilvusUri
+from .milvus.uri import SCHEMES, MilvusUri
 from .records import Settings
 
 __all__ = ["Place", "create_store", "open_store", "place_of"]

@@ -1,88 +1,102 @@
-"""The collections of a library in Milvus, their rows, and the index over the vectors.
+"""The collections of a library in Milvus, and the index over the vectors.
 
-===============  ============================================================================
-NAME_state       three rows: settings with the schema's version, counters, the writer's lease
-NAME_clips       a row a clip, and a row a failure
-NAME_segments    a row a segment
-===============  ============================================================================
+==================  =========================================================================
+NAME_state          rows of JSON: settings with the schema's version, counters, the writer's
+                    lease, a successor that was begun
+NAME_clips_v2       a row a clip, and a row a failure
+NAME_segments       a row a segment
+==================  =========================================================================
 
-A library that was embedded anew has ``NAME_clips_2`` and ``NAME_segments_2``, and so on; the
-settings say which. A clip's segments belong to a *take*: one writing of the clip, with a number
-that never comes again. A segment's id is its take and its number in the clip, so that all
-segments of a take can be named without asking. Bytes are base64 in VARCHAR fields; uris are
-percent-encoded, because a file name need not be UTF-8. Every collection has a vector field because
-Milvus before 2.6 insists on one.
+A library that was embedded again has ``NAME_clips_v2_2`` and ``NAME_segments_2``, and so on: a
+*generation*, whose number the settings have. A clip's segments belong to an *edition*: one writing
+of the clip, with a number that never comes again. A segment's id is its edition and its number in
+the clip, so that all segments of an edition can be named without asking. A *revision* counts what
+is written of a clip's row. Every collection has a vector field because Milvus before 2.6 insists
+on one. How rows are written is said in `rows`, how schemas change in `upgrades`.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from base64 import b64decode, b64encode
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
-from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-import blake3
-import numpy as np
-from numpy.typing import NDArray
-from soundsearch_ingest.discover import AudioFile
 from soundsearch_ingest.extras import needs
 
 from ...errors import LibraryError
-from ...labels.head import LABEL
-from ..base import SEGMENT, SEGMENT_LABELS, NewClip, StoredClip, StoredFailure
-from .client import MilvusClient, MilvusUri
+from ..records import CLIP_LABELS, Settings
+from .client import MilvusClient, Row
+from .rows import LONGEST, NO_VECTOR
+from .uri import MilvusUri
 
 __all__ = [
-    "CLIP_FIELDS",
-    "SEGMENTS_PER_TAKE",
-    "SEGMENT_FIELDS",
-    "STATE_FIELDS",
-    "Row",
+    "NUMBERS",
+    "SETTINGS",
+    "SUCCESSOR",
+    "VERSION",
     "check_ours",
     "choose_index",
-    "clip_of",
-    "clip_row",
     "clips_schema",
+    "collections_of",
     "ensure_index",
-    "failure_id",
-    "failure_of",
-    "failure_row",
-    "index_type",
     "is_lossy",
     "make_collection",
-    "packed_uri",
+    "make_generation",
     "search_parameters",
-    "segment_ids",
-    "segment_rows",
-    "segments_of",
     "segments_schema",
-    "short_hash",
-    "state_row",
+    "settings_of",
+    "settings_row",
+    "state_collection",
+    "state_of",
     "state_schema",
 ]
 
-Row = dict[str, Any]
+# The version of the schema.
+VERSION = 2
+# Rows of the state; 2 is the lease.
+SETTINGS, NUMBERS, SUCCESSOR = 0, 1, 3
 
 _OURS = "soundsearch"
-SEGMENTS_PER_TAKE = 1 << 24  # 46 h in steps of 10 ms
-
-_LONGEST = 65_535
 _LONGEST_URI = 16_384
-_NO_VECTOR = [0.0, 1.0]
+_MOST_HUMAN_LABELS = 4096
 
-STATE_FIELDS = ["id", "data", "vector"]
-CLIP_FIELDS = ["id", "uri", "digest", "take", "count", "data"]
-SEGMENT_FIELDS = ["id", "level", "labels", "vector"]
-
-# The index of a new library, and from how many segments on which one is used.
+# From how many segments on which index is used.
 _INDEXES = ((0, "FLAT"), (100_000, "HNSW"), (20_000_000, "IVF_SQ8"))
-# Milvus Lite accepts every type; those that it does not have it answers by looking at all rows.
+# Milvus Lite accepts every type, and looks at all rows for those that it does not have.
 _IN_LITE = ("FLAT", "HNSW", "IVF_FLAT", "IVF_SQ8")
 # Others need parameters that depend on the vectors.
 _IN_SERVERS = (*_IN_LITE, "AUTOINDEX", "DISKANN", "GPU_BRUTE_FORCE", "GPU_CAGRA", "GPU_IVF_FLAT")
-_INDEX_SECONDS = 3600
+
+
+def state_collection(uri: MilvusUri) -> str:
+    """The name of the collection with a library's state."""
+    return f"{uri.name}_state"
+
+
+def collections_of(uri: MilvusUri, generation: int) -> tuple[str, str]:
+    """The names of a generation's clips and segments."""
+    suffix = "" if generation == 1 else f"_{generation}"
+    return f"{uri.name}_clips_v2{suffix}", f"{uri.name}_segments{suffix}"
+
+
+def settings_row(settings: Settings, generation: int) -> Row:
+    """What the state says of a generation."""
+    return {"schema": VERSION, "generation": generation, **asdict(settings)}
+
+
+def settings_of(row: Row) -> Settings:
+    """The settings in what the state says of a generation."""
+    return Settings(**{key: row[key] for key in Settings.__slots__})
+
+
+def state_of(client: MilvusClient, state: str, id: int, level: str = "Strong") -> Row | None:
+    """The data of a row of the state."""
+    rows = client.query(state, f"id == {id}", ["data"], level)
+    if not rows:
+        return None
+    data: Row = json.loads(rows[0]["data"])
+    return data
 
 
 def _schema(description: str) -> Any:
@@ -95,26 +109,46 @@ def _schema(description: str) -> Any:
 
 
 def state_schema() -> Any:
+    """The fields of a library's state."""
     types = needs("pymilvus", "milvus").DataType
     schema = _schema("state")
-    schema.add_field("data", types.VARCHAR, max_length=_LONGEST)
-    schema.add_field("vector", types.FLOAT_VECTOR, dim=len(_NO_VECTOR))
+    schema.add_field("data", types.VARCHAR, max_length=LONGEST)
+    schema.add_field("vector", types.FLOAT_VECTOR, dim=len(NO_VECTOR))
     return schema
 
 
-def clips_schema() -> Any:
+def clips_schema(lite: bool) -> Any:
+    """The fields of clips and failures."""
     types = needs("pymilvus", "milvus").DataType
     schema = _schema("clips")
     schema.add_field("uri", types.VARCHAR, max_length=_LONGEST_URI)
     schema.add_field("digest", types.VARCHAR, max_length=128)
-    schema.add_field("take", types.INT64)
-    schema.add_field("count", types.INT64)
-    schema.add_field("data", types.VARCHAR, max_length=_LONGEST)
-    schema.add_field("vector", types.FLOAT_VECTOR, dim=len(_NO_VECTOR))
+    schema.add_field("edition", types.INT64)
+    schema.add_field("revision", types.INT64)
+    schema.add_field("segments", types.INT64)
+    schema.add_field("duration", types.DOUBLE)
+    schema.add_field("padded", types.BOOL)
+    schema.add_field("warning", types.VARCHAR, max_length=LONGEST)
+    for n in range(CLIP_LABELS):
+        schema.add_field(f"label_{n}", types.INT32)
+        schema.add_field(f"score_{n}", types.FLOAT)
+    if lite:
+        schema.add_field("human_labels", types.VARCHAR, max_length=LONGEST)
+    else:
+        schema.add_field(
+            "human_labels",
+            types.ARRAY,
+            element_type=types.INT32,
+            max_capacity=_MOST_HUMAN_LABELS,
+        )
+    schema.add_field("tags", types.JSON)
+    schema.add_field("data", types.VARCHAR, max_length=LONGEST)
+    schema.add_field("vector", types.FLOAT_VECTOR, dim=len(NO_VECTOR))
     return schema
 
 
 def segments_schema(dimension: int) -> Any:
+    """The fields of segments."""
     types = needs("pymilvus", "milvus").DataType
     schema = _schema("segments")
     schema.add_field("clip", types.INT64)
@@ -131,14 +165,24 @@ def make_collection(
     if client.has_collection(name):
         check_ours(client, uri, name, [field.name for field in schema.fields])
     else:
-        client.create_collection(name, schema=schema, num_shards=shards)
+        client.create_collection(name, schema, shards)
     ensure_index(client, uri, name, index, 0)
-    client.load_collection(name, timeout=_INDEX_SECONDS)
+    client.load_collection(name)
 
 
-def check_ours(client: MilvusClient, uri: MilvusUri, name: str, fields: list[str]) -> None:
+def make_generation(
+    client: MilvusClient, uri: MilvusUri, settings: Settings, generation: int
+) -> None:
+    """Make the collections of a generation."""
+    clips, segments = collections_of(uri, generation)
+    make_collection(client, uri, clips, clips_schema(uri.lite), "FLAT")
+    schema = segments_schema(settings.dimension)
+    make_collection(client, uri, segments, schema, choose_index(uri, 0), uri.shards)
+
+
+def check_ours(client: MilvusClient, uri: MilvusUri, name: str, fields: Sequence[str]) -> None:
     """Raise LibraryError where a collection has other fields: it is somebody else's."""
-    if [field["name"] for field in client.describe_collection(name)["fields"]] != fields:
+    if client.fields(name) != list(fields):
         raise LibraryError(
             f"{uri}: the collection {name} is there and is not soundsearch's; choose another name "
             "for the library"
@@ -146,7 +190,7 @@ def check_ours(client: MilvusClient, uri: MilvusUri, name: str, fields: list[str
 
 
 def choose_index(uri: MilvusUri, segments: int) -> str:
-    """The type of index for so many segments, unless the address insists on one."""
+    """The type of index for a number of segments, unless the address insists on one."""
     if uri.index:
         whose, types = ("Milvus Lite has", _IN_LITE) if uri.lite else ("there is", _IN_SERVERS)
         if uri.index not in types:
@@ -161,34 +205,23 @@ def ensure_index(
     """Give a collection's vectors an index of a type; returns whether it had to be made.
 
     A change takes the collection out of memory until the new index is built: searches wait.
-    Raises LibraryError where the server made another one than was asked for.
+
+    Raises
+    ------
+    LibraryError
+        The server made another index than the one that was asked for.
     """
-    if index_type(client, name) == wanted:
+    there = client.index_type(name)
+    if there == wanted:
         return False
-    if index_type(client, name) is not None:
+    if there is not None:
         client.release_collection(name)
-        client.drop_index(name, "vector")
-    parameters = needs("pymilvus", "milvus").MilvusClient.prepare_index_params()
-    parameters.add_index(
-        "vector",
-        index_type=wanted,
-        index_name="vector",
-        metric_type="COSINE",
-        params=_index_parameters(wanted, segments),
-    )
-    client.create_index(name, parameters, timeout=_INDEX_SECONDS)
-    if (got := index_type(client, name)) != wanted:
+        client.drop_index(name)
+    client.create_index(name, wanted, _index_parameters(wanted, segments))
+    if (got := client.index_type(name)) != wanted:
         raise LibraryError(f"{uri}: asked for an index {wanted} over {name}, Milvus made {got}")
-    client.load_collection(name, timeout=_INDEX_SECONDS)
+    client.load_collection(name)
     return True
-
-
-def index_type(client: MilvusClient, name: str) -> str | None:
-    """The type of the index over a collection's vectors, None without one."""
-    if "vector" not in client.list_indexes(name):
-        return None
-    found: str = client.describe_index(name, "vector")["index_type"]
-    return found
 
 
 def is_lossy(index: str) -> bool:
@@ -204,8 +237,11 @@ def _index_parameters(index: str, segments: int) -> dict[str, int]:
     return {}
 
 
-def search_parameters(index: str, limit: int) -> Row:
-    """How thoroughly to search: at least as many candidates as wanted, and some."""
+def search_parameters(index: str, limit: int, spread: float = 1.0) -> Row:
+    """How thoroughly to search: at least as many candidates as wanted, and some more.
+
+    Where a filter lets through one in `spread` segments, as many more cells hold the nearest.
+    """
     candidates = min(32_768, max(128, 4 * limit))
     parameters: dict[str, dict[str, int]] = {
         "HNSW": {"ef": candidates},
@@ -213,117 +249,6 @@ def search_parameters(index: str, limit: int) -> Row:
         "GPU_CAGRA": {"itopk_size": min(1024, candidates)},
     }
     if index.startswith(("IVF", "GPU_IVF")):
-        return {"metric_type": "COSINE", "params": {"nprobe": 64}}
+        probed = min(65_536, int(64 * spread))
+        return {"metric_type": "COSINE", "params": {"nprobe": probed}}
     return {"metric_type": "COSINE", "params": parameters.get(index, {})}
-
-
-# Rows
-
-
-def state_row(id: int, data: Row) -> Row:
-    return {"id": id, "data": json.dumps(data), "vector": _NO_VECTOR}
-
-
-def packed_uri(uri: str) -> str:
-    return quote_from_bytes(os.fsencode(uri))
-
-
-def short_hash(content: str | bytes) -> int:
-    """62 bits of a hash, to know uris and contents by."""
-    raw = content.encode() if isinstance(content, str) else content
-    return int.from_bytes(blake3.blake3(raw).digest(8), "big") >> 2
-
-
-def failure_id(uri: str) -> int:
-    """Clips have ids from 1; failures those below 0, by uri, so that one replaces another."""
-    return -1 - short_hash(packed_uri(uri))
-
-
-def clip_row(clip: StoredClip, take: int, revision: int) -> Row:
-    """A clip's row. Of two clips at one uri, the one with the higher revision counts."""
-    data = {
-        "size": int(clip.file.size),
-        "mtime_ns": int(clip.file.mtime_ns),
-        "duration": float(clip.duration),
-        "padded": bool(clip.padded),
-        "warning": clip.warning,
-        "labels": b64encode(clip.labels.tobytes()).decode(),
-        "human": list(clip.human),
-        "revision": revision,
-    }
-    return _row(clip.id, clip.file.uri, clip.digest, take, clip.count, data)
-
-
-def failure_row(failure: StoredFailure) -> Row:
-    data = {
-        "size": int(failure.file.size),
-        "mtime_ns": int(failure.file.mtime_ns),
-        "reason": failure.reason[:10_000],
-    }
-    return _row(failure_id(failure.file.uri), failure.file.uri, failure.digest, 0, 0, data)
-
-
-def _row(id: int, uri: str, digest: bytes | None, take: int, count: int, data: Row) -> Row:
-    return {
-        "id": id,
-        "uri": packed_uri(uri),
-        "digest": (digest or b"").hex(),
-        "take": take,
-        "count": count,
-        "data": json.dumps(data),
-        "vector": _NO_VECTOR,
-    }
-
-
-def _file_of(row: Row, data: Row) -> AudioFile:
-    return AudioFile(os.fsdecode(unquote_to_bytes(row["uri"])), data["size"], data["mtime_ns"])
-
-
-def clip_of(row: Row) -> StoredClip:
-    data = json.loads(row["data"])
-    return StoredClip(
-        row["id"],
-        _file_of(row, data),
-        bytes.fromhex(row["digest"]),
-        data["duration"],
-        data["padded"],
-        data["warning"],
-        row["count"],
-        np.frombuffer(b64decode(data["labels"]), LABEL),
-        tuple(data["human"]),
-    )
-
-
-def failure_of(row: Row) -> StoredFailure:
-    data = json.loads(row["data"])
-    return StoredFailure(_file_of(row, data), bytes.fromhex(row["digest"]) or None, data["reason"])
-
-
-def segment_ids(take: int, first: int, last: int) -> NDArray[np.int64]:
-    return take * SEGMENTS_PER_TAKE + np.arange(first, last)
-
-
-def segment_rows(clip: NewClip, clip_id: int, take: int, first: int, last: int) -> list[Row]:
-    """Rows of a clip's segments from `first` up to `last`."""
-    vectors = np.ascontiguousarray(clip.embeddings[first:last], np.float32)
-    ids = segment_ids(take, first, first + len(vectors)).tolist()
-    return [
-        {
-            "id": id,
-            "clip": clip_id,
-            "level": float(segment["level"]),
-            "labels": b64encode(segment["labels"].tobytes()).decode(),
-            "vector": vector,
-        }
-        for id, segment, vector in zip(ids, clip.segments[first:last], vectors, strict=True)
-    ]
-
-
-def segments_of(rows: Sequence[Row], dimension: int) -> tuple[Any, NDArray[np.void]]:
-    """Rows of segments as vectors, float32 [n, dimension], and SEGMENT [n]."""
-    vectors = np.array([row["vector"] for row in rows], np.float32).reshape(-1, dimension)
-    segments = np.empty(len(rows), SEGMENT)
-    segments["level"] = [row["level"] for row in rows]
-    labels = b"".join(b64decode(row["labels"]) for row in rows)
-    segments["labels"] = np.frombuffer(labels, LABEL).reshape(-1, SEGMENT_LABELS)
-    return vectors, segments

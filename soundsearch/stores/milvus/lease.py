@@ -12,31 +12,32 @@ from contextlib import suppress
 from typing import Any
 
 from ...errors import LibraryBusy, LibraryError
-from .client import MilvusClient, MilvusUri
-from .collections import state_row
+from .client import MilvusClient
+from .rows import state_row
+from .uri import MilvusUri
 
 __all__ = ["Lease"]
 
 _ROW = 2
 _SECONDS = 60.0
 _RENEW_SECONDS = 15.0
-# Milvus has no compare-and-set. Who takes the lease waits, so that another who saw it free at the
-# same time has written too, and the one who wrote last has it.
+# Milvus has no compare-and-set. Whoever takes the lease waits a moment: another writer who saw it
+# free at the same time has then written too, and the last one to write has it.
 _SETTLE_SECONDS = 1.0
 
 
 class Lease:
     """The right to write to a library.
 
-    It ends by itself a minute after its holder last renewed it, sooner when that was a process of
-    this machine that is gone. Clocks of machines that write to one library must not be
-    a minute apart.
+    It ends by itself a minute after its holder last renewed it, and at once when the holder was a
+    process of this machine that is gone. The clocks of machines that write to one library must not
+    be a minute apart.
     """
 
-    def __init__(self, client: MilvusClient, uri: MilvusUri, collection: str) -> None:
+    def __init__(self, client: MilvusClient, uri: MilvusUri) -> None:
         self._client = client
         self._uri = uri
-        self._collection = collection
+        self._collection = f"{uri.name}_state"
         self._mine = {
             "token": secrets.token_hex(8),
             "pid": os.getpid(),
@@ -48,7 +49,7 @@ class Lease:
         self._thread: threading.Thread | None = None
 
     def take(self) -> None:
-        """Raises LibraryBusy when another has it."""
+        """Take it, or raise LibraryBusy when another process has it."""
         self._refuse_other(self._holder())
         self._write()
         if not self._uri.lite:
@@ -59,28 +60,24 @@ class Lease:
         self._thread.start()
 
     def check(self) -> None:
-        """Called before what others will see: is it still ours? Raises LibraryBusy."""
+        """Called before each write that others will see: raises LibraryBusy if it was lost."""
         with self._lock:
             if time.monotonic() - self._renewed > 2 * _RENEW_SECONDS:
                 self._refuse_other(self._holder())
                 self._write()
 
     def release(self) -> None:
+        """Give it back."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        with suppress(LibraryError):  # then it ends by itself
+        with suppress(LibraryError):  # it then ends by itself
             holder = self._holder()
             if holder is not None and holder["token"] == self._mine["token"]:
-                self._client.delete(self._collection, ids=[_ROW])
+                self._client.delete(self._collection, [_ROW])
 
     def _holder(self) -> dict[str, Any] | None:
-        rows = self._client.query(
-            self._collection,
-            filter=f"id == {_ROW}",
-            output_fields=["data"],
-            consistency_level="Strong",
-        )
+        rows = self._client.query(self._collection, f"id == {_ROW}", ["data"], "Strong")
         return json.loads(rows[0]["data"]) if rows else None
 
     def _write(self) -> None:
@@ -90,7 +87,7 @@ class Lease:
 
     def _keep(self) -> None:
         while not self._stop.wait(_RENEW_SECONDS):
-            with self._lock, suppress(LibraryError):  # `check` tells
+            with self._lock, suppress(LibraryError):  # `check` will say so
                 holder = self._holder()
                 if holder is None or holder["token"] == self._mine["token"]:
                     self._write()
@@ -111,7 +108,7 @@ class Lease:
 
 
 def _machine() -> str:
-    """The machine, and where Linux has them the space in which its process ids count."""
+    """The machine, and on Linux the namespace that its process ids belong to."""
     space = ""
     with suppress(OSError):
         space = os.readlink("/proc/self/ns/pid")

@@ -5,19 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from .collections import Row, short_hash
+from .client import Row
+from .rows import short_hash
 
-__all__ = ["Known"]
+__all__ = ["Inventory"]
 
 _PAGE = 256
 _PAGES = 16
 
 
-class Known:
-    """Which uris and contents are in the library; some 250 bytes a clip. Safe in threads.
+class Inventory:
+    """Which uris and contents are in the library, in some 250 bytes a clip. Safe in threads.
 
-    An ingest asks three times for each file, and after a write the server answers a question that
-    must see it only after some 300 ms. While one holds the lease nobody else changes clips.
+    An ingest asks three times for each file, and a question that must see the last write is
+    answered by a server only after some 300 ms. Nobody else changes clips while one writer holds
+    the lease.
 
     Parameters
     ----------
@@ -33,7 +35,7 @@ class Known:
         self._lock = threading.RLock()
 
     def add(self, row: Row) -> None:
-        """Learn of a row, without what was known of the same id."""
+        """Learn of a row; what was known of its id must have been discarded."""
         with self._lock:
             self._at[short_hash(row["uri"])] = row["id"]
             same = self._with.setdefault(row["digest"][:16], [])
@@ -44,7 +46,7 @@ class Known:
                 page[row["id"]] = row
 
     def discard(self, row: Row) -> None:
-        """Forget a row that is as it was learned."""
+        """Forget a row, given as it was learned."""
         with self._lock:
             if self._at.get(short_hash(row["uri"])) == row["id"]:
                 del self._at[short_hash(row["uri"])]
@@ -56,11 +58,11 @@ class Known:
             self._pages.get(row["id"] // _PAGE, {}).pop(row["id"], None)
 
     def has(self, uri: str) -> bool:
-        """Whether there is a row of this packed uri."""
+        """Whether there is a row with this packed uri."""
         return short_hash(uri) in self._at
 
     def at(self, uri: str) -> Row | None:
-        """The row of this packed uri."""
+        """The row with this packed uri."""
         with self._lock:
             id = self._at.get(short_hash(uri))
             row = None if id is None else self._row(id)
@@ -73,8 +75,8 @@ class Known:
             return [row for row in rows if row is not None and row["digest"] == digest]
 
     def _row(self, id: int) -> Row | None:
-        """A row by its id. Files come in about the order in which they came first, so that the
-        rows beside it will be asked for next."""
+        """A row by its id, read with those beside it: files come in about the order in which they
+        came the first time."""
         number = id // _PAGE
         if number not in self._pages:
             while len(self._pages) >= _PAGES:

@@ -1,0 +1,340 @@
+"""Writing to a library in Milvus, by whoever holds its lease.
+
+Milvus has no transactions, so that the order of writes keeps clips whole. A clip's segments are
+written first, under an edition that no clip has yet; one upsert of clip rows then makes them
+visible, all clips of an `add` at once; last, the editions that were replaced are deleted. Readers
+believe clip rows only: segments of an edition that no clip row names are not there. A writer that
+was killed leaves such segments in the editions that it had reserved, and the next writer deletes
+those first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from ...errors import LibraryDamaged, LibraryError
+from ..base import OnStep
+from ..records import ClipRecord, FailureRecord, NewClip
+from .client import MilvusClient, Row
+from .collections import NUMBERS, choose_index, ensure_index, state_collection, state_of
+from .inventory import Inventory
+from .lease import Lease
+from .reader import newest
+from .rows import (
+    CLIP_FIELDS,
+    SEEN_FIELDS,
+    SEGMENTS_PER_EDITION,
+    clip_row,
+    failure_row,
+    packed_uri,
+    segment_ids,
+    segment_rows,
+    state_row,
+)
+from .tables import LIMIT, Tables
+from .uri import MilvusUri
+
+__all__ = ["Counters", "Writer"]
+
+# Ids and editions that a writer reserves at a time.
+_RESERVE = 1024
+# Rows of clips that one message takes: what an `amend` changes at once.
+_ROWS = 4096
+_KNOWN = ("id", "uri", "digest")
+
+
+class Counters:
+    """The next free id and edition, reserved in the library's state in advance."""
+
+    def __init__(self, client: MilvusClient, uri: MilvusUri) -> None:
+        self._client = client
+        self._state = state_collection(uri)
+        numbers = state_of(client, self._state, NUMBERS)
+        if numbers is None:
+            raise LibraryDamaged(
+                f"{uri}: its collection {self._state} lacks the row with its counters"
+            )
+        self._next = {"id": numbers["id"], "edition": numbers["edition"]}
+        self._reserved = dict(self._next)
+        # Editions from here on may be of a writer that was killed.
+        self.begun: int = numbers["from"]
+
+    @property
+    def edition(self) -> int:
+        """The next edition."""
+        edition: int = self._next["edition"]
+        return edition
+
+    def take(self, name: str, count: int) -> int:
+        """The first of `count` new ids or editions."""
+        first: int = self._next[name]
+        if first + count > self._reserved[name]:
+            self._reserved[name] = first + max(count, _RESERVE)
+            # Editions from here on are of clips that are not whole yet.
+            self._write(self._reserved)
+        self._next[name] = first + count
+        return first
+
+    def give_back(self) -> None:
+        """Say that everything begun is complete."""
+        self._write(self._next)
+
+    def _write(self, numbers: Mapping[str, int]) -> None:
+        row = {**numbers, "from": self._next["edition"]}
+        self._client.upsert(self._state, [state_row(NUMBERS, row)])
+
+
+class Writer:
+    """What a store does while it holds the lease.
+
+    Parameters
+    ----------
+    tables : Tables
+    lease : Lease
+        Held.
+    counters : Counters
+    id_of : callable
+        The id that a clip new to these tables should have, by its packed uri; None for a new one.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        lease: Lease,
+        counters: Counters,
+        id_of: Callable[[str], int | None] = lambda _uri: None,
+    ) -> None:
+        self.lease = lease
+        self.counters = counters
+        self.clips = Inventory(tables.clip_rows)
+        self.failures = Inventory(tables.clip_rows)
+        self._tables = tables
+        self._id_of = id_of
+        # What others wrote and deleted must be seen too.
+        for collection in (tables.clips, tables.segments):
+            tables.was_deleted_from(collection)
+        self._recover()
+
+    def _recover(self) -> None:
+        """Learn what is there, and finish what a killed writer began."""
+        tables = self._tables
+        double: list[Row] = []
+        for rows in tables.clip_pages(_KNOWN, 8192):
+            for row in rows:
+                if self.clips.has(row["uri"]):
+                    double.append(row)
+                else:
+                    self.clips.add(row)
+        for rows in tables.failure_pages(_KNOWN):
+            for row in rows:
+                self.failures.add(row)
+        for row in double:  # a clip came to this uri, and the one in its place was not yet removed
+            where = f'id > 0 and uri == "{row["uri"]}"'
+            rows = tables.ask(tables.clips, where, CLIP_FIELDS)
+            kept = newest(rows)
+            older = [each for each in rows if kept is None or each["id"] != kept["id"]]
+            for old in older:
+                self.clips.discard(old)
+            if kept is not None:
+                self.clips.add(kept)
+            self._delete_clips(older)
+        if self.counters.begun < self.counters.edition:
+            tables.is_written_out = False
+            self._delete_invisible(self.counters.begun, self.counters.edition)
+
+    def add(self, clips: Sequence[NewClip]) -> None:
+        """Store clips, all or none; see `Store.add`."""
+        if not clips:
+            return
+        tables = self._tables
+        by_uri = {packed_uri(clip.record.uri): clip for clip in clips}
+        replaced = {uri: row for uri in by_uri if (row := self.clips.at(uri)) is not None}
+        ids = {uri: row["id"] for uri, row in replaced.items()}
+        for uri in by_uri:
+            if uri not in ids and (id := self._id_of(uri)) is not None:
+                ids[uri] = id
+        new = [uri for uri in by_uri if uri not in ids]
+        edition = self.counters.take("edition", len(by_uri))
+        ids.update(zip(new, range(self.counters.take("id", len(new)), 1 << 62), strict=False))
+        editions = dict(zip(by_uri, range(edition, 1 << 62), strict=False))
+        rows = [
+            self._clip_row(
+                ids[uri], clip.record, len(clip.embeddings), editions[uri], editions[uri]
+            )
+            for uri, clip in by_uri.items()
+        ]
+        self.lease.check()
+        tables.is_written_out = False
+        batch: list[Row] = []
+        limit = tables.vectors_a_batch
+        for uri, clip in by_uri.items():
+            for begin in range(0, len(clip.embeddings), limit):
+                batch += segment_rows(clip, ids[uri], editions[uri], begin, begin + limit)
+                while len(batch) >= limit:
+                    tables.client.upsert(tables.segments, batch[:limit])
+                    del batch[:limit]
+        if batch:
+            tables.client.upsert(tables.segments, batch)
+        self.lease.check()
+        tables.client.upsert(tables.clips, rows)  # now they are there
+        for row in replaced.values():
+            self.clips.discard(row)
+        for row in rows:
+            self.clips.add(row)
+        self._forget(by_uri)
+        self._delete_segments(replaced.values())
+
+    def _clip_row(
+        self, id: int, record: ClipRecord, segments: int, edition: int, revision: int
+    ) -> Row:
+        try:
+            return clip_row(id, record, segments, edition, revision, self._tables.uri.lite)
+        except (TypeError, ValueError) as error:
+            raise LibraryError(
+                f"{self._tables.uri}: the clip {record.uri!r} cannot be stored: {error}"
+            ) from error
+
+    def amend(self, records: Mapping[int, ClipRecord]) -> None:
+        """Give clips other records; see `Store.amend`.
+
+        All or none for up to 4096 of them, which one message takes; of more, each 4096.
+        """
+        ids = sorted(records)
+        for begin in range(0, len(ids), _ROWS):
+            self._amend({id: records[id] for id in ids[begin : begin + _ROWS]})
+
+    def _amend(self, records: Mapping[int, ClipRecord]) -> None:
+        tables = self._tables
+        fields = (*_KNOWN, *SEEN_FIELDS[1:])
+        wanted = [id for id in records if id > 0]
+        old = {row["id"]: row for row in tables.by_ids(tables.clips, wanted, fields)}
+        if not old:
+            return
+        revision = self.counters.take("edition", len(old))
+        # By uri: of several that are given one uri, the last takes it.
+        rows = {}
+        for n, (id, was) in enumerate(sorted(old.items())):
+            row = self._clip_row(id, records[id], was["segments"], was["edition"], revision + n)
+            rows[row["uri"]] = row
+        kept = {row["id"] for row in rows.values()}
+        in_the_way = [
+            there for uri in rows if (there := self.clips.at(uri)) and there["id"] not in old
+        ]
+        in_the_way += [row for id, row in old.items() if id not in kept]
+        self.lease.check()
+        tables.client.upsert(tables.clips, list(rows.values()))
+        for row in (*old.values(), *in_the_way):
+            self.clips.discard(row)
+        self._delete_clips(in_the_way)
+        for row in rows.values():
+            self.clips.add(row)
+        self._forget(rows)
+
+    def fail(self, failures: Sequence[FailureRecord]) -> None:
+        """Remember files that failed."""
+        tables = self._tables
+        rows = {each.file.uri: failure_row(each, tables.uri.lite) for each in failures}
+        if rows:
+            self.lease.check()
+            tables.client.upsert(tables.clips, list(rows.values()))
+        for row in rows.values():
+            if (old := self.failures.at(row["uri"])) is not None:
+                self.failures.discard(old)
+            self.failures.add(row)
+
+    def remove(self, clip_ids: Sequence[int]) -> None:
+        """Take clips out."""
+        tables = self._tables
+        self.lease.check()
+        wanted = [id for id in clip_ids if id > 0]
+        rows = tables.by_ids(tables.clips, wanted, (*_KNOWN, *SEEN_FIELDS[1:]))
+        for row in rows:
+            self.clips.discard(row)
+        self._delete_clips(rows)
+
+    def forget_failures(self, uris: Sequence[str]) -> None:
+        """Forget what failed at these uris."""
+        self._forget(map(packed_uri, uris))
+
+    def _forget(self, uris: Iterable[str]) -> None:
+        rows = [row for uri in uris if (row := self.failures.at(uri)) is not None]
+        self._tables.delete(self._tables.clips, [row["id"] for row in rows])
+        for row in rows:
+            self.failures.discard(row)
+
+    def _delete_clips(self, rows: Sequence[Row]) -> None:
+        self._tables.delete(self._tables.clips, [row["id"] for row in rows])
+        self._delete_segments(rows)
+
+    def _delete_segments(self, rows: Iterable[Row]) -> None:
+        """Delete the segments of clips whose rows are gone or name another edition."""
+        for row in rows:
+            ids = segment_ids(row["edition"], 0, row["segments"]).tolist()
+            self._tables.delete(self._tables.segments, ids)
+
+    def _delete_invisible(self, first: int, last: int) -> None:
+        """Delete the segments in editions from `first` up to `last` that no clip row names."""
+        where = f"edition >= {first} and edition < {last}"
+        tables = self._tables
+        rows = tables.ask(tables.clips, where, ["edition"], limit=None)
+        self._delete_others((row["edition"] for row in rows), first, last)
+
+    def _delete_others(self, kept: Iterable[int], first: int, last: int) -> None:
+        """Delete the segments in editions from `first` up to `last`, but for those kept."""
+        for edition in (*sorted(kept), last):
+            if edition > first:
+                self._delete_range(first, edition)
+            first = edition + 1
+
+    def _delete_range(self, first: int, last: int) -> None:
+        where = f"id >= {first * SEGMENTS_PER_EDITION} and id < {last * SEGMENTS_PER_EDITION}"
+        tables = self._tables
+        while rows := tables.ask(tables.segments, where, ["id"]):
+            tables.delete(tables.segments, [row["id"] for row in rows])
+
+    def optimise(self, on_step: OnStep = lambda _text: None) -> None:
+        """Have what was added written out, and indexed as the number of segments asks for.
+
+        See `choose_index`. Rows that are not written out are searched without the index, ten times
+        as slowly: for about ten minutes by a server, by Lite until its memory is full.
+        """
+        tables = self._tables
+        if not tables.is_written_out:
+            for name in (tables.clips, tables.segments):
+                tables.client.flush(name)
+            tables.is_written_out = True
+        segments = 0
+        if not tables.uri.index:
+            pages = tables.clip_pages(["segments"], LIMIT)
+            segments = sum(row["segments"] for rows in pages for row in rows)
+        wanted = choose_index(tables.uri, segments)
+        if wanted != tables.index:
+            on_step(f"making an index {wanted}; searches wait until it is done")
+            ensure_index(tables.client, tables.uri, tables.segments, wanted, segments)
+            tables.index = wanted
+
+    def rebuild(self, on_step: OnStep = lambda _text: None) -> int:
+        """Delete segments without a clip and clips that lack some, and let Milvus compact."""
+        on_step("comparing segments with clips")
+        tables = self._tables
+        rows = [row for rows in tables.clip_pages(SEEN_FIELDS) for row in rows]
+        self._delete_others((row["edition"] for row in rows), 1, self.counters.edition)
+        lost = [
+            row["id"]
+            for row in rows
+            if self._count(row["edition"], row["segments"]) != row["segments"]
+        ]
+        self.remove(lost)
+        tables.client.compact(tables.segments)
+        self.optimise(on_step)
+        return len(lost)
+
+    def _count(self, edition: int, count: int) -> int:
+        """How many of an edition's segments are there. count(*) counts deleted rows too in 2.3."""
+        tables = self._tables
+        found = 0
+        base = edition * SEGMENTS_PER_EDITION
+        for begin in range(0, count, LIMIT):
+            where = f"id >= {base + begin} and id < {base + min(begin + LIMIT, count)}"
+            found += len(tables.ask(tables.segments, where, ["id"]))
+        return found
