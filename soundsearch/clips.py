@@ -75,7 +75,10 @@ class Clips:
         filter = parse_filter(expression, parameters)
         if self._filter is not None:
             filter = And((self._filter, filter))
-        text = f"({self._text}) and ({expression})" if self._text else expression
+        given = ", ".join(f":{name} = {value!r}" for name, value in parameters.items())
+        text = f"{expression} [{given}]" if given else expression
+        if self._text:
+            text = f"({self._text}) and ({text})"
         return Clips(self._session, filter, text)
 
     def __repr__(self) -> str:

@@ -58,7 +58,7 @@ class Ingest:
         Try files again whose content failed before.
     on_file : callable
         Called with uri and outcome (``added``, ``replaced``, ``renamed``, ``unchanged``,
-        ``failed``) of each file, once that is stored.
+        ``failed``, ``failed before``) of each file, once that is stored.
     on_sound : callable
         Called with the seconds of sound decoded since the last call, from other threads.
     predecessor : Store, optional
@@ -147,20 +147,23 @@ class Ingest:
         """Leave out what is in the library as it is, and what failed as it is."""
         for file in files:
             clip = self._store.clip_at(file.uri)
-            if clip is not None and clip.record.file == file:
+            if clip is not None and clip.record.file == file and not clip.record.is_stale:
                 self._count("unchanged", file)
-                continue
-            failure = self._store.failure_at(file.uri)
-            if failure is not None and failure.file == file and not self._retry_failed:
+            elif not self._retry_failed and self._failed_before(file):
                 self.report.failed_before += 1
-                self._on_file(file.uri, "unchanged")
+                self._on_file(file.uri, "failed before")
             elif file.uri.lower().endswith(RECORDS_SUFFIX):
                 self._record_files.append(file)
             else:
                 yield file
 
+    def _failed_before(self, file: AudioFile) -> bool:
+        """Whether the file as it is has failed, by its content's fault."""
+        failure = self._store.failure_at(file.uri)
+        return failure is not None and failure.digest is not None and failure.file == file
+
     def _has_content(self, digest: bytes) -> bool:
-        if self._store.clips_with(digest):
+        if any(not clip.record.is_stale for clip in self._store.clips_with(digest)):
             return True
         return not self._retry_failed and self._store.failure_with(digest) is not None
 
@@ -213,10 +216,21 @@ class Ingest:
                 self._count("replaced" if record.uri in replaced else "added", record.file)
         if failed:
             self._store.fail(failed)
+            self._mark_stale(failed)
             for failure in failed:
                 self.report.failed.append(Failure(failure.file.uri, failure.reason))
                 self._on_file(failure.file.uri, "failed")
         self._flushed = time.monotonic()
+
+    def _mark_stale(self, failed: Iterable[FailureRecord]) -> None:
+        """Clips whose file is no sound any more stay, with their tags, and say so."""
+        stale: dict[int, ClipRecord] = {}
+        for failure in failed:
+            clip = self._store.clip_at(failure.file.uri)
+            if clip is not None and failure.digest is not None and not clip.record.is_stale:
+                stale[clip.id] = clip.record.as_stale(failure.reason)
+        if stale:
+            self._store.amend(stale)
 
     def _count(self, outcome: str, file: AudioFile) -> None:
         self.report.count(outcome)
@@ -254,7 +268,7 @@ class Ingest:
                 f"holds AudioSet's features, of the space {AUDIOSET_SPACE}; this library is of "
                 f"{space}: make another one for them with --library"
             )
-            self._failed.append(FailureRecord(file, None, reason))
+            self._failed.append(FailureRecord(file, _digest(file), reason))
             return
         try:
             for record in read_records(file.uri):
@@ -262,7 +276,10 @@ class Ingest:
                 if self._due():
                     self._flush()
         except AudioError as error:
-            self._failed.append(FailureRecord(file, None, error.reason))
+            passing = isinstance(error.__cause__, OSError)
+            self._failed.append(
+                FailureRecord(file, None if passing else _digest(file), error.reason)
+            )
 
     def _add_record(self, features: Record, file: AudioFile) -> None:
         clip = self._store.clip_at(file.uri)
@@ -271,7 +288,7 @@ class Ingest:
             return
         count = len(features.features)
         if count == 0:
-            self._failed.append(FailureRecord(file, None, "holds no features"))
+            self._failed.append(FailureRecord(file, bytes(32), "holds no features"))
             return
         segments = np.zeros(count, SEGMENT)  # all alike: how loud they were is not known
         segments["labels"] = unlabelled(count, SEGMENT_LABELS)
@@ -292,19 +309,20 @@ class Ingest:
 
     def _reuse(self, file: AudioFile, digest: bytes) -> None:
         """Take over what is known of a file's content: it moved, was touched, or is a copy."""
-        clips = self._store.clips_with(digest)
+        clips = [clip for clip in self._store.clips_with(digest) if not clip.record.is_stale]
         same_place = [clip for clip in clips if clip.uri == file.uri]
         moved = [clip for clip in clips if Absence().is_certain(clip.uri)]
         if same_place or moved:
             clip = (same_place or moved)[0]
             self._store.amend({clip.id: replace(clip.record, file=file)})
+            self._store.forget_failures([file.uri])
             self._count("unchanged" if same_place else "renamed", file)
         elif clips:
             self._copy(clips[0], file)
         elif failure := self._store.failure_with(digest):
             self._store.fail([replace(failure, file=file)])
             self.report.failed_before += 1
-            self._on_file(file.uri, "unchanged")
+            self._on_file(file.uri, "failed before")
         else:
             self._again.append(file)
 
@@ -318,3 +336,11 @@ class Ingest:
         self._store.add([NewClip(record=record, embeddings=vectors, segments=segments)])
         self.report.seconds += record.duration
         self._count("replaced" if before else "added", file)
+
+
+def _digest(file: AudioFile) -> bytes | None:
+    """Of a file that failed, so that it is remembered; None where it cannot be read."""
+    try:
+        return pipeline.content_digest(file.uri)
+    except (AudioError, OSError):
+        return None

@@ -110,7 +110,8 @@ class Library(Clips):
         """Bring the library up to date with files and folders.
 
         Unchanged files are not opened, moved ones are recognised by their content, changed
-        ones replaced. One bad file never stops the run. It may be interrupted or killed at
+        ones replaced. One bad file never stops the run; a clip whose file has become one stays
+        as it was heard, with a warning. It may be interrupted or killed at
         any time: what `on_file` was told of is stored, and the same call goes on.
 
         Parameters
@@ -129,7 +130,7 @@ class Library(Clips):
             Given to the clips at the end; see `tag`.
         on_file : callable
             Called with uri and outcome (``added``, ``replaced``, ``renamed``, ``unchanged``,
-            ``failed``) of each file once that is stored.
+            ``failed``, ``failed before``) of each file once that is stored.
         on_sound : callable
             Called with the seconds of sound decoded since the last call, from other threads.
         on_step : callable

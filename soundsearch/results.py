@@ -101,6 +101,8 @@ class Hit:
         Labels that people gave the clip, with score 1.
     tags : dict
         What the user attached to the clip.
+    warning : str or None
+        Why the clip may not hold what its file promises or holds by now.
     """
 
     rank: int
@@ -112,6 +114,7 @@ class Hit:
     clip_id: int
     human_labels: tuple[Label, ...] = ()
     tags: Tags = field(default_factory=dict, hash=False)
+    warning: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -122,6 +125,7 @@ class Hit:
             "end": round(self.end, 3),
             "labels": [label.to_dict() for label in self.labels],
             **_attached(self.human_labels, self.tags),
+            **({"warning": self.warning} if self.warning else {}),
         }
 
 
@@ -174,7 +178,7 @@ class Clip:
     padded : bool
         Shorter than one segment, zero-padded to one.
     warning : str or None
-        Why the clip may hold less than the file promised.
+        Why the clip may hold less than the file promised, or another sound than it does by now.
     labels : tuple of Label
         Predicted.
     human_labels : tuple of Label
@@ -201,6 +205,7 @@ class Clip:
             "segments": self.segments,
             "labels": [label.to_dict() for label in self.labels],
             **_attached(self.human_labels, self.tags),
+            **({"warning": self.warning} if self.warning else {}),
         }
 
 

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 from milvus_server import MilvusServer, why_not
+from support.stores import place, store
+
+__all__ = ["place", "store"]  # fixtures
 
 RATE = 16_000
 

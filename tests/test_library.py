@@ -209,7 +209,51 @@ def test_a_clip_that_breaks_keeps_its_old_vectors(filled, sounds):
     (sounds / "low.wav").write_text("overwritten by accident")
     assert len(filled.ingest(sounds).failed) == 1
     np.testing.assert_array_equal(filled.vectors(sounds / "low.wav"), before)
-    assert filled.ingest(sounds).failed == []
+    outcomes = {}
+    report = filled.ingest(sounds, on_file=lambda uri, outcome: outcomes.update({uri: outcome}))
+    assert (report.failed, report.failed_before) == ([], 1)
+    assert outcomes[str(sounds / "low.wav")] == "failed before"
+
+
+def test_a_clip_whose_file_broke_says_so_until_it_is_mended(filled, sounds):
+    path = sounds / "low.wav"
+    whole, status = path.read_bytes(), path.stat()
+    filled.tag({str(path): {"keep": "me"}})
+    for broken in (b"overwritten by accident", b""):
+        path.write_bytes(broken)
+        filled.ingest(sounds)
+        [stale] = filled.where("warning is not missing")
+        assert (stale.uri, stale.tags) == (str(path), {"keep": "me"})
+        assert "no sound any more" in stale.to_dict()["warning"]
+        [hit] = [hit for hit in filled.similar(sounds / "middle.flac") if hit.uri == str(path)]
+        assert hit.warning == stale.warning
+    # From a backup, with the old date: the same size and time as the clip has.
+    path.write_bytes(whole)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert filled.ingest(sounds).replaced == 1
+    assert len(filled.where("warning is not missing")) == 0 and filled.failures() == []
+    assert filled.clip(path).tags == {"keep": "me"}
+    assert outcome(filled.ingest(sounds)) == (0, 0, 0, 6, 0)
+
+
+def test_errors_that_pass_are_not_the_files_fault(lib, sounds, monkeypatch):
+    from soundsearch_ingest import pipeline
+
+    real = pipeline.content_digest
+
+    def fails(path):
+        if path.endswith("low.wav"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(pipeline, "content_digest", fails)
+    for _ in range(2):  # said each time, not remembered
+        report = lib.ingest(sounds)
+        assert [failure.reason for failure in report.failed] == ["Permission denied"]
+        assert report.failed_before == 0
+    monkeypatch.undo()
+    report = lib.ingest(sounds)
+    assert (report.added, report.failed, lib.failures()) == (1, [], [])
 
 
 def test_awkward_names_go_through(lib, tmp_path):

@@ -92,7 +92,11 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A file that gave no embeddings, and why; `digest` is None when it could not be read."""
+    """A file that gave no embeddings, and why.
+
+    `digest` is None where that is not the content's fault, which cannot be read just now or
+    changes: worth another try.
+    """
 
     file: AudioFile
     digest: bytes | None
@@ -354,9 +358,12 @@ class _Run:
                 return
             self._embed(_Job(file, digest))
         except AudioError as error:
-            self._emit(Failed(file, digest, error.reason))
+            passing = isinstance(error.__cause__, OSError)
+            self._emit(Failed(file, None if passing else digest, error.reason))
         except OSError as error:
-            self._emit(Failed(file, digest, error.strerror or str(error)))
+            self._emit(Failed(file, None, error.strerror or str(error)))
+        except MemoryError:
+            self._emit(Failed(file, None, "there was not enough memory for it"))
         except Exception as error:  # one bad file never stops a run
             self._emit(Failed(file, digest, f"unexpected {type(error).__name__}: {error}"))
 
@@ -373,7 +380,7 @@ class _Run:
         last = stream.finish()
         self._put(job, last)
         if stat_file(job.file.uri) != job.file:
-            raise AudioError(job.file.uri, "changed while it was read; ingest it again")
+            raise OSError("changed while it was read; ingest it again")
 
         def finish(embeddings: NDArray[np.float32], loudness: NDArray[np.float32]) -> Embedded:
             return Embedded(

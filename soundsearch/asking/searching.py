@@ -99,6 +99,7 @@ def find_hits(
                 clip_id=clip_id,
                 human_labels=given(record.human_labels),
                 tags=dict(record.tags),
+                warning=record.warning,
             )
         )
     return hits

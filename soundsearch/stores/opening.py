@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .base import Settings, Store
+from .base import Store
 from .milvus.client import SCHEMES, MilvusUri
+from .records import Settings
 
 __all__ = ["Place", "create_store", "open_store", "place_of"]
 

@@ -7,7 +7,7 @@ A new field needs a line in `ClipRecord`, a line in the row codec of each store
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,8 @@ NO_LABEL = 0xFFFF
 
 # What is kept of a segment beside its vector.
 SEGMENT = np.dtype([("level", "<f4"), ("labels", LABEL, SEGMENT_LABELS)])
+
+_STALE = "the file has changed and is no sound any more: "
 
 TagValue = str | float | bool
 
@@ -85,7 +87,8 @@ class ClipRecord:
     padded : bool
         Shorter than one segment, zero-padded to one.
     warning : str or None
-        Why the clip may hold less than the file promised.
+        Why the clip may hold less than the file promised, or another sound than the file does
+        by now, see `is_stale`.
     labels : LABEL [CLIP_LABELS]
         Predicted, best first.
     human_labels : tuple of int
@@ -107,6 +110,15 @@ class ClipRecord:
     def uri(self) -> str:
         """Absolute path or URL."""
         return self.file.uri
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the file was replaced by something that cannot be heard."""
+        return self.warning is not None and self.warning.startswith(_STALE)
+
+    def as_stale(self, reason: str) -> ClipRecord:
+        """The record of a clip whose file was replaced by something that cannot be heard."""
+        return replace(self, warning=f"{_STALE}{reason}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -142,7 +154,7 @@ class StoredClip:
 
 @dataclass(frozen=True, slots=True)
 class FailureRecord:
-    """A file that failed. `digest` is None when it could not even be read."""
+    """A file that failed; `digest` is None where the content is not known to be the cause."""
 
     file: AudioFile
     digest: bytes | None
