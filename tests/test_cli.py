@@ -137,7 +137,7 @@ def test_models_list():
 
 
 def test_a_second_ingest_is_told_who_holds_the_library(library, sounds):
-    with soundsearch.open(library) as lib, lib._store.writing():
+    with soundsearch.open(library) as lib, lib._session.store.writing():
         refused = run("ingest", sounds, library=library)
         assert refused.returncode == 1
         assert f"process {os.getpid()}".encode() in refused.stderr

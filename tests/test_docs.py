@@ -199,7 +199,7 @@ def test_the_two_commands():
     ("name", "arguments", "expected"),
     [
         ("label_a_folder", ["Sounds", "table.csv"], ""),
-        ("tag_by_folder", ["own.lib", "Sounds", "clip.wav"], "in field:\n  0."),
+        ("tag_by_folder", ["own.lib", "Sounds", "clip.wav"], "in field:\n  "),
     ],
 )
 def test_examples(name, arguments, expected, home):

@@ -14,7 +14,7 @@ __all__ = ["demo"]
 @click.command()
 @click.option("--folder", type=click.Path(), help="Where to put the sounds and the library.")
 def demo(folder: str | None) -> None:
-    """Make some sounds, ingest them and search them: a tour of two minutes."""
+    """Make some sounds, ingest them and search them: a short tour."""
     from ..session import default_address, user_data
     from .tour import tour
 
