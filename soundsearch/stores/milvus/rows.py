@@ -228,15 +228,18 @@ def segment_rows(clip: NewClip, clip_id: int, edition: int, first: int, last: in
     """Rows of a clip's segments from `first` up to `last`."""
     vectors = np.ascontiguousarray(clip.embeddings[first:last], np.float32)
     ids = segment_ids(edition, first, first + len(vectors)).tolist()
+    levels = clip.segments["level"][first:last].tolist()
+    labels = np.ascontiguousarray(clip.segments["labels"][first:last]).tobytes()
+    size = LABEL.itemsize * SEGMENT_LABELS
     return [
         {
             "id": id,
             "clip": clip_id,
-            "level": float(segment["level"]),
-            "labels": b64encode(segment["labels"].tobytes()).decode(),
+            "level": level,
+            "labels": b64encode(labels[n * size : (n + 1) * size]).decode(),
             "vector": vector,
         }
-        for id, segment, vector in zip(ids, clip.segments[first:last], vectors, strict=True)
+        for n, (id, level, vector) in enumerate(zip(ids, levels, vectors, strict=True))
     ]
 
 
