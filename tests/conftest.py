@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from support.milvus import lite, milvus, milvus_store
+from support.milvus_places import lite, milvus, milvus_store
 from support.milvus_server import MilvusServer, why_not
 from support.stores import place, store
 
