@@ -172,7 +172,8 @@ def test_vectors_are_not_written_again(old, monkeypatch):
 CALLS = ("upsert", "create_collection", "drop_collection", "create_index", "flush")
 
 
-@pytest.mark.parametrize("number", range(0, 14, 2))
+# Of 15 calls; the 12th says that the new schema counts, those after it clean up.
+@pytest.mark.parametrize("number", [0, 3, 6, 9, 12, 13, 14])
 def test_killed_at_any_instant(old, monkeypatch, number):
     uri = old("awkward")
     left = number
