@@ -9,8 +9,8 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import tone, write
 from soundsearch_ingest.audioset import Record, write_records
+from support.sounds import tone, write
 
 import soundsearch
 from soundsearch import errors

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import noise, tone, write
+from support.sounds import noise, tone, write
 
 import soundsearch
 

@@ -11,12 +11,13 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from support.milvus import run
+from support.milvus_places import run
 from support.milvus_server import MilvusServer, why_not
 from support.stores import CLIPS, SETTINGS, filled, new_clip, search
 
 import soundsearch
 from soundsearch import errors
+from soundsearch.stores.filters import Comparison, Plain
 from soundsearch.stores.local.store import LocalStore
 from soundsearch.stores.milvus import client as milvus_client
 from soundsearch.stores.milvus import collections as milvus_collections
@@ -230,6 +231,9 @@ def test_index_by_size_and_by_wish(store, uri, monkeypatch):
             wished.optimise()
         assert wished._client.index_type(wished._tables.segments) == "IVF_SQ8"
         assert search(wished, CLIPS[2].embeddings, 1)[0].tolist() == [[ids[2]]] * 40
+        short = Comparison(Plain("segments"), "<", 5.0)
+        found = search(wished, CLIPS[2].embeddings, 9, short)[0]
+        assert found.shape == (40, 4) and set(found.ravel().tolist()) == set(ids[:2])
 
 
 def test_an_index_that_there_is_not_even_if_lite_pretends_to_have_it(lite):

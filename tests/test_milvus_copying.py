@@ -11,10 +11,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from soundsearch_ingest.discover import AudioFile
-from support.milvus import run
+from support.milvus_places import run
 from support.stores import SETTINGS, filled, new_clip, rows, same_record, search
 
-import soundsearch.copying
+import soundsearch
 from soundsearch import errors
 from soundsearch.stores.local.store import LocalStore
 from soundsearch.stores.opening import open_store, place_of
@@ -26,6 +26,11 @@ pytest.importorskip("milvus_lite")
 @pytest.fixture
 def uri(milvus):
     return milvus
+
+
+def copied(source, target):
+    with soundsearch.open(source) as library:
+        return library.copy(target)
 
 
 def test_copy_there_and_back(tmp_path, uri):
@@ -45,15 +50,15 @@ def test_copy_there_and_back(tmp_path, uri):
         filled(store, clips)
         with store.writing():
             store.fail([FailureRecord(AudioFile("/bad.wav", 1, 2), None, "is text")])
-    report = soundsearch.copying.copy(first, uri)
+    report = copied(first, uri)
     assert (report.copied, report.unchanged, report.failures) == (90, 0, 1)
     assert report.compared == 45
     with closing(open_store(place_of(uri))) as store, store.writing():
         store.remove([store.clip_at("/5\udcff.wav").id])
         store.add([new_clip("/6\udcff.wav", 2, 999)])
-    report = soundsearch.copying.copy(first, uri)
+    report = copied(first, uri)
     assert (report.copied, report.replaced, report.unchanged) == (1, 1, 88)
-    assert soundsearch.copying.copy(uri, last).copied == 90
+    assert copied(uri, last).copied == 90
     with closing(LocalStore(first)) as one, closing(LocalStore(last)) as other:
         assert one.counts() == other.counts()
         assert list(one.failures()) == list(other.failures())
@@ -65,13 +70,13 @@ def test_copy_there_and_back(tmp_path, uri):
 
 
 COPY = """
-import signal, sys, soundsearch.copying
+import signal, sys, soundsearch
 source, target, *limit = sys.argv[1:]
 if limit:  # on the size of files; stands in for a full disk
     import resource
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit[0]),) * 2)
-soundsearch.copying.copy(source, target, on_clip=lambda uri: print(uri, flush=True))
+soundsearch.open(source).copy(target, on_clip=lambda uri: print(uri, flush=True))
 """
 
 
@@ -90,7 +95,7 @@ def assert_completed(source, target, reported):
     """The same copy again completes one that was cut short after these clips."""
     with closing(open_store(place_of(target))) as store:
         assert reported <= {clip.uri for clip in store.clips()}
-    report = soundsearch.copying.copy(source, target)
+    report = copied(source, target)
     assert report.unchanged >= len(reported) > 0
     assert report.copied == len(COPIED) - report.unchanged > 0
     queries = np.random.default_rng(0).normal(0, 1, (9, 16)).astype(np.float32)
@@ -99,7 +104,7 @@ def assert_completed(source, target, reported):
         with closing(open_store(place_of(place))) as store:
             assert store.counts() == Counts(len(COPIED), sum(len(c.segments) for c in COPIED), 0)
             clips = {clip.id: clip.uri for clip in store.clips()}
-            assert set(clips.values()) == {clip.uri for clip in COPIED}
+            assert set(clips.values()) == {clip.record.uri for clip in COPIED}
             clip_ids, segments, _ = search(store, queries, 8)
             answers.append((np.vectorize(clips.get)(clip_ids).tolist(), segments.tolist()))
     assert answers[0] == answers[1]
@@ -132,11 +137,11 @@ def test_copy_refuses_another_space_and_itself(tmp_path):
     LocalStore.create(tmp_path / "a", SETTINGS).close()
     LocalStore.create(tmp_path / "b", replace(SETTINGS, space="mini-2")).close()
     with pytest.raises(errors.LibraryError, match="mini-2"):
-        soundsearch.copying.copy(tmp_path / "a", tmp_path / "b")
+        copied(tmp_path / "a", tmp_path / "b")
     with pytest.raises(errors.LibraryError, match="itself"):
-        soundsearch.copying.copy(tmp_path / "a", tmp_path / "a")
+        copied(tmp_path / "a", tmp_path / "a")
     with pytest.raises(errors.LibraryNotFound):
-        soundsearch.copying.copy(tmp_path / "c", tmp_path / "a")
+        copied(tmp_path / "c", tmp_path / "a")
 
 
 def test_copy_from_the_command_line(sounds, tmp_path, lite):

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from soundsearch_ingest.discover import AudioFile
-from support.milvus import KINDS, Killed, die
+from support.milvus_places import KINDS, Killed, die
 from support.stores import SETTINGS, filled, new_clip, rows, search
 
 import soundsearch

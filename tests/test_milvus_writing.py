@@ -13,9 +13,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import noise, write
-from support.milvus import INGEST, Killed, all_segments, die
+from support.milvus_places import INGEST, Killed, all_segments, die
 from support.milvus_server import MilvusServer, why_not
+from support.sounds import noise, write
 from support.stores import CLIPS, SETTINGS, filled, new_clip, rows, search
 
 import soundsearch

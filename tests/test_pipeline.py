@@ -6,10 +6,10 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import assert_same_embeddings, noise, tone, write
 from soundsearch_ingest import decode, encoders, logmel, pipeline
 from soundsearch_ingest.discover import discover, stat_file
 from soundsearch_ingest.logmel import SILENT
+from support.sounds import assert_same_embeddings, noise, tone, write
 
 
 def by_hand(path, encoder, hop_frames=96):

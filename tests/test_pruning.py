@@ -6,7 +6,7 @@ import os
 import shutil
 
 import pytest
-from conftest import noise, tone, write
+from support.sounds import noise, tone, write
 
 import soundsearch
 from soundsearch import errors

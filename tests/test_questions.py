@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import RATE, tone
+from support.sounds import RATE, tone
 
 import soundsearch
 from soundsearch import Sound, Stored, errors

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import noise, tone, write
+from support.sounds import noise, tone, write
 
 import soundsearch
 from soundsearch import errors

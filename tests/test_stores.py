@@ -185,7 +185,7 @@ def test_filters_of_any_size(store):
         assert reading.counts(OneOf(Tag("x"), tuple(VALUES))).clips == 0
 
 
-def test_labels_that_are_given_anew_are_filtered_by(store):
+def test_filters_see_amended_labels(store):
     ids = filled(store, CLIPS)
     labels = np.zeros(CLIP_LABELS, LABEL)
     labels["class_index"] = np.arange(10)

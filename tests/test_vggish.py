@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import RATE, noise, tone, write
 from soundsearch_ingest import audioset, encoders, postprocess
 from soundsearch_ingest.encoders import vggish
 from soundsearch_ingest.logmel import log_mel, patches
+from support.sounds import RATE, noise, tone, write
 
 import soundsearch
 from benchmarks.standins import in_tensorflow_names, random_weights, save_module

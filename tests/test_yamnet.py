@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import noise, tone
 from soundsearch_ingest import encoders
 from soundsearch_ingest.encoders import yamnet
 from soundsearch_ingest.logmel import log_mel, mel_magnitudes, patches
+from support.sounds import noise, tone
 
 import soundsearch
 from soundsearch import errors, models

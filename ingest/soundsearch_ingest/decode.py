@@ -7,7 +7,6 @@ libsndfile reads WAV, AIFF, FLAC, Ogg, Opus, MP3 and their kin; what it refuses 
 from __future__ import annotations
 
 import os
-import re
 import stat
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import soxr
 from numpy.typing import NDArray
 
 from .errors import AudioError
+from .readers import ContainerReader, SoundFileReader, error_text, has_descriptor
 
 __all__ = ["SAMPLE_RATE", "Decoder", "read", "to_mono_16k"]
 
@@ -27,8 +27,6 @@ SAMPLE_RATE = 16_000
 
 Array = NDArray[np.float32]
 
-_BLOCK_SECONDS = 20
-_BLOCK_SAMPLES = 1 << 22  # all channels together
 _QUALITY = "HQ"
 # 60 dB above full scale: no sound, but a file read as what it is not.
 _ABSURD = 1000.0
@@ -38,13 +36,6 @@ _LONGEST_SLOW = 86_400
 # A decoder that ends within this of what the header promises has read the whole file: headers
 # of MP3 and AAC count padding that decoding takes away.
 _TOLERANCE_SECONDS = 0.2
-
-# FFmpeg's demuxers of files that hold sound. None that opens further files or addresses.
-_FORMATS = (
-    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,loas,matroska,mov,mp3,"
-    "mpc,mpc8,mpeg,mpegts,mp4,m4a,3gp,nistsphere,nut,ogg,oma,rm,shn,tak,truehd,tta,voc,w64,wav,"
-    "webm,wv,xwma"
-)
 
 
 class Decoder:
@@ -136,14 +127,14 @@ class Decoder:
         if frames == 0:
             raise AudioError(self._name, self._nothing())
 
-    def _open_reader(self) -> _SoundFile | _Container:
-        size = os.fstat(self._file.fileno()).st_size if _has_descriptor(self._file) else -1
+    def _open_reader(self) -> SoundFileReader | ContainerReader:
+        size = os.fstat(self._file.fileno()).st_size if has_descriptor(self._file) else -1
         if size == 0:
             raise AudioError(self._name, "is empty")
         try:
-            return _SoundFile(self._file)
+            return SoundFileReader(self._file)
         except (soundfile.SoundFileError, ValueError):
-            return _Container(self._file, self._name)
+            return ContainerReader(self._file, self._name)
 
     def _resampled(self) -> Iterator[Array]:
         if self.sample_rate == SAMPLE_RATE:
@@ -174,7 +165,7 @@ class Decoder:
                 if last is not None and position >= last:
                     break
         except reader.errors as error:
-            self._ended(position, _reason(error))
+            self._ended(position, error_text(error))
         else:
             if last is None or position < last:
                 self._ended(position, None)
@@ -254,161 +245,6 @@ def to_mono_16k(samples: NDArray[Any], sample_rate: int) -> Array:
     return resampled
 
 
-class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
-    """soundfile seeks to where it stands after every read: slow, and fatal if a header lies."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-class _SoundFile:
-    """A file that libsndfile reads."""
-
-    errors = (soundfile.SoundFileError, OSError)
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._sound = self._open()
-        self.sample_rate: int = self._sound.samplerate
-        self.channels: int = self._sound.channels
-        self.promised = self._promised_frames()
-
-    def _open(self) -> _Sequential:
-        self._file.seek(0)
-        if _has_descriptor(self._file):
-            # A descriptor is read in C; a Python file would be called back for every piece.
-            os.lseek(self._file.fileno(), 0, os.SEEK_SET)
-            return _Sequential(self._file.fileno(), closefd=False)
-        return _Sequential(self._file)
-
-    def _promised_frames(self) -> int | None:
-        frames: int = self._sound.frames
-        # libsndfile cuts the length of an uncompressed file down to what is there and says so
-        # in its log. A length of all ones stands for a stream of unknown length.
-        log = self._sound.extra_info
-        if counted := re.search(r"value from 'ds64' chunk of (\d+)", log):
-            return int(counted[1])
-        cut = re.search(r"(?:data|SSND|riff)\s*: (\d+) \(should be (\d+)\)", log)
-        if cut is not None and 0 < int(cut[1]) < 0x7FFFFF00 and int(cut[2]):
-            return round(frames * int(cut[1]) / int(cut[2]))
-        return frames if frames < 1 << 60 else None
-
-    def seek(self, frame: int) -> int:
-        """Go to a frame, or to the start where this coding cannot be sought in."""
-        if frame == 0 or not super(_Sequential, self._sound).seekable():
-            return 0
-        try:
-            position: int = self._sound.seek(min(frame, self._sound.frames))
-        except self.errors:  # a damaged file, or a coding that only claims to be seekable
-            self._sound = self._open()
-            return 0
-        return position
-
-    def _position(self) -> int:
-        """The next frame, 0 where the coding does not tell."""
-        if not super(_Sequential, self._sound).seekable():
-            return 0
-        position: int = self._sound.tell()
-        return position
-
-    def blocks(self) -> Iterator[Array]:
-        length = max(1, min(_BLOCK_SECONDS * self.sample_rate, _BLOCK_SAMPLES // self.channels))
-        position = self._position()
-        while True:
-            block = np.empty((length, self.channels), np.float32)
-            try:
-                count = self._sound.buffer_read_into(block.data.cast("B"), "float32")
-            except self.errors:
-                # What was decoded up to the fault is in the block.
-                yield block[: max(0, self._position() - position)]
-                raise
-            position += count
-            if count == 0:
-                return
-            yield block[:count]
-
-
-class _Plain:
-    """A file for FFmpeg: a seek to nowhere, which broken files ask for, is refused quietly."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.read = file.read
-        self.tell = file.tell
-        self._seek = file.seek
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        try:
-            return self._seek(offset, whence)
-        except (OSError, ValueError, OverflowError):
-            return -1
-
-
-class _Container:
-    """A file that FFmpeg reads."""
-
-    def __init__(self, file: BinaryIO, name: str) -> None:
-        import av
-
-        self.errors = (av.error.FFmpegError, OSError, ValueError)
-        av.logging.set_level(None)
-        file.seek(0)
-        # From 19 on, titles that are not UTF-8 are no error.
-        lenient = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
-        try:
-            self._container = av.open(
-                _Plain(file),
-                **lenient,
-                options={"format_whitelist": _FORMATS, "protocol_whitelist": "none"},
-            )
-        except self.errors as error:
-            raise AudioError(
-                name, f"its content is no audio that can be read ({_reason(error)})"
-            ) from error
-        if not self._container.streams.audio:
-            raise AudioError(name, "holds no sound, only video or data")
-        self._stream = self._container.streams.audio[0]
-        if self._stream.codec_context is None:
-            raise AudioError(name, "its sound is coded in a way that FFmpeg does not know")
-        self.sample_rate: int = self._stream.rate or 0
-        self.channels: int = self._stream.channels
-        if self.sample_rate <= 0 or self.channels <= 0:
-            raise AudioError(name, "its sound has no sample rate or no channels")
-        seconds = (
-            float(self._stream.duration * self._stream.time_base)
-            if self._stream.duration
-            else (self._container.duration or 0) / 1_000_000  # av.time_base
-        )
-        self.promised = round(seconds * self.sample_rate) if seconds > 0 else None
-
-    def seek(self, frame: int) -> int:
-        return 0  # decoded from the start: seeking in these formats is not exact
-
-    def blocks(self) -> Iterator[Array]:
-        import av
-
-        planar = av.AudioResampler(format="fltp")
-        length = max(1, min(_BLOCK_SECONDS * self.sample_rate, _BLOCK_SAMPLES // self.channels))
-        parts: list[Array] = []
-        held = 0
-        try:
-            for frame in self._container.decode(self._stream):
-                frame.pts = None  # gaps in the time line are no sound
-                for part in planar.resample(frame):
-                    if part.sample_rate != self.sample_rate:
-                        raise ValueError("the sample rate changes within the file")
-                    parts.append(part.to_ndarray().T)
-                    held += len(parts[-1])
-                if held >= length:
-                    yield np.concatenate(parts)
-                    parts, held = [], 0
-        except self.errors:
-            if parts:
-                yield np.concatenate(parts)
-            raise
-        if parts:
-            yield np.concatenate(parts)
-
-
 def _down_mix(block: Array) -> Array:
     """Mean over the channels of float32 [n, channels], as a new array."""
     if block.shape[1] == 1:
@@ -437,7 +273,7 @@ def _open(source: str | os.PathLike[str] | BinaryIO, name: str) -> BinaryIO:
                 raise AudioError(name, f"is {what}")
             return open(source, "rb", buffering=0)
         except (OSError, ValueError) as error:
-            raise AudioError(name, _reason(error)) from error
+            raise AudioError(name, error_text(error)) from error
     if source.seekable():
         return source
     import shutil
@@ -449,13 +285,6 @@ def _open(source: str | os.PathLike[str] | BinaryIO, name: str) -> BinaryIO:
     return spool
 
 
-def _has_descriptor(file: BinaryIO) -> bool:
-    try:
-        return file.fileno() >= 0
-    except (AttributeError, OSError):
-        return False
-
-
 def _name(source: Any) -> str:
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source)
@@ -463,7 +292,3 @@ def _name(source: Any) -> str:
         return "standard input"
     name = getattr(source, "name", None)
     return name if isinstance(name, str) else "stream"
-
-
-def _reason(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error)

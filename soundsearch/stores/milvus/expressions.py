@@ -1,7 +1,7 @@
 """Filters compiled to Milvus's expressions over the rows of clips, see `rows`.
 
 What both Milvus Lite 3.2 and a server of 2.3.5 understand, and how long a scan of 20 000 clips
-took (2 busy cores; the same rows; Lite needs some 60 us for each clip that is returned):
+took (2 busy cores; the same rows; Lite spends some 60 us on each clip that it returns):
 
 =============================================  ==========  ==========
 a clip's field as                              Lite        server
@@ -14,11 +14,11 @@ the same as a dynamic field                    450 ms      14 ms
 ARRAY, ``array_contains_any``, 70 classes      620 ms      10 ms
 =============================================  ==========  ==========
 
-So labels are typed fields; tags are JSON, since their keys are anybody's. ``like`` beyond a prefix,
-``in`` on JSON and a comparison with ``array_length`` each work in only one of the two, and a chain
-of a hundred ``or`` breaks the server, whose messages nest 100 deep: chains are built as balanced
-trees. A missing key is false in a comparison on the server and unknown in Lite, also below ``not``:
-``not`` is therefore driven down to the comparisons, where the absence is spelt out.
+So labels are typed fields; tags are JSON, because their keys are the user's own. ``like`` beyond
+a prefix, ``in`` on JSON and a comparison with ``array_length`` each work in only one of the two. A
+chain of a hundred ``or`` breaks the server, whose messages nest 100 deep, so chains are built as
+balanced trees. A missing key is false in a comparison on the server and unknown in Lite, also
+below ``not``, so ``not`` is driven down to the comparisons, where the absence is spelt out.
 
 What an expression cannot say, `compile_filter` leaves out or says more widely, and the clips that
 get through are checked by `matches`.

@@ -1,7 +1,7 @@
 """Clips, failures and segments as rows of Milvus, and back.
 
-``data`` of a clip's row is the truth about it; the fields of `FILTERED` are copies of what it
-says, in the form in which an expression can compare them:
+``data`` of a clip's row is the whole record; ``duration``, ``padded``, ``warning``, labels and tags
+are copied out of it, in forms that an expression can compare:
 
 * Texts are as they are, a warning with ``=`` before it, so that none is an empty text.
 * A kept label is a class in ``label_N`` and its score in ``score_N``: typed fields are compared
@@ -44,7 +44,6 @@ from .client import Row
 
 __all__ = [
     "CLIP_FIELDS",
-    "FILTERED",
     "LONGEST",
     "NO_VECTOR",
     "SEEN_FIELDS",
@@ -75,14 +74,6 @@ _LONGEST_TEXT = 10_000
 SEEN_FIELDS = ("id", "edition", "revision", "segments")
 CLIP_FIELDS = ("id", "uri", "digest", "edition", "revision", "segments", "data")
 SEGMENT_FIELDS = ("id", "level", "labels", "vector")
-FILTERED = (
-    "duration",
-    "padded",
-    "warning",
-    *(f"{name}_{n}" for n in range(CLIP_LABELS) for name in ("label", "score")),
-    "human_labels",
-    "tags",
-)
 
 
 def state_row(id: int, data: Row) -> Row:
@@ -228,15 +219,18 @@ def segment_rows(clip: NewClip, clip_id: int, edition: int, first: int, last: in
     """Rows of a clip's segments from `first` up to `last`."""
     vectors = np.ascontiguousarray(clip.embeddings[first:last], np.float32)
     ids = segment_ids(edition, first, first + len(vectors)).tolist()
+    levels = clip.segments["level"][first:last].tolist()
+    labels = np.ascontiguousarray(clip.segments["labels"][first:last]).tobytes()
+    size = LABEL.itemsize * SEGMENT_LABELS
     return [
         {
             "id": id,
             "clip": clip_id,
-            "level": float(segment["level"]),
-            "labels": b64encode(segment["labels"].tobytes()).decode(),
+            "level": level,
+            "labels": b64encode(labels[n * size : (n + 1) * size]).decode(),
             "vector": vector,
         }
-        for id, segment, vector in zip(ids, clip.segments[first:last], vectors, strict=True)
+        for n, (id, level, vector) in enumerate(zip(ids, levels, vectors, strict=True))
     ]
 
 

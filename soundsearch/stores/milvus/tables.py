@@ -169,8 +169,8 @@ class Tables:
             yield sorted(self.ask(self.clips, where, fields), key=_id)
 
     def all_clips(self, fields: Sequence[str], page: int, expression: str) -> Iterator[list[Row]]:
-        """The same in no order, without asking first how many there are."""
-        end = self.end or self.numbers()["id"]
+        """The same in no order, where rows are small without asking first how many there are."""
+        end = self.end if self.end and "data" not in fields else self.numbers()["id"]
         for first in range(1, max(2, end), page):
             is_last = first + page >= end
             window = f"id >= {first}" if is_last else f"id >= {first} and id < {first + page}"
