@@ -150,7 +150,8 @@ def test_a_library_of_its_own(layers, installed, sounds, tmp_path):
         assert lib.label(low).segments[0].labels[0].score == pytest.approx(
             scores[0].max(), abs=1e-3
         )
-    assert soundsearch.open(tmp_path / "new.lib")._wanted == (None, None)
+    session = soundsearch.open(tmp_path / "new.lib")._session
+    assert (session._encoder, session._hop) == (None, None)
     assert encoders.default() == "mini"  # only VGGish is taken without being asked for
 
 

@@ -28,6 +28,6 @@ def stats(files: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json([found.to_dict()])
     else:
-        click.echo(f"{counted(found.clips, 'clip')}, {found.mean_labels:.2f} labels per clip\n")
+        click.echo(f"{counted(found.clips, 'clip')}, {found.mean_labels:.2f} labels a clip\n")
         for row in found.classes:
             click.echo(f"{row.clips:>9,}  {row.mid:12}  {shown(row.name)}")
