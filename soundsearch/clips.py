@@ -247,7 +247,7 @@ def _find(reading: Reading, clip: str | os.PathLike[str] | int) -> StoredClip | 
     if isinstance(clip, int):
         return reading.clips_by_id([clip]).get(clip)
     uri = os.fspath(clip)
-    return reading.clip_at(uri) or reading.clip_at(os.path.abspath(uri))
+    return reading.clip_at(uri) or reading.clip_at(os.path.abspath(os.path.expanduser(uri)))
 
 
 def _shown(clip: StoredClip) -> Clip:

@@ -41,7 +41,7 @@ def copy(
         theirs = open_store(target)
     except LibraryNotFound:
         theirs = create_store(target, ours.settings)
-        on_step(f"{target} is a new library of the encoder {ours.settings.encoder}")
+        on_step(f"{target}: made a new library with the encoder {ours.settings.encoder}")
     with closing(theirs):
         _check_settings(ours, theirs)
         report = CopyReport()
@@ -50,7 +50,7 @@ def copy(
             _copy_clips(ours, theirs, report, on_clip)
             _copy_failures(ours, theirs, report)
             theirs.optimise(on_step)
-        on_step("comparing")
+        on_step("comparing the copy with the original")
         _verify(ours, theirs, before, report)
     return report
 

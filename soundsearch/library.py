@@ -50,8 +50,8 @@ class Library(Clips):
         For a library that is still to be made; an existing one keeps its own. By default
         ``vggish`` where it is installed, else ``mini``.
     hop : float, optional
-        Seconds between the starts of two segments, 0.01 to 0.96; likewise. By default the
-        segments do not overlap.
+        Seconds between the starts of two segments, 0.01 to 0.96, of a library that is still to be
+        made. By default the segments do not overlap.
 
     Attributes
     ----------
@@ -314,7 +314,7 @@ class Library(Clips):
         Parameters
         ----------
         target : path or str
-            A folder or an address in Milvus; made if need be.
+            A folder or an address in Milvus; created if nothing is there.
         on_clip : callable
             Called with the uri of each clip that is in the target.
         on_step : callable

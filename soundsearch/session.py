@@ -93,7 +93,7 @@ class Session:
                 )
                 pipeline.hop_frames(settings.hop)
             store = create_store(self.address, settings)
-            on_step(f"{self.address} is a new library of the encoder {settings.encoder}")
+            on_step(f"{self.address}: made a new library with the encoder {settings.encoder}")
             self._check_wanted(store)
             self._store = store
         return self._store

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from .decode import SAMPLE_RATE, Decoder
 from .discover import AudioFile, stat_file
 from .encoders import Encoder
-from .errors import AudioError, SoundsearchError
+from .errors import ArgumentError, AudioError
 from .logmel import (
     FRAME_SECONDS,
     PATCH_FRAMES,
@@ -218,10 +218,10 @@ def available_cores() -> int:
 
 
 def hop_frames(hop: float) -> int:
-    """A hop of so many seconds in frames; raises SoundsearchError when there is none."""
+    """A hop of so many seconds in frames; raises ArgumentError when there is none."""
     frames = round(hop / FRAME_SECONDS) if 0 < hop < 1 else 0
     if not 1 <= frames <= PATCH_FRAMES or abs(frames * FRAME_SECONDS - hop) > 1e-6:
-        raise SoundsearchError(
+        raise ArgumentError(
             f"hop: expected {FRAME_SECONDS} to {PATCH_FRAMES * FRAME_SECONDS:.2f} s "
             f"in steps of {FRAME_SECONDS} s, got {hop}"
         )
