@@ -102,7 +102,17 @@ def test_tags_come_and_go(lib, sounds, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "tags", [{"a": float("nan")}, {"a": [1]}, {"": "x"}, {3: "x"}, {"a": object()}, {"a": 1e999}]
+    "tags",
+    [
+        {"a": float("nan")},
+        {"a": [1]},
+        {"": "x"},
+        {3: "x"},
+        {"a": object()},
+        {"a": 1e999},
+        {"a": "\ud800"},
+        {"\ud800": 1},
+    ],
 )
 def test_tags_that_cannot_be(lib, sounds, tags):
     good = {str(sounds / "low.wav"): {"a": "b"}}
