@@ -78,7 +78,7 @@ __all__ = [
     "open",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 # Loaded when first used: `soundsearch --help` needs none of it.
 _LAZY = {
