@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from soundsearch_ingest import decode, encoders, logmel, pipeline
 from soundsearch_ingest.discover import discover, stat_file
+from soundsearch_ingest.errors import ArgumentError
 from soundsearch_ingest.logmel import SILENT
 from support.sounds import assert_same_embeddings, noise, tone, write
 
@@ -128,5 +129,5 @@ def test_hops():
     assert pipeline.hop_frames(0.96) == 96
     assert pipeline.hop_frames(0.01) == 1
     for wrong in (0.0, 0.97, -1.0, 0.123, float("nan")):
-        with pytest.raises(pipeline.SoundsearchError, match="hop"):
+        with pytest.raises(ArgumentError, match="hop"):
             pipeline.hop_frames(wrong)
