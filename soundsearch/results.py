@@ -22,7 +22,7 @@ __all__ = [
 Tags = dict[str, str | float | bool]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Label:
     """A class of the AudioSet ontology with its score.
 
@@ -44,6 +44,9 @@ class Label:
     def __str__(self) -> str:
         return f"{' > '.join(self.path)} {self.score:.2f}"
 
+    def __repr__(self) -> str:
+        return f"<Label {self.name} {self.score:.2f}>"
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "name": self.name,
@@ -51,6 +54,11 @@ class Label:
             "score": round(self.score, 4),
             "path": list(self.path),
         }
+
+
+def _named(labels: tuple[Label, ...]) -> str:
+    """The best labels on a line."""
+    return ", ".join(f"{label.name} {label.score:.2f}" for label in labels[:3]) or "no labels"
 
 
 def _attached(human_labels: tuple[Label, ...], tags: Tags) -> dict[str, Any]:
@@ -63,7 +71,7 @@ def _attached(human_labels: tuple[Label, ...], tags: Tags) -> dict[str, Any]:
     return given
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Segment:
     """A window of a clip, `start` to `end` in seconds, with its labels."""
 
@@ -71,6 +79,9 @@ class Segment:
     end: float
     silent: bool
     labels: tuple[Label, ...]
+
+    def __repr__(self) -> str:
+        return f"<Segment {self.start:.2f}-{self.end:.2f} s: {_named(self.labels)}>"
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -80,7 +91,7 @@ class Segment:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Hit:
     """One result row of a query.
 
@@ -116,6 +127,10 @@ class Hit:
     tags: Tags = field(default_factory=dict, hash=False)
     warning: str | None = None
 
+    def __repr__(self) -> str:
+        moment = f"{self.start:.2f}-{self.end:.2f} s"
+        return f"<Hit {self.rank}: {self.score:.3f} {self.uri} {moment}: {_named(self.labels)}>"
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "rank": self.rank,
@@ -129,7 +144,7 @@ class Hit:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class LabelledClip:
     """A sound with the labels of the whole and of each of its segments."""
 
@@ -137,6 +152,9 @@ class LabelledClip:
     labels: tuple[Label, ...]
     segments: tuple[Segment, ...]
     warning: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<LabelledClip {self.uri}, {len(self.segments)} segments: {_named(self.labels)}>"
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -146,13 +164,17 @@ class LabelledClip:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Answer:
     """What a query found: the hits, and the query's own labels. Iterates over the hits."""
 
     hits: tuple[Hit, ...]
     labels: tuple[Label, ...]
     warning: str | None = None
+
+    def __repr__(self) -> str:
+        hits = "".join(f"\n  {hit!r}" for hit in self.hits)
+        return f"<Answer to {_named(self.labels)}: {len(self.hits)} hits{hits}>"
 
     def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)
@@ -164,7 +186,7 @@ class Answer:
         return self.hits[index]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Clip:
     """A clip of the library.
 
@@ -196,6 +218,9 @@ class Clip:
     labels: tuple[Label, ...]
     human_labels: tuple[Label, ...] = ()
     tags: Tags = field(default_factory=dict, hash=False)
+
+    def __repr__(self) -> str:
+        return f"<Clip {self.id}: {self.uri}, {self.duration:.2f} s: {_named(self.labels)}>"
 
     def to_dict(self) -> dict[str, Any]:
         return {

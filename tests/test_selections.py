@@ -159,3 +159,15 @@ def test_what_people_said_of_a_content_holds_for_its_copies(tmp_path):
         lib.ingest(tmp_path / "s")
         assert names(lib.where("human_label['Dog']")) == ["a.wav", "b.wav"]
         assert names(lib.where("tag['track'] == 1")) == ["a.wav"]
+
+
+def test_records_show_what_they_are(lib, sounds):
+    path = str(sounds / "low.wav")
+    answer = lib.query(path, 2)
+    assert repr(answer[0]).startswith(f"<Hit 1: 1.000 {path} ")
+    assert f"\n  {answer[1]!r}" in repr(answer) and "2 hits" in repr(answer)
+    assert path in repr(lib.clip(path)) and "3.00 s" in repr(lib.clip(path))
+    best = answer.labels[0]
+    assert repr(best) == f"<Label {best.name} {best.score:.2f}>"
+    assert f"{best.name} {best.score:.2f}" in repr(answer)
+    assert len(repr(next(lib._session.store.clips()))) < 200

@@ -72,7 +72,7 @@ class Counts:
     failures: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ClipRecord:
     """What is known of a clip, beside its segments.
 
@@ -106,6 +106,9 @@ class ClipRecord:
     human_labels: tuple[int, ...] = ()
     tags: Mapping[str, TagValue] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"<ClipRecord {self.uri}, {self.duration:.2f} s>"
+
     @property
     def uri(self) -> str:
         """Absolute path or URL."""
@@ -121,7 +124,7 @@ class ClipRecord:
         return replace(self, warning=f"{_STALE}{reason}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class NewClip:
     """A clip on its way into a store.
 
@@ -137,14 +140,20 @@ class NewClip:
     embeddings: NDArray[np.float32]
     segments: NDArray[np.void]
 
+    def __repr__(self) -> str:
+        return f"<NewClip {self.record.uri}, {len(self.embeddings)} segments>"
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StoredClip:
     """A clip as a store knows it; `count` is its number of segments."""
 
     id: int
     count: int
     record: ClipRecord
+
+    def __repr__(self) -> str:
+        return f"<StoredClip {self.id}: {self.uri}, {self.count} segments>"
 
     @property
     def uri(self) -> str:
