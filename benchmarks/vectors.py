@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from soundsearch_ingest import decode, encoders, logmel
+from soundsearch_ingest import decode, encoders, pipeline
 from soundsearch_ingest.discover import AudioFile
 
 from soundsearch import demo_sounds
@@ -41,7 +41,7 @@ def demo_embeddings() -> np.ndarray:
     for kind in demo_sounds.KINDS:
         for variation in range(40):
             sound = decode.to_mono_16k(demo_sounds.make(kind, variation), demo_sounds.SAMPLE_RATE)
-            parts.append(encoder.embed(logmel.patches(logmel.log_mel(sound), 24)))
+            parts.append(pipeline.embed_sound([sound], encoder, 0.24)[0])
     return np.concatenate(parts)
 
 

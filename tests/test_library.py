@@ -126,10 +126,10 @@ def test_labels_are_independent_of_the_library(filled, sounds):
 
 
 def test_vectors_are_the_encoders_own(filled, sounds):
-    from soundsearch_ingest import encoders, logmel
+    from soundsearch_ingest import encoders, pipeline
 
     sound, _ = soundfile.read(sounds / "low.wav", dtype="float32")
-    expected = encoders.load().embed(logmel.patches(logmel.log_mel(sound)))
+    expected, _, _ = pipeline.embed_sound([sound], encoders.load(), 0.96)
     assert_same_embeddings(filled.vectors(sounds / "low.wav"), expected)
     with pytest.raises(errors.ClipNotFound):
         filled.vectors("nowhere.wav")

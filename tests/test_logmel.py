@@ -7,12 +7,10 @@ import pytest
 import scipy.fft
 from soundsearch_ingest.logmel import (
     SILENT,
-    SegmentStream,
     levels,
     log_mel,
     mel_matrix,
     patches,
-    segments_in,
 )
 
 SINE = np.sin(2 * np.pi * 1000 * np.arange(0, 3, 1 / 16000)).astype(np.float32)
@@ -58,31 +56,6 @@ def test_golden_mel_matrix():
 )
 def test_length_edges(samples, examples):
     assert len(patches(log_mel(np.zeros(samples, np.float32)))) == examples
-
-
-@pytest.mark.parametrize("hop_frames", [96, 48, 1])
-@pytest.mark.parametrize("block", [1, 159, 7777, 100_000])
-def test_stream_equals_whole(hop_frames, block):
-    length = 20_000 if block == 1 else 70_000
-    sound = np.random.default_rng(1).normal(0, 0.1, length).astype(np.float32)
-    whole = patches(log_mel(sound), hop_frames)
-    stream = SegmentStream(hop_frames)
-    stretches = [stream.push(sound[i : i + block]) for i in range(0, len(sound), block)]
-    assert len(stream.finish()) == 0
-    parts = [patches(log_mel(stretch), hop_frames) for stretch in stretches]
-    assert [segments_in(len(s), hop_frames) for s in stretches] == [len(part) for part in parts]
-    np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-6)
-
-
-@pytest.mark.parametrize("length", [1, 399, 400, 15_599])
-def test_short_sound_is_padded_to_one_patch(length):
-    sound = np.full(length, 0.5, np.float32)
-    stream = SegmentStream()
-    assert len(stream.push(sound)) == 0
-    last = stream.finish()
-    padded = np.zeros(15_600, np.float32)
-    padded[:length] = sound
-    np.testing.assert_array_equal(last, padded)
 
 
 def test_levels():

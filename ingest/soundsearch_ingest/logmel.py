@@ -24,7 +24,6 @@ __all__ = [
     "LOG_OFFSET",
     "PATCH_FRAMES",
     "SILENT",
-    "SegmentStream",
     "levels",
     "log_mel",
     "mel_magnitudes",
@@ -157,39 +156,3 @@ def segments_in(samples: int, hop_frames: int = PATCH_FRAMES) -> int:
     """How many patches so many samples give."""
     frames = 1 + (samples - WINDOW) // HOP
     return max(0, 1 + (frames - PATCH_FRAMES) // hop_frames)
-
-
-class SegmentStream:
-    """Blocks of sound in, stretches of whole segments out.
-
-    The patches of the stretches, one after the other, are those of the sound in one piece.
-
-    Parameters
-    ----------
-    hop_frames : int
-        Frames from one segment's start to the next one's, 1 to 96.
-    """
-
-    def __init__(self, hop_frames: int = PATCH_FRAMES) -> None:
-        self._hop_frames = hop_frames
-        self._samples = np.empty(0, np.float32)
-        self._emitted = 0
-
-    def push(self, block: Array) -> Array:
-        """Take float32 [n] samples; return those of the segments they complete, float32 [m]."""
-        self._samples = np.concatenate((self._samples, block))
-        count = segments_in(len(self._samples), self._hop_frames)
-        if count == 0:
-            return np.empty(0, np.float32)
-        end = ((count - 1) * self._hop_frames + PATCH_FRAMES - 1) * HOP + WINDOW
-        stretch = self._samples[:end]
-        self._samples = self._samples[count * self._hop_frames * HOP :]
-        self._emitted += count
-        return stretch
-
-    def finish(self) -> Array:
-        """Return a sound too short for a segment, zero-padded to one: float32 [0 or 15600]."""
-        if self._emitted:
-            return np.empty(0, np.float32)
-        length = (PATCH_FRAMES - 1) * HOP + WINDOW
-        return self.push(np.zeros(length - len(self._samples), np.float32))

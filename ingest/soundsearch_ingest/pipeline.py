@@ -23,15 +23,8 @@ from .decode import SAMPLE_RATE, Decoder
 from .discover import AudioFile, stat_file
 from .encoders import Encoder
 from .errors import ArgumentError, AudioError
-from .logmel import (
-    FRAME_SECONDS,
-    PATCH_FRAMES,
-    SegmentStream,
-    levels,
-    log_mel,
-    patches,
-    segments_in,
-)
+from .logmel import FRAME_SECONDS, PATCH_FRAMES, log_mel
+from .stretches import SegmentStream, Stretch, context_frames, embed
 
 __all__ = [
     "Embedded",
@@ -45,7 +38,7 @@ __all__ = [
     "run",
 ]
 
-# Patches in a batch: the network's speed is flat from here on.
+# Segments in a batch: the network's speed is flat from here on.
 _BATCH = 32
 # Full batches that may wait, and finished files that may wait for the caller, per worker.
 _READY_PER_WORKER = 2
@@ -144,19 +137,20 @@ def embed_sound(
     duration : float
         Seconds.
     """
-    stream = SegmentStream(hop_frames(hop))
-    embeddings, loudness, samples = [], [], 0
+    frames = hop_frames(hop)
+    stream = SegmentStream(frames, context_frames(encoder))
+    parts, samples = [], 0
 
-    def embed(stretch: NDArray[np.float32]) -> None:
-        batch = patches(log_mel(stretch), hop_frames(hop))
-        embeddings.append(encoder.embed(batch))
-        loudness.append(levels(batch))
+    def hear(stretch: Stretch | None) -> None:
+        if stretch is not None:
+            parts.extend(embed([stretch], encoder, frames, log_mel))
 
     for block in blocks:
         samples += len(block)
-        embed(stream.push(block))
-    embed(stream.finish())
-    return np.concatenate(embeddings), np.concatenate(loudness), samples / SAMPLE_RATE
+        hear(stream.push(block))
+    hear(stream.finish())
+    embeddings, loudness = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return embeddings, loudness, samples / SAMPLE_RATE
 
 
 def run(
@@ -241,7 +235,7 @@ class _Job:
     finish: Callable[[NDArray[np.float32], NDArray[np.float32]], Embedded] | None = None
 
     def result(self) -> Embedded | None:
-        """The whole result once the last patch is embedded."""
+        """The whole result once the last segment is embedded."""
         if self.finish is None or self.pending:
             return None
         return self.finish(
@@ -250,7 +244,7 @@ class _Job:
         )
 
 
-_Batch = list[tuple[_Job, int, NDArray[np.float32]]]
+_Batch = list[tuple[_Job, int, Stretch]]
 
 
 class _Run:
@@ -270,6 +264,7 @@ class _Run:
         self._files = files
         self._encoder = encoder
         self._hop_frames = hop_frames
+        self._context_frames = context_frames(encoder)
         self._is_known = is_known
         self._on_sound = on_sound
         self._rfft = scipy.fft.rfft
@@ -368,7 +363,7 @@ class _Run:
             self._emit(Failed(file, digest, f"unexpected {type(error).__name__}: {error}"))
 
     def _embed(self, job: _Job) -> None:
-        stream = SegmentStream(self._hop_frames)
+        stream = SegmentStream(self._hop_frames, self._context_frames)
         samples = 0
         with Decoder(job.file.uri) as decoder:
             for block in decoder:
@@ -389,7 +384,7 @@ class _Run:
                 duration=samples / SAMPLE_RATE,
                 embeddings=embeddings,
                 levels=loudness,
-                padded=len(last) > 0,
+                padded=last is not None and last.padded,
                 warning=decoder.warning,
             )
 
@@ -399,14 +394,13 @@ class _Run:
         if result is not None:
             self._emit(result)
 
-    def _put(self, job: _Job, stretch: NDArray[np.float32]) -> None:
-        count = segments_in(len(stretch), self._hop_frames)
-        if count == 0:
+    def _put(self, job: _Job, stretch: Stretch | None) -> None:
+        if stretch is None:
             return
         with self._changed:
             self._filling.append((job, job.segments, stretch))
-            self._filled += count
-            job.segments += count
+            self._filled += stretch.count
+            job.segments += stretch.count
             job.pending += 1
             if self._filled < _BATCH:
                 return
@@ -422,19 +416,15 @@ class _Run:
 
     def _encode(self, batch: _Batch) -> None:
         # The front end too: one long file is decoded on one core, and the others do the rest.
-        parts = [patches(log_mel(part, self._rfft), self._hop_frames) for _, _, part in batch]
-        together = np.concatenate(parts)
-        embeddings = self._encoder.embed(together)
-        loudness = levels(together)
+        front = partial(log_mel, rfft=self._rfft)
+        stretches = [stretch for _, _, stretch in batch]
+        parts = embed(stretches, self._encoder, self._hop_frames, front)
         done = []
-        begin = 0
         with self._changed:
-            for (job, first, _), part in zip(batch, parts, strict=True):
-                end = begin + len(part)
-                job.embeddings[first] = embeddings[begin:end]
-                job.levels[first] = loudness[begin:end]
+            for (job, first, _), (embeddings, loudness) in zip(batch, parts, strict=True):
+                job.embeddings[first] = embeddings
+                job.levels[first] = loudness
                 job.pending -= 1
-                begin = end
                 if (result := job.result()) is not None:
                     done.append(result)
         for result in done:

@@ -11,15 +11,15 @@ import numpy as np
 
 from benchmarks import encoder
 
-from . import ablation, calibrate, card, corpus, export, mels, reference, synth, train, whiten
+from . import ablation, calibrate, card, corpus, export, reference, synth, train, waves, whiten
 from .model import Shape
+from .teacher import load_projection
 
-ENCODERS = Path("ingest/soundsearch_ingest/encoders")
 STEPS = (
     "fetch",
     "unpack",
     "synth",
-    "mels",
+    "waves",
     "train",
     "whiten",
     "calibrate",
@@ -35,17 +35,16 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("step", choices=(*STEPS, "all", "miniature", "ablate"))
     top.add_argument("--work", type=Path, required=True, help="scratch folder (30 GB for all)")
     top.add_argument(
-        "--data", type=Path, required=True, help="folder with yamnet/, audioset/ and esc50/"
+        "--data", type=Path, required=True, help="folder with mn04/, audioset/ and esc50/"
     )
     top.add_argument("--run", default="main", help="name of the training run")
-    top.add_argument("--patches", type=int, default=6_000_000, help="patches to train on")
-    top.add_argument("--batch", type=int, default=256, help="patches in a step")
+    top.add_argument("--segments", type=int, default=6_000_000, help="segments to train on")
     top.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
     top.add_argument("--workers", type=int, default=2, help="training processes")
-    top.add_argument("--reuse", type=int, default=2, help="times that a mix is used")
+    top.add_argument("--reuse", type=int, default=4, help="times that a mix is used")
     top.add_argument("--seed", type=int, default=1)
+    top.add_argument("--start", type=Path, help="ONNX file of an earlier mini to begin with")
     top.add_argument("--power", type=float, default=whiten.POWER, help="1 whitens fully")
-    top.add_argument("--space", default="mini-1", help="name and version of the space")
     top.add_argument(
         "--model", type=Path, default=Path("ingest/soundsearch_ingest/encoders/mini.onnx")
     )
@@ -62,18 +61,17 @@ class Recipe:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.o = options
-        self.yamnet = options.data / "yamnet" / "yamnet_classification_int8.tflite"
-        self.class_map = options.data / "audioset" / "yamnet_class_map.csv"
+        self.mn04 = options.data / "mn04" / "mn04.onnx"
+        self.class_map = options.data / "audioset" / "class_labels_indices.csv"
         self.run = options.work / "runs" / options.run
         self.plan = train.Plan(
-            patches=options.patches,
-            batch=options.batch,
+            segments=options.segments,
             rate=options.rate,
             workers=options.workers,
             reuse=options.reuse,
             seed=options.seed,
         )
-        self.shape, self.mixes, self.share = Shape(), 16384, 1.0
+        self.shape, self.rows, self.share = Shape(), 3000, 1.0
 
     def fetch(self) -> None:
         """Download the corpus packages."""
@@ -88,49 +86,51 @@ class Recipe:
         """Write the synthetic sounds."""
         synth.synthesise(self.o.work, self.o.seed, self.share, engines)
 
-    def mels(self) -> None:
-        """Compute the mel store."""
-        mels.build(self.o.work)
+    def waves(self) -> None:
+        """Decode the corpus."""
+        waves.build(self.o.work)
 
     def train(self) -> None:
         """Train, or go on with a run that was cut."""
-        train.train(self.o.work, self.run, self.yamnet, self.plan, self.shape)
+        train.train(self.o.work, self.run, self.mn04, self.plan, self.shape, self.o.start)
 
     def whiten(self) -> None:
         """Whiten the newest checkpoint's embedding."""
         checkpoint = self.run / "student.pt"
         student = train.load_student(checkpoint)
-        white = whiten.whiten(student, self.o.work, count=self.mixes, power=self.o.power)
+        white = whiten.whiten(student, self.o.work, count=self.rows, power=self.o.power)
         whiten.save(white, self.run / "white.pt", checkpoint)
 
     def calibrate(self) -> None:
         """Fit the head's scores to the teacher's."""
         student = whiten.load(self.run / "white.pt")
         classes = encoder.class_names(self.o.data)
+        projection = load_projection(self.run / "teacher.npz")
         calibrated = calibrate.calibrate(
-            student, self.o.work, self.yamnet, classes, count=4 * self.mixes
+            student, self.o.work, self.mn04, projection, classes, rows=self.rows
         )
         whiten.save(calibrated, self.run / "calibrated.pt", self.run / "white.pt")
 
     def export(self) -> None:
         """Write the ONNX file and the head."""
         student = whiten.load(self.run / "calibrated.pt")
+        space = export.space_of(student, self.run / "space.json")
         for path in (self.o.model, self.o.head):
             path.parent.mkdir(parents=True, exist_ok=True)
-        patches = export.calibration(self.o.work)
-        export.to_onnx(student, self.o.model, self.o.space, patches)
-        export.to_head(student, self.o.head, self.o.space, self.class_map)
+        export.to_onnx(student, self.o.model, space, export.calibration(self.o.work))
+        export.to_head(student, self.o.head, space, self.class_map)
+        print(f"{self.o.model}: space {space}")
 
     def evaluate(self) -> None:
         """Measure the exported files; needs ESC-50."""
-        beside = reference.teachers(self.yamnet, self.run / "teacher.npz")
+        beside = reference.teachers(self.mn04, self.run / "teacher.npz")
         figures = encoder.measure(self.o.data, self.o.model, self.o.head, self.o.every, beside)
         (self.run / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
         encoder.show(figures)
 
     def card(self) -> None:
         """Write the model card from the run's records."""
-        self.o.card.write_text(card.card(self.o.work, self.run, self.o.space), "utf-8")
+        self.o.card.write_text(card.card(self.o.work, self.run), "utf-8")
 
     def all(self) -> None:
         """Do every step."""
@@ -141,17 +141,18 @@ class Recipe:
 
     def ablate(self) -> None:
         """Measure what the seed, the terms of the loss and the whitening are worth."""
-        ablation.ablate(self.o.work, self.o.data, self.yamnet)
+        ablation.ablate(self.o.work, self.o.data, self.mn04)
 
     def miniature(self) -> None:
         """Do the steps on a few formula sounds with a tiny student, in under five minutes."""
-        self.shape, self.mixes, self.share = Shape(8, (16, 32, 48), 64), 2048, 0.04
-        self.plan = train.Plan(12_800, 64, 1024, 2, workers=1)
+        self.shape = Shape(8, (16, 24, 32, 48), 64, 32, (1,), 5)
+        self.rows, self.share = 208, 0.04
+        self.plan = train.Plan(9_600, 12, 120, 2, workers=1)
         self.run = self.o.work / "runs" / "miniature"
         out = self.o.work / "miniature"
         self.o.model, self.o.head = out / "mini.onnx", out / "mini.npz"
         self.synth(engines=False)
-        for step in ("mels", "train", "whiten", "calibrate", "export"):
+        for step in ("waves", "train", "whiten", "calibrate", "export"):
             getattr(self, step)()
         encode = encoder.student(self.o.model, self.o.head)
         for name, sound in encoder.signals().items():

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from soundsearch_ingest.logmel import PATCH_FRAMES, levels, log_mel, patches
 
 from benchmarks import encoder
 
@@ -17,13 +18,19 @@ from .whiten import whiten
 
 Floats = NDArray[np.float32]
 
-SHAPE = Shape(16, (32, 64, 96, 128), 256)
-PLAN = Plan(patches=150_000, reuse=4)
+SHAPE = Shape(16, (32, 64, 96, 128), 256, 128)
+PLAN = Plan(segments=150_000)
 VARIANTS = {
-    "all": PLAN,
-    "seed 2": replace(PLAN, seed=2),
+    "all": (PLAN, SHAPE),
+    "seed 2": (replace(PLAN, seed=2), SHAPE),
+    "no context": (PLAN, replace(SHAPE, dilations=(), around=0)),
+    "2 s of context": (PLAN, replace(SHAPE, dilations=(1, 2), around=11)),
+    "10 s of context": (PLAN, replace(SHAPE, dilations=(1, 2, 4, 8), around=61)),
+    "gates": (PLAN, replace(SHAPE, gates=15)),
+    "targets whitened by a quarter": (replace(PLAN, power=0.25), SHAPE),
+    "targets half-whitened": (replace(PLAN, power=0.5), SHAPE),
     **{
-        f"no {term}": replace(PLAN, without=(term,))
+        f"no {term}": (replace(PLAN, without=(term,)), SHAPE)
         for term in ("value", "cosine", "relations", "scores")
     },
 }
@@ -37,39 +44,43 @@ WHITENINGS = {
 }
 
 
-def ablate(work: Path, data: Path, yamnet: Path) -> None:
+def ablate(work: Path, data: Path, mn04: Path) -> None:
     """Train the variants (each goes on where it was cut) and print their figures on ESC-50.
 
     Parameters
     ----------
     work : Path
-        Scratch folder with the mel store; runs/ablation-* are written.
+        Scratch folder with the wave store; runs/ablation-* are written.
     data : Path
         Folder with esc50/ and audioset/.
-    yamnet : Path
-        The teacher's TFLite file.
+    mn04 : Path
+        The teacher's ONNX file.
     """
     clips = encoder.read_clips(data / "esc50")
     classes = encoder.class_names(data)
-    print(f"{'loss':20} {'whitening':20} P@1   mAP   L5")
-    for variant, plan in VARIANTS.items():
+    for variant, (plan, shape) in VARIANTS.items():
         run = work / "runs" / f"ablation-{variant.replace(' ', '-')}"
-        student = load_student(train(work, run, yamnet, plan, SHAPE))
-        ways = WHITENINGS if variant == "all" else {"within a file": WHITENINGS["within a file"]}
+        student = load_student(train(work, run, mn04, plan, shape))
+        ways = WHITENINGS if variant == "all" else {"none": WHITENINGS["none"]}
         for way, (power, within) in ways.items():
             white = whiten(student, work, power=power, within=within)
             embeddings, scores = encoder.pool(encode_with(white), clips.sounds)
-            first, mean = encoder.retrieval(embeddings, clips)
             hits = float(np.mean(list(encoder.label_hits(scores, clips, classes).values())))
-            print(f"{variant:20} {way:20} {first:.3f} {mean:.3f} {hits:.3f}", flush=True)
+            measures = encoder.retrieval(embeddings, clips) | {"L5": hits}
+            text = "  ".join(f"{name} {value:.3f}" for name, value in measures.items())
+            print(f"{variant:30} {way:20} {text}", flush=True)
 
 
 def encode_with(student: Student) -> encoder.Encode:
     """Return the student, in float, as the benchmark takes encoders."""
 
     @torch.no_grad()
-    def encode(batch: Floats) -> tuple[Floats, Floats]:
-        embeddings = student(torch.from_numpy(batch))
-        return embeddings.numpy(), torch.sigmoid(student.head(embeddings)).numpy()
+    def encode(sound: Floats) -> tuple[Floats, Floats, Floats]:
+        mel = log_mel(sound)
+        segments = patches(mel)
+        whole = torch.from_numpy(mel[None, : len(segments) * PATCH_FRAMES])
+        embeddings = student(whole)[0]
+        scores = torch.sigmoid(student.head(embeddings))
+        return embeddings.numpy(), scores.numpy(), levels(segments)
 
     return encode

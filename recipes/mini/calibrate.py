@@ -10,16 +10,15 @@ import scipy.fft
 import torch
 import torch.nn.functional as func
 from numpy.typing import NDArray
-from soundsearch_ingest.decode import SAMPLE_RATE
-from soundsearch_ingest.logmel import PATCH_FRAMES as PATCH
-from soundsearch_ingest.logmel import mel_magnitudes
 from torch import Tensor
 
-from .mels import open_store
-from .mixing import Mixer, heard, known_classes
-from .model import Student
-from .teacher import Teacher
-from .whiten import embed
+from .mixing import ROW, Mixer, known_classes, samples_of
+from .model import SIZE, Student
+from .sounds import RATE
+from .teacher import CLASSES, Projection, Teacher
+from .train import Pool
+from .waves import open_store
+from .whiten import LENGTH, embed, magnitudes
 
 PURE = ("Sine wave", "White noise", "Pink noise")
 EPOCHS, BATCH = 8, 1024
@@ -28,10 +27,11 @@ EPOCHS, BATCH = 8, 1024
 def calibrate(
     student: Student,
     work: Path,
-    yamnet: Path,
+    mn04: Path,
+    projection: Projection,
     classes: list[str],
     seed: int = 99,
-    count: int = 61440,
+    rows: int = 3000,
 ) -> Student:
     """Return a student with another head; its embedding is the same.
 
@@ -45,12 +45,13 @@ def calibrate(
     student : Student
         For inference, batch norms folded, whitened.
     work : Path
-        Scratch folder with the mel store.
-    yamnet : Path
-        The teacher's TFLite file.
+        Scratch folder with the wave store.
+    mn04 : Path
+        The teacher's ONNX file.
+    projection : Projection
     classes : list of str
-        Display names of the 521 classes, in the teacher's order.
-    seed, count : int
+        Display names of the 527 classes.
+    seed, rows : int
         Of the mixes that are used.
 
     Returns
@@ -59,21 +60,23 @@ def calibrate(
     """
     store = open_store(work)
     mixer = Mixer(store, seed, classes=known_classes(work, store))
-    teacher = Teacher(yamnet, torch.bfloat16)
-    random = torch.Generator().manual_seed(seed)
+    pool = Pool(rows, mixer, Teacher(mn04), projection, 0.0, seed)
+    pool.refresh(rows)
     embeddings, scores = [], []
-    for _ in range(max(1, count // BATCH)):
-        mel = torch.from_numpy(mixer.mixes(BATCH))
-        embeddings.append(_embed(student, heard(mel, random)))
-        scores.append(torch.sigmoid(teacher(mel)[1]))
+    for _ in range(max(1, rows // 25)):
+        batch = pool.draw(25)
+        with torch.no_grad():
+            embeddings.append(student(batch.mel).reshape(-1, SIZE))
+        scores.append(batch.scores.reshape(-1, CLASSES))
     mixes, wanted = torch.cat(embeddings), torch.cat(scores)
     other = copy.deepcopy(student)
     weight, bias = tempered(other.head.weight, other.head.bias, mixes, wanted)
-    rows = [classes.index(name) for name in PURE]
-    pure, labels = pure_sounds(np.random.default_rng(seed), max(1, count // 40))
-    every = torch.cat([mixes, _embed(student, pure)])
-    weight[rows], bias[rows] = fitted(
-        weight[rows], bias[rows], every, torch.cat([wanted[:, rows], labels]), seed
+    names = [classes.index(name) for name in PURE]
+    pure, labels = pure_sounds(np.random.default_rng(seed), max(1, rows * ROW // 200))
+    heard = torch.from_numpy(embed(student, pure).reshape(-1, SIZE)).float()
+    every = torch.cat([mixes, heard])
+    weight[names], bias[names] = fitted(
+        weight[names], bias[names], every, torch.cat([wanted[:, names], labels]), seed
     )
     with torch.no_grad():
         other.head.weight.copy_(weight)
@@ -84,7 +87,7 @@ def calibrate(
 def tempered(
     weight: Tensor, bias: Tensor, embeddings: Tensor, scores: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the head [521, 128], [521] with the factor and shift that fit the scores best."""
+    """Return the head [527, 128], [527] with the factor and shift that fit the scores best."""
     logits = func.linear(embeddings, weight, bias).detach()
     scale = torch.tensor([1.0, 0.0], requires_grad=True)
     optimiser = torch.optim.LBFGS([scale], max_iter=30)
@@ -121,14 +124,15 @@ def fitted(
 
 
 def pure_sounds(random: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-    """Return mel magnitudes [3 x count, 96, 64] of sines, white and pink noise, and labels.
+    """Return mel magnitudes [3 count, 480, 64] of sines, white and pink noise, and labels.
 
-    The labels are [3 x count, 3], in the order of `PURE`; levels from -35 to -1 dBFS.
+    The labels are those of the segments, [15 count, 3], in the order of `PURE`; levels from -35
+    to -1 dBFS.
     """
-    length = SAMPLE_RATE
-    time = np.arange(length) / SAMPLE_RATE
-    pinker = np.sqrt(np.maximum(np.arange(length // 2 + 1), 10))
-    patches = []
+    length = samples_of(LENGTH)
+    time = np.arange(length) / RATE
+    pinker = np.sqrt(np.maximum(np.arange(length // 2 + 1), 50))
+    sounds: list[NDArray[np.float32]] = []
     for kind in range(len(PURE)):
         for _ in range(count):
             if kind == 0:
@@ -138,13 +142,6 @@ def pure_sounds(random: np.random.Generator, count: int) -> tuple[Tensor, Tensor
                 spectrum = scipy.fft.rfft(random.normal(size=length))
                 sound = scipy.fft.irfft(spectrum / pinker if kind == 2 else spectrum, length)
                 sound /= 3 * sound.std()
-            sound *= 10 ** (random.uniform(-35, -1) / 20)
-            mel = mel_magnitudes(sound.astype(np.float32), scipy.fft.rfft)
-            patches.append(mel[:PATCH].astype(np.float32))
-    labels = torch.eye(len(PURE)).repeat_interleave(count, 0)
-    return torch.from_numpy(np.stack(patches)), labels
-
-
-def _embed(student: Student, mel: Tensor) -> Tensor:
-    found: NDArray[np.float64] = embed(student, mel)
-    return torch.from_numpy(found).float()
+            sounds.append((sound * 10 ** (random.uniform(-35, -1) / 20)).astype(np.float32))
+    labels = torch.eye(len(PURE)).repeat_interleave(count * LENGTH, 0)
+    return magnitudes(sounds, LENGTH), labels

@@ -8,7 +8,12 @@ from typing import Any
 
 import torch
 
-from benchmarks.encoder import MINI, WHITE
+from benchmarks.encoder import MINI, SHORT
+
+BEGINNING = (
+    "The trunk began with the weights of mini-4, which had begun at random and learned from "
+    "YAMNet's outputs; the rest began at random."
+)
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -45,14 +50,22 @@ def figures(run: Path) -> tuple[list[str], dict[str, Any]]:
     if not path.exists():
         return ["Not measured."], {}
     found = json.loads(path.read_text("utf-8"))
-    best = found["quality"][WHITE]
+    best = found["quality"][SHORT]
     rows = [
-        [name, *(f"{value:.3f} ({value / best[measure]:.2f})" for measure, value in row.items())]
+        [
+            name,
+            *(
+                f"{row[measure]:.3f} ({row[measure] / best[measure]:.2f})" if measure in row else ""
+                for measure in best
+            ),
+        ]
         for name, row in found["quality"].items()
     ]
     out = [
-        f"In brackets: the share of {WHITE}.\n",
-        table(["encoder", "P@1", "mAP", "L5"], [[*row, ""][:4] for row in rows]),
+        f"In brackets: the share of {SHORT}.\n",
+        table(["encoder", *best], rows),
+        "\nOf the labels that a user sees, five a clip, one is right, or has the right one on its "
+        f"path, in {found['quality'][MINI]['labels']:.3f} of cases.",
         "\nThe same clips after a change:\n",
     ]
     rows = [
@@ -76,8 +89,8 @@ def figures(run: Path) -> tuple[list[str], dict[str, Any]]:
     speed = found["speed"]
     out.append(
         f"\nIt opens in {speed['ms to open']:.0f} ms, has {speed['MB']:.2f} MB and embeds "
-        f"{speed['patches/s']:.0f} patches a second in ONNX Runtime (two threads of a CPU "
-        "with AVX-512, batch 32, log-mel given)."
+        f"{speed['segments/s'] * 0.96:.0f} seconds of sound a second in ONNX Runtime (two "
+        "threads of a CPU with AVX-512, four clips of 10 s at once, log-mel given)."
     )
     return out, found
 
@@ -90,18 +103,19 @@ def weak(found: dict[str, Any]) -> str:
         "are few in it, so such sounds are told apart less well than by the teacher. "
     )
     if found:
-        gap = {n: row[WHITE] - row[MINI] for n, row in found["L5 per class"].items()}
+        gap = {n: row[SHORT] - row[MINI] for n, row in found["L5 per class"].items()}
         worst = sorted(gap, key=lambda n: -gap[n])[:10]
         text += "Labels fall behind the teacher's most on: "
         text += ", ".join(f"{n} (by {gap[n]:.2f})" for n in worst) + ". "
     return text + (
-        "Labels are those of AudioSet as YAMNet gives them, errors included; scores are "
-        "independent, and 521 of AudioSet's 527 classes exist. Sounds below about -70 dBFS "
-        "count as silence."
+        "Labels are those of AudioSet as mn04 gives them, errors included; scores are "
+        "independent. A segment's embedding depends on up to 6.7 s of sound on either side: the "
+        "same moment cut out of a recording is embedded a little differently. Sounds below about "
+        "-70 dBFS count as silence."
     )
 
 
-def card(work: Path, run: Path, space: str) -> str:
+def card(work: Path, run: Path) -> str:
     """Return the model card as markdown.
 
     Parameters
@@ -109,46 +123,50 @@ def card(work: Path, run: Path, space: str) -> str:
     work : Path
         Scratch folder: the corpus records.
     run : Path
-        Folder of the training run: calibrated.pt and figures.json.
-    space : str
-        Name and version of the space.
+        Folder of the training run: calibrated.pt, space.json and figures.json.
     """
     held = torch.load(run / "calibrated.pt", weights_only=True)
     plan, shape = held["plan"], held["shape"]
+    space = json.loads((run / "space.json").read_text("utf-8"))["space"]
     packages, made, total = sources(work)
     measured, found = figures(run)
     widths = "-".join(str(w) for w in [shape["stem"], *shape["widths"]])
     return "\n".join([
         f"# mini: the bundled encoder (space {space})",
         "",
-        "A small residual network: a VGGish log-mel patch (0.96 s: 96 frames x 64 bands, "
-        "ln(mel + 0.01)) in, a whitened 128-d embedding out, and a linear head with the scores "
-        "of YAMNet's 521 AudioSet classes. Trained from random initialisation to give YAMNet's "
-        "answers (the teacher's outputs are targets; no weight of it is in the file).",
+        "A small residual network that slides along the sound: VGGish log-mel (64 bands, 100 "
+        "frames a second, ln(mel + 0.01)) in, an embedding of 128 values for each 0.96 s out, and "
+        "a linear head with the scores of AudioSet's 527 classes. What is heard in the seconds "
+        "about a segment has a say in its embedding. The teacher is EfficientAT's mn04 (MIT), "
+        "which hears whole clips: its outputs are targets, and no weight of it is in the file.",
         "",
         "## Recipe",
         "",
-        f"The patch's level is brought two fifths nearer to a usual one (in dB). Widths {widths}, "
-        f"a residual block a stage, 1x1 to {shape['top']}, mean, 128. "
-        f"{held['seen'] / 1e6:.2f} million patches seen by "
-        f"{plan['workers']} processes; "
-        f"each fresh mix used about {plan['reuse']} times; seed {plan['seed']}. One to three "
-        "sounds are mixed as mel magnitudes, with random gain, equaliser, speed, band shift "
-        "and background. The student hears a mix at another level (-20 to +8 dB) and sometimes "
-        "with noise, and must give the teacher's answer to the unchanged one. Loss: smooth-L1 "
-        "and cosine to the half-whitened 128-d PCA of YAMNet's embedding, the batch's cosine "
-        "matrix, and binary cross-entropy on the scores weighted by (1 + 20 p). Averaged "
-        "weights (EMA); the student's own embedding is then whitened on the corpus, folded into "
-        "its last layer, the inverse into the head. Weights (7 bits, per output channel) and "
-        "activations (8 bits) are integers, but for the first and the last layer. All of it: "
-        "`recipes/mini/README.md`.",
+        f"Widths {widths}, a residual block a stage, 1x1 to {shape['top']}, mean over frequencies: "
+        "three columns for each 0.96 s. Beside the columns, the projection to 128 sees them after "
+        f"{len(shape['dilations'])} residual blocks of {shape['context']} channels that reach over "
+        f"5 columns each, {', '.join(map(str, shape['dilations']))} apart, and the mean of the "
+        f"{shape['around']} columns around. {BEGINNING} "
+        f"{held['seen'] / 1e6:.2f} million segments seen by {plan['workers']} processes; each "
+        f"fresh mix used about {plan['reuse']} times; seed {plan['seed']}. One to three sounds are "
+        "mixed as waves of 0.96 to 9.6 s, with random places, gaps, gain, equaliser, room, speed "
+        "and background. The student hears a mix at another level (-20 to +8 dB), at times "
+        "through a narrow channel or with noise, and must give the teacher's answer to the "
+        "unchanged one. Loss: smooth-L1 and cosine to 128 principal axes of the slices of the "
+        "teacher's feature map, not whitened; cosine matrices between segments and between clips; "
+        "binary cross-entropy on the scores of segments and clips, weighted by (1 + 20 p). "
+        "Averaged weights (EMA); the student's own embedding is then whitened in part on the "
+        "corpus, folded into its last layer, the inverse into the head. Weights (7 bits, per "
+        "output channel) and activations (8 bits) of convolutions are integers, but for the "
+        "first one. All of it: `recipes/mini/README.md`.",
         "",
         "## Figures",
         "",
         f"ESC-50 folds 1 to 3 ({found.get('clips', 1200)} clips), which only measure; a clip's "
-        "embedding is the mean of its patches by level; cosine; clips of the query's source "
-        "recording left out; mAP over all clips; L5: a right AudioSet class among the clip's five "
-        "best labels, mean of the 47 classes that have an obvious one. One run, one seed.",
+        "embedding is the mean of its segments by level; cosine; clips of the query's source "
+        "recording left out; mAP@50 over the first 50, mAP over all; L5: a right AudioSet class "
+        "among the clip's five best labels, mean of the 47 classes that have an obvious one. One "
+        "run, one seed.",
         "",
         "    python -m recipes.mini evaluate --work SCRATCH --data DATA",
         "",

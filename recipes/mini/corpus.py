@@ -72,7 +72,8 @@ def unpack_one(work: Path, name: str) -> dict[str, object] | None:
     Returns
     -------
     dict or None
-        What was found (also kept as package.json beside the sounds), None without the .deb.
+        What was found, None without the .deb. It is also kept as package.json beside the sounds:
+        `sounds` there tells which path of the package each file was.
     """
     debs = sorted((work / "debs").glob(f"{name}_*.deb"))
     folder = work / "audio" / name
@@ -83,6 +84,7 @@ def unpack_one(work: Path, name: str) -> dict[str, object] | None:
         return None
     folder.mkdir(parents=True, exist_ok=True)
     seen: set[str] = set()
+    paths: dict[str, str] = {}
     info: dict[str, object] = {"package": name, "version": debs[0].stem.split("_")[1]}
     wanted = AUDIO | ZIPS | CARVED | {".h2drumkit", ".wad"}
     with (
@@ -97,8 +99,8 @@ def unpack_one(work: Path, name: str) -> dict[str, object] | None:
                 continue
             if not is_copyright and (suffix(member.name) not in wanted or member.size < MIN_BYTES):
                 continue
-            file = archive.extractfile(member)
-            data = file.read() if file else b""
+            stream = archive.extractfile(member)
+            data = stream.read() if stream else b""
             if is_copyright:
                 info["licences"] = licences(data.decode("utf-8", "replace"))
                 continue
@@ -106,8 +108,10 @@ def unpack_one(work: Path, name: str) -> dict[str, object] | None:
                 digest = hashlib.sha1(sound, usedforsecurity=False).hexdigest()
                 if digest not in seen and len(sound) >= MIN_BYTES:
                     seen.add(digest)
-                    (folder / (digest[:20] + suffix(item))).write_bytes(sound)
-    info["files"] = len(seen)
+                    file = digest[:20] + suffix(item)
+                    paths[file] = item.removeprefix("./")
+                    (folder / file).write_bytes(sound)
+    info |= {"files": len(seen), "sounds": paths}
     record.write_text(json.dumps(info, indent=1), "utf-8")
     return info
 
@@ -123,7 +127,18 @@ def unpack(work: Path, names: list[str], jobs: int = 2) -> None:
                 print("failed", futures[future], error, flush=True)
 
 
-def finish(folder: Path, source: str) -> None:
-    """Mark a folder as complete and say where its sounds are from."""
-    info = {"package": folder.name, "licences": [source], "files": len(list(folder.iterdir()))}
+def finish(folder: Path, source: str, sounds: dict[str, str]) -> None:
+    """Mark a folder as complete and say where its sounds are from.
+
+    Parameters
+    ----------
+    folder : Path
+    source : str
+        Stands where a package has its licences.
+    sounds : dict of str to str
+        What each file is: a kind of sound, who says what, which instrument.
+    """
+    info = {
+        "package": folder.name, "licences": [source], "files": len(sounds), "sounds": sounds,
+    }  # fmt: skip
     (folder / "package.json").write_text(json.dumps(info), "utf-8")

@@ -1,4 +1,4 @@
-"""The student: a small residual network with dense 3x3 convolutions."""
+"""The student: a small residual network that slides along the sound, with context on top."""
 
 from __future__ import annotations
 
@@ -7,21 +7,18 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as func
-from soundsearch_ingest.logmel import LOG_OFFSET
 from torch import Tensor, nn
 
-from .teacher import CLASSES
+from .teacher import CLASSES, COLUMNS
 
 SIZE = 128
-
-# A patch's level is brought nearer to USUAL: of its distance in decibels EVENED / 2 goes. Below
-# FLOOR it fades to silence, which keeps its level. All are mel magnitudes, squared.
-USUAL, FLOOR, EVENED = 1.44, 1e-4, 0.2
+# Frames in a column, the network's step in time; three columns are a segment.
+STEP = 32
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Widths of the student.
+    """Widths and reach of the student.
 
     Attributes
     ----------
@@ -30,33 +27,36 @@ class Shape:
     widths : tuple of int
         Channels of each further stride-2 stage; each has one residual block.
     top : int
-        Channels of the last 1x1 convolution, averaged over the patch.
+        Channels of a column, averaged over frequencies.
+    context : int
+        Channels of a column where it is seen among others.
+    dilations : tuple of int
+        One residual block that sees five columns, so far apart, for each.
+    around : int
+        Columns of which the mean is given to each column in the middle of them; 0 for none.
+    gates : int
+        Columns over whose mean the last two stages weigh their channels; 0 for none.
     """
 
     stem: int = 16
     widths: tuple[int, ...] = (48, 96, 192, 256)
     top: int = 512
-
-
-def levelled(patches: Tensor) -> Tensor:
-    """Return log-mel patches [n, 96, 64] of which the levels differ less.
-
-    Level is partly a matter of distance and of gain, which should not move a sound, and partly
-    a trait of what sounds: taking all of it costs 0.006 mAP on ESC-50, two fifths nothing.
-    """
-    mel = torch.relu(torch.exp(patches) - LOG_OFFSET)
-    power = mel.square().mean(2).square().mean(1).sqrt().clamp(min=1e-12)
-    heard = power / (power + FLOOR)
-    gain = (USUAL / power) ** EVENED * heard + (1 - heard)
-    return torch.log(mel * gain[:, None, None] + LOG_OFFSET)
+    context: int = 256
+    dilations: tuple[int, ...] = (1, 2, 4)
+    around: int = 31
+    gates: int = 0
 
 
 class Conv(nn.Module):
     """Convolution, batch norm and, if asked, ReLU; the norm folds into the convolution."""
 
-    def __init__(self, inp: int, out: int, kernel: int = 3, stride: int = 1, relu: bool = True):
+    def __init__(
+        self, inp: int, out: int, kernel: tuple[int, int] = (3, 3), stride: int = 1,
+        relu: bool = True, dilation: int = 1,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.conv = nn.Conv2d(inp, out, kernel, stride, kernel // 2, bias=False)
+        padding = (kernel[0] // 2 * dilation, kernel[1] // 2)
+        self.conv = nn.Conv2d(inp, out, kernel, stride, padding, dilation=(dilation, 1), bias=False)
         self.norm: nn.Module = nn.BatchNorm2d(out)
         self.relu = relu
 
@@ -76,46 +76,87 @@ class Conv(nn.Module):
         self.norm = nn.Identity()
 
 
-class Block(nn.Module):
-    """Two 3x3 convolutions and a shortcut."""
+def around(x: Tensor, columns: int) -> Tensor:
+    """Return the mean of so many columns about each, of those there are: [n, c, t, 1]."""
+    return func.avg_pool2d(x, (columns, 1), 1, (columns // 2, 0), count_include_pad=False)
 
-    def __init__(self, width: int):
+
+class Gate(nn.Module):
+    """Weighs channels by what is heard in a window about each column."""
+
+    def __init__(self, width: int, window: int) -> None:
         super().__init__()
-        self.first = Conv(width, width)
-        self.second = Conv(width, width, relu=False)
+        self.window = window
+        self.squeeze = nn.Conv2d(width, max(8, width // 4), 1)
+        self.excite = nn.Conv2d(max(8, width // 4), width, 1)
+        nn.init.zeros_(self.excite.weight)
+        nn.init.constant_(self.excite.bias, 3.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the gate to [n, c, t, f]."""
+        mean = around(x.mean(3, keepdim=True), self.window)
+        return x * func.hardsigmoid(self.excite(func.relu(self.squeeze(mean))))
+
+
+class Block(nn.Module):
+    """Two convolutions, perhaps a gate, and a shortcut."""
+
+    def __init__(
+        self, width: int, kernel: tuple[int, int] = (3, 3), dilation: int = 1, gate: int = 0
+    ) -> None:
+        super().__init__()
+        self.first = Conv(width, width, kernel, dilation=dilation)
+        self.second = Conv(width, width, (3, 3) if kernel == (3, 3) else (1, 1), relu=False)
+        self.gate = Gate(width, gate) if gate else None
         nn.init.zeros_(self.second.norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block."""
-        return func.relu(x + self.second(self.first(x)))
+        y = self.second(self.first(x))
+        return func.relu(x + (self.gate(y) if self.gate is not None else y))
 
 
 class Student(nn.Module):
-    """Log-mel patches [n, 96, 64] in, 128-d embedding out; the linear head is beside it."""
+    """Log-mel [n, 96 k, 64] in, k embeddings of 128 values out; the linear head is beside it."""
 
-    def __init__(self, shape: Shape = Shape()):
+    def __init__(self, shape: Shape = Shape()) -> None:
         super().__init__()
         self.shape = shape
         layers: list[nn.Module] = [Conv(1, shape.stem, stride=2)]
         width = shape.stem
-        for wider in shape.widths:
-            layers += [Conv(width, wider, stride=2), Block(wider)]
+        for i, wider in enumerate(shape.widths):
+            late = len(shape.widths) - i  # 1 for the last stage
+            gate = (shape.gates * 2 ** (late - 1)) | 1 if shape.gates and late <= 2 else 0
+            layers += [Conv(width, wider, stride=2), Block(wider, gate=gate)]
             width = wider
-        layers.append(Conv(width, shape.top, kernel=1))
+        layers.append(Conv(width, shape.top, kernel=(1, 1)))
         self.body = nn.Sequential(*layers)
-        self.projection = nn.Linear(shape.top, SIZE)
+        wide = shape.context
+        self.context = nn.Sequential(
+            Conv(shape.top, wide, (1, 1)), *(Block(wide, (5, 1), d) for d in shape.dilations)
+        )
+        self.mean = Conv(shape.top, wide, (1, 1)) if shape.around else None
+        self.projection = nn.Linear(shape.top + wide * (2 if shape.around else 1), SIZE)
         self.head = nn.Linear(SIZE, CLASSES)
         nn.init.constant_(self.head.bias, -6.0)
 
-    def forward(self, patches: Tensor) -> Tensor:
-        """Return embeddings float32 [n, 128]."""
-        device = patches.device.type
-        if not self.training:  # what is trained on differs more in level than what is asked
-            patches = levelled(patches)
-        x = (patches[:, None] + 1.5) * 0.4
-        x = self.body(x.contiguous(memory_format=torch.channels_last))
-        with torch.autocast(device, enabled=False):
-            return self.projection(x.float().mean((2, 3)))
+    def segments(self, mel: Tensor) -> Tensor:
+        """Return what the projection sees of each segment, float32 [n, k, features]."""
+        x = (mel[:, None] + 1.5) * 0.4
+        x = self.body(x.contiguous(memory_format=torch.channels_last)).mean(3, keepdim=True)
+        parts = [x, self.context(x)]
+        if self.mean is not None:
+            parts.append(self.mean(around(x, self.shape.around)))
+        with torch.autocast(mel.device.type, enabled=False):
+            columns = func.avg_pool2d(torch.cat(parts, 1).float(), (COLUMNS, 1))[..., 0]
+            return columns.transpose(1, 2)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """Return embeddings float32 [n, k, 128]."""
+        features = self.segments(mel)
+        with torch.autocast(mel.device.type, enabled=False):
+            embeddings: Tensor = self.projection(features)
+            return embeddings
 
     def folded(self) -> Student:
         """Return a copy for inference, its batch norms folded."""

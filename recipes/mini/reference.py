@@ -5,44 +5,39 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from soundsearch_ingest.logmel import LOG_OFFSET
+from soundsearch_ingest.logmel import levels, log_mel, patches, segments_in
 
-from benchmarks.encoder import TEACHER, WHITE, Encode, sigmoid
+from benchmarks.encoder import SHORT, TEACHER, Encode, sigmoid
 
-from .teacher import Teacher, load_whitening
+from .teacher import Teacher, load_projection
 
 __all__ = ["teachers"]
 
 Floats = NDArray[np.float32]
 
 
-def teachers(yamnet: Path, pca: Path) -> dict[str, Encode]:
-    """YAMNet in float: as it is, and in its best form, whitened to 128 dimensions.
+def teachers(mn04: Path, pca: Path) -> dict[str, Encode]:
+    """The slices of mn04's feature map: in 128 dimensions, and as they are.
 
     Parameters
     ----------
-    yamnet : Path
-        Its TFLite file.
+    mn04 : Path
+        Its ONNX file.
     pca : Path
-        Its PCA on the training corpus, written by the training.
+        The PCA of its slices on the training corpus, written by the training.
     """
-    return {WHITE: _encode(yamnet, pca), TEACHER: _encode(yamnet, None)}
+    return {SHORT: _encode(mn04, pca), TEACHER: _encode(mn04, None)}
 
 
-def _encode(yamnet: Path, pca: Path | None) -> Encode:
-    """YAMNet in float on the same patches; whitened to 128 when a PCA is given."""
-    net = Teacher(yamnet)
-    white = load_whitening(pca) if pca else None
-    weight, bias = net.kernels[-1].numpy(), net.biases[-1].numpy()
+def _encode(mn04: Path, pca: Path | None) -> Encode:
+    net = Teacher(mn04)
+    projection = load_projection(pca) if pca else None
 
-    def encode(batch: Floats) -> tuple[Floats, Floats]:
-        embeddings, logits = net(torch.from_numpy(np.exp(batch) - np.float32(LOG_OFFSET)))
-        if white is None:
-            return embeddings.numpy(), sigmoid(logits.numpy())
-        short = white.apply(embeddings, 1.0).numpy()
-        back = short @ np.linalg.pinv(white.matrix(1.0)).T + white.mean
-        return short, sigmoid(back @ weight.T + bias)
+    def encode(sound: Floats) -> tuple[Floats, Floats, Floats]:
+        slices, logits = net(sound, max(1, segments_in(len(sound))))
+        loudness = levels(patches(log_mel(sound)))
+        found = projection.apply(slices) if projection else slices
+        return found, np.tile(sigmoid(logits), (len(slices), 1)), loudness
 
     return encode

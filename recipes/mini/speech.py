@@ -56,8 +56,8 @@ def run(command: list[str], target: Path) -> Floats:
     return soxr.resample(x.mean(1), rate, RATE).astype(np.float32)
 
 
-def espeak(r: np.random.Generator, target: Path, style: str) -> Floats:
-    """Say something with espeak-ng in a random language, voice and pitch."""
+def espeak(r: np.random.Generator, target: Path, style: str) -> tuple[Floats, str]:
+    """Say something with espeak-ng in a random language, voice and pitch; tell what and how."""
     voice = f"{r.choice(ESPEAK)}+{r.choice(VARIANTS)}"
     pitch, speed = int(r.integers(0, 99)), int(r.integers(110, 260))
     if style == "whisper":
@@ -70,7 +70,8 @@ def espeak(r: np.random.Generator, target: Path, style: str) -> Floats:
     text = text if style == "shout" and r.random() < 0.6 else sentence(r)
     command = ["espeak-ng", "-v", voice, "-p", str(pitch), "-s", str(speed)]
     x = run([*command, "-a", "160", "-w", str(target), text], target)
-    return np.tanh(4 * x) * np.float32(0.8) if style == "shout" else x
+    x = np.tanh(4 * x) * np.float32(0.8) if style == "shout" else x
+    return x, f"{style} {voice}: {text}"
 
 
 def crowd(r: np.random.Generator, pool: list[Floats]) -> Floats:
@@ -87,11 +88,13 @@ def crowd(r: np.random.Generator, pool: list[Floats]) -> Floats:
     return (out + wet).astype(np.float32)
 
 
-def festival(r: np.random.Generator, voice: str, count: int, folder: Path) -> list[Floats]:
+def festival(
+    r: np.random.Generator, voice: str, count: int, folder: Path
+) -> list[tuple[Floats, str]]:
     """Say `count` sentences with one festival voice, in one process."""
     script = [f"(voice_{voice})"]
-    for i in range(count):
-        text = sentence(r).replace('"', "")
+    texts = [sentence(r) for _ in range(count)]
+    for i, text in enumerate(texts):
         script.append(f'(utt.save.wave (utt.synth (Utterance Text "{text}")) "{folder}/{i}.wav")')
     source = folder / "say.scm"
     source.write_text("\n".join(script), "utf-8")
@@ -102,10 +105,12 @@ def festival(r: np.random.Generator, voice: str, count: int, folder: Path) -> li
     except (OSError, subprocess.TimeoutExpired):
         return []
     found = []
-    for path in sorted(folder.glob("*.wav")):
-        x, rate = soundfile.read(path, dtype="float32")
-        found.append(soxr.resample(x, rate, RATE).astype(np.float32))
-        path.unlink()
+    for i, text in enumerate(texts):
+        path = folder / f"{i}.wav"
+        if path.exists():
+            x, rate = soundfile.read(path, dtype="float32")
+            found.append((soxr.resample(x, rate, RATE).astype(np.float32), text))
+            path.unlink()
     return found
 
 
@@ -119,12 +124,15 @@ def speak(work: Path, seed: int, share: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     crowds.mkdir(parents=True, exist_ok=True)
 
-    def keep(x: Floats, name: str, where: Path = folder) -> bool:
+    sounds: dict[Path, dict[str, str]] = {folder: {}, crowds: {}}
+
+    def keep(x: Floats, name: str, what: str, where: Path = folder) -> bool:
         peak = float(np.abs(x).max()) if len(x) else 0.0
         if len(x) < RATE // 5 or peak < 1e-3:
             return False
         x = x[: 12 * RATE] / peak * np.float32(r.uniform(0.2, 0.9))
         soundfile.write(where / f"{name}.flac", x, RATE)
+        sounds[where][f"{name}.flac"] = what
         return True
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -132,19 +140,21 @@ def speak(work: Path, seed: int, share: float) -> None:
         plan = {"plain": 700, "whisper": 120, "child": 120, "shout": 180}
         for style, count in plan.items() if shutil.which("espeak-ng") else ():
             for i in range(int(count * share)):
-                x = espeak(r, target, style)
-                if keep(x, f"espeak-{style}{i:04d}") and style != "whisper":
+                x, what = espeak(r, target, style)
+                if keep(x, f"espeak-{style}{i:04d}", what) and style != "whisper":
                     pool.append(x / np.abs(x).max())
         for voice in FLITE if shutil.which("flite") else ():
             for i in range(int(60 * share)):
-                x = run(["flite", "-voice", voice, "-t", sentence(r), "-o", str(target)], target)
-                if keep(x, f"flite-{voice}{i:03d}"):
+                text = sentence(r)
+                x = run(["flite", "-voice", voice, "-t", text, "-o", str(target)], target)
+                if keep(x, f"flite-{voice}{i:03d}", f"plain {voice}: {text}"):
                     pool.append(x / np.abs(x).max())
         for voice in FESTIVAL if shutil.which("festival") else ():
-            for i, x in enumerate(festival(r, voice, int(50 * share), Path(scratch))):
-                if keep(x, f"festival-{voice}{i:03d}"):
+            said = festival(r, voice, int(50 * share), Path(scratch))
+            for i, (x, text) in enumerate(said):
+                if keep(x, f"festival-{voice}{i:03d}", f"plain {voice}: {text}"):
                     pool.append(x / np.abs(x).max())
         for i in range(int(160 * share) if pool else 0):
-            keep(crowd(r, pool), f"crowd{i:03d}", crowds)
-    finish(folder, "synthesised by espeak-ng, flite and festival")
-    finish(crowds, "synthesised speech, mixed")
+            keep(crowd(r, pool), f"crowd{i:03d}", "a crowd talking", crowds)
+    finish(folder, "synthesised by espeak-ng, flite and festival", sounds[folder])
+    finish(crowds, "synthesised speech, mixed", sounds[crowds])

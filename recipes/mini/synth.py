@@ -11,7 +11,7 @@ import soundfile
 from . import speech, tunes
 from .corpus import finish
 from .formula import RATE
-from .nature import SIGNALS
+from .household import SIGNALS
 
 __all__ = ["synthesise"]
 
@@ -34,13 +34,15 @@ def synthesise(work: Path, seed: int = 1, share: float = 1.0, engines: bool = Tr
         if (folder / "package.json").exists():
             continue
         folder.mkdir(parents=True, exist_ok=True)
+        sounds = {}
         for kind, (make, count) in kinds.items():
             random = np.random.default_rng([seed, zlib.crc32(kind.encode())])
             for i in range(max(2, int(count * share))):
                 x = np.nan_to_num(make(random))
                 x = x / (np.abs(x).max() + 1e-9) * random.uniform(0.2, 0.9)
                 soundfile.write(folder / f"{kind}{i:04d}.flac", x.astype(np.float32), RATE)
-        finish(folder, "made by formula; no source")
+                sounds[f"{kind}{i:04d}.flac"] = kind
+        finish(folder, "made by formula; no source", sounds)
     if engines:
         speech.speak(work, seed, share)
         tunes.render(work, seed, share)

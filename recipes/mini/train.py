@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import math
 import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +19,17 @@ from soundsearch_ingest.logmel import BANDS, LOG_OFFSET
 from soundsearch_ingest.logmel import PATCH_FRAMES as PATCH
 from torch import Tensor, nn
 
-from .mels import open_store
-from .mixing import Mixer, heard, known_classes, level_ok, loudness
-from .model import Shape, Student
-from .teacher import CLASSES, Teacher, Whitening, fit_whitening, load_whitening
+from .mixing import PIECES, ROW, Mix, Mixer, heard, known_classes, samples_of
+from .model import SIZE, Shape, Student
+from .start import begin_with
+from .teacher import CLASSES, WIDTH, Projection, Teacher, fit_projection, load_projection
+from .waves import open_store
+
+Floats = NDArray[np.float32]
+# How much of the whole piece is in what the teacher's last layers are asked about a segment.
+WHOLE = 0.5
+# Rows on which a student that begins with an earlier one is fitted.
+STARTED = 480
 
 
 @dataclass(frozen=True)
@@ -33,99 +38,136 @@ class Plan:
 
     Attributes
     ----------
-    patches : int
-        Patches seen in the whole run, earlier parts of a resumed run counted in. The learning
-        rate is a cosine of the share that was seen: a run may be resumed with another total.
-    batch, pool, reuse : int
-        Patches in a step, mixes kept, and how often each is used on average.
-    rate, decay : float
-        Peak learning rate and weight decay of AdamW.
+    segments : int
+        Segments seen in the whole run, earlier parts of a resumed run counted in. The learning
+        rate is even until its `fall` begins, and ends at nothing: a run may be resumed with
+        another total.
+    rows, pool, reuse : int
+        Rows (of ten segments) in a step, rows kept, and how often each is used on average.
+    rate, fall, decay : float
+        Peak learning rate, the share of the run in which it falls, weight decay of AdamW.
+    power : float
+        Of the target's whitening: 0 leaves it as it is.
     seed : int
     workers : int
-        Processes that train, or, where there is a GPU, that mix for it.
+        Processes that train.
     keep : float
         Share of the averaged weights that a step keeps.
+    frozen : int
+        Layers of the body that stay as they are: with a trunk that was trained before, half as
+        much again can be seen in the same time.
     without : tuple of str
         Terms of the loss that are left out.
     """
 
-    patches: int = 6_000_000
-    batch: int = 256
-    pool: int = 32768
-    reuse: int = 2
+    segments: int = 6_000_000
+    rows: int = 24
+    pool: int = 3000
+    reuse: int = 4
     rate: float = 2e-3
+    fall: float = 0.3
     decay: float = 1e-3
+    power: float = 0.0
     seed: int = 1
     workers: int = 2
     keep: float = 0.998
+    frozen: int = 0
     without: tuple[str, ...] = ()
 
 
+@dataclass
+class Batch:
+    """What a step sees.
+
+    Attributes
+    ----------
+    mel : float32 [n, 96 k, 64]
+        What the student hears, log-mel.
+    target : float32 [n, k, 128]
+    scores : float32 [n, k, 527]
+        Of each segment as a part of its piece.
+    whole : float32 [n, 527]
+        Of the pieces.
+    """
+
+    mel: Tensor
+    target: Tensor
+    scores: Tensor
+    whole: Tensor
+
+
 class Pool:
-    """A ring of mixes with the teacher's answers, refreshed as it is used.
+    """A ring of rows with the teacher's answers, refreshed as it is used.
 
     Parameters
     ----------
     size : int
-        Mixes held.
-    mixes : callable
-        Gives so many fresh mixes, float32 or float16 [count, 96, 64].
+        Rows held.
+    mixer : Mixer
     teacher : Teacher
-        On `device`.
-    white : Whitening
-    device : torch.device
+    projection : Projection
+    power : float
+        See `Plan`.
     seed : int
     """
 
     def __init__(
-        self,
-        size: int,
-        mixes: Callable[[int], NDArray[np.floating[Any]]],
-        teacher: Teacher,
-        white: Whitening,
-        device: torch.device,
+        self, size: int, mixer: Mixer, teacher: Teacher, projection: Projection, power: float,
         seed: int,
-    ) -> None:
-        self.mixes, self.teacher, self.white, self.device = mixes, teacher, white, device
-        self.random = torch.Generator(device).manual_seed(seed)
-        self.mel = torch.zeros(size, PATCH, BANDS, dtype=torch.float16, device=device)
-        self.target = torch.zeros(size, len(white.axes), device=device)
-        self.scores = torch.zeros(size, CLASSES, dtype=torch.bfloat16, device=device)
-        self.filled = 0
+    ) -> None:  # fmt: skip
+        self.mixer, self.teacher, self.projection, self.power = mixer, teacher, projection, power
+        self.random = torch.Generator().manual_seed(seed)
+        self.mel = torch.zeros(size, ROW * PATCH, BANDS, dtype=torch.float16)
+        self.slices = np.zeros((size, ROW, WIDTH), np.float16)
+        self.piece = torch.zeros(size, dtype=torch.int64)
         self.made = 0
 
     def refresh(self, count: int) -> None:
-        """Replace the oldest `count` mixes by fresh ones."""
-        mel = torch.from_numpy(self.mixes(count)).to(self.device)
-        embedding, logits = self.teacher(mel.float())
-        rows = (torch.arange(count, device=self.device) + self.made) % len(self.mel)
-        self.mel[rows] = mel.half()
-        self.target[rows] = self.white.apply(embedding, 0.5) / scale(self.white)
-        self.scores[rows] = torch.sigmoid(logits).bfloat16()
-        self.made += count
-        self.filled = min(self.made, len(self.mel))
+        """Replace the oldest `count` rows by fresh ones."""
+        for _ in range(count):
+            row = self.made % len(self.mel)
+            mix = self.mixer.row()
+            self.mel[row] = torch.from_numpy(mix.mel.reshape(-1, BANDS))
+            self.slices[row] = listened(self.teacher, mix)
+            self.piece[row] = mix.piece
+            self.made += 1
 
-    def draw(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return student input, target and scores of `count` random mixes."""
-        rows = torch.randint(self.filled, (count,), generator=self.random, device=self.device)
-        patches = torch.log(heard(self.mel[rows].float(), self.random) + LOG_OFFSET)
-        return patches, self.target[rows], self.scores[rows].float()
+    def draw(self, count: int) -> Batch:
+        """Return `count` random rows whose pieces have one length."""
+        first = int(torch.randint(min(self.made, len(self.mel)), (1,), generator=self.random))
+        piece = int(self.piece[first])
+        same = torch.nonzero(self.piece == piece)[:, 0]
+        rows = same[torch.randint(len(same), (count,), generator=self.random)]
+        mel = self.mel[rows].float().reshape(-1, piece * PATCH, BANDS)
+        mel = torch.log(heard(mel, self.random) + LOG_OFFSET)
+        slices = self.slices[rows.numpy()].astype(np.float32).reshape(-1, piece, WIDTH)
+        whole = slices.mean(1)
+        target = self.projection.apply(slices.reshape(-1, WIDTH), self.power)
+        asked = WHOLE * whole[:, None] + (1 - WHOLE) * slices
+        scores = self.teacher.scores(asked.reshape(-1, WIDTH))
+        return Batch(
+            mel,
+            torch.from_numpy(target.reshape(-1, piece, SIZE)),
+            torch.from_numpy(scores.reshape(-1, piece, CLASSES)),
+            torch.from_numpy(self.teacher.scores(whole)),
+        )
 
 
-def scale(white: Whitening) -> float:
-    """Return the root mean square of the half-whitened target."""
-    return float(np.sqrt(white.deviation.mean()))
+def listened(teacher: Teacher, mix: Mix) -> Floats:
+    """Return the teacher's slices of a row, float32 [10, 384]."""
+    return np.concatenate([teacher(sound, mix.piece)[0] for sound in mix.clean])
 
 
-def losses(out: Tensor, logits: Tensor, target: Tensor, scores: Tensor) -> dict[str, Tensor]:
+def losses(out: Tensor, student: Student, batch: Batch) -> dict[str, Tensor]:
     """Return the terms of the loss.
 
     Parameters
     ----------
-    out, target : float32 [n, 128]
-        Student's embedding and the half-whitened target.
-    logits, scores : float32 [n, 521]
-        Student's logits and the teacher's scores.
+    out : float32 [n, k, 128]
+        The student's embeddings.
+    student : Student
+        For its head.
+    batch : Batch
 
     Returns
     -------
@@ -136,49 +178,62 @@ def losses(out: Tensor, logits: Tensor, target: Tensor, scores: Tensor) -> dict[
         x = func.normalize(x, dim=1)
         return x @ x.T
 
-    weight = 1 + 20 * scores
+    def entropy(embeddings: Tensor, scores: Tensor) -> Tensor:
+        weight = 1 + 20 * scores
+        logits = student.head(embeddings)
+        return func.binary_cross_entropy_with_logits(logits, scores, weight) * CLASSES * 0.05
+
+    flat, target = out.reshape(-1, SIZE), batch.target.reshape(-1, SIZE)
+    mean, mean_target = out.mean(1), batch.target.mean(1)
     return {
-        "value": func.smooth_l1_loss(out, target) * 2,
-        "cosine": 2 * (1 - func.cosine_similarity(out, target).mean()),
-        "relations": 10 * func.mse_loss(cosines(out), cosines(target)),
-        "scores": func.binary_cross_entropy_with_logits(logits, scores, weight) * CLASSES * 0.05,
+        "value": func.smooth_l1_loss(flat, target) * 2,
+        "cosine": 2 * (1 - func.cosine_similarity(flat, target).mean()),
+        "relations": 10 * func.mse_loss(cosines(flat), cosines(target)),
+        "pieces": 5 * func.mse_loss(cosines(mean), cosines(mean_target)),
+        "scores": entropy(flat, batch.scores.reshape(-1, CLASSES)) / 2,
+        "whole": entropy(mean, batch.whole) / 2,
     }
 
 
-def file_classes(work: Path, yamnet: Path) -> NDArray[np.int64]:
-    """Return the teacher's first class of a stretch of each file of the store (kept)."""
+def file_classes(work: Path, mn04: Path) -> NDArray[np.int64]:
+    """Return the teacher's first class of a stretch of each sound of the store (kept)."""
     store = open_store(work)
     held = known_classes(work, store)
     if held is not None:
         return held
-    teacher = Teacher(yamnet, torch.bfloat16)
-    mixer = Mixer(store, 0)
+    folder = work / "classes"
+    folder.mkdir(exist_ok=True)
+    teacher, mixer = Teacher(mn04), Mixer(store, 0)
+    need = samples_of(5)
     found = []
-    for at in range(0, len(store.lengths), 256):
-        files = range(at, min(at + 256, len(store.lengths)))
-        mel = np.stack([mixer.patch(file) for file in files])
-        mel *= (2.5 / np.maximum(loudness(mel), 1e-4))[:, None, None]
-        found.append(teacher(torch.from_numpy(mel))[1].argmax(1).numpy())
-    classes = np.concatenate(found).astype(np.int64)
-    np.savez(work / "classes.npz", classes=classes)
-    return classes
+    for group, name in enumerate(store.names):
+        path = folder / f"{name}.npy"
+        sounds = np.flatnonzero(store.groups == group)
+        classes = np.load(path) if path.exists() else np.zeros(0, np.int64)
+        if len(classes) != len(sounds):
+            classes = np.array(
+                [teacher(mixer.single(int(i), need), 1)[1].argmax() for i in sounds], np.int64
+            )
+            np.save(path, classes)
+        found.append(classes)
+    together = np.concatenate(found)
+    np.savez(work / "classes.npz", classes=together)
+    return together
 
 
-def prepare(work: Path, run: Path, yamnet: Path, seed: int, count: int = 40000) -> Whitening:
-    """Fit (once a run) the PCA of the teacher's embedding on single sounds."""
+def prepare(work: Path, run: Path, mn04: Path, seed: int, rows: int = 1500) -> Projection:
+    """Fit (once a run) the PCA of the teacher's slices on mixes."""
     run.mkdir(parents=True, exist_ok=True)
     path = run / "teacher.npz"
     if path.exists():
-        return load_whitening(path)
-    mixer = Mixer(open_store(work), seed + 1000, classes=file_classes(work, yamnet))
-    teacher = Teacher(yamnet, torch.bfloat16)
-    parts = []
-    for _ in range(max(1, count // 512)):
-        mel = mixer.singles(512)
-        parts.append(teacher(torch.from_numpy(mel))[0].numpy()[level_ok(mel)])
-    white = fit_whitening(np.concatenate(parts))
-    white.save(path)
-    return white
+        return load_projection(path)
+    mixer = Mixer(open_store(work), seed + 1000, classes=file_classes(work, mn04))
+    teacher = Teacher(mn04)
+    projection = fit_projection(
+        np.concatenate([listened(teacher, mixer.row()) for _ in range(rows)])
+    )
+    projection.save(path)
+    return projection
 
 
 def save(path: Path, **parts: object) -> None:
@@ -189,27 +244,37 @@ def save(path: Path, **parts: object) -> None:
 
 
 def train(
-    work: Path, run: Path, yamnet: Path, plan: Plan, shape: Shape, every: float = 150.0
+    work: Path,
+    run: Path,
+    mn04: Path,
+    plan: Plan,
+    shape: Shape,
+    start: Path | None = None,
+    every: float = 120.0,
+    make_pool: Callable[..., Pool] = Pool,
 ) -> Path:
-    """Train until the plan's patches were seen; return the checkpoint.
+    """Train until the plan's segments were seen; return the checkpoint.
 
-    On CPUs every worker is a process with one thread, its own mixes and its own optimiser;
-    all update the same weights without waiting for each other. With one worker and as many
-    steps, a run repeats itself; with more it does so only statistically. Where there is a
-    GPU, the workers only mix, and this process trains there.
+    Every worker is a process with one thread, its own mixes and its own optimiser; all update
+    the same weights without waiting for each other. With one worker and as many steps, a run
+    repeats itself; with more it does so only statistically.
 
     Parameters
     ----------
     work : Path
-        Scratch folder with the mel store.
+        Scratch folder with the wave store.
     run : Path
         Folder of this run: the teacher's PCA and the checkpoint `student.pt`.
-    yamnet : Path
-        The teacher's TFLite file.
+    mn04 : Path
+        The teacher's ONNX file.
     plan : Plan
     shape : Shape
+    start : Path, optional
+        ONNX file of an earlier mini whose trunk a new run begins with.
     every : float
         Seconds between checkpoints.
+    make_pool : callable
+        Makes a worker's pool.
 
     Returns
     -------
@@ -218,83 +283,39 @@ def train(
     """
     torch.set_num_threads(1)  # before any work: a thread pool does not survive a fork
     torch.manual_seed(plan.seed)
-    white = prepare(work, run, yamnet, plan.seed)
-    classes, store = file_classes(work, yamnet), open_store(work)
+    projection = prepare(work, run, mn04, plan.seed)
+    classes = file_classes(work, mn04)
     student = Student(shape).to(memory_format=torch.channels_last)
     path = run / "student.pt"
     held: dict[str, Any] = {}
     if path.exists():
         held = torch.load(path, map_location="cpu", weights_only=True)
         student.load_state_dict(held["student"])
-    seeds = [plan.seed + 100 * rank + held.get("seen", 0) for rank in range(plan.workers)]
-    mixers = [Mixer(store, seed, classes=classes) for seed in seeds]
-    teacher = Teacher(yamnet, torch.bfloat16)
-    if torch.cuda.is_available():
-        train_on(torch.device("cuda"), student, teacher, white, mixers, plan, run, held, every)
-        return path
+    elif start is not None:
+        mixer = Mixer(open_store(work), plan.seed, classes=classes)
+        pool = make_pool(STARTED, mixer, Teacher(mn04), projection, plan.power, plan.seed)
+        pool.refresh(STARTED - pool.made)
+        drawn = [pool.draw(plan.rows) for _ in range(STARTED // plan.rows)]
+        begin_with(student, start, [(batch.mel, batch.target) for batch in drawn])
     student.share_memory()
-    counter = count_from(held, plan, plan.workers)
+    counter = torch.zeros(plan.workers, dtype=torch.int64).share_memory_()
+    counter += held.get("seen", 0) // (plan.rows * ROW) // plan.workers
+
+    def work_on(rank: int) -> None:
+        seed = plan.seed + 100 * rank + held.get("seen", 0)
+        mixer = Mixer(open_store(work), seed, classes=classes)
+        pool = make_pool(plan.pool, mixer, Teacher(mn04), projection, plan.power, seed)
+        learn(rank, student, counter, pool, plan, run, held, every)
+
     context = mp.get_context("fork")
-    workers = []
-    for rank, (mixer, seed) in enumerate(zip(mixers, seeds, strict=True)):
-        pool = Pool(plan.pool, mixer.mixes, teacher, white, torch.device("cpu"), seed)
-        job = (rank, student, counter, pool, plan, run, held, every)
-        workers.append(context.Process(target=learn, args=job))
-        workers[-1].start()
+    workers = [context.Process(target=work_on, args=(rank,)) for rank in range(plan.workers)]
+    for worker in workers:
+        worker.start()
     for worker in workers:
         worker.join()
     if any(worker.exitcode for worker in workers):
         raise RuntimeError("a training worker failed")
     return path
-
-
-def count_from(held: dict[str, Any], plan: Plan, learners: int) -> Tensor:
-    """Return the steps that each learner has done, shared by processes, int64 [learners]."""
-    counter = torch.zeros(learners, dtype=torch.int64).share_memory_()
-    counter += held.get("seen", 0) // plan.batch // learners
-    return counter
-
-
-def train_on(
-    device: torch.device,
-    student: Student,
-    teacher: Teacher,
-    white: Whitening,
-    mixers: list[Mixer],
-    plan: Plan,
-    run: Path,
-    held: dict[str, Any],
-    every: float,
-) -> None:
-    """Train on one device, fed by a mixing process for each of `mixers`."""
-    context = mp.get_context("fork")
-    made: Queue[NDArray[np.float16]] = context.Queue(4 * len(mixers))
-    # Forked before the device is touched, which no child could use.
-    feeders = [context.Process(target=feed, args=(m, plan, made), daemon=True) for m in mixers]
-    for feeder in feeders:
-        feeder.start()
-    student, teacher = student.to(device), teacher.to(device)
-    left = np.zeros((0, PATCH, BANDS), np.float16)
-
-    def mixes(count: int) -> NDArray[np.float16]:
-        nonlocal left
-        while len(left) < count:
-            left = np.concatenate((left, made.get(timeout=600)))
-        taken, left = left[:count], left[count:]
-        return taken
-
-    pool = Pool(plan.pool, mixes, teacher, white, device, plan.seed + held.get("seen", 0))
-    try:
-        learn(0, student, count_from(held, plan, 1), pool, plan, run, held, every)
-    finally:
-        for feeder in feeders:
-            feeder.terminate()
-
-
-def feed(mixer: Mixer, plan: Plan, made: Queue[NDArray[np.float16]]) -> None:
-    """Make mixes for ever."""
-    while True:
-        made.put(mixer.mixes(plan.batch).astype(np.float16))
 
 
 def learn(
@@ -310,23 +331,27 @@ def learn(
     """Do one learner's part of the training; the first also averages, saves and reports."""
     torch.set_num_threads(1)
     torch.manual_seed(plan.seed + rank)
-    decayed = [p for p in student.parameters() if p.ndim > 1]
-    plain = [p for p in student.parameters() if p.ndim <= 1]
+    frozen = student.body[: plan.frozen]
+    still = set(frozen.parameters())
+    for parameter in still:
+        parameter.requires_grad_(False)
+    decayed = [p for p in student.parameters() if p.ndim > 1 and p not in still]
+    plain = [p for p in student.parameters() if p.ndim <= 1 and p not in still]
     groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, plan.rate, (0.9, 0.98), weight_decay=plan.decay)
     average = copy.deepcopy(student).requires_grad_(False)
     step = int(counter[rank])
     if held:
         average.load_state_dict(held["average"])
-        optimiser.load_state_dict(held["optimiser"])
-    for _ in range(max(2, plan.pool // 8 // plan.batch)):
-        pool.refresh(plan.batch)
+        if len(held["optimiser"]["param_groups"][0]["params"]) == len(decayed):
+            optimiser.load_state_dict(held["optimiser"])
+    pool.refresh(len(PIECES) * plan.rows)
     last = time.monotonic()
     shown: dict[str, float] = {}
     while True:
         now = time.monotonic()
-        seen = int(counter.sum()) * plan.batch
-        done = min(1.0, seen / plan.patches)
+        seen = int(counter.sum()) * plan.rows * ROW
+        done = min(1.0, seen / plan.segments)
         if rank == 0 and (done >= 1.0 or now - last > every):
             save(
                 run / "student.pt",
@@ -342,13 +367,15 @@ def learn(
             return
         for group in optimiser.param_groups:
             warm = min(1.0, (step + 1) / 200)
-            group["lr"] = plan.rate * warm * (0.005 + 0.995 * 0.5 * (1 + math.cos(math.pi * done)))
-        pool.refresh(plan.batch if pool.made < 2 * plan.pool // 3 else plan.batch // plan.reuse)
-        patches, target, scores = pool.draw(plan.batch)
+            group["lr"] = plan.rate * warm * min(1.0, (1 - done) / plan.fall + 0.005)
+        filling = pool.made < 2 * len(pool.mel) // 3
+        pool.refresh(plan.rows // (1 if filling else plan.reuse))
+        batch = pool.draw(plan.rows)
         student.train()
-        with torch.autocast(pool.device.type, torch.bfloat16):
-            out = student(patches)
-        terms = losses(out, student.head(out), target, scores)
+        frozen.eval()
+        with torch.autocast("cpu", torch.bfloat16):
+            out = student(batch.mel)
+        terms = losses(out, student, batch)
         optimiser.zero_grad(set_to_none=True)
         used = [term for name, term in terms.items() if name not in plan.without]
         torch.stack(used).sum().backward()
@@ -359,13 +386,13 @@ def learn(
         if rank:
             continue
         blend(average, student, min(plan.keep, (1 + step) / (10 + step)))
-        if step % 25 == 0:
+        if step % 10 == 0:
             for name, term in terms.items():
-                shown[name] = 0.7 * shown.get(name, term.item()) + 0.3 * term.item()
-        if step % 100 == 0:
+                shown[name] = 0.8 * shown.get(name, term.item()) + 0.2 * term.item()
+        if step % 50 == 0:
             text = " ".join(f"{name} {value:.4f}" for name, value in shown.items())
-            seen = int(counter.sum()) * plan.batch
-            print(f"seen {seen} of {plan.patches} {text}", flush=True)
+            seen = int(counter.sum()) * plan.rows * ROW
+            print(f"seen {seen} of {plan.segments} {text}", flush=True)
 
 
 @torch.no_grad()
@@ -387,5 +414,5 @@ def load_student(path: Path) -> Student:
 
 
 def read_shape(held: dict[str, Any]) -> Shape:
-    """Return the widths kept in a checkpoint."""
-    return Shape(held["stem"], tuple(held["widths"]), held["top"])
+    """Return the shape kept in a checkpoint."""
+    return Shape(**held | {name: tuple(held[name]) for name in ("widths", "dilations")})

@@ -133,8 +133,11 @@ def render(work: Path, seed: int, share: float) -> None:
     player = Player(soundfont(work))
     r = np.random.default_rng([seed, 12])
 
-    def keep(x: Floats, folder: Path, name: str) -> None:
+    sounds: dict[Path, dict[str, str]] = {folder: {} for folder in folders}
+
+    def keep(x: Floats, folder: Path, name: str, what: str) -> None:
         soundfile.write(folder / f"{name}.flac", x * r.uniform(0.2, 0.9), 16000)
+        sounds[folder][f"{name}.flac"] = what
 
     for program in range(128):
         for i in range(max(1, int(7 * share))):
@@ -142,13 +145,18 @@ def render(work: Path, seed: int, share: float) -> None:
             notes = line(
                 r, 0, r.uniform(0.15, 0.9), 5, low, low + 24, 0.9, int(r.choice([1, 1, 3]))
             )
-            keep(player.play(notes, {0: program}, 6), folders[0], f"gm{program:03d}-{i}")
+            keep(
+                player.play(notes, {0: program}, 6),
+                folders[0],
+                f"gm{program:03d}-{i}",
+                f"GM program {program}",
+            )
     for i in range(int(160 * share)):
         key, rate = int(r.integers(27, 87)), r.uniform(0.5, 8)
         notes = [(t, 9, key, int(r.integers(40, 127))) for t in np.arange(0, 5, 1 / rate)]
         kit = int(r.choice([0, 8, 16, 24, 25, 32, 40, 48]))
-        keep(player.play(notes, {9: kit}, 6), folders[1], f"drum{i:03d}")
+        keep(player.play(notes, {9: kit}, 6), folders[1], f"drum{i:03d}", f"GM kit {kit} key {key}")
     for i in range(int(450 * share)):
-        keep(piece(r, player), folders[2], f"piece{i:03d}")
+        keep(piece(r, player), folders[2], f"piece{i:03d}", "a piece of music")
     for folder in folders:
-        finish(folder, f"rendered from {PACKAGE} (MIT)")
+        finish(folder, f"rendered from {PACKAGE} (MIT)", sounds[folder])

@@ -8,47 +8,54 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import scipy.fft
 import torch
 from numpy.typing import NDArray
-from soundsearch_ingest.logmel import LOG_OFFSET
+from soundsearch_ingest.logmel import LOG_OFFSET, PATCH_FRAMES, mel_magnitudes
 from torch import Tensor, nn
 
-from .mels import Store, open_store
-from .mixing import Mixer, heard, known_classes, level_ok
+from .mixing import Mixer, heard, known_classes, samples_of
 from .model import SIZE, Student
 from .train import read_shape
+from .waves import Store, open_store
 
-POWER = 1.0
+POWER = 0.5
+# Segments in a sound that is measured.
+LENGTH = 5
 
 
 @torch.no_grad()
-def embed(student: Student, mel: Tensor, batch: int = 256) -> NDArray[np.float64]:
-    """Return the embeddings of mel magnitudes [n, 96, 64], float64 [n, 128]."""
+def embed(student: Student, mel: Tensor, batch: int = 64) -> NDArray[np.float64]:
+    """Return the embeddings of mel magnitudes [n, 96 k, 64], float64 [n, k, 128]."""
     parts = [student(torch.log(part + LOG_OFFSET)) for part in mel.split(batch)]
     found: NDArray[np.float64] = torch.cat(parts).double().numpy()
     return found
 
 
+def magnitudes(sounds: list[NDArray[np.float32]], segments: int) -> Tensor:
+    """Return the mel magnitudes of sounds of so many segments, [n, 96 segments, 64]."""
+    mel = [mel_magnitudes(x, scipy.fft.rfft)[: segments * PATCH_FRAMES] for x in sounds]
+    return torch.from_numpy(np.stack(mel))
+
+
 def statistics(
     student: Student, store: Store, classes: NDArray[np.int64] | None, seed: int, count: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the embedding's mean, its covariance, and its covariance within a file.
+    """Return the embedding's mean, its covariance, and its covariance within a sound.
 
-    Two patches of each drawn file, their level, equaliser and noise drawn anew, differ by
+    Two cuts of each drawn sound, their place, level, equaliser and noise drawn anew, differ by
     what should not matter; the covariance of these differences is what is whitened.
     """
     mixer = Mixer(store, seed, classes=classes)
     random = torch.Generator().manual_seed(seed)
+    need = samples_of(LENGTH)
     seen: list[NDArray[np.float64]] = []
     differences = []
-    for _ in range(max(1, count // 1024)):
-        files = [mixer.file() for _ in range(512)]
-        first, second = (mixer.singles(512, files) for _ in range(2))
-        keep = level_ok(first) & level_ok(second)
-        second *= mixer.curves(512)
-        a, b = (
-            embed(student, heard(torch.from_numpy(mel[keep]), random)) for mel in (first, second)
-        )
+    for _ in range(max(1, count // 64)):
+        files = [mixer.file() for _ in range(64)]
+        first = magnitudes([mixer.single(file, need) for file in files], LENGTH)
+        second = magnitudes([mixer.coloured(mixer.single(file, need)) for file in files], LENGTH)
+        a, b = (embed(student, heard(mel, random)).mean(1) for mel in (first, second))
         seen += [a, b]
         differences.append(a - b)
     every, difference = np.concatenate(seen), np.concatenate(differences)
@@ -59,7 +66,7 @@ def whiten(
     student: Student,
     work: Path,
     seed: int = 77,
-    count: int = 16384,
+    count: int = 4096,
     power: float = POWER,
     within: bool = True,
 ) -> Student:
@@ -70,13 +77,13 @@ def whiten(
     student : Student
         For inference, batch norms folded.
     work : Path
-        Scratch folder with the mel store.
+        Scratch folder with the wave store.
     seed, count : int
         Of the sounds that are measured.
     power : float
         1 whitens; less leaves part of the variance.
     within : bool
-        Whiten what differs between patches of one file, not what differs between any.
+        Whiten what differs between cuts of one sound, not what differs between any.
 
     Returns
     -------
@@ -103,7 +110,7 @@ def whiten(
 
 
 def save(student: Student, path: Path, checkpoint: Path) -> None:
-    """Write a student for inference, with the plan of its checkpoint and the patches it saw."""
+    """Write a student for inference, with the plan of its checkpoint and the segments it saw."""
     held = torch.load(checkpoint, map_location="cpu", weights_only=True)
     facts = {key: held[key] for key in ("plan", "seen")}
     temporary = path.with_suffix(".tmp")

@@ -1,4 +1,4 @@
-"""What an encoder is: log-mel patches in, embeddings out, and the space they live in."""
+"""What an encoder is: log-mel in, embeddings out, and the space they live in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Encoder"]
 
 
 class Encoder(Protocol):
-    """Turns patches into embeddings of one space.
+    """Turns log-mel into embeddings of one space.
 
     Attributes
     ----------
@@ -26,6 +26,9 @@ class Encoder(Protocol):
         How much sound one embedding stands for.
     hop_seconds : float
         Default distance between the starts of two segments.
+    context_seconds : float
+        How much sound on either side of a segment has a say in its embedding; 0 where a
+        segment is heard alone.
     """
 
     name: str
@@ -33,10 +36,19 @@ class Encoder(Protocol):
     dimension: int
     segment_seconds: float
     hop_seconds: float
+    context_seconds: float
 
-    def embed(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Embed float32 [n, 96, 64] log-mel patches as float32 [n, dimension].
+    def embed(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Embed n stretches of k segments each; thread-safe.
 
-        Thread-safe: several threads may call it at once.
+        Parameters
+        ----------
+        mel : float32 [n, 96 k, 64]
+            Log-mel; each stretch is a sound, or part of one, of which segments follow each
+            other without a gap. `soundsearch_ingest.stretches` cuts sounds like this.
+
+        Returns
+        -------
+        float32 [n k, dimension]
         """
         ...

@@ -35,18 +35,19 @@ class PostProcessed:
         self.dimension = encoder.dimension
         self.segment_seconds = encoder.segment_seconds
         self.hop_seconds = encoder.hop_seconds
+        self.context_seconds = encoder.context_seconds
         self._encoder = encoder
         self._pca = pca
         self._quantised = quantised
 
-    def embed(self, patches: Floats) -> Floats:
+    def embed(self, mel: Floats) -> Floats:
         """See `Encoder.embed`."""
-        embeddings = self._pca.apply(self._encoder.embed(patches))
+        embeddings = self._pca.apply(self._encoder.embed(mel))
         return dequantise(quantise(embeddings)) if self._quantised else embeddings
 
 
 class SideBySide:
-    """Two encoders on the same patches: the embeddings of the second follow those of the first.
+    """Two encoders on the same sound: the embeddings of the second follow those of the first.
 
     It bears the name and space of the first.
     """
@@ -57,8 +58,9 @@ class SideBySide:
         self.dimension = first.dimension + second.dimension
         self.segment_seconds = first.segment_seconds
         self.hop_seconds = first.hop_seconds
+        self.context_seconds = max(first.context_seconds, second.context_seconds)
         self._encoders = (first, second)
 
-    def embed(self, patches: Floats) -> Floats:
+    def embed(self, mel: Floats) -> Floats:
         """See `Encoder.embed`."""
-        return np.hstack([encoder.embed(patches) for encoder in self._encoders])
+        return np.hstack([encoder.embed(mel) for encoder in self._encoders])

@@ -13,7 +13,7 @@ from ..decode import Decoder
 from ..discover import discover, expand
 from ..errors import AudioError, EncoderError
 from ..extras import needs
-from ..logmel import SILENT, SegmentStream, levels, log_mel, patches
+from ..logmel import SILENT, levels, log_mel, patches, segments_in
 from .base import Encoder
 
 __all__ = ["agreement", "sample_patches", "to_int8"]
@@ -68,15 +68,14 @@ def sample_patches(targets: Iterable[Path]) -> tuple[Floats, Floats]:
 
 
 def _some_patches(path: str) -> Floats:
-    stream = SegmentStream()
-    parts: list[Floats] = []
+    parts, held = [], 0
     with Decoder(path) as decoder:
         for block in decoder:
-            parts.append(patches(log_mel(stream.push(block))))
-            if sum(map(len, parts)) >= _PER_FILE:
+            parts.append(block)
+            held += len(block)
+            if segments_in(held) >= _PER_FILE:
                 break
-    parts.append(patches(log_mel(stream.finish())))
-    some = np.concatenate(parts)[:_PER_FILE]
+    some = patches(log_mel(np.concatenate(parts)))[:_PER_FILE]
     return some[levels(some) >= SILENT]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EncoderError
+from ..logmel import BANDS, PATCH_FRAMES
 
 __all__ = ["OnnxEncoder"]
 
@@ -19,14 +20,15 @@ def _providers(available: list[str]) -> list[str]:
 
 
 class OnnxEncoder:
-    """Run an ONNX network from patches to embeddings.
+    """Run an ONNX network from log-mel to embeddings.
 
     Parameters
     ----------
     path : Path
         ONNX file: input ``patches`` float32 [n, 96, 64], output ``embeddings``
         float32 [n, dimension]; metadata ``name``, ``space``, ``segment_seconds`` and, where
-        segments overlap by default, ``hop_seconds``.
+        segments overlap by default, ``hop_seconds``. With ``context_seconds`` in its metadata,
+        input float32 [n, 96 k, 64] and output float32 [n, k, dimension].
     threads : int
         Threads that one call of `embed` may use.
 
@@ -59,6 +61,7 @@ class OnnxEncoder:
             self.space = meta["space"]
             self.segment_seconds = float(meta["segment_seconds"])
             self.hop_seconds = float(meta.get("hop_seconds", self.segment_seconds))
+            self.context_seconds = float(meta.get("context_seconds", 0.0))
         except (KeyError, ValueError) as error:
             raise EncoderError(
                 f"{path}: expected an encoder with name, space and segment_seconds in its "
@@ -66,9 +69,11 @@ class OnnxEncoder:
             ) from error
         self.dimension = int(self._session.get_outputs()[0].shape[-1])
 
-    def embed(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Embed float32 [n, 96, 64] patches as float32 [n, dimension]; thread-safe."""
-        if len(patches) == 0:
+    def embed(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Encoder.embed`."""
+        if len(mel) == 0:
             return np.empty((0, self.dimension), np.float32)
-        embeddings: NDArray[np.float32] = self._session.run(["embeddings"], {"patches": patches})[0]
-        return embeddings
+        if not self.context_seconds:
+            mel = mel.reshape(-1, PATCH_FRAMES, BANDS)
+        embeddings: NDArray[np.float32] = self._session.run(["embeddings"], {"patches": mel})[0]
+        return embeddings.reshape(-1, self.dimension)
