@@ -220,7 +220,7 @@ class MilvusClient:
 
     def _call(self, method: Callable[..., Any], *args: Any, **options: Any) -> Any:
         options.setdefault("timeout", _CALL_SECONDS)
-        begun = time.monotonic()
+        started = time.monotonic()
         wait = _FIRST_WAIT
         while True:
             try:
@@ -228,67 +228,68 @@ class MilvusClient:
             except self._errors as error:
                 if not (isinstance(error, self._passing_errors) and _passing(error)):
                     raise self._error(error) from error
-                waited = time.monotonic() - begun
+                waited = time.monotonic() - started
                 if waited > _PATIENCE_SECONDS:
                     raise LibraryError(
                         f"{self._uri}: Milvus has not answered for {waited:.0f} s "
-                        f"({_words(error)}); what was reported as done is stored. Run the same "
+                        f"({_message(error)}); what was reported as done is stored. Run the same "
                         "command again when the server is back"
                     ) from error
-                _log.warning("%s: waiting for Milvus: %s", self._uri, _words(error))
+                _log.warning("%s: waiting for Milvus: %s", self._uri, _message(error))
             time.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
 
     def _error(self, error: Exception) -> LibraryError:
         """Turn the error of a call into a readable one."""
-        words = _words(error)
-        if _FULL.search(words):
+        message = _message(error)
+        if _FULL.search(message):
             return LibraryError(
-                f"{self._uri}: Milvus has no room left ({words}); what was reported as done is "
+                f"{self._uri}: Milvus has no room left ({message}); what was reported as done is "
                 "stored. Free some space, then run the same command again"
             )
-        if _UNKNOWN_USER.search(words):
+        if _UNKNOWN_USER.search(message):
             return LibraryError(
                 f"{self._uri}: the Milvus server does not accept the "
-                f"{'token' if self._uri.token else 'missing token'} ({words}); give user:password "
-                "or a token before the host, milvus://TOKEN@HOST..., or in MILVUS_TOKEN"
+                f"{'token' if self._uri.token else 'missing token'} ({message}); give "
+                "user:password or a token before the host, milvus://TOKEN@HOST..., or in "
+                "MILVUS_TOKEN"
             )
-        if _FORBIDDEN.search(words):
+        if _FORBIDDEN.search(message):
             return Forbidden(
                 f"{self._uri}: the Milvus server knows the user but does not let it do this "
-                f"({words}); ask its administrator to grant it, or use another token"
+                f"({message}); ask its administrator to grant it, or use another token"
             )
-        if _NO_DATABASE.search(words):
+        if _NO_DATABASE.search(message):
             return LibraryError(
-                f"{self._uri}: the Milvus server has no database {self._uri.database} ({words}); "
+                f"{self._uri}: the Milvus server has no database {self._uri.database} ({message}); "
                 "name one that exists, or none, or create it with Milvus's own tools"
             )
-        if "collection" in words and "not" in words:
+        if "collection" in message and "not" in message:
             return LibraryNotFound(
-                f"{self._uri}: a collection of this library is gone ({words}); another process "
+                f"{self._uri}: a collection of this library is gone ({message}); another process "
                 "removed, re-embedded or upgraded the library: open it again"
             )
-        return LibraryError(f"{self._uri}: Milvus reports an error: {words}")
+        return LibraryError(f"{self._uri}: Milvus reports an error: {message}")
 
     def _refused(self, error: Exception) -> LibraryError:
         """Turn an error while connecting into a readable one."""
-        words = _words(error)
+        message = _message(error)
         if self._uri.lite:
-            return LibraryError(f"{self._uri}: Milvus Lite cannot open it: {words}")
-        if any(pattern.search(words) for pattern in (_UNKNOWN_USER, _FORBIDDEN, _NO_DATABASE)):
+            return LibraryError(f"{self._uri}: Milvus Lite cannot open it: {message}")
+        if any(pattern.search(message) for pattern in (_UNKNOWN_USER, _FORBIDDEN, _NO_DATABASE)):
             return self._error(error)
         hint = "is the address right, and is the server running?"
-        if self._uri.address.startswith("https") and _UNTRUSTED.search(words):
+        if self._uri.address.startswith("https") and _UNTRUSTED.search(message):
             hint = (
                 "does the server speak TLS, and does this machine trust its certificate? "
                 "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH can name the file of your own authority"
             )
         return LibraryError(
-            f"{self._uri}: no Milvus server answers at {self._uri.address} ({words}); {hint}"
+            f"{self._uri}: no Milvus server answers at {self._uri.address} ({message}); {hint}"
         )
 
 
-def _words(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     """The message of an error on one line; gRPC leaves it out of str(), pymilvus wraps it."""
     grpc_error = _grpc_error(error)
     if grpc_error is not None:
@@ -306,7 +307,7 @@ def _grpc_error(error: BaseException) -> Any:
 
 
 def _passing(error: BaseException) -> bool:
-    words = _words(error)
-    if _FULL.search(words):
+    message = _message(error)
+    if _FULL.search(message):
         return False
-    return bool(getattr(error, "retriable", False) or _PASSING.search(words))
+    return bool(getattr(error, "retriable", False) or _PASSING.search(message))

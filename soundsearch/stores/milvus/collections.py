@@ -91,7 +91,7 @@ def settings_of(row: Row) -> Settings:
 
 
 def state_of(client: MilvusClient, state: str, id: int, level: str = "Strong") -> Row | None:
-    """The data of a state row; None where there is no such row."""
+    """The data of a state row; None if there is no such row."""
     rows = client.query(state, f"id == {id}", ["data"], level)
     if not rows:
         return None

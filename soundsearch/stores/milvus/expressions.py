@@ -270,7 +270,7 @@ class _Compiler:
 
     @staticmethod
     def _is(part: Compiled, wanted: bool) -> Compiled:
-        """A part over fields that are always there, or its opposite."""
+        """A part over fields that are never missing, or its opposite."""
         if wanted:
             return part
         if not part.exact:
@@ -291,24 +291,24 @@ class _Compiler:
 
     @staticmethod
     def _absent(kind: type, key: str, wanted: bool) -> Compiled:
-        there = f'exists tags["{tag_key(kind, key)}"]'
-        return _leaf(f"(not ({there}))", 2) if wanted else _leaf(f"({there})")
+        present = f'exists tags["{tag_key(kind, key)}"]'
+        return _leaf(f"(not ({present}))", 2) if wanted else _leaf(f"({present})")
 
     def _tag(self, key: str, name: str, value: TagValue, wanted: bool) -> Compiled:
         kind = type(value) if isinstance(value, bool | str) else float
         path = f'tags["{tag_key(kind, key)}"]'
         if kind is bool:
-            found = self._is_there_with(path, "==", (name == "==") is value, wanted)
+            found = self._present_and(path, "==", (name == "==") is value, wanted)
         elif isinstance(value, str) and name == "like":
             found = self._like(path, value, wanted)
         else:
-            found = self._is_there_with(path, name, value, wanted)
+            found = self._present_and(path, name, value, wanted)
         if wanted:
             return found
         return _joined("or", [self._absent(kind, key, True), found])
 
-    def _is_there_with(self, path: str, name: str, value: TagValue, wanted: bool) -> Compiled:
-        """A comparison that is false for what is not there, or that of its opposite."""
+    def _present_and(self, path: str, name: str, value: TagValue, wanted: bool) -> Compiled:
+        """A comparison, or its opposite; both are false for a missing key."""
         if isinstance(value, bool):
             return _leaf(f"{path} == {'true' if value is wanted else 'false'}")
         name = name if wanted else _OPPOSITE[name]
@@ -322,7 +322,7 @@ class _Compiler:
     def _like(self, path: str, pattern: str, wanted: bool) -> Compiled:
         prefix, rest = _split(pattern)
         if not rest:
-            return self._is_there_with(path, "==", prefix, wanted)
+            return self._present_and(path, "==", prefix, wanted)
         least, above = _text(prefix), _text(_after(prefix))
         if least is None or above is None or (rest != "%" and not wanted):
             return _UNKNOWN
@@ -384,7 +384,7 @@ class _Compiler:
         if name == "like":
             found = self._like("warning", f"={value}", wanted)
         else:
-            found = self._is_there_with("warning", name, f"={value}", wanted)
+            found = self._present_and("warning", name, f"={value}", wanted)
         # No warning is "", which sorts before every other.
         there = _leaf('warning != ""')
         if wanted:

@@ -56,7 +56,7 @@ class Lease:
             time.sleep(_SETTLE_SECONDS)
         self._refuse_other(self._holder())
         self._stop.clear()
-        self._thread = threading.Thread(target=self._keep, daemon=True, name="lease")
+        self._thread = threading.Thread(target=self._keep_renewing, daemon=True, name="lease")
         self._thread.start()
 
     def check(self) -> None:
@@ -85,7 +85,7 @@ class Lease:
         self._client.upsert(self._collection, [row])
         self._renewed = time.monotonic()
 
-    def _keep(self) -> None:
+    def _keep_renewing(self) -> None:
         while not self._stop.wait(_RENEW_SECONDS):
             with self._lock, suppress(LibraryError):  # `check` will raise it
                 holder = self._holder()

@@ -168,7 +168,7 @@ class MilvusReading:
     def clip_at(self, uri: str) -> StoredClip | None:
         """The clip at this uri."""
         expression = f'id > 0 and uri == "{packed_uri(uri)}"'
-        row = newest(self._tables.ask(self._tables.clips, expression, CLIP_FIELDS))
+        row = newest(self._tables.query(self._tables.clips, expression, CLIP_FIELDS))
         return None if row is None else self._keep(row)
 
     def clips_by_id(self, clip_ids: Sequence[int]) -> dict[int, StoredClip]:
@@ -292,7 +292,7 @@ class MilvusReading:
         tables = self._tables
         expressions = [""] if selection is None else selection.expressions()
         spread = 1.0 if selection is None else tables.end / max(1, len(selection.ids))
-        batch = max(1, tables.vectors_a_batch // wanted)
+        batch = max(1, tables.segments_per_batch // wanted)
         found: list[_Hits] = []
         full = False
         for begin in range(0, len(queries), batch):

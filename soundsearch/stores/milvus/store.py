@@ -189,7 +189,7 @@ class MilvusStore:
         return failure_of(rows[0]) if rows else None
 
     def _find(self, expression: str) -> list[Row]:
-        return self._tables.ask(self._tables.clips, expression, CLIP_FIELDS, limit=LIMIT)
+        return self._tables.query(self._tables.clips, expression, CLIP_FIELDS, limit=LIMIT)
 
     # Writing
 

@@ -79,11 +79,11 @@ class Tables:
         self._lock = threading.Lock()
 
     @property
-    def vectors_a_batch(self) -> int:
+    def segments_per_batch(self) -> int:
         """How many segments with vectors fit one message."""
         return max(1, BATCH_BYTES // (4 * self.settings.dimension + 64))
 
-    def ask(
+    def query(
         self,
         collection: str,
         expression: str,
@@ -146,17 +146,17 @@ class Tables:
         """The existing rows with these ids, in no particular order."""
         batch = BATCH_IDS
         if "vector" in fields:
-            batch = min(batch, self.vectors_a_batch)
+            batch = min(batch, self.segments_per_batch)
         wanted = sorted(set(ids))
         rows: list[Row] = []
         for begin in range(0, len(wanted), batch):
             expression = f"id in {wanted[begin : begin + batch]}"
-            rows += self.ask(collection, expression, fields, level)
+            rows += self.query(collection, expression, fields, level)
         return rows
 
     def clip_rows(self, first: int, last: int) -> list[Row]:
         """Clip rows with ids from `first` to `last` - 1, ordered by id; at most `LIMIT`."""
-        rows = self.ask(self.clips, f"id >= {first} and id < {last}", CLIP_FIELDS)
+        rows = self.query(self.clips, f"id >= {first} and id < {last}", CLIP_FIELDS)
         return sorted(rows, key=_id)
 
     def clip_pages(
@@ -166,7 +166,7 @@ class Tables:
         end = self.numbers()["id"]
         for first in range(1, end, page):
             window = both(f"id >= {first} and id < {first + page}", expression)
-            yield sorted(self.ask(self.clips, window, fields), key=_id)
+            yield sorted(self.query(self.clips, window, fields), key=_id)
 
     def all_clips(self, fields: Sequence[str], page: int, expression: str) -> Iterator[list[Row]]:
         """As `clip_pages` but unordered; without `data`, a known id range is not read again."""
@@ -174,14 +174,14 @@ class Tables:
         for first in range(1, max(2, end), page):
             is_last = first + page >= end
             window = f"id >= {first}" if is_last else f"id >= {first} and id < {first + page}"
-            yield self.ask(self.clips, both(window, expression), fields, limit=None)
+            yield self.query(self.clips, both(window, expression), fields, limit=None)
 
     def failure_pages(self, fields: Sequence[str]) -> Iterator[list[Row]]:
         """Iterate over all failures; their ids are hashes, so equal ranges hold equally many."""
 
         def part(first: int, last: int) -> Iterator[list[Row]]:
             window = f"id <= {-1 - first} and id > {-1 - last}"
-            rows = self.ask(self.clips, window, fields)
+            rows = self.query(self.clips, window, fields)
             if len(rows) < LIMIT // 2:
                 yield rows
             else:
@@ -206,10 +206,10 @@ class Tables:
         for begin in range(0, len(ids), BATCH_IDS):
             self.client.delete(collection, ids[begin : begin + BATCH_IDS])
         if ids:
-            self.was_deleted_from(collection)
+            self.note_deletion(collection)
 
-    def was_deleted_from(self, collection: str) -> None:
-        """Make the next read see deletions, by this process or others."""
+    def note_deletion(self, collection: str) -> None:
+        """Note a deletion, by this process or others, so that the next read is Strong."""
         with self._lock:
             self._deletions[collection] += 1
 

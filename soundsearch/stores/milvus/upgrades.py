@@ -72,7 +72,7 @@ def upgraded(client: MilvusClient, uri: MilvusUri, row: Row) -> Row:
     LibraryVersion
         The library is newer than this soundsearch, or older and cannot be upgraded now.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     while (version := row.get("schema")) != VERSION:
         if not isinstance(version, int) or version > VERSION:
             raise LibraryVersion(
@@ -81,13 +81,11 @@ def upgraded(client: MilvusClient, uri: MilvusUri, row: Row) -> Row:
                 "pip install --upgrade soundsearch"
             )
         if version not in _STEPS:
-            raise LibraryVersion(
-                f"{uri}: its schema version is {version}, which never existed"
-            )
+            raise LibraryVersion(f"{uri}: its schema version is {version}, which never existed")
         try:
             _take_steps(client, uri)
         except LibraryBusy as error:
-            if time.monotonic() - begun > _PATIENCE_SECONDS:
+            if time.monotonic() - started > _PATIENCE_SECONDS:
                 raise _not_now(uri, version, f"another process is using it ({error})") from error
             time.sleep(_POLL_SECONDS)
         except Forbidden as error:
@@ -134,10 +132,10 @@ def _from_1_to_2(client: MilvusClient, uri: MilvusUri, lease: Lease, row: Row) -
     # Version 1 reads `take`, and keeps working if the upgrade does not finish.
     edition = numbers["take"]
     client.upsert(state, [state_row(NUMBERS, {**numbers, "edition": edition})])
-    begun = state_of(client, state, SUCCESSOR)
-    if begun is not None and begun["schema"] == 1:
-        _copy_clips(client, uri, lease, begun["generation"], numbers["id"])
-        client.upsert(state, [state_row(SUCCESSOR, {**begun, "schema": 2})])
+    successor = state_of(client, state, SUCCESSOR)
+    if successor is not None and successor["schema"] == 1:
+        _copy_clips(client, uri, lease, successor["generation"], numbers["id"])
+        client.upsert(state, [state_row(SUCCESSOR, {**successor, "schema": 2})])
     _copy_clips(client, uri, lease, row["generation"], numbers["id"])
     lease.check()
     client.upsert(state, [state_row(SETTINGS, {**row, "schema": 2})])

@@ -56,7 +56,7 @@ class Counters:
         self._next = {"id": numbers["id"], "edition": numbers["edition"]}
         self._reserved = dict(self._next)
         # Editions from here on may be those of a killed writer.
-        self.begun: int = numbers["from"]
+        self.unfinished_from: int = numbers["from"]
 
     @property
     def edition(self) -> int:
@@ -111,25 +111,27 @@ class Writer:
         self._id_of = id_of
         # Reads must see what others wrote and deleted, too.
         for collection in (tables.clips, tables.segments):
-            tables.was_deleted_from(collection)
+            tables.note_deletion(collection)
         self._recover()
 
     def _recover(self) -> None:
         """Read what the library holds, and finish what a killed writer began."""
         tables = self._tables
-        double: list[Row] = []
+        duplicates: list[Row] = []
         for rows in tables.clip_pages(_KNOWN, 8192):
             for row in rows:
                 if self.clips.has(row["uri"]):
-                    double.append(row)
+                    duplicates.append(row)
                 else:
                     self.clips.add(row)
         for rows in tables.failure_pages(_KNOWN):
             for row in rows:
                 self.failures.add(row)
-        for row in double:  # a clip moved to this uri, and the one it replaced was not yet removed
+        for (
+            row
+        ) in duplicates:  # a clip moved to this uri, and the one it replaced was not yet removed
             expression = f'id > 0 and uri == "{row["uri"]}"'
-            rows = tables.ask(tables.clips, expression, CLIP_FIELDS)
+            rows = tables.query(tables.clips, expression, CLIP_FIELDS)
             kept = newest(rows)
             older = [each for each in rows if kept is None or each["id"] != kept["id"]]
             for old in older:
@@ -137,9 +139,9 @@ class Writer:
             if kept is not None:
                 self.clips.add(kept)
             self._delete_clips(older)
-        if self.counters.begun < self.counters.edition:
+        if self.counters.unfinished_from < self.counters.edition:
             tables.is_written_out = False
-            self._delete_invisible(self.counters.begun, self.counters.edition)
+            self._delete_invisible(self.counters.unfinished_from, self.counters.edition)
 
     def add(self, clips: Sequence[NewClip]) -> None:
         """Store clips, all or none; see `Store.add`."""
@@ -165,7 +167,7 @@ class Writer:
         self.lease.check()
         tables.is_written_out = False
         batch: list[Row] = []
-        limit = tables.vectors_a_batch
+        limit = tables.segments_per_batch
         for uri, clip in by_uri.items():
             for begin in range(0, len(clip.embeddings), limit):
                 batch += segment_rows(clip, ids[uri], editions[uri], begin, begin + limit)
@@ -275,7 +277,7 @@ class Writer:
         """Delete the segments in editions `first` to `last` - 1 that no clip row names."""
         window = f"edition >= {first} and edition < {last}"
         tables = self._tables
-        rows = tables.ask(tables.clips, window, ["edition"], limit=None)
+        rows = tables.query(tables.clips, window, ["edition"], limit=None)
         self._delete_others((row["edition"] for row in rows), first, last)
 
     def _delete_others(self, kept: Iterable[int], first: int, last: int) -> None:
@@ -288,7 +290,7 @@ class Writer:
     def _delete_range(self, first: int, last: int) -> None:
         window = f"id >= {first * SEGMENTS_PER_EDITION} and id < {last * SEGMENTS_PER_EDITION}"
         tables = self._tables
-        while rows := tables.ask(tables.segments, window, ["id"]):
+        while rows := tables.query(tables.segments, window, ["id"]):
             tables.delete(tables.segments, [row["id"] for row in rows])
 
     def optimise(self, on_step: OnStep = lambda _text: None) -> None:
@@ -335,5 +337,5 @@ class Writer:
         base = edition * SEGMENTS_PER_EDITION
         for begin in range(0, count, LIMIT):
             window = f"id >= {base + begin} and id < {base + min(begin + LIMIT, count)}"
-            found += len(tables.ask(tables.segments, window, ["id"]))
+            found += len(tables.query(tables.segments, window, ["id"]))
         return found
