@@ -1,18 +1,18 @@
-"""The bundled encoder on ESC-50 folds 1-3, which no training step reads.
+"""The bundled encoder on ESC-50 folds 1-3, which no training step used.
 
     pip install -e . librosa
     python -m benchmarks.encoder DATA
 
 DATA holds ``esc50/labels.csv``, ``esc50/audio/`` and ``audioset/yamnet_class_map.csv``. MFCC is the
-mean and deviation of 64 coefficients, and Google's speech_embedding (96-d, 1.3 MB; it comes with
-``pip install --no-deps openwakeword==0.4.0`` and is left out without) the mean of its windows,
-both standardised on the clips themselves. ``python -m recipes.mini evaluate`` prints the same with
-the encoder's teacher beside it.
+mean and standard deviation of 64 coefficients; Google's speech_embedding (96-d, 1.3 MB, from
+``pip install --no-deps openwakeword==0.4.0``, left out if missing) is the mean over its windows.
+Both are standardised on the clips themselves. ``python -m recipes.mini evaluate`` also prints the
+figures of the encoder's teacher.
 
-A clip's embedding is the mean over its segments, weighted by level as in a library; cosine; clips
-of the query's source recording do not count. P@1: how often the nearest clip is of the query's
-class. mAP: mean over all clips. L5: a right AudioSet class is among the five with the highest mean
-score, mean over the 47 classes for which there is an obvious one.
+A clip's embedding is the mean over its segments, weighted by level as in a library. Clips are
+compared by cosine; those from the query's source recording do not count. P@1: how often the nearest
+clip has the query's class. mAP: mean over all clips. L5: how often a right AudioSet class is among
+the five with the highest mean score, mean over the 47 classes that have an obvious counterpart.
 """
 
 from __future__ import annotations
@@ -118,8 +118,10 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--head", type=Path, default=HEAD)
-    parser.add_argument("--every", type=int, default=1, help="robustness on every so-many-th clip")
-    parser.add_argument("--figures", type=Path, help="write them here as JSON")
+    parser.add_argument(
+        "--every", type=int, default=1, help="measure robustness on every N-th clip"
+    )
+    parser.add_argument("--figures", type=Path, help="write the figures here as JSON")
     options = parser.parse_args()
     found = measure(options.data, options.model, options.head, options.every)
     if options.figures:
@@ -130,9 +132,9 @@ def main() -> None:
 def measure(
     data: Path, model: Path, head: Path, every: int, beside: Mapping[str, Encode] | None = None
 ) -> dict[str, Any]:
-    """Every figure, by what it is of; those of the encoders `beside` are the ones to compare with.
+    """Measure all figures, also of the encoders `beside` for comparison.
 
-    These are named `WHITE`, which shares are given of, and `TEACHER`.
+    These are `WHITE`, to which `show` relates the figures, and `TEACHER`.
     """
     clips = read_clips(data / "esc50")
     classes = class_names(data)
@@ -182,7 +184,7 @@ def measure(
 def show(found: dict[str, Any]) -> None:
     """Print the figures as tables."""
     best = found["quality"].get(WHITE, {})
-    print(f"{found['clips']} clips" + (f"; in brackets, the share of {WHITE}" if best else ""))
+    print(f"{found['clips']} clips" + (f"; in brackets, relative to {WHITE}" if best else ""))
     for name, row in found["quality"].items():
         cells = [
             f"{measure} {value:.3f}" + (f" ({value / best[measure]:.3f})" if best else "")
@@ -194,11 +196,11 @@ def show(found: dict[str, Any]) -> None:
         for change, row in changes.items():
             cells = [f"{measure} {value:.3f}" for measure, value in row.items()]
             print(f"{name:20} {change:14} {'   '.join(cells)}")
-    print("\nsounds whose label is known")
+    print("\nsounds with known labels")
     for signal, answers in found["signals"].items():
         for name, labels in answers.items():
             print(f"{signal:14} {name:16} {', '.join(labels)}")
-    print("\nL5 of each class, and mini's commonest first labels")
+    print("\nL5 of each class, and mini's most frequent first labels")
     for name, row in found["L5 per class"].items():
         shares = "  ".join(f"{value:.2f}" for value in row.values())
         print(f"{name:18} {shares}   {', '.join(found['first labels'][name])}")
@@ -220,7 +222,7 @@ def read_clips(folder: Path) -> Clips:
 
 
 def student(model: Path, head: Path) -> Encode:
-    """The encoder as it is shipped: log-mel patches to embeddings and scores."""
+    """The bundled encoder and head: log-mel patches to embeddings and scores."""
     encoder = encoders.OnnxEncoder(model, threads=2)
     with np.load(head) as data:
         weight, bias = data["weight"].astype(np.float32), data["bias"]
@@ -260,7 +262,7 @@ def mfcc(sound: Floats) -> Floats:
 
 
 def speech_embedding() -> Callable[[Floats], Floats] | None:
-    """Clip embedding by the two networks that openwakeword's wheel carries, if it is there."""
+    """A clip embedding from the two networks in openwakeword's wheel, if installed."""
     spec = importlib.util.find_spec("openwakeword")
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -286,7 +288,7 @@ def unit(rows: Floats) -> Floats:
 
 
 def retrieval(embeddings: Floats, clips: Clips, standardise: bool = False) -> tuple[float, float]:
-    """P@1 and mAP over all clips, those of the query's own source left out."""
+    """P@1 and mAP over all clips, without those of the query's own source."""
     if standardise:
         embeddings = (embeddings - embeddings.mean(0)) / embeddings.std(0)
     near = unit(embeddings) @ unit(embeddings).T
@@ -295,7 +297,7 @@ def retrieval(embeddings: Floats, clips: Clips, standardise: bool = False) -> tu
 
 
 def label_hits(scores: Floats, clips: Clips, classes: list[str]) -> dict[str, float]:
-    """For each class with an obvious label, how often L5 holds."""
+    """L5 of each class that has an obvious label."""
     found: dict[str, list[bool]] = {}
     for row, name in zip(scores, clips.names.tolist(), strict=True):
         if name in RIGHT:
@@ -305,7 +307,7 @@ def label_hits(scores: Floats, clips: Clips, classes: list[str]) -> dict[str, fl
 
 
 def first_labels(scores: Floats, clips: Clips, classes: list[str]) -> dict[str, list[str]]:
-    """For each class, the three commonest first labels of its clips."""
+    """For each class, the three most frequent first labels of its clips."""
     out = {}
     for name in np.unique(clips.names).tolist():
         counts = np.bincount(scores[clips.names == name].argmax(1), minlength=len(classes))
@@ -354,7 +356,7 @@ CHANGES: dict[str, Callable[[Floats, np.random.Generator], Floats]] = {
 
 
 def signals() -> dict[str, Floats]:
-    """Sounds whose label is known."""
+    """Synthetic sounds with known labels."""
     rng = np.random.default_rng(3)
     t = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
     spectrum = np.fft.rfft(rng.normal(size=len(t)))
@@ -370,7 +372,7 @@ def signals() -> dict[str, Floats]:
 
 
 def speed(model: Path) -> dict[str, float]:
-    """Time to open the encoder, its pace on two threads in batches of 32, and its size."""
+    """The encoder's opening time, its rate on two threads in batches of 32, and its size."""
     opening, passes = [], []
     for _ in range(5):
         start = time.perf_counter()
