@@ -1,4 +1,4 @@
-"""The bundled encoder on ESC-50 folds 1-3, which no training step reads.
+"""The bundled encoder on ESC-50 folds 1-3, which no training step used.
 
     pip install -e . librosa
     python -m benchmarks.encoder DATA
@@ -121,8 +121,10 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--head", type=Path, default=HEAD)
-    parser.add_argument("--every", type=int, default=1, help="robustness on every so-many-th clip")
-    parser.add_argument("--figures", type=Path, help="write them here as JSON")
+    parser.add_argument(
+        "--every", type=int, default=1, help="measure robustness on every N-th clip"
+    )
+    parser.add_argument("--figures", type=Path, help="write the figures here as JSON")
     options = parser.parse_args()
     found = measure(options.data, options.model, options.head, options.every)
     if options.figures:
@@ -133,9 +135,9 @@ def main() -> None:
 def measure(
     data: Path, model: Path, head: Path, every: int, beside: Mapping[str, Encode] | None = None
 ) -> dict[str, Any]:
-    """Every figure, by what it is of; those of the encoders `beside` are the ones to compare with.
+    """Measure all figures, also of the encoders `beside` for comparison.
 
-    These are named `SHORT`, which shares are given of, and `TEACHER`.
+    These are `SHORT`, to which `show` relates the figures, and `TEACHER`.
     """
     clips = read_clips(data / "esc50")
     classes = class_names(data)
@@ -184,7 +186,7 @@ def measure(
 def show(found: dict[str, Any]) -> None:
     """Print the figures as tables."""
     best = found["quality"].get(SHORT, {})
-    print(f"{found['clips']} clips" + (f"; in brackets, the share of {SHORT}" if best else ""))
+    print(f"{found['clips']} clips" + (f"; in brackets, relative to {SHORT}" if best else ""))
     for name, row in found["quality"].items():
         cells = [
             f"{measure} {value:.3f}"
@@ -197,11 +199,11 @@ def show(found: dict[str, Any]) -> None:
         for change, row in changes.items():
             cells = [f"{measure} {value:.3f}" for measure, value in row.items()]
             print(f"{name:20} {change:14} {'   '.join(cells)}")
-    print("\nsounds whose label is known")
+    print("\nsounds with known labels")
     for signal, answers in found["signals"].items():
         for name, labels in answers.items():
             print(f"{signal:14} {name:16} {', '.join(labels)}")
-    print("\nL5 of each class, and mini's commonest first labels")
+    print("\nL5 of each class, and mini's most frequent first labels")
     for name, row in found["L5 per class"].items():
         shares = "  ".join(f"{value:.2f}" for value in row.values())
         print(f"{name:18} {shares}   {', '.join(found['first labels'][name])}")
@@ -280,7 +282,7 @@ def mfcc(sound: Floats) -> Floats:
 
 
 def speech_embedding() -> Callable[[Floats], Floats] | None:
-    """Clip embedding by the two networks that openwakeword's wheel carries, if it is there."""
+    """A clip embedding from the two networks in openwakeword's wheel, if installed."""
     spec = importlib.util.find_spec("openwakeword")
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -320,7 +322,7 @@ def retrieval(embeddings: Floats, clips: Clips, standardise: bool = False) -> di
 
 
 def label_hits(scores: Floats, clips: Clips, classes: list[str]) -> dict[str, float]:
-    """For each class with an obvious label, how often L5 holds."""
+    """L5 of each class that has an obvious label."""
     found: dict[str, list[bool]] = {}
     for row, name in zip(scores, clips.names.tolist(), strict=True):
         if name in RIGHT:
@@ -330,7 +332,7 @@ def label_hits(scores: Floats, clips: Clips, classes: list[str]) -> dict[str, fl
 
 
 def first_labels(scores: Floats, clips: Clips, classes: list[str]) -> dict[str, list[str]]:
-    """For each class, the three commonest first labels of its clips."""
+    """For each class, the three most frequent first labels of its clips."""
     out = {}
     for name in np.unique(clips.names).tolist():
         counts = np.bincount(scores[clips.names == name].argmax(1), minlength=len(classes))
@@ -379,7 +381,7 @@ CHANGES: dict[str, Callable[[Floats, np.random.Generator], Floats]] = {
 
 
 def signals() -> dict[str, Floats]:
-    """Sounds whose label is known."""
+    """Synthetic sounds with known labels."""
     rng = np.random.default_rng(3)
     t = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
     spectrum = np.fft.rfft(rng.normal(size=len(t)))

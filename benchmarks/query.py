@@ -1,14 +1,14 @@
-"""How long a query takes, and whether the approximate index finds what an exact search does.
+"""The time of a query, and the recall of the approximate index against an exact search.
 
     python -m benchmarks.query [--sizes 10000 100000 1000000] [--vectors FILE.npy]
 
 For libraries of several sizes, all in one run: milliseconds to find the 10 nearest segments of
 one vector (median over 500, one after the other), recall@10 against an exact search, and the
 whole query of a five-second clip given its embeddings (search, exact scores, ranking, labels).
-Then whole processes: `soundsearch query` on 2 000 clips next to `python -c "import numpy,
+Then whole processes: `soundsearch query` on 2 000 clips, compared with `python -c "import numpy,
 onnxruntime, faiss"`, and `soundsearch --help`.
 
-Vectors are mixtures of embeddings of the demo's sounds (neighbours as real sounds have them),
+Vectors are mixtures of embeddings of the demo sounds (with neighbours like those of real sounds),
 or of those in FILE.npy, float32 [n, 128].
 """
 
@@ -48,7 +48,7 @@ QUERIES = 500
 
 
 def make_store(folder: Path, vectors: np.ndarray) -> Store:
-    """A store of five-segment clips that hold these vectors."""
+    """Make a store of five-segment clips with these vectors."""
     store = create_store(place_of(folder), bundled_settings())
     with store.writing():
         for first in range(0, len(vectors), 100_000):
@@ -58,7 +58,7 @@ def make_store(folder: Path, vectors: np.ndarray) -> Store:
 
 
 def search(store: Store, query: np.ndarray) -> np.ndarray:
-    """The cosines of the 10 nearest segments."""
+    """The cosines of the 10 nearest segments, float32 [1, 10]."""
     with store.reading() as reading:
         return reading.search(query[None], 10)[2]
 
@@ -71,7 +71,7 @@ def answer(store: Store, clip: np.ndarray) -> list[Hit]:
 
 
 def in_process(real: np.ndarray, sizes: list[int]) -> None:
-    """Print a row for each size."""
+    """Print one row per size."""
     print(f"{'segments':>9}  {'search ms':>9}  {'recall@10':>9}  {'query ms':>8}")
     queries = unit(mixed(real, QUERIES, 1))
     clips = mixed(real, 100 * CLIP_SEGMENTS, 2).reshape(100, CLIP_SEGMENTS, -1)
@@ -88,14 +88,14 @@ def in_process(real: np.ndarray, sizes: list[int]) -> None:
 
 
 def whole_process(rounds: int = 15) -> None:
-    """Print the times of whole processes, measured in turn."""
+    """Print the times of whole processes, measured alternately."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for number in range(2000):
             kind = sorted(demo_sounds.KINDS)[number % len(demo_sounds.KINDS)]
             if number < 200:
                 sound = demo_sounds.make(kind, number)
-            # Sounds that differ in level only differ in content: quick to make.
+            # A different level makes different content, quickly.
             soundfile.write(
                 folder / f"{number}.wav", sound * (1 - number / 4000), demo_sounds.SAMPLE_RATE
             )
@@ -109,7 +109,7 @@ def whole_process(rounds: int = 15) -> None:
             "help": [*python, main, "--help"],
         }
         times: dict[str, list[float]] = {name: [] for name in commands}
-        # Byte code is kept, as in any installed package.
+        # Byte code is cached, as for any installed package.
         environment = {
             name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
         }

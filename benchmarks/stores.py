@@ -1,15 +1,15 @@
-"""The stores side by side: local, Milvus Lite, and a Milvus server.
+"""The stores compared: local, Milvus Lite, and a Milvus server.
 
     pip install -e '.[milvus-lite]'
     python -m benchmarks.stores [--sizes 100000 1000000] [--server HOST:PORT]
 
-For libraries of several sizes, each in a process of its own, all in one run: segments stored a
-second in batches of 8 000, and with the time to build the index; milliseconds to find the 10
-nearest segments of one vector, and to answer a clip of five segments, given their embeddings
-(medians over 100, one after the other); recall@10 against an exact search; the highest memory of
-the process, and of the server where it runs on this machine. Lite is left out above
-``--largest-lite``, the server where none is named (``pip install milvus==2.3.5 && milvus-server``
-starts one on port 19530). Vectors as in `benchmarks.query`.
+For libraries of several sizes, each in its own process, all in one run: segments stored per second
+in batches of 8 000, without and with the time to build the index; milliseconds to find the 10
+nearest segments of one vector, and to answer a query of five segments, given as embeddings (medians
+over 100, one after the other); recall@10 against an exact search; the peak memory of the process,
+and of the server if it runs on this machine. Lite is left out above ``--largest-lite``, and the
+server without ``--server`` (``pip install milvus==2.3.5 && milvus-server`` starts one on port
+19530). Vectors as in `benchmarks.query`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SEED = 0
 
 
 def measure(address: str, embeddings: np.ndarray, size: int) -> tuple[float, ...]:
-    """Segments a second without and with the index, ms a search and a query, recall, bytes."""
+    """Segments/s without and with the index, ms per search and per query, recall, bytes."""
     vectors, queries = mixed(embeddings, size, SEED), unit(mixed(embeddings, QUERIES, SEED + 1))
     tenth = tenth_best(vectors, queries)
     store = create_store(place_of(address), bundled_settings())
@@ -67,7 +67,7 @@ def measure(address: str, embeddings: np.ndarray, size: int) -> tuple[float, ...
 
 
 def peak_memory(process: str) -> float:
-    """Bytes, of this process or of all with this command."""
+    """Peak memory in bytes, of this process ("self") or of all with this command."""
     if process == "self":
         pids = ["self"]
     else:
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=[100_000, 1_000_000])
     parser.add_argument("--stores", nargs="*", default=["local", "lite", "server"])
     parser.add_argument("--largest-lite", type=int, default=100_000)
-    parser.add_argument("--server", metavar="HOST:PORT", help="a Milvus server that runs")
+    parser.add_argument("--server", metavar="HOST:PORT", help="a running Milvus server")
     options = parser.parse_args()
     kinds = [kind for kind in options.stores if kind != "server" or options.server]
     embeddings = demo_embeddings()
@@ -102,7 +102,7 @@ def main() -> None:
                     "lite": f"milvus-lite:{folder}/{size}.db",
                     "server": f"milvus://{options.server}/benchmark_{os.getpid()}_{size}",
                 }[kind]
-                # A process of its own: its memory is asked for.
+                # In its own process, to measure its memory.
                 with ProcessPoolExecutor(1, get_context("spawn")) as pool:
                     row = pool.submit(measure, address, embeddings, size).result()
                 print(

@@ -1,4 +1,4 @@
-"""What the benchmarks of searching share: vectors that are like real ones, and their measures."""
+"""Shared by the search benchmarks: realistic vectors, and measurements."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ CLIP_SEGMENTS = 5
 
 
 def bundled_settings() -> Settings:
-    """What a library of the bundled encoder is made with."""
+    """The settings of a library of the bundled encoder."""
     encoder = encoders.load()
     return Settings(encoder.name, encoder.space, encoder.dimension, 0.96, 0.96)
 
 
 def demo_embeddings() -> np.ndarray:
-    """Embeddings of many variations of the demo's sounds: float32 [n, 128]."""
+    """Embed many variations of the demo sounds: float32 [n, 128]."""
     encoder = encoders.load(threads=2)
     parts = []
     for kind in demo_sounds.KINDS:
@@ -46,7 +46,7 @@ def demo_embeddings() -> np.ndarray:
 
 
 def mixed(real: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Vectors between pairs of real ones, with a little noise: float32 [count, d]."""
+    """Mix pairs of real vectors and add a little noise: float32 [count, d]."""
     rng = np.random.default_rng(seed)
     share = rng.uniform(0.5, 1, (count, 1)).astype(np.float32)
     first, second = (real[rng.integers(0, len(real), count)] for _ in range(2))
@@ -56,7 +56,7 @@ def mixed(real: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def clips_of(vectors: np.ndarray, first: int) -> list[NewClip]:
-    """Clips of five segments that hold these vectors, numbered from `first` on."""
+    """Clips of five segments with these vectors, numbered from `first`."""
     clips = []
     for row in range(0, len(vectors), CLIP_SEGMENTS):
         part = vectors[row : row + CLIP_SEGMENTS]
@@ -72,7 +72,7 @@ def clips_of(vectors: np.ndarray, first: int) -> list[NewClip]:
 
 
 def tenth_best(vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    """The tenth best cosine of each query, by brute force."""
+    """The tenth-best cosine of each query, by brute force: float32 [n]."""
     best = np.full((len(queries), 10), -np.inf, np.float32)
     for begin in range(0, len(vectors), 100_000):
         scores = queries @ unit(vectors[begin : begin + 100_000]).T
@@ -82,7 +82,7 @@ def tenth_best(vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:
 
 
 def median_ms(actions: list[Callable[[], object]]) -> float:
-    """Median time of the actions, milliseconds."""
+    """The median time of the actions, in milliseconds."""
     times = []
     for action in actions:
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Copy a library to another store, vectors and all: nothing is decoded or embedded again."""
+"""Copy a library to another store, including the vectors: nothing is embedded again."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from .stores.records import ClipRecord, NewClip, StoredClip
 
 __all__ = ["copy"]
 
-# Clips and segments in memory at a time.
+# How many clips and segments are held in memory at a time.
 _CLIPS = 1024
 _SEGMENTS = 8192
-# Clips whose vectors are compared at the end.
+# How many clips are compared at the end.
 _SAMPLE = 64
 
 
@@ -36,12 +36,12 @@ def copy(
 ) -> CopyReport:
     """Copy an open store into the one at `target`; see `soundsearch.Library.copy`."""
     if _same(source, target):
-        raise LibraryError(f"{source}: cannot be copied to itself; name another place")
+        raise LibraryError(f"{source}: cannot be copied to itself; give another target")
     try:
         theirs = open_store(target)
     except LibraryNotFound:
         theirs = create_store(target, ours.settings)
-        on_step(f"{target}: made a new library with the encoder {ours.settings.encoder}")
+        on_step(f"{target}: created a library with the encoder {ours.settings.encoder}")
     with closing(theirs):
         _check_settings(ours, theirs)
         report = CopyReport()
@@ -69,8 +69,8 @@ def _check_settings(ours: Store, theirs: Store) -> None:
             for store in (ours, theirs)
         ]
         raise LibraryError(
-            f"{theirs.address}: is of the space {shown[1]}; {ours.address} is of {shown[0]}; copy "
-            "to a library that is new or of the same space"
+            f"{theirs.address}: its space is {shown[1]}, but that of {ours.address} is {shown[0]}; "
+            "copy to a new library or one of the same space"
         )
 
 
@@ -129,7 +129,7 @@ def _read(store: Store, clips: list[StoredClip]) -> list[NewClip]:
             vectors, segments = reading.rows([(clip.id, 0, clip.count) for clip in clips])
     except ClipChanged:
         raise LibraryError(
-            f"{store.address}: was changed while it was copied; run the same command again"
+            f"{store.address}: it changed while it was being copied; run the same command again"
         ) from None
     ends = np.cumsum([clip.count for clip in clips]).tolist()
     return [
@@ -155,20 +155,20 @@ def _copy_failures(ours: Store, theirs: Store, report: CopyReport) -> None:
 
 
 def _verify(ours: Store, theirs: Store, before: int, report: CopyReport) -> None:
-    """Compare the number of clips, and all that is stored of some."""
+    """Compare the number of clips, and the full contents of a sample."""
     expected = before + report.copied
     got = theirs.counts().clips
     if got != expected:
         raise LibraryError(
-            f"{theirs.address}: should hold {expected} clips now, it holds {got}; run the same "
+            f"{theirs.address}: expected {expected} clips after the copy, got {got}; run the same "
             "command again"
         )
     for clip in _sample(ours.clips(), report.copied + report.replaced + report.unchanged):
         there = theirs.clip_at(clip.uri)
         if there is None or not _equal(_read(ours, [clip])[0], _read(theirs, [there])[0]):
             raise LibraryError(
-                f"{theirs.address}: {clip.uri} is not as in {ours.address}; remove it there, "
-                "then run the same command again"
+                f"{theirs.address}: {clip.uri} differs from the one in {ours.address}; remove it "
+                "from the copy, then run the same command again"
             )
         report.compared += 1
 

@@ -1,4 +1,4 @@
-"""How good answers are, by trec_eval's definitions: the figures of retrieval."""
+"""Retrieval metrics, as trec_eval defines them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["Retrieval", "average_precision", "precision_at", "retrieval"]
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """Figures of retrieval, means over queries.
+    """Retrieval metrics, averaged over queries.
 
     Attributes
     ----------
     queries : int
-        Those that could be answered: something relevant was there to be found.
+        How many queries counted: those with at least one relevant item.
     precision_at_1 : float
-        How often the nearest item is relevant, in [0, 1].
+        Share of queries whose nearest item is relevant, in [0, 1].
     mean_average_precision : float
         In [0, 1].
     """
@@ -40,7 +40,7 @@ def precision_at(relevant: ArrayLike, k: int) -> float:
     relevant : bool [n]
         Whether each item is relevant, nearest first.
     k : int
-        At least 1. Where fewer items were found, the missing ones count as not relevant.
+        At least 1. If fewer items were found, the missing ones count as not relevant.
 
     Returns
     -------
@@ -54,27 +54,27 @@ def precision_at(relevant: ArrayLike, k: int) -> float:
 def average_precision(
     relevant: ArrayLike, *, total: int | None = None, depth: int | None = None
 ) -> float:
-    """Mean, over the relevant items, of the precision at each one's rank: trec_eval's ``map``.
+    """Mean of the precisions at the ranks of the relevant items: trec_eval's ``map``.
 
     Parameters
     ----------
     relevant : bool [n]
         Whether each item is relevant, nearest first.
     total : int, optional
-        How many relevant items there are; those that were not found count as 0. By default all
-        of them were found.
+        How many relevant items exist; those that were not found count as 0. Default: the number
+        found.
     depth : int, optional
-        Only the first so many items count as found: trec_eval's ``map_cut``.
+        Only the first `depth` items count as found: trec_eval's ``map_cut``.
 
     Returns
     -------
     float
-        In [0, 1]; 0 where nothing is relevant.
+        In [0, 1]; 0 if nothing is relevant.
 
     Raises
     ------
     ArgumentError
-        More is relevant than `total` says, or `depth` is below 1.
+        More than `total` items are relevant, or `depth` is below 1.
     """
     flags = _as_flags(relevant)
     found = int(np.count_nonzero(flags))
@@ -98,34 +98,32 @@ def retrieval(
     *,
     depth: int | None = None,
 ) -> Retrieval:
-    """Figures of a collection that is searched with each of its own items in turn.
+    """Retrieval metrics of a collection that is queried with each of its items.
 
-    An item is relevant for a query of the same class. Items of the query's own group, the query
-    itself among them, are neither right nor wrong: they are left out of its ranking. Items with
-    equal scores rank in their order.
+    An item is relevant if it has the class of the query. Items of the query's group, the query
+    itself included, are left out of its ranking. Items with equal scores keep their order.
 
     Parameters
     ----------
     scores : iterable of n arrays, float [n]
-        How near every item is to the query, for each item as query, in their order; higher is
+        One array for each item as the query, in order: how near every item is to it; higher is
         nearer.
     classes : [n]
         The class of each item.
     groups : [n], optional
-        What each item was cut from, such as its recording. By default each item is a group of
-        its own.
+        What each item was cut from, such as its recording. Default: each item is its own group.
     depth : int, optional
-        Only the first so many items of a ranking count as found; see `average_precision`.
+        Only the first `depth` items of a ranking count as found; see `average_precision`.
 
     Returns
     -------
     Retrieval
-        Queries without a relevant item in another group are not counted.
+        Queries without a relevant item in another group do not count.
 
     Raises
     ------
     ArgumentError
-        Lengths do not fit, a score is not a number, or no query has anything to find.
+        Lengths do not match, a score is NaN, or no query has a relevant item.
     """
     kinds = np.asarray(classes)
     sources = np.arange(len(kinds)) if groups is None else np.asarray(groups)

@@ -1,4 +1,4 @@
-"""One ingest: what is new, changed, moved or gone, and how results get into the store."""
+"""One ingest: finds what is new, changed, moved or gone, and stores the results."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from .tags import inherited
 
 __all__ = ["Ingest"]
 
-# Results are stored together, to share one sync of the disk, but none waits for long.
+# Results are stored in batches, to share one sync of the disk, but none waits for long.
 _FLUSH_CLIPS = 1024
 _FLUSH_SEGMENTS = 8192
 _FLUSH_SECONDS = 1.0
@@ -51,19 +51,19 @@ class Ingest:
     Parameters
     ----------
     store : Store
-        Held for writing.
+        Locked for writing.
     open_listener : callable
-        Gives the encoder and head, once there is sound to embed.
+        Returns the encoder and head; called only when there is sound to embed.
     retry_failed : bool
-        Try files again whose content failed before.
+        Retry files whose content failed before.
     on_file : callable
-        Called with uri and outcome (``added``, ``replaced``, ``renamed``, ``unchanged``,
-        ``failed``, ``failed before``) of each file, once that is stored.
+        Called with the uri and outcome (``added``, ``replaced``, ``renamed``, ``unchanged``,
+        ``failed``, ``failed before``) of each file, once the outcome is stored.
     on_sound : callable
         Called with the seconds of sound decoded since the last call, from other threads.
     predecessor : Store, optional
-        Where clips at the same uris may have tags and labels given by people, which they keep;
-        `store` itself when left out.
+        The store from which clips at the same uris keep their tags and human labels; default
+        `store`.
     """
 
     def __init__(
@@ -89,11 +89,11 @@ class Ingest:
         self._flushed = time.monotonic()
         self._record_files: list[AudioFile] = []
         self._seen = Sightings()
-        # Files whose content was in the library when they were read, but no more.
+        # Files whose content was in the library when they were read, but no longer is.
         self._again: list[AudioFile] = []
 
     def run(self, roots: list[str]) -> None:
-        """Ingest files and folders; what is done stays done if it is interrupted."""
+        """Ingest files and folders; if interrupted, what was stored stays."""
         skipped: Counter[str] = Counter()
 
         def in_library(path: str) -> bool:
@@ -105,7 +105,7 @@ class Ingest:
             self.report.skipped = dict(skipped)
 
     def run_files(self, files: Iterable[AudioFile]) -> None:
-        """Ingest these files; what is done stays done if it is interrupted."""
+        """Ingest these files; if interrupted, what was stored stays."""
         try:
             self._consume(self._wanted(files), self._has_content)
             self._consume(iter(self._again), lambda _digest: False)
@@ -115,13 +115,13 @@ class Ingest:
             self._flush()
 
     def find_missing(self, roots: list[str], prune: bool, prune_all: bool) -> None:
-        """Report the clips under `roots` whose file is gone; take them out with `prune`.
+        """Report the clips under `roots` whose file is gone; with `prune`, remove them.
 
         Raises
         ------
         LibraryError
-            So many are gone that a fault is likelier, and `prune_all` is not set: nothing is
-            removed.
+            So many are gone that a fault is more likely, and `prune_all` is not set: nothing
+            is removed.
         """
         absence = Absence()
         self._store.forget_failures(
@@ -144,7 +144,7 @@ class Ingest:
         self.report.removed = len(ids)
 
     def _wanted(self, files: Iterable[AudioFile]) -> Iterator[AudioFile]:
-        """Leave out what is in the library as it is, and what failed as it is."""
+        """Skip unchanged files that are in the library or failed before."""
         for file in files:
             clip = self._store.clip_at(file.uri)
             if clip is not None and clip.record.file == file and not clip.record.is_stale:
@@ -158,7 +158,7 @@ class Ingest:
                 yield file
 
     def _failed_before(self, file: AudioFile) -> bool:
-        """Whether the file as it is has failed, by its content's fault."""
+        """Whether this version of the file failed before, because of its content."""
         failure = self._store.failure_at(file.uri)
         return failure is not None and failure.digest is not None and failure.file == file
 
@@ -223,7 +223,7 @@ class Ingest:
         self._flushed = time.monotonic()
 
     def _mark_stale(self, failed: Iterable[FailureRecord]) -> None:
-        """Clips whose file is no sound any more stay, with their tags, and say so."""
+        """Keep clips whose file is no sound any more, with their tags, and mark them."""
         stale: dict[int, ClipRecord] = {}
         for failure in failed:
             clip = self._store.clip_at(failure.file.uri)
@@ -261,12 +261,12 @@ class Ingest:
         return clips
 
     def _add_records(self, file: AudioFile) -> None:
-        """Store the clips of a file of AudioSet's features."""
+        """Store the clips of an AudioSet feature file."""
         space = self._store.settings.space
         if space != AUDIOSET_SPACE:
             reason = (
-                f"holds AudioSet's features, of the space {AUDIOSET_SPACE}; this library is of "
-                f"{space}: make another one for them with --library"
+                f"holds AudioSet features, whose space is {AUDIOSET_SPACE}; the space of this "
+                f"library is {space}: ingest them into another library with --library"
             )
             self._failed.append(FailureRecord(file, _digest(file), reason))
             return
@@ -290,7 +290,7 @@ class Ingest:
         if count == 0:
             self._failed.append(FailureRecord(file, bytes(32), "holds no features"))
             return
-        segments = np.zeros(count, SEGMENT)  # all alike: how loud they were is not known
+        segments = np.zeros(count, SEGMENT)  # all equal, because their levels are unknown
         segments["labels"] = unlabelled(count, SEGMENT_LABELS)
         duration = max(features.end - features.start, count * self._store.settings.segment_seconds)
         record = ClipRecord(
@@ -308,7 +308,7 @@ class Ingest:
         self._on_sound(duration)
 
     def _reuse(self, file: AudioFile, digest: bytes) -> None:
-        """Take over what is known of a file's content: it moved, was touched, or is a copy."""
+        """Reuse the stored results for a file's content: it moved, was touched, or is a copy."""
         clips = [clip for clip in self._store.clips_with(digest) if not clip.record.is_stale]
         same_place = [clip for clip in clips if clip.uri == file.uri]
         moved = [clip for clip in clips if Absence().is_certain(clip.uri)]
@@ -327,11 +327,11 @@ class Ingest:
             self._again.append(file)
 
     def _copy(self, clip: StoredClip, file: AudioFile) -> None:
-        """Give a file that holds what a stored clip holds a clip of its own."""
+        """Add a clip for a file with the same content as a stored clip."""
         before = self._store.clip_at(file.uri)
         with self._store.reading() as reading:
             vectors, segments = reading.rows([(clip.id, 0, clip.count)])
-        # Tags are the other clip's own; what people said of the content holds here too.
+        # Tags belong to the other clip; human labels belong to the content.
         record = replace(clip.record, file=file, tags=before.record.tags if before else {})
         self._store.add([NewClip(record=record, embeddings=vectors, segments=segments)])
         self.report.seconds += record.duration
@@ -339,7 +339,7 @@ class Ingest:
 
 
 def _digest(file: AudioFile) -> bytes | None:
-    """Of a file that failed, so that it is remembered; None where it cannot be read."""
+    """The digest to remember a failed file by; None if it cannot be read."""
     try:
         return pipeline.content_digest(file.uri)
     except (AudioError, OSError):

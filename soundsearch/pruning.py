@@ -1,7 +1,7 @@
-"""Clips whose files are gone: told from those that cannot be reached, and let go with care.
+"""Finding clips whose files are gone, as opposed to unreachable, and guarding their removal.
 
-A disk that is not mounted leaves an empty folder, in which every file seems to be gone. So clips go
-only where few do; to let go of many, the caller has to say that these are meant.
+An unmounted disk leaves an empty folder, in which every file seems to be gone. Clips are therefore
+removed without asking only if they are few; the caller must confirm the removal of many.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from .stores.base import Store
 
 __all__ = ["Gone", "Sightings", "check_plausible", "find_gone", "is_below"]
 
-# Up to this many clips may go unasked, or this share of what the target has.
+# Up to this many clips, or this share of the target's, are removed without asking.
 _FEW = 10
 _SMALL_SHARE = 0.1
 
 
 class Sightings:
-    """The files that one run has seen: 8 bytes each, so that any number may be remembered."""
+    """The files that one run has seen, as hashes of 8 bytes each."""
 
     def __init__(self) -> None:
         self._hashes = array("q")
         self._sorted: np.ndarray | None = None
 
     def watch(self, files: Iterable[AudioFile]) -> Iterator[AudioFile]:
-        """Pass files on and remember them."""
+        """Pass files through and remember them."""
         for file in files:
             self._hashes.append(hash(file.uri))
             yield file
 
     def has(self, uri: str) -> bool:
-        """Whether a file with this uri came by, or one with the same 64 bits of hash."""
+        """Return whether a file with this uri, or one with the same 64-bit hash, was seen."""
         if self._sorted is None or len(self._sorted) != len(self._hashes):
             self._sorted = np.sort(np.array(self._hashes, np.int64))
         wanted = hash(uri)
@@ -48,7 +48,7 @@ class Sightings:
 
 @dataclass(slots=True)
 class Gone:
-    """What one target of an ingest has lost: ids and uris, of so many clips."""
+    """The lost clips of one target of an ingest: ids, uris, and the number of all its clips."""
 
     target: str
     clips: int = 0
@@ -57,7 +57,7 @@ class Gone:
 
 
 def find_gone(store: Store, targets: Sequence[str], seen: Sightings) -> list[Gone]:
-    """The clips of each target whose files are certainly gone; none that the run has seen."""
+    """Find the clips of each target whose files are certainly gone and were not seen."""
     absence = Absence()
     found = [Gone(target) for target in targets]
     for clip in store.clips():
@@ -72,7 +72,7 @@ def find_gone(store: Store, targets: Sequence[str], seen: Sightings) -> list[Gon
 
 
 def check_plausible(place: str, lost: Sequence[str], clips: int) -> None:
-    """Refuse to let go of so many of the clips of a target or library that a fault is likelier.
+    """Refuse to remove so many clips of a target or library that a fault is more likely.
 
     Raises
     ------
@@ -83,10 +83,10 @@ def check_plausible(place: str, lost: Sequence[str], clips: int) -> None:
         raise LibraryError(
             f"{place}: {len(lost):,} of its {clips:,} clips would be removed, because their files "
             f"are gone (the first: {lost[0]}). Is the disk mounted and complete? Nothing was "
-            "removed; if these clips are meant to go, run the same command with --prune-all"
+            "removed; to remove these clips, run the same command with --prune-all"
         )
 
 
 def is_below(uri: str, target: str) -> bool:
-    """Whether a file is a target or lies in it."""
+    """Return whether a file is a target or lies below it."""
     return uri == target or uri.startswith(os.path.join(target, ""))

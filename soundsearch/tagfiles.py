@@ -1,4 +1,4 @@
-"""Tags files: a table or JSON lines -> the tags of each clip, and what is wrong, line by line."""
+"""Reading tags files, tables or JSON lines: the tags of each clip, and the rows in error."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ TagValue = str | float | bool
 _CLIP_COLUMNS = ("path", "uri")
 _DELIMITERS = ",;\t"
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-# Numbers as people write them. One with zeros in front is a name, as in take 007.
+# Numbers as people write them. With leading zeros they are names, as in take 007.
 _NUMBER = re.compile(r"[-+]?(?:0|[1-9]\d*)?(?:\.\d+)?(?:[eE][-+]?\d{1,3})?", re.ASCII)
 _DIGIT = re.compile(r"\d", re.ASCII)
-# Above this, a whole number may not be what it was once it is a float.
+# Above this, a float may not hold a whole number exactly.
 _LARGEST_WHOLE = 2**53
 
 
 @dataclass(frozen=True, slots=True)
 class TagProblem:
-    """A row of a tags file that is not used, and why.
+    """A row of a tags file that cannot be used.
 
     Attributes
     ----------
     line : int
-        Where the row begins, from 1.
+        The first line of the row, from 1.
     reason : str
+        Why the row cannot be used.
     """
 
     line: int
@@ -46,19 +47,19 @@ class TagProblem:
 
 @dataclass(slots=True)
 class TagsFile:
-    """What a tags file says.
+    """The contents of a tags file.
 
     Attributes
     ----------
     path : Path
         The file.
     tags : dict of str to dict
-        For each clip, by its uri, the values of its tags; None takes a tag away. It is what
-        `Library.tag` and `Library.ingest` take.
+        The tags of each clip, by its uri; None removes a tag. `Library.tag` and
+        `Library.ingest` accept it as it is.
     lines : dict of str to int
-        The line that each clip is from.
+        The line of each clip, by its uri.
     problems : list of TagProblem
-        Rows that are not used, in the order of lines.
+        The rows that cannot be used, ordered by line.
     """
 
     path: Path
@@ -70,17 +71,17 @@ class TagsFile:
 def read_tags(path: str | os.PathLike[str]) -> TagsFile:
     """Read a tags file, UTF-8 with or without a byte order mark.
 
-    In a table (``.csv``) the first row names the columns. ``path`` or ``uri`` says which clip a
-    row is of; the other columns are tags. Columns are separated by commas, semicolons or tabs.
-    Spaces around a value do not count. A value that looks like a number, ``true`` or ``false``
-    becomes one, unless it is a number with zeros in front or one that a float cannot hold; an
-    empty cell says nothing about that tag.
+    In a table (``.csv``) the first row names the columns. The column ``path`` or ``uri`` names the
+    clip of a row; the other columns are tags. Columns are separated by commas, semicolons or tabs.
+    Spaces around a value are dropped. A value that looks like a number, ``true`` or ``false`` is
+    converted, except a number with leading zeros or one that a float cannot hold. An empty cell
+    leaves the tag unchanged.
 
     JSON lines (``.jsonl``) are objects with a key ``path`` or ``uri``; the other keys are tags,
-    with texts, numbers, truth values, or null, which takes a tag away.
+    whose values are texts, numbers, truth values, or null, which removes a tag.
 
-    A relative path is taken relative to the file's own folder if there is such a file, else to
-    the current folder if there is one there. Addresses such as ``https://...`` stay as they are.
+    A relative path is relative to the folder of the tags file, unless the file exists only
+    relative to the current folder. Addresses such as ``https://...`` stay unchanged.
 
     Parameters
     ----------
@@ -89,13 +90,13 @@ def read_tags(path: str | os.PathLike[str]) -> TagsFile:
     Returns
     -------
     TagsFile
-        Rows that cannot be used are in its `problems`; all the others count.
+        Rows that cannot be used are in its `problems`.
 
     Raises
     ------
     ArgumentError
-        Nothing of the file can be used: it cannot be read, is not UTF-8, its name has another
-        ending, or no column says which clip a row is of.
+        The file cannot be used: it cannot be read, is not UTF-8, has another suffix, or has no
+        column that names clips.
     """
     file = TagsFile(Path(path).expanduser())
     suffix = file.path.suffix.lower()
@@ -136,7 +137,7 @@ def _read_table(file: TagsFile, text: str) -> None:
     rows = _rows(file, text, delimiter)
     line, names = next(rows, (1, []))
     if not names:
-        raise ArgumentError(f"{file.path}: is empty; expected a first row that names its columns")
+        raise ArgumentError(f"{file.path}: is empty; expected a first row that names the columns")
     header = _header(file, line, names)
     which = next(number for number, name in enumerate(header) if name in _CLIP_COLUMNS)
     for line, cells in rows:
@@ -153,7 +154,7 @@ def _read_table(file: TagsFile, text: str) -> None:
 
 
 def _rows(file: TagsFile, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows that are not blank, with the line where each begins; cells are stripped."""
+    """Iterate over the rows that are not blank: their first lines and stripped cells."""
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
     while True:
         line = reader.line_num + 1
@@ -176,16 +177,16 @@ def _rows(file: TagsFile, text: str, delimiter: str) -> Iterator[tuple[int, list
 def _header(file: TagsFile, line: int, names: list[str]) -> list[str]:
     names = [name.lower() if name.lower() in _CLIP_COLUMNS else name for name in names]
     clips = [name for name in names if name in _CLIP_COLUMNS]
-    where = f"{file.path}, line {line}"
+    place = f"{file.path}, line {line}"
     if len(clips) != 1:
         found = f"both {' and '.join(clips)}" if clips else ", ".join(names)
         raise ArgumentError(
-            f"{where}: expected one column named path or uri, which says whose tags a row has, "
+            f"{place}: expected one column named path or uri, to name the clip of each row, "
             f"got {found}"
         )
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice is not None:
-        raise ArgumentError(f"{where}: expected each column once, got {twice} twice")
+        raise ArgumentError(f"{place}: expected each column once, got {twice} twice")
     if not all(names):
         column = names.index("") + 1
         file.problems.append(TagProblem(line, f"column {column} has no name and is left out"))
@@ -198,7 +199,7 @@ def _value(cell: str) -> TagValue:
     if _NUMBER.fullmatch(cell) and _DIGIT.search(cell):
         try:
             number = float(cell)
-        except ValueError:  # an exponent alone
+        except ValueError:  # only an exponent
             return cell
         whole = not set(cell) & set(".eE")
         if math.isfinite(number) and not (whole and abs(int(cell)) > _LARGEST_WHOLE):
@@ -244,7 +245,7 @@ def _no_constant(name: str) -> float:
 
 
 def _split(record: dict[str, Any]) -> tuple[str, dict[str, TagValue | None]]:
-    """The clip of a JSON object, and its tags."""
+    """Split a JSON object into its clip and tags."""
     clips = [key for key in _CLIP_COLUMNS if key in record]
     if len(clips) != 1:
         found = "both" if clips else ", ".join(record) or "nothing"
@@ -265,7 +266,7 @@ def _split(record: dict[str, Any]) -> tuple[str, dict[str, TagValue | None]]:
             )
         elif isinstance(value, (int, float)):
             if not math.isfinite(value):  # 1e999
-                raise ValueError(f"expected finite numbers, got one beyond them for {key}")
+                raise ValueError(f"expected finite numbers, got one that is too large for {key}")
             tags[key] = float(value)
         else:
             raise ValueError(
@@ -287,11 +288,13 @@ def _add(file: TagsFile, line: int, clip: str, tags: dict[str, TagValue | None])
         file.problems.append(TagProblem(line, f"expected the path of a clip, got {clip!r}"))
         return
     if not all(_is_text(part) for pair in tags.items() for part in pair):
-        file.problems.append(TagProblem(line, "holds half a character, which is no text"))
+        file.problems.append(
+            TagProblem(line, "holds half a character (a lone surrogate), which cannot be stored")
+        )
         return
     uri = _uri(file.path, clip)
     if uri in file.tags:
-        reason = f"{clip} has its tags from line {file.lines[uri]} already"
+        reason = f"{clip} already has tags from line {file.lines[uri]}"
         file.problems.append(TagProblem(line, reason))
         return
     file.tags[uri] = tags
@@ -299,7 +302,7 @@ def _add(file: TagsFile, line: int, clip: str, tags: dict[str, TagValue | None])
 
 
 def _is_text(value: TagValue | None) -> bool:
-    """False for a text with a lone surrogate, which no store can keep."""
+    """Return False for a text with a lone surrogate, which no store can keep."""
     try:
         return not isinstance(value, str) or value.encode() is not None
     except UnicodeEncodeError:
@@ -307,7 +310,7 @@ def _is_text(value: TagValue | None) -> bool:
 
 
 def _uri(file: Path, clip: str) -> str:
-    """What the library calls a clip that a row names."""
+    """The library's uri of the clip that a row names."""
     if _ADDRESS.match(clip):
         return clip
     path = os.path.expanduser(clip)

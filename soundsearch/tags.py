@@ -16,7 +16,7 @@ from .stores.records import ClipRecord, TagValue
 
 __all__ = ["Tagging", "inherited"]
 
-# Clips that are given tags together: one sync of the disk.
+# How many clips are tagged at a time, with one sync of the disk.
 _CLIPS = 1024
 
 
@@ -30,7 +30,7 @@ class Tagging:
         }
 
     def apply(self, store: Store) -> TagReport:
-        """Give a store, held for writing, the tags."""
+        """Apply the tags to a store that is locked for writing."""
         report = TagReport()
         waiting = iter(self._tags.items())
         while batch := list(islice(waiting, _CLIPS)):
@@ -42,7 +42,7 @@ class Tagging:
                     report.unknown.append(uri)
                     continue
                 report.tagged += 1
-                # Two of the given uris may name one clip.
+                # Two of these uris may name one clip.
                 record = records.get(clip.id, clip.record)
                 tags = _merged(record.tags, own)
                 if tags != record.tags:
@@ -87,9 +87,9 @@ def _is_unicode(text: str) -> bool:
 
 
 def inherited(old: ClipRecord | None, digest: bytes) -> dict[str, Any]:
-    """What a clip whose file is embedded again keeps of its record.
+    """The fields that a clip keeps when its file is embedded again.
 
-    Tags belong to the clip; labels that people gave belong to what they heard.
+    Tags belong to the clip; human labels belong to the content that people heard.
     """
     if old is None:
         return {}

@@ -1,6 +1,6 @@
-"""Vectors of segments: scaled to length 1, and how much each segment of a sound counts.
+"""Unit vectors, and the weights of segments by loudness.
 
-The sound of a clip is in its loud segments; what lies between them is room and noise.
+The sound of a clip is in its loud segments; the others hold room and noise.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ Floats = NDArray[np.float32]
 
 
 def unit(vectors: Floats) -> Floats:
-    """Vectors scaled to length 1; a zero vector stays zero. float32 [n, d]."""
+    """Scale vectors, float32 [n, d], to length 1; a zero vector stays zero."""
     norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None]
     scaled: Floats = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32, copy=False)
     return scaled
 
 
 def loudness_weights(levels: Floats) -> Floats:
-    """How much segments count, by their levels in dB: the square root of the amplitude."""
+    """The weights of segments with these levels, in dB: the square root of the amplitude."""
     weights: Floats = 10 ** (levels / np.float32(40))
     return weights
 
 
 def sounding(vectors: Floats, levels: Floats) -> tuple[Floats, Floats]:
-    """A query without its near-silent segments, which say nothing about it, if it has others."""
+    """Drop the near-silent segments of a query, unless all are near-silent."""
     kept = levels >= SILENT
     return (vectors[kept], levels[kept]) if kept.any() else (vectors, levels)

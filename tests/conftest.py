@@ -1,4 +1,4 @@
-"""Sounds that the tests make themselves."""
+"""Fixtures that many tests share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.stores import place, store
 
 __all__ = ["lite", "milvus", "milvus_store", "place", "store"]  # fixtures
 
-# Encoders that are installed on this machine are none of the tests' business.
+# The tests do not see encoders that are installed on this machine.
 os.environ["SOUNDSEARCH_MODELS"] = os.path.join(os.path.dirname(__file__), "no models")
 
 

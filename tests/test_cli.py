@@ -1,4 +1,4 @@
-"""The command line as a stranger types it."""
+"""The command line as a new user types it."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_default_library_and_version(sounds, tmp_path):
     assert version == f"soundsearch {soundsearch.__version__}"
 
 
-def test_names_a_terminal_would_act_on_are_escaped(tmp_path):
+def test_control_characters_in_names_are_escaped(tmp_path):
     folder = tmp_path / "s"
     write(folder / "a\x1b[31m\nred.wav", tone(300, 2))
     os.link(folder / "a\x1b[31m\nred.wav", os.fsencode(folder) + b"/\xff.wav")
@@ -136,7 +136,7 @@ def test_models_list():
     assert json.loads(row)["dimension"] == 128
 
 
-def test_a_second_ingest_is_told_who_holds_the_library(library, sounds):
+def test_a_second_ingest_is_told_which_process_is_writing(library, sounds):
     with soundsearch.open(library) as lib, lib._session.store.writing():
         refused = run("ingest", sounds, library=library)
         assert refused.returncode == 1

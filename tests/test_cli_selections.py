@@ -65,7 +65,7 @@ def test_tags_are_shown(tagged, sounds):
         assert "rumble.WAV\n" in shown
 
 
-def test_tags_that_are_long_or_would_act_on_a_terminal(library, sounds):
+def test_long_tags_and_control_characters_in_tags(library, sounds):
     (sounds / "tags.jsonl").write_text(
         json.dumps({"path": "low.wav", "a": "\x1b[31m", "b": "x" * 500})
     )
@@ -74,7 +74,7 @@ def test_tags_that_are_long_or_would_act_on_a_terminal(library, sounds):
     assert "a=\\x1b[31m" in line and line.endswith("...]") and len(line) < 300
 
 
-def test_rows_that_cannot_be_used_are_named(library, sounds):
+def test_rows_that_cannot_be_used_are_reported(library, sounds):
     table = sounds / "tags.csv"
     table.write_text("path,mic\nlow.wav,AKG\nnowhere.wav,AKG\nmiddle.flac\nlow.wav,other\n")
     out, err = run("tag", table, library=library, code=3)
@@ -96,7 +96,7 @@ def test_ingest_with_tags(sounds, tmp_path):
     assert "6 added" in out and "1 clip tagged" in out
     assert f"{table}, line 3: " in err
     assert [row["uri"] for row in rows("clips", "--where", "tag['mic'] == 'AKG'", library=library)]
-    # A file that is no use stops the run before anything is made.
+    # An unusable file stops the run before anything is created.
     for wrong in (tmp_path / "none.csv", sounds / "low.wav"):
         run("ingest", sounds, "--tags", wrong, library=tmp_path / "other.lib", code=2)
     assert not (tmp_path / "other.lib").exists()
@@ -119,14 +119,14 @@ def test_where(library, sounds):
 @pytest.mark.parametrize(
     "wrong", ["colour == 'red'", "duration < 'long'", "duration <", "label['Dgo'] > 1", ""]
 )
-def test_a_filter_that_is_none_is_wrong_usage(library, sounds, wrong):
+def test_an_invalid_filter_is_a_usage_error(library, sounds, wrong):
     for command in (["clips"], ["query", sounds / "low.wav"], ["similar", sounds / "low.wav"]):
         out, err = run(*command, "--where", wrong, library=library, code=2)
         assert out == "" and len(err.splitlines()) == 1
         assert err.startswith("Error: filter")
 
 
-def test_no_hits_say_why(library, sounds, tmp_path):
+def test_no_hits_are_explained(library, sounds, tmp_path):
     low = sounds / "low.wav"
     for command in ("query", "similar"):
         out, _ = run(command, low, "--where", "duration > 1000", library=library)
@@ -193,6 +193,6 @@ def test_groups_list_their_commands(group):
     assert CliRunner().invoke(cli.main, [group, "nothing"]).exit_code == 2
 
 
-def test_a_command_that_is_none():
+def test_an_unknown_command():
     done = CliRunner().invoke(cli.main, ["qurey"])
     assert done.exit_code == 2 and "qurey" in done.output

@@ -1,4 +1,4 @@
-"""Every format and every broken file, made here."""
+"""Audio formats, all written by the tests themselves."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ UNSEEKABLE = [
 
 
 @pytest.mark.parametrize(("container", "subtype"), UNSEEKABLE)
-def test_codings_that_cannot_be_sought_in(tmp_path, container, subtype):
+def test_codings_that_are_not_seekable(tmp_path, container, subtype):
     path = tmp_path / "sound"
     soundfile.write(path, tone(440, 4), RATE // 2, format=container, subtype=subtype)
     sound, decoder = decode(path)
@@ -84,12 +84,12 @@ def test_ffmpeg_formats(tmp_path, codec, container, rate):
 
 
 @pytest.mark.parametrize("container", ["mp4", "matroska", "mov"])
-def test_sound_of_films(tmp_path, container):
+def test_sound_of_videos(tmp_path, container):
     encode(tmp_path / "film.bin", "aac", container, tone(440, 2), video=True)
     check_tone(decode(tmp_path / "film.bin")[0])
 
 
-def test_a_silent_film_says_so(tmp_path):
+def test_a_video_without_sound_is_refused(tmp_path):
     with av.open(str(tmp_path / "film.mp4"), "w") as file:
         picture = file.add_stream("mpeg4", rate=10)
         picture.width = picture.height = 64

@@ -1,4 +1,4 @@
-"""Files and arrays that are broken, odd or hostile: kept as far as they decode, or refused."""
+"""Broken, odd or hostile files and arrays: kept as far as they decode, or refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.sounds import RATE, decode, encode, noise, tone, write
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "aiff"])
-def test_truncated_keeps_what_decoded_and_says_so(tmp_path, suffix):
+def test_a_truncated_file_keeps_what_decoded_and_warns(tmp_path, suffix):
     path = write(tmp_path / f"a.{suffix}", noise(0, 10))
     whole = read(path)
     data = path.read_bytes()
@@ -57,15 +57,18 @@ def test_a_stream_of_unknown_length_is_whole(tmp_path):
     ("content", "reason"),
     [
         (b"", "is empty"),
-        (b"hello, this is text\n" * 100, "no audio"),
-        (b"RIFF", "no audio"),
-        (b"\0" * 10_000, "no audio"),
-        (b"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://127.0.0.1:9/a.ts\n", "no audio"),
-        (b"ffconcat version 1.0\nfile /etc/passwd\n", "no audio"),
-        (bytes(range(256)) * 50, "no audio"),
+        (b"hello, this is text\n" * 100, "not readable audio"),
+        (b"RIFF", "not readable audio"),
+        (b"\0" * 10_000, "not readable audio"),
+        (
+            b"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://127.0.0.1:9/a.ts\n",
+            "not readable audio",
+        ),
+        (b"ffconcat version 1.0\nfile /etc/passwd\n", "not readable audio"),
+        (bytes(range(256)) * 50, "not readable audio"),
     ],
 )
-def test_what_is_no_audio(tmp_path, content, reason):
+def test_files_that_are_not_audio(tmp_path, content, reason):
     (tmp_path / "a.wav").write_bytes(content)
     with pytest.raises(AudioError, match=reason) as caught:
         read(tmp_path / "a.wav")
@@ -80,13 +83,13 @@ def test_no_samples_and_one_sample(tmp_path):
     assert len(read(tmp_path / "one.wav")) == 1
 
 
-def test_a_rate_that_makes_days_of_a_small_file(tmp_path):
+def test_a_rate_that_turns_a_small_file_into_days(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(300_000), 1)
     with pytest.raises(AudioError, match="1 Hz"):
         Decoder(tmp_path / "a.wav")
 
 
-def test_a_rate_that_no_sound_has_and_no_length(tmp_path):
+def test_an_impossible_rate_without_a_length(tmp_path):
     """68 bytes of FLAC could be 36 hours, 2.7 KB 152 days."""
     path = tmp_path / "long.flac"
     soundfile.write(path, np.zeros(130_000, np.float32), 8000)
@@ -126,7 +129,7 @@ def test_odd_samples(tmp_path):
     assert "3 samples" in decoder.warning
 
 
-def test_what_is_no_file(tmp_path):
+def test_paths_that_are_not_files(tmp_path):
     with pytest.raises(AudioError, match="folder"):
         read(tmp_path)
     with pytest.raises(AudioError, match="No such file"):
@@ -147,7 +150,7 @@ def test_unreadable(tmp_path):
 
 
 class OneWay(io.RawIOBase):
-    """Standard input from a pipe: reads, and no more."""
+    """Standard input from a pipe: can only be read."""
 
     def __init__(self, data):
         self._data = io.BytesIO(data)

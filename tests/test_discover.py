@@ -1,4 +1,4 @@
-"""Folders, links, globs and names, as they come."""
+"""Discovery of files through folders, links, globs and awkward names."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_globs_follow_no_loops(tmp_path):
     assert len(list(discover(expand([tmp_path / "**"])))) == 3
 
 
-def test_absence_is_certain_only_where_a_folder_says_so(tmp_path, monkeypatch):
+def test_absence_is_certain_only_if_a_folder_can_be_listed(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "a.wav").write_bytes(RIFF)
     (tmp_path / "file").write_bytes(RIFF)
@@ -125,7 +125,7 @@ def test_awkward_names(tmp_path, name):
     assert [os.fsencode(file.uri) for file in discover(expand([os.fsdecode(path)]))] == [path]
 
 
-def test_globs_and_what_is_not_there(tmp_path):
+def test_globs_and_missing_files(tmp_path):
     for name in ("a.wav", "b.wav", "c.mp3"):
         (tmp_path / name).write_bytes(RIFF)
     assert len(expand([tmp_path / "*.wav"])) == 2
@@ -133,6 +133,6 @@ def test_globs_and_what_is_not_there(tmp_path):
         expand([tmp_path / "nowhere"])
 
 
-def test_a_pipe_is_no_file(tmp_path):
+def test_a_pipe_is_not_ingested(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     assert names(tmp_path) == []

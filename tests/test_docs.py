@@ -1,4 +1,4 @@
-"""The documentation does what it says: its commands and programs are run, its links lead somewhere.
+"""The documentation is true: its commands and programs run, and its links lead somewhere.
 
 In README.md, docs/ and CONTRIBUTING.md each block of commands (``console``) and each program
 (``python``) is run, page by page, in a home folder with a few sounds. A comment above a block,
@@ -70,7 +70,7 @@ def commands(block: Block) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def made_home(tmp_path_factory) -> Path:
-    """A home folder with what the pages speak of."""
+    """A home folder with the files that the pages mention."""
     home = tmp_path_factory.mktemp("docs") / "home"
     sounds = home / "Sounds" / "field"
     sounds.mkdir(parents=True)
@@ -113,7 +113,7 @@ def write_film(path: Path, sound: np.ndarray) -> None:
 
 @pytest.fixture
 def home(made_home, tmp_path) -> Path:
-    """One for each page: what one leaves there does not help the next."""
+    """A home folder for each page, so that pages do not depend on each other."""
     return Path(shutil.copytree(made_home, tmp_path / "home"))
 
 
@@ -153,7 +153,7 @@ def test_block_that_is_not_run(block):
 
 
 def test_tables_are_shown_as_they_are(made_home):
-    """What a page shows with cat is what its commands were run with."""
+    """The files that a page shows with cat are those its commands ran with."""
     shown = [block for block in BLOCKS if "$ cat tags.csv" in block.text]
     assert shown
     for block in shown:

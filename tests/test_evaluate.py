@@ -1,4 +1,4 @@
-"""Figures of retrieval on cases worked out by hand."""
+"""Retrieval metrics on cases worked out by hand."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_retrieval_leaves_the_querys_group_out():
     assert cut.mean_average_precision == pytest.approx(np.mean([0, 1, 0, 0, 0]))
 
 
-def test_queries_without_anything_to_find_are_not_counted():
+def test_queries_without_relevant_items_do_not_count():
     found = retrieval(SCORES, ["a", "a", "b", "c", "b"], GROUPS)
     assert found.queries == 2  # 0 and 1 have only each other, and 3 is alone
     assert found.mean_average_precision == pytest.approx(1 / 2)
@@ -114,6 +114,6 @@ def test_equal_scores_rank_in_their_order():
         (np.zeros((0, 0)), [], None),
     ],
 )
-def test_what_does_not_fit_is_refused(scores, classes, groups):
+def test_mismatched_arguments_are_refused(scores, classes, groups):
     with pytest.raises(errors.ArgumentError):
         retrieval(scores, classes, groups)

@@ -1,4 +1,4 @@
-"""Filter expressions: what they say, and what is wrong with those that say nothing."""
+"""Filter expressions: their meaning, and the messages of invalid ones."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def lets(text, found, **parameters):
     return matches(parse_filter(text, parameters), found)
 
 
-def test_words_become_data():
+def test_expressions_become_data():
     duration = Comparison(Plain("duration"), "<", 10.0)
     mic = Comparison(Tag("mic"), "==", "AKG")
     padded = Comparison(Plain("padded"), "==", True)
@@ -74,7 +74,7 @@ def test_what_filters_mean():
     assert lets("uri like '/field/%' and uri like '%/_.wav' and duration <= 5", dog)
     assert not lets("uri like '/FIELD/%' or uri like '/field'", dog)
     assert lets("tag['mic'] == 'AKG' and tag['take'] != 1 and tag['ok']", dog)
-    # Of another type, or not there: no comparison holds, only `is missing` does.
+    # Of another type, or missing: no comparison holds, only `is missing` does.
     for unknown in ("tag['take'] == '2'", "tag['mic'] != 1", "tag['ok'] == 1", "tag['no'] != 1"):
         assert not lets(unknown, dog), unknown
         assert lets(f"not {unknown}", dog), unknown
@@ -92,7 +92,7 @@ def test_what_filters_mean():
         ("duration == true", "expected a number for duration"),
         ("padded == 1", "expected true or false for padded"),
         ("padded < true", "expected == or != before true and false"),
-        ("label['Dgo'] > 1", "character 7: .*'Dgo'; near it: Dog"),
+        ("label['Dgo'] > 1", "character 7: .*'Dgo'; similar: Dog"),
         ("tag[1] == 2", "expected a text in quotes"),
         ("tag['a'] ==", "got the end"),
         ("tag['a'] like 3", "expected a text after like"),
@@ -109,7 +109,7 @@ def test_what_filters_mean():
         ("(" * 1000, "at most 50 levels"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(text, expected):
+def test_errors_name_their_place(text, expected):
     with pytest.raises(ArgumentError, match=expected.replace("(", r"\(").replace(")", r"\)")):
         parse_filter(text)
 

@@ -1,4 +1,4 @@
-"""Model files from anywhere: too large, cut short, of another kind; refused in little memory."""
+"""Untrusted model files: too large, truncated, of another kind; refused in little memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MIDS = np.array(["/m/0bt9lr", "/m/05tny_"])
 
 
 def bomb(path, name, size):
-    """An archive of few bytes that unpacks to many."""
+    """A small archive that unpacks to many bytes."""
     header = np.lib.format.header_data_from_array_1_0(np.zeros(1))
     with (
         zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
@@ -77,7 +77,7 @@ def test_a_large_h5(tmp_path, monkeypatch):
         ({"space": None}, "space"),
     ],
 )
-def test_heads_that_are_none(tmp_path, wrong, message):
+def test_files_that_are_not_heads(tmp_path, wrong, message):
     good = {"weight": np.zeros((2, 8)), "bias": np.zeros(2), "space": np.array("x"), "mids": MIDS}
     path = tmp_path / "head.npz"
     np.savez(path, **good)
@@ -102,7 +102,7 @@ def test_a_head_cut_short_or_flipped(tmp_path):
 @pytest.mark.parametrize(
     "text", ["", "[]", "3", '{"blake3": 3}', '{"blake3": {"encoder.onnx": 3}}', "{", "\0"]
 )
-def test_what_is_kept_of_an_encoder_is_damaged(tmp_path, monkeypatch, text):
+def test_damaged_facts_of_an_encoder(tmp_path, monkeypatch, text):
     monkeypatch.setenv("SOUNDSEARCH_MODELS", str(tmp_path))
     folder = tmp_path / "vggish"
     folder.mkdir()
@@ -115,7 +115,7 @@ def test_what_is_kept_of_an_encoder_is_damaged(tmp_path, monkeypatch, text):
         encoders.load("vggish")
 
 
-def test_what_is_in_an_archive_comes_out(tmp_path):
+def test_an_archive_is_read_unchanged(tmp_path):
     np.savez_compressed(tmp_path / "a.npz", x=np.arange(10), y=np.eye(3))
     found = read_archive(tmp_path / "a.npz", 1000)
     assert found.keys() == {"x", "y"} and (found["y"] == np.eye(3)).all()

@@ -1,4 +1,4 @@
-"""The house keeps its shape: who imports whom, how long modules are, what is public."""
+"""The architecture: which module imports which, how long modules are, what is public."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ ROOMS: dict[str, set[str]] = {
 
 
 def modules(folder: str) -> dict[str, Path]:
-    """Names of the modules below a folder of the repository, and their files."""
+    """The names of the modules below a folder of the repository, and their files."""
     top = ROOT / folder
     found = {}
     for path in sorted(top.rglob("*.py")):
@@ -95,7 +95,7 @@ def imports(name: str, path: Path) -> Iterator[str]:
 
 
 def room(module: str) -> str | None:
-    """The room of a module; None for one that is not of the house."""
+    """The room of a module; None for a package of others."""
     if module.partition(".")[0] == GROUND:
         return GROUND
     if module.partition(".")[0] != "soundsearch":
@@ -124,7 +124,7 @@ def test_no_circles():
         name: {target for target in imports(name, path) if target in SOUNDSEARCH}
         for name, path in SOUNDSEARCH.items()
     }
-    del graph["soundsearch"]  # it names them all, and loads none
+    del graph["soundsearch"]  # it names them all but loads none
     tuple(TopologicalSorter(graph).static_order())
 
 
@@ -195,7 +195,7 @@ def test_public_names_are_documented(name):
             assert inspect.getdoc(function), f"{name}.{method}"
 
 
-# A user's own modules beside his script
+# A user's own modules beside the script
 
 SCRIPT = """
 import sys

@@ -1,4 +1,4 @@
-"""Ingests that are killed, stopped or out of room: nothing that was reported is lost."""
+"""Ingests that are killed, stopped or run out of space: nothing reported is lost."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ print("finished", flush=True)
 """
 
 
-def test_killed_at_any_instant_nothing_done_is_lost(tmp_path):
+def test_a_kill_at_any_instant_loses_nothing_that_was_done(tmp_path):
     folder, path = tmp_path / "s", tmp_path / "killed.lib"
     for n in range(150):
         write(folder / f"{n:03}.wav", noise(n, 3))
@@ -68,14 +68,14 @@ def test_killed_at_any_instant_nothing_done_is_lost(tmp_path):
 
 
 def heed_ctrl_c():
-    """In a child: a shell that puts pytest in the background has it ignored."""
+    """Restore SIGINT in a child: a shell that runs pytest in the background ignores it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX signal")
 def test_ctrl_c_keeps_what_is_done(tmp_path):
     folder, path = tmp_path / "s", tmp_path / "stopped.lib"
-    # Names so long that what is said of them fills the pipe, which nobody reads: the ingest
+    # Names so long that the messages about them fill the pipe, which nobody reads: the ingest
     # waits there for the signal.
     for n in range(600):
         write(folder / f"{n:03}{'-' * 200}.wav", noise(n, 1))
@@ -95,7 +95,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
     assert "run the same command again" in lines[-1]
     stored = sum(line.startswith("added") for line in lines)
     with soundsearch.open(path) as lib:
-        # The signal may fall between storing and saying so.
+        # The signal may arrive between storing and reporting.
         kept = lib.info()["clips"]
         assert kept >= stored > 0
         assert lib.ingest(folder).added == 600 - kept

@@ -1,4 +1,4 @@
-"""Ingest, ask, move, change, break and ask again: the library as its users see it."""
+"""Ingest, query, move, change, break and query again: the library as its users see it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_clip_finds_itself_first(filled, sounds):
         assert [hit.rank for hit in answer] == [1, 2, 3]
 
 
-def test_similar_asks_with_a_clip_of_the_library(filled, sounds):
+def test_similar_queries_with_a_clip_of_the_library(filled, sounds):
     answer = filled.similar(sounds / "low.wav", k=3)
     asked = [hit for hit in filled.query(sounds / "low.wav", k=4) if "low.wav" not in hit.uri]
     assert [(hit.uri, hit.start) for hit in answer] == [(hit.uri, hit.start) for hit in asked]
@@ -105,8 +105,8 @@ def test_bad_questions(filled, sounds, tmp_path):
         soundsearch.open(tmp_path / "none").query(sounds / "low.wav")
 
 
-def test_more_clips_than_segments_near(lib, tmp_path):
-    # 300 segments of one clip must not crowd the others out.
+def test_one_long_clip_does_not_crowd_out_the_others(lib, tmp_path):
+    # 300 near segments belong to one clip.
     write(tmp_path / "s" / "long.wav", np.tile(noise(1, 3), 100))
     for n in range(12):
         write(tmp_path / "s" / f"{n}.wav", tone(200 + 100 * n, 2))
@@ -210,7 +210,7 @@ def test_a_clip_that_breaks_keeps_its_old_vectors(filled, sounds):
     assert outcomes[str(sounds / "low.wav")] == "failed before"
 
 
-def test_a_clip_whose_file_broke_says_so_until_it_is_mended(filled, sounds):
+def test_a_clip_whose_file_broke_warns_until_it_is_repaired(filled, sounds):
     path = sounds / "low.wav"
     whole, status = path.read_bytes(), path.stat()
     filled.tag({str(path): {"keep": "me"}})
@@ -231,7 +231,7 @@ def test_a_clip_whose_file_broke_says_so_until_it_is_mended(filled, sounds):
     assert outcome(filled.ingest(sounds)) == (0, 0, 0, 6, 0)
 
 
-def test_errors_that_pass_are_not_the_files_fault(lib, sounds, monkeypatch):
+def test_transient_errors_are_not_the_files_fault(lib, sounds, monkeypatch):
     from soundsearch_ingest import pipeline
 
     real = pipeline.content_digest
@@ -242,7 +242,7 @@ def test_errors_that_pass_are_not_the_files_fault(lib, sounds, monkeypatch):
         return real(path)
 
     monkeypatch.setattr(pipeline, "content_digest", fails)
-    for _ in range(2):  # said each time, not remembered
+    for _ in range(2):  # reported each time, not remembered
         report = lib.ingest(sounds)
         assert [failure.reason for failure in report.failed] == ["Permission denied"]
         assert report.failed_before == 0
@@ -293,7 +293,7 @@ def test_options_of_a_library_stay(lib, sounds, tmp_path):
 
 
 def aged(library):
-    """The library as if an older version of its encoder had made it."""
+    """The library as if made by an older version of its encoder."""
     with closing(sqlite3.connect(library.address / "catalog.sqlite")) as catalog, catalog:
         catalog.execute("""UPDATE settings SET value = '"mini-0"' WHERE key = 'space'""")
     vectors = np.memmap(library.address / "vectors-1.f32", np.float32, "r+")
@@ -341,7 +341,7 @@ def test_reembedding(filled, sounds):
     assert not (filled.address / "successor").exists()
 
 
-def test_reembedding_lets_go_of_what_is_gone(filled, sounds):
+def test_reembedding_removes_clips_whose_files_are_gone(filled, sounds):
     other = aged(filled)
     (sounds / "middle.flac").unlink()
     with pytest.raises(errors.LibraryError, match="middle"):

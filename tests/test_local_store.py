@@ -1,4 +1,4 @@
-"""What only a store of files can get wrong: locks, damage, its index."""
+"""What is particular to the local store: locks, damage, its index."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_second_writer_is_told_who_holds_the_library(store, folder):
     with pytest.raises(errors.LibraryBusy, match=f"process {other.pid}"), store.writing():
         pass
     assert store.counts() == Counts(0, 0, 0)  # reading does not wait
-    other.kill()  # a killed writer holds nothing
+    other.kill()  # a killed writer holds no lock
     other.join()
     filled(store, CLIPS)
     assert store.counts().clips == 4
@@ -170,7 +170,7 @@ def test_a_reading_whose_index_is_gone_says_that_something_changed(store, folder
     with store.writing():
         store.optimise()
     with store.reading() as reading:
-        os.unlink(folder / "index-1-3000.faiss")  # as making it again does
+        os.unlink(folder / "index-1-3000.faiss")  # as building it again does
         with pytest.raises(ClipChanged):
             reading.search(vectors[:1], 1)
     assert search(store, vectors[:1], 1)[2] == pytest.approx(1, abs=1e-5)
@@ -298,7 +298,7 @@ def test_a_filtered_search_finds_what_an_exact_one_does(tmp_path, monkeypatch, c
     live = np.sort(rng.choice(30_000, 29_000, replace=False))
     choose = {
         "at random": lambda: live[rng.random(len(live)) < 0.05],
-        # Those that the first query likes least: whatever is visited first holds none of them.
+        # Those farthest from the first query: the cells that are visited first hold none of them.
         "far away": lambda: np.sort(live[np.argsort(vectors[live] @ queries[0])[:2000]]),
         "few": lambda: np.sort(rng.choice(live, 300, replace=False)),
         "all but few": lambda: live[rng.random(len(live)) < 0.95],
@@ -357,7 +357,7 @@ def test_index_on_disk_is_used_extended_and_not_needed(store, folder, monkeypatc
         with closing(LocalStore(folder)) as again:
             without = search(again, queries, 3)
             assert np.mean(with_index[2] >= without[2] - 1e-5) > 0.9
-    # What is lost is made again.
+    # A lost index is built again.
     with store.writing():
         store.optimise()
     assert (folder / "index-1-4000.faiss").stat().st_size > 100

@@ -1,4 +1,4 @@
-"""Folders that older versions made, with clips in them, are upgraded and answer alike."""
+"""Libraries made by older versions, with clips in them, are upgraded and answer alike."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def version_of(folder):
 
 
 def make_first_schema(folder):
-    """The catalogue as the first schema had it, with the clips that are there."""
+    """The catalogue in the first schema, with the same clips."""
     path = folder / "catalog.sqlite"
     path.rename(folder / "later.sqlite")
     with closing(sqlite3.connect(path)) as first, first:

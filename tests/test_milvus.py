@@ -73,7 +73,7 @@ def test_the_same_answers_as_a_local_library(tmp_path, uri):
         for k in (1, 10, 400, 5000):
             expected, got = search(local, queries, k), search(remote, queries, k)
             np.testing.assert_allclose(got[2], expected[2], atol=1e-3)
-            # Neighbours may swap where their scores are the same but for the last bit.
+            # Neighbours may swap if their scores differ only in the last bit.
             apart = np.abs(np.diff(expected[2], axis=1, append=-9, prepend=9)) > 1e-6
             sure = apart[:, 1:] & apart[:, :-1]
             assert sure.mean() > 0.99
@@ -194,7 +194,7 @@ def test_a_foreign_collection(uri):
         client = pymilvus.MilvusClient(where.address)
         client.create_collection(f"{where.name}_{name}", dimension=8)
         client.close()
-        with pytest.raises(errors.LibraryError, match="is there and is not soundsearch's"):
+        with pytest.raises(errors.LibraryError, match="exists and is not soundsearch's"):
             create_store(where, SETTINGS)
 
 
@@ -214,7 +214,7 @@ def test_another_schema_and_another_space(sounds, uri):
         open_store(place_of(uri))
 
 
-def test_index_by_size_and_by_wish(store, uri, monkeypatch):
+def test_the_index_is_chosen_by_size_or_by_the_address(store, uri, monkeypatch):
     ids = filled(store, CLIPS)
     assert store._tables.index == "FLAT"
     expected = search(store, CLIPS[2].embeddings, 5)
@@ -236,14 +236,14 @@ def test_index_by_size_and_by_wish(store, uri, monkeypatch):
         assert found.shape == (40, 4) and set(found.ravel().tolist()) == set(ids[:2])
 
 
-def test_an_index_that_there_is_not_even_if_lite_pretends_to_have_it(lite):
+def test_an_unknown_index_is_refused_even_if_lite_accepts_it(lite):
     with pytest.raises(errors.LibraryError, match="no index DISKANN"):
         MilvusStore.create(f"{lite}?index=DISKANN", SETTINGS)
-    with pytest.raises(errors.LibraryError, match="no index HMSW; take FLAT, HNSW"):
+    with pytest.raises(errors.LibraryError, match=r"no index HMSW in .*; use one of FLAT, HNSW"):
         MilvusStore.create("milvus://127.0.0.1:9/sounds?index=hmsw", SETTINGS)
 
 
-def test_calls_wait_for_what_passes(store, monkeypatch, caplog):
+def test_transient_errors_are_retried(store, monkeypatch, caplog):
     from pymilvus import MilvusException
 
     filled(store, CLIPS)
@@ -269,7 +269,7 @@ def test_calls_wait_for_what_passes(store, monkeypatch, caplog):
     answers = says("disk quota exceeded")
     with pytest.raises(errors.LibraryError, match="no room left"):
         store.clip_at("/sounds/1.wav")
-    # A bug passes through, whatever it says.
+    # A bug is not caught, whatever its message.
     answers = iter([KeyError("connection timed out"), None])
     with pytest.raises(KeyError):
         store.clip_at("/sounds/1.wav")

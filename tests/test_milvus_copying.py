@@ -1,4 +1,4 @@
-"""Copies into Milvus and out of it."""
+"""Copies to Milvus and from Milvus."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_copy_there_and_back(tmp_path, uri):
 COPY = """
 import signal, sys, soundsearch
 source, target, *limit = sys.argv[1:]
-if limit:  # on the size of files; stands in for a full disk
+if limit:  # on the size of files, in place of a full disk
     import resource
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit[0]),) * 2)
@@ -85,14 +85,14 @@ COPIED = [new_clip(f"/{n}.wav", 1 + n % 9, n) for n in range(3000)]
 
 @pytest.fixture
 def copied_there_and_back(tmp_path, uri):
-    """Where to copy from and to, first into Milvus and then out of it."""
+    """Source and target of two copies: to Milvus, and from Milvus."""
     with closing(LocalStore.create(tmp_path / "first.lib", SETTINGS)) as store:
         filled(store, COPIED)
     return [(tmp_path / "first.lib", uri), (uri, tmp_path / "last.lib")]
 
 
 def assert_completed(source, target, reported):
-    """The same copy again completes one that was cut short after these clips."""
+    """Run a copy again that was interrupted after these clips, and check that it completes."""
     with closing(open_store(place_of(target))) as store:
         assert reported <= {clip.uri for clip in store.clips()}
     report = copied(source, target)

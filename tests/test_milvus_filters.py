@@ -1,4 +1,4 @@
-"""Filters compiled to Milvus's expressions; that all stores agree is in the conformance suite."""
+"""Filters compiled to Milvus expressions; the conformance suite checks that all stores agree."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_deep_and_long_filters(store):
     assert ids_of(store, Comparison(Label(classes), "<", 0.5)) == ids
 
 
-def test_more_clips_than_one_search_is_told(store, monkeypatch):
+def test_more_clips_than_one_search_can_list(store, monkeypatch):
     clips = [new_clip(f"/{n}.wav", 1 + n % 3, n) for n in range(400)]
     ids = filled(store, clips)
     rng = random.Random(0)
@@ -133,7 +133,7 @@ def test_round_trips_of_a_query(store, monkeypatch):
 
         monkeypatch.setattr(store._client, name, counted)
     short = Comparison(Plain("segments"), "<", 5.0)
-    search(store, CLIPS[0].embeddings, 5, short)  # the first asks how many clips there are
+    search(store, CLIPS[0].embeddings, 5, short)  # the first reads how many clips there are
     for filter in (None, short):
         calls.clear()
         with store.reading() as reading:
@@ -158,7 +158,7 @@ def test_lists_of_numbers_as_expressions():
         assert text.count("(") < 250
 
 
-def test_what_an_expression_cannot_say_is_said_more_widely():
+def test_what_an_expression_cannot_say_is_widened():
     widely = Comparison(Plain("uri"), "like", "/field/%.wav")
     compiled = compile_filter(And((widely, Comparison(Plain("padded"), "==", True))), False)
     assert not compiled.exact and "padded == true" in compiled.text and "/field/" in compiled.text

@@ -1,4 +1,4 @@
-"""Libraries in Milvus that version 0.1.0 made: opened, upgraded, and answering alike."""
+"""Libraries in Milvus made by version 0.1.0: opened, upgraded, and answering alike."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ DIMENSIONS = {"sounds": 128, "awkward": 16}
 
 @pytest.fixture(params=KINDS)
 def old(request, tmp_path):
-    """Gives the address of one of the old libraries, in Milvus Lite or on a server."""
+    """Make the address of one of the old libraries, in Milvus Lite or on a server."""
     folder = tmp_path / "old.db"
     zipfile.ZipFile(OLD / "library.zip").extractall(folder)
     if request.param == "lite":
@@ -122,7 +122,7 @@ def test_it_answers_as_it_did(old):
 
 
 def assert_upgraded(uri):
-    """What `awkward` held is there, and can be filtered, changed and added to."""
+    """Check that what `awkward` held is there and can be filtered, changed and added to."""
     awkward = "/sounds/\udcff é.wav"
     with closing(MilvusStore(uri)) as store:
         assert store.settings == SETTINGS
@@ -136,12 +136,12 @@ def assert_upgraded(uri):
         with store.writing():
             store.amend({clip.id: replace(clip.record, tags={"mic": "AKG"})})
         assert store.clip_at(awkward).record.tags == {"mic": "AKG"}
-        # The move that was cut short: the clip that came has the uri.
+        # The interrupted move: the clip that moved has the uri.
         assert store.clip_at("/sounds/1.wav").id == 7
         assert {c.id for c in store.clips()} == {2, 3, 4, 5, 6, 7, 9}
         assert len(list(store.clips(Missing(Plain("warning"))))) == 6
         assert min(filled(store, [new_clip("/new.wav", 2, 30)])) > 9
-        # The successor that was begun is gone on with.
+        # The unfinished successor is continued.
         with store.writing(), closing(store.successor(replace(SETTINGS, space="mini-2"))) as begun:
             assert [c.uri for c in begun.clips()] == ["/sounds/1.wav"]
             with begun.writing():
@@ -151,7 +151,7 @@ def assert_upgraded(uri):
     assert collections(uri) == {"state", "clips_v2_2", "segments_2"}
 
 
-def test_what_is_awkward_is_kept(old):
+def test_awkward_clips_are_kept(old):
     assert_upgraded(old("awkward"))
 
 
@@ -172,7 +172,7 @@ def test_vectors_are_not_written_again(old, monkeypatch):
 CALLS = ("upsert", "create_collection", "drop_collection", "create_index", "flush")
 
 
-# Of 15 calls; the 12th says that the new schema counts, those after it clean up.
+# Of 15 calls; the 12th switches to the new schema, those after it clean up.
 @pytest.mark.parametrize("number", [0, 3, 6, 9, 12, 13, 14])
 def test_killed_at_any_instant(old, monkeypatch, number):
     uri = old("awkward")
@@ -231,7 +231,7 @@ def test_two_processes_at_once(milvus_server, tmp_path):
     assert_upgraded(uri)
 
 
-def test_who_may_not_upgrade_is_told_how_it_is_done(old, monkeypatch):
+def test_a_user_who_may_not_upgrade_is_told_how(old, monkeypatch):
     uri = old("sounds")
     place = MilvusUri.parse(uri)
     with closing(MilvusClient(place)) as client:
@@ -248,7 +248,7 @@ def test_who_may_not_upgrade_is_told_how_it_is_done(old, monkeypatch):
             patch.setattr(MilvusClient, "upsert", refuse)
             with pytest.raises(errors.LibraryVersion, match=r"may not upgrade it.*permission"):
                 MilvusStore(uri)
-        # Another version never was, and a newer one is not older.
+        # A version that never existed, and a newer one.
         row = state_of(client, f"{place.name}_state", SETTINGS_ROW)
         for schema, words in ((0, "never"), (3, "newer soundsearch made it.*pip install")):
             changed = state_row(SETTINGS_ROW, {**row, "schema": schema})

@@ -1,4 +1,4 @@
-"""Writing to a library in Milvus: killed writers, the lease, lost segments, embedding again."""
+"""Writing to a library in Milvus: killed writers, the lease, lost segments, re-embedding."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_killed_at_any_instant_the_same_command_completes(tmp_path, uri):
         assert len(all_segments(store)) == 360
 
 
-def test_what_a_killed_writer_left_is_invisible_and_goes(store, uri, monkeypatch):
+def test_leftovers_of_a_killed_writer_are_invisible_and_are_deleted(store, uri, monkeypatch):
     ids = filled(store, CLIPS)
 
     for what in ("_forget", "_delete_segments"):  # after the clip rows
@@ -115,7 +115,7 @@ def test_a_move_that_was_cut_short(store, monkeypatch):
     assert [clip.id for clip in store.clips()] == ids[1:]
 
 
-def test_lost_segments_are_told_and_rebuild_lets_their_clip_go(store):
+def test_lost_segments_are_reported_and_rebuild_removes_their_clip(store):
     ids = filled(store, CLIPS)
     tables = store._tables
     [row] = tables.by_ids(tables.clips, [ids[2]], ["edition"])
@@ -135,7 +135,7 @@ def test_one_writer_at_a_time(store, uri, monkeypatch):
             assert other.counts() == Counts(0, 0, 0)
         filled(other, CLIPS)
         assert len(filled(store, [new_clip("/x.wav", 1, 9)])) == 1
-        # A lease that nobody renews ends; who held it writes no more.
+        # A lease that nobody renews expires; its holder can no longer write.
         with pytest.raises(errors.LibraryBusy), store.writing():
             monkeypatch.setattr("soundsearch.stores.milvus.lease._SECONDS", -1.0)
             with other.writing():
@@ -197,7 +197,7 @@ def test_embedding_again(sounds, uri):
 def test_the_server_is_killed_during_an_ingest(tmp_path):
     if reason := why_not():
         pytest.skip(reason)
-    # One of its own: with the collections of other tests it needs minutes to start again.
+    # Its own server: with the collections of other tests it needs minutes to restart.
     with closing(MilvusServer(tmp_path / "server")) as server:
         kill_during_ingest(server, tmp_path / "s")
 

@@ -14,7 +14,7 @@ from support.sounds import assert_same_embeddings, noise, tone, write
 
 
 def by_hand(path, encoder, hop_frames=96):
-    """One file after the other, each in one piece."""
+    """Embed one file after the other, each in one piece."""
     frames = logmel.log_mel(decode.read(path))
     count = len(logmel.patches(frames, hop_frames))
     if not encoder.context_seconds:

@@ -1,4 +1,4 @@
-"""Clips of files that are gone go; those of files that merely cannot be reached stay."""
+"""Clips of files that are gone are removed; those of unreachable files stay."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def refused(lib, target, *expected):
     assert [clip.uri for clip in lib] == before
 
 
-def test_a_few_go(lib, folder):
+def test_a_few_clips_are_removed(lib, folder):
     for n in range(10):
         (folder / f"{n % 3}" / f"{n}.wav").unlink()
     assert len(lib.ingest(folder).missing) == 10
@@ -47,7 +47,7 @@ def test_an_unmounted_disk_takes_nothing_with_it(lib, folder):
     shutil.move(folder, folder.with_name("elsewhere"))
     folder.mkdir()
     refused(lib, folder, "30 of its 30 clips", str(folder))
-    # The clips of a small target are safe too, where none is left.
+    # The clips of a small target are safe too, even if no file is left.
     (folder / "0").mkdir()
     refused(lib, folder / "0", "10 of its 10 clips")
     assert lib.ingest(folder, prune_all=True).removed == 30
@@ -60,7 +60,7 @@ def test_half_of_the_files_is_too_much(lib, folder):
     assert len(lib.ingest(folder).missing) == 20
 
 
-def test_what_was_ingested_is_stored_though_pruning_is_refused(lib, folder):
+def test_new_clips_are_stored_even_if_pruning_is_refused(lib, folder):
     shutil.rmtree(folder / "0")
     shutil.rmtree(folder / "1")
     write(folder / "new.wav", tone(300, 1))
@@ -88,7 +88,7 @@ def test_a_folder_that_fails_keeps_its_clips(lib, folder, monkeypatch):
     )
     (folder / "0" / "0.wav").unlink()
     assert lib.ingest(folder, prune=True).removed == 1
-    # Nor is a copy elsewhere taken for the file that moved.
+    # Nor does a copy elsewhere count as the moved file.
     shutil.copy(folder / "1" / "1.wav", folder / "copy.wav")
     report = lib.ingest(folder)
     assert (report.renamed, report.added) == (0, 1)
@@ -97,7 +97,7 @@ def test_a_folder_that_fails_keeps_its_clips(lib, folder, monkeypatch):
 
 
 def test_what_the_run_saw_is_not_removed(lib, folder):
-    """The disk goes when the files have been looked at."""
+    """The disk disappears after the files were seen."""
     done = []
 
     def go(uri, _outcome):

@@ -1,4 +1,4 @@
-"""What may be asked, what may not, and that no question is asked for ever."""
+"""Valid and invalid questions, and retries that end."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_k_is_a_number_of_clips(lib, sounds, k):
         lib.similar(sounds / "low.wav", k)
 
 
-def test_more_clips_are_wanted_than_there_are(lib, sounds):
+def test_k_beyond_the_number_of_clips(lib, sounds):
     assert len(lib.query(sounds / "low.wav", np.int64(1_000_000))) == 6
 
 
@@ -58,7 +58,7 @@ def test_more_clips_are_wanted_than_there_are(lib, sounds):
     "at", [(-3, None), (3, 2), (2, 2), (NAN, None), (INF, None), (0, NAN), (0, -1), 3, "ab", (1,)]
 )
 @pytest.mark.parametrize("kind", ["file", "array"])
-def test_a_part_that_cannot_be(lib, sounds, at, kind):
+def test_invalid_parts(lib, sounds, at, kind):
     source = sounds / "low.wav" if kind == "file" else tone(440, 3)
     for ask in (lib.query, lib.label, soundsearch.label):
         with pytest.raises(errors.ArgumentError, match="at: expected"):
@@ -66,14 +66,14 @@ def test_a_part_that_cannot_be(lib, sounds, at, kind):
 
 
 @pytest.mark.parametrize("rate", [0, -1, NAN, INF, 1e30, "16000", 0.5])
-def test_a_sample_rate_that_cannot_be(lib, rate):
+def test_invalid_sample_rates(lib, rate):
     for ask in (lib.query, lib.label):
         with pytest.raises(errors.ArgumentError, match="sample_rate: expected"):
             ask(tone(440, 3), sample_rate=rate)
 
 
 @pytest.mark.parametrize("source", [None, b"RIFF", 3, 2.5, True])
-def test_what_is_no_sound_at_all(lib, source):
+def test_sources_that_are_not_sound(lib, source):
     with pytest.raises(errors.ArgumentError, match="expected a path, a binary file or an array"):
         lib.query(source)
 
@@ -81,7 +81,7 @@ def test_what_is_no_sound_at_all(lib, source):
 @pytest.mark.parametrize(
     "sound",
     [
-        np.zeros((2, RATE), np.float32),  # channels first, as librosa and torch have them
+        np.zeros((2, RATE), np.float32),  # channels first, as in librosa and torch
         np.zeros((RATE, 2, 2)),
         np.zeros(0),
         np.full(RATE, NAN),
@@ -89,7 +89,7 @@ def test_what_is_no_sound_at_all(lib, source):
         np.array(["a"] * RATE),
     ],
 )
-def test_arrays_that_are_no_sound(lib, sound):
+def test_arrays_that_are_not_sound(lib, sound):
     with pytest.raises(errors.AudioError, match="array: expected"):
         lib.query(sound, sample_rate=RATE)
 
@@ -109,7 +109,7 @@ def test_a_faulty_step_is_not_tried_again(lib, sounds, monkeypatch):
         assert len(calls) == 1
 
 
-def test_clips_that_change_all_the_time_are_not_waited_for(lib, sounds, monkeypatch):
+def test_retries_end_if_clips_keep_changing(lib, sounds, monkeypatch):
     calls = []
 
     def changed(*_arguments):

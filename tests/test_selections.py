@@ -1,4 +1,4 @@
-"""Selections of clips by filters, and the tags that filters ask for."""
+"""Selections of clips by filters, and tags."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def names(clips):
     return [Path(clip.uri).name for clip in clips]
 
 
-def test_a_selection_is_asked_like_the_library(lib, sounds):
+def test_a_selection_is_queried_like_the_library(lib, sounds):
     deeper = lib.where("uri like :folder", folder=f"{sounds}/deeper/%")
     assert sorted(names(deeper)) == ["high.ogg", "hiss.wav"] and len(deeper) == 2
     everything = lib.query(sounds / "low.wav")
@@ -53,7 +53,7 @@ def test_a_clip_by_its_name(lib, sounds, monkeypatch):
             lib.clip(unknown)
 
 
-def test_a_selection_of_none_is_no_error(lib, sounds):
+def test_an_empty_selection_is_not_an_error(lib, sounds):
     none = lib.where("duration < 1 and duration > 2")
     assert (len(none), list(none), bool(none)) == (0, [], True)
     answer = none.query(sounds / "low.wav")
@@ -114,7 +114,7 @@ def test_tags_come_and_go(lib, sounds, monkeypatch):
         {"\ud800": 1},
     ],
 )
-def test_tags_that_cannot_be(lib, sounds, tags):
+def test_invalid_tags(lib, sounds, tags):
     good = {str(sounds / "low.wav"): {"a": "b"}}
     with pytest.raises(errors.ArgumentError, match=r"x\.wav"):
         lib.tag({**good, "x.wav": tags})
@@ -144,8 +144,8 @@ def test_tags_stay_with_the_clip(lib, sounds, tmp_path):
         assert {c.uri: c.tags for c in other} == {c.uri: c.tags for c in lib}
 
 
-def test_what_people_said_of_a_content_holds_for_its_copies(tmp_path):
-    """A file with the content of a clip with human labels takes these over, but no tags."""
+def test_human_labels_hold_for_copies_of_the_content(tmp_path):
+    """A copy of a clip's content gets the human labels of the clip, but not its tags."""
     from dataclasses import replace
 
     write(tmp_path / "s" / "a.wav", tone(300, 2))

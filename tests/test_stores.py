@@ -33,7 +33,7 @@ from soundsearch.vectors import unit
 AWKWARD = "/sounds/new\nline 'quote' \udcff é.wav"
 
 
-def test_what_goes_in_comes_out(store):
+def test_clips_are_stored_unchanged(store):
     awkward = new_clip(AWKWARD, 2, 9, warning="ends early", human_labels=(5, 526))
     ids = filled(store, [*CLIPS, awkward])
     assert store.counts() == Counts(5, 53, 0)
@@ -96,7 +96,7 @@ def test_search_equals_brute_force(store):
         np.testing.assert_allclose(scores[row], expected[row, best], atol=1e-5)
 
 
-def test_search_asks_for_more_than_there_is(store):
+def test_k_beyond_the_number_of_segments(store):
     queries = np.ones((1, 16), np.float32)
     assert search(store, queries, 5)[0].shape == (1, 0)
     filled(store, CLIPS[:1])
@@ -136,7 +136,7 @@ def test_filters_mean_what_matches_says(store):
     rng = random.Random(0)
     clips = awkward_clips(60, rng)
     filled(store, clips)
-    # Some are replaced, amended or removed: what was there before must not match.
+    # Some are replaced, amended or removed: their earlier state must not match.
     others = awkward_clips(60, rng)
     with store.writing():
         store.add([others[7], replace(others[8], record=clips[8].record)])
@@ -221,14 +221,14 @@ def test_replace_remove_and_amend(store):
     assert store.clip_at("/sounds/3.wav") is None
     assert store.clip_at("/elsewhere.wav").id == ids[2]
     assert same_record(store.clip_at("/elsewhere.wav").record, moved)
-    # What was removed or replaced is found no more.
+    # What was removed or replaced is no longer found.
     for gone in (CLIPS[0], CLIPS[1]):
         _, _, scores = search(store, gone.embeddings, 1)
         assert scores.max() < 0.999
     with store.reading() as reading, pytest.raises(ClipChanged):
         reading.rows([(ids[0], 0, 1)])
     [new_id] = filled(store, [CLIPS[0]])
-    assert new_id not in ids  # an id never stands for another clip later
+    assert new_id not in ids  # an id is never reused for another clip
 
 
 def test_every_field_can_be_amended(store):
@@ -299,7 +299,7 @@ def test_failures(store):
 
 def test_add_is_all_or_none(store):
     broken = new_clip("/sounds/2.wav", 2, 5)
-    # Refused by the catalogue, after a good one.
+    # Refused by the catalogue, after a valid one.
     object.__setattr__(broken.record, "duration", None)
     with pytest.raises(errors.LibraryError), store.writing():
         store.add([CLIPS[0], broken])
@@ -338,7 +338,7 @@ def test_a_successor_takes_over(store):
         with successor.writing():
             successor.add([new_clip("/sounds/1.wav", 3, 101)])
         successor.close()
-        successor = store.successor(settings)  # goes on with the one that was begun
+        successor = store.successor(settings)  # continues the unfinished one
         with successor.writing():
             third = new_clip("/sounds/3.wav", 4, 103, tags=tags, human_labels=(7,))
             successor.add([third, new_clip("/sounds/new.wav", 1, 104)])
@@ -367,7 +367,7 @@ def test_a_reader_sees_whole_clips_while_another_writes(store, place):
     def read():
         try:
             while not stop.is_set():
-                with suppress(ClipChanged):  # was replaced since: a library asks again
+                with suppress(ClipChanged):  # replaced meanwhile: a library retries
                     ask()
         except BaseException as error:
             wrong.append(error)

@@ -45,7 +45,7 @@ def test_a_table(tmp_path):
         ("0", 0.0),
         ("9007199254740992", 2.0**53),
         ("True", True),
-        # Texts, though they begin like numbers.
+        # Texts, although they begin like numbers.
         ("007", "007"),
         ("9007199254740993", "9007199254740993"),
         ("1e999", "1e999"),
@@ -85,7 +85,7 @@ def test_cells_with_quotes_newlines_and_commas(tmp_path):
     assert file.lines[str(tmp_path / "c.wav")] == 4
 
 
-def test_bad_rows_are_told_by_line_and_the_others_kept(tmp_path):
+def test_bad_rows_are_reported_by_line_and_the_others_kept(tmp_path):
     file = table(
         tmp_path,
         "path,mic,take\n"
@@ -132,12 +132,12 @@ def test_a_column_without_a_name(tmp_path):
         (bytes(range(128, 256)), "UTF-8"),
     ],
 )
-def test_tables_that_are_no_use(tmp_path, text, said):
+def test_unusable_tables(tmp_path, text, said):
     with pytest.raises(errors.ArgumentError, match=rf"tags\.csv.*{said}"):
         table(tmp_path, text)
 
 
-def test_files_that_are_no_use(tmp_path):
+def test_unusable_files(tmp_path):
     (tmp_path / "tags.txt").write_text("path,mic\n")
     for name, said in [("tags.txt", r"\.csv or \.jsonl"), ("none.csv", "cannot be read")]:
         with pytest.raises(errors.ArgumentError, match=said):

@@ -1,4 +1,4 @@
-"""VGGish from every kind of file, on weights of its shapes that are made here."""
+"""VGGish from every kind of file, with random weights of its shapes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def network(weights, batch):
 
 @pytest.fixture(scope="module")
 def weights():
-    """Random weights that answer Google's test tone as Google's own do."""
+    """Random weights that respond to Google's test tone as Google's own do."""
     made = random_weights(7)
     raw = network(made, patches(log_mel(TONE)))
     kernel, bias = made["fc2"]
@@ -65,7 +65,7 @@ def weights_file(weights, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pca_file(weights, tmp_path_factory):
-    """A whitening PCA whose 8-bit codes of the test tone are as those of Google's."""
+    """A whitening PCA whose 8-bit codes of the test tone are like those of Google's."""
     raw = network(weights, patches(log_mel(TONE)))
     rng = np.random.default_rng(0)
     matrix, means = np.linalg.qr(rng.normal(size=(128, 128)))[0], rng.normal(0, 0.01, (128, 1))
@@ -131,7 +131,7 @@ def test_pca_and_eight_bits(weights, pca_file, vggish_here):
     np.testing.assert_allclose(found, expected, atol=0.0158)
 
 
-def test_eight_bits_are_cut_and_come_back():
+def test_eight_bits_are_truncated_and_restored():
     codes = np.arange(256, dtype=np.uint8)
     floats = postprocess.dequantise(codes)
     assert (postprocess.quantise(floats) == codes).all()
@@ -181,7 +181,7 @@ def damaged(path, weights, **changes):
     return path
 
 
-def test_files_that_hold_no_vggish(weights, weights_file, no_models, tmp_path):
+def test_files_without_vggish(weights, weights_file, no_models, tmp_path):
     last = {"vggish/fc2/weights": None, "vggish/fc2/biases": None}
     short = np.zeros((4096, 100), np.float32)
     broken = np.full(64, np.nan, np.float32)
@@ -220,7 +220,7 @@ def test_wrong_pca(weights_file, no_models, tmp_path):
     assert not no_models.exists() or list(no_models.iterdir()) == []
 
 
-def test_other_weights_get_a_space_of_their_own(weights, pca_file, no_models, tmp_path):
+def test_other_weights_get_their_own_space(weights, pca_file, no_models, tmp_path):
     kernel = weights["fc2"][0] * 2
     other = damaged(tmp_path / "other.npz", weights, **{"vggish/fc2/weights": kernel})
     facts = models.import_model("vggish", other, pca=pca_file)
@@ -231,7 +231,7 @@ def test_other_weights_get_a_space_of_their_own(weights, pca_file, no_models, tm
     assert len(set(spaces.values())) == 4
 
 
-def test_a_library_of_its_own(vggish_here, sounds, tmp_path):
+def test_its_own_library(vggish_here, sounds, tmp_path):
     steps = []
     with soundsearch.open(tmp_path / "v.lib") as lib:
         lib.ingest([sounds], on_step=steps.append)
@@ -253,8 +253,8 @@ def test_a_library_of_its_own(vggish_here, sounds, tmp_path):
         soundsearch.open(tmp_path / "v.lib", encoder="mini")
 
 
-def test_own_sound_among_audiosets_features(vggish_here, sounds, tmp_path):
-    """A sound is answered with the record that holds its own features, at its second."""
+def test_sound_and_audioset_features_in_one_space(vggish_here, sounds, tmp_path):
+    """A sound finds the record that holds its own features, at the right second."""
     encoder = encoders.load("vggish-audioset8")
     records = []
     for number, path in enumerate(sorted(sounds.rglob("*.*"))):
@@ -299,7 +299,7 @@ def test_int8(weights_file, no_models, sounds):
         encoders.load("vggish")
 
 
-def test_int8_wants_real_sound(weights_file, no_models, tmp_path):
+def test_int8_needs_real_sound(weights_file, no_models, tmp_path):
     with pytest.raises(errors.EncoderError, match="at least two files"):
         write(tmp_path / "one" / "only.wav", tone(440, 2))
         models.import_model("vggish", weights_file, precision="int8", audio=[tmp_path / "one"])
@@ -328,7 +328,7 @@ def test_saved_models_that_are_something_else(weights, no_models, tmp_path):
     with pytest.raises(errors.EncoderError, match="differ"):
         models.import_model("vggish", tmp_path / "other")
     found = (no_models / "vggish" / "origin.json").read_text()
-    assert json.loads(found)["origin"].endswith("relu")  # what was there stays
+    assert json.loads(found)["origin"].endswith("relu")  # the installed one stays
 
 
 def test_a_tensorflow_checkpoint(weights, tmp_path):

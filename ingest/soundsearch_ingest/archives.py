@@ -1,4 +1,4 @@
-"""NumPy archives (.npz) from anywhere, whose compressed arrays may be larger than memory."""
+"""Safe reading of NumPy archives (.npz), whose compressed arrays may exceed memory."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ __all__ = ["read_archive"]
 
 
 def read_archive(path: Path, largest: int) -> dict[str, NDArray[Any]]:
-    """All arrays of an archive by their names; nothing is unpickled.
+    """Read all arrays of an archive, by name; nothing is unpickled.
 
     Parameters
     ----------
     path : Path
     largest : int
-        Bytes that the arrays may have together.
+        The largest total size of the arrays, in bytes.
 
     Raises
     ------
     ValueError
-        They have more, or hold Python objects. OSError, and what zipfile, zlib and NumPy raise,
-        where the file is no whole archive.
+        The arrays are larger, or hold Python objects.
+    OSError
+        The file cannot be read. A damaged archive raises the errors of zipfile, zlib and NumPy.
     """
     with open(path, "rb") as file:
         with zipfile.ZipFile(file) as archive:
             promised = sum(member.file_size for member in archive.infolist())
         if promised > largest:
             raise ValueError(
-                f"its arrays have {promised:,} bytes, expected at most {largest:,} for this"
+                f"its arrays have {promised:,} bytes, expected at most {largest:,} in total"
             )
         file.seek(0)
         with np.load(file, allow_pickle=False) as stored:

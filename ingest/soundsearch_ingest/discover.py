@@ -1,4 +1,4 @@
-"""Folders, globs and files -> the audio files to ingest, without opening what is known."""
+"""Finding the audio files to ingest in folders, globs and files, without opening known ones."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ AUDIO_SUFFIXES = frozenset(
 
 _LATEST = (1 << 63) - 1
 
-# AudioSet's features: many clips in a file, embedded already.
+# AudioSet features: many clips in a file, already embedded.
 RECORDS_SUFFIX = ".tfrecord"
 
-# What a file without a telling name must start with to be taken for audio: offset, bytes.
+# Signatures (offset, bytes) by which files with other names are recognised as audio.
 _MAGIC = (
     (0, b"fLaC"),
     (0, b"OggS"),
@@ -58,7 +58,7 @@ _MAGIC = (
 
 @dataclass(frozen=True, slots=True)
 class AudioFile:
-    """A file on disk as discovery saw it.
+    """The state of a file on disk.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class AudioFile:
     size : int
         Bytes.
     mtime_ns : int
-        Modification time, nanoseconds since 1970, of 64 bits.
+        Modification time, nanoseconds since 1970, in 64 bits.
     """
 
     uri: str
@@ -76,28 +76,28 @@ class AudioFile:
 
 
 def stat_file(path: str) -> AudioFile:
-    """The state of one file now; raises OSError."""
+    """Return the current state of a file; raises OSError."""
     return _file(path, os.stat(path))
 
 
 def _file(path: str, status: os.stat_result) -> AudioFile:
-    # Years that 64 bits of nanoseconds do not reach (before 1678, after 2262) are cut there.
+    # Clamp years beyond the range of 64-bit nanoseconds (1678 to 2262).
     return AudioFile(path, status.st_size, max(-_LATEST, min(status.st_mtime_ns, _LATEST)))
 
 
 class Absence:
-    """Tells files that are gone from those that merely cannot be reached.
+    """Distinguishes files that are gone from files that cannot be reached.
 
-    Gone means that the folder which held it can be listed and it is not there, or that this
-    folder is gone in the same way. A folder on a disk that fails, that may not be read or whose
-    server is away tells nothing. Listings are kept: use one for one run.
+    A file is gone if its folder can be listed and does not contain it, or if its folder is gone
+    in the same way. An unreadable folder (failing disk, no permission, unreachable server) proves
+    nothing. Listings are cached: use one instance per run.
     """
 
     def __init__(self) -> None:
         self._listings: dict[str, frozenset[str] | None] = {}
 
     def is_certain(self, path: str) -> bool:
-        """Whether a file or folder with this absolute path is certainly not there."""
+        """Return whether the file or folder at this absolute path is certainly gone."""
         folder, name = os.path.split(path)
         if not name or not os.path.isabs(path) or os.path.lexists(path):
             return False
@@ -107,7 +107,7 @@ class Absence:
         return listing is not None and name not in listing
 
     def _listing(self, folder: str) -> frozenset[str] | None:
-        """The names in a folder, none where it is gone; None where that cannot be known."""
+        """The names in a folder: empty if it is gone, None if that cannot be known."""
         try:
             return frozenset(os.listdir(folder))
         except NotADirectoryError:
@@ -119,26 +119,26 @@ class Absence:
 
 
 def expand(targets: Iterable[str | os.PathLike[str]]) -> list[str]:
-    """Absolute paths of existing files and folders that were named, globs expanded.
+    """Return the absolute paths of existing files and folders, with globs expanded.
 
     Raises
     ------
     AudioError
-        A target is neither a file or folder nor a glob that matches something.
+        A target is not a file or folder, and as a glob it matches nothing.
     """
     found: dict[str, None] = {}
     for target in targets:
-        # A path that exists is never read as a pattern: names may hold brackets.
+        # An existing path is never treated as a pattern: names may contain brackets.
         text = os.path.expanduser(os.fspath(target))
         matches = [text] if os.path.lexists(text) else sorted(_matches(text))
         if not matches:
-            raise AudioError(text, "expected a file, a folder or a pattern; there is none")
+            raise AudioError(text, "is not a file or folder, and as a pattern it matches nothing")
         found.update(dict.fromkeys(os.path.abspath(match) for match in matches))
     return list(found)
 
 
 def _matches(pattern: str) -> Iterable[str]:
-    """The paths that a glob matches; ``**`` does not follow links, which may loop."""
+    """Return the paths that a glob matches; ``**`` does not follow links, which may loop."""
     parts = Path(pattern).parts
     if "**" not in parts:
         return glob.glob(pattern)
@@ -159,23 +159,23 @@ def discover(
 ) -> Iterator[AudioFile]:
     """Walk files and folders in a stable order, following links, each folder once.
 
-    A file named by itself is always taken. In a folder a file is taken when its name says
-    audio or video, when it `is_known`, or when its first bytes are those of an audio file.
+    A file among `roots` is always included. A file in a folder is included if it has an audio or
+    video suffix, if it `is_known`, or if its first bytes are those of an audio file.
 
     Parameters
     ----------
     roots : iterable of str
-        Absolute paths, see `expand`.
+        Absolute paths; see `expand`.
     skipped : Counter, optional
-        Counts what was left out: ``hidden``, ``not audio``, ``broken link``,
+        Counts what was skipped: ``hidden``, ``not audio``, ``broken link``,
         ``unreadable folder``.
     is_known : callable
-        Whether a path is in the library already, so that it need not be opened.
+        Whether a path is already in the library, so that the file need not be opened.
 
     Yields
     ------
     AudioFile
-        No path twice, also when roots overlap or links loop.
+        No path twice, even if roots overlap or links loop.
     """
     skipped = Counter() if skipped is None else skipped
     roots = list(roots)

@@ -1,4 +1,4 @@
-"""Files as their decoders read them: blocks of samples at the file's own rate, all channels."""
+"""Decoders of audio files: blocks of samples at the file's own rate, all channels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = NDArray[np.float32]
 _BLOCK_SECONDS = 20
 _BLOCK_SAMPLES = 1 << 22  # all channels together
 
-# FFmpeg's demuxers of files that hold sound. None that opens further files or addresses.
+# FFmpeg's demuxers for files with sound, without those that open further files or addresses.
 _FORMATS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,loas,matroska,mov,mp3,"
     "mpc,mpc8,mpeg,mpegts,mp4,m4a,3gp,nistsphere,nut,ogg,oma,rm,shn,tak,truehd,tta,voc,w64,wav,"
@@ -29,7 +29,7 @@ _FORMATS = (
 
 
 class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
-    """soundfile seeks to where it stands after every read: slow, and fatal if a header lies."""
+    """Suppresses soundfile's seek after every read: slow, and fatal if a header is wrong."""
 
     def seekable(self) -> bool:
         return False
@@ -50,15 +50,15 @@ class SoundFileReader:
     def _open(self) -> _Sequential:
         self._file.seek(0)
         if has_descriptor(self._file):
-            # A descriptor is read in C; a Python file would be called back for every piece.
+            # C code reads a descriptor directly; a Python file needs a callback for every piece.
             os.lseek(self._file.fileno(), 0, os.SEEK_SET)
             return _Sequential(self._file.fileno(), closefd=False)
         return _Sequential(self._file)
 
     def _promised_frames(self) -> int | None:
         frames: int = self._sound.frames
-        # libsndfile cuts the length of an uncompressed file down to what is there and says so
-        # in its log. A length of all ones stands for a stream of unknown length.
+        # libsndfile reduces the length of a truncated uncompressed file to what is there and says
+        # so in its log. A length of all ones means a stream of unknown length.
         log = self._sound.extra_info
         if counted := re.search(r"value from 'ds64' chunk of (\d+)", log):
             return int(counted[1])
@@ -68,7 +68,7 @@ class SoundFileReader:
         return frames if frames < 1 << 60 else None
 
     def seek(self, frame: int) -> int:
-        """Go to a frame, or to the start where this coding cannot be sought in."""
+        """Seek to a frame, or to the start if this coding is not seekable; return the position."""
         if frame == 0 or not super(_Sequential, self._sound).seekable():
             return 0
         try:
@@ -79,7 +79,7 @@ class SoundFileReader:
         return position
 
     def _position(self) -> int:
-        """The next frame, 0 where the coding does not tell."""
+        """The number of the next frame; 0 if the coding does not tell."""
         if not super(_Sequential, self._sound).seekable():
             return 0
         position: int = self._sound.tell()
@@ -93,7 +93,7 @@ class SoundFileReader:
             try:
                 count = self._sound.buffer_read_into(block.data.cast("B"), "float32")
             except self.errors:
-                # What was decoded up to the fault is in the block.
+                # The block holds what was decoded before the fault.
                 yield block[: max(0, self._position() - position)]
                 raise
             position += count
@@ -103,7 +103,7 @@ class SoundFileReader:
 
 
 class _Plain:
-    """A file for FFmpeg: a seek to nowhere, which broken files ask for, is refused quietly."""
+    """A file for FFmpeg that quietly refuses the invalid seeks that broken files cause."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.read = file.read
@@ -126,7 +126,7 @@ class ContainerReader:
         self.errors = (av.error.FFmpegError, OSError, ValueError)
         av.logging.set_level(None)
         file.seek(0)
-        # From 19 on, titles that are not UTF-8 are no error.
+        # Since version 19, titles that are not UTF-8 are not an error.
         lenient = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
         try:
             self._container = av.open(
@@ -136,13 +136,13 @@ class ContainerReader:
             )
         except self.errors as error:
             raise AudioError(
-                name, f"its content is no audio that can be read ({error_text(error)})"
+                name, f"its content is not readable audio ({error_text(error)})"
             ) from error
         if not self._container.streams.audio:
             raise AudioError(name, "holds no sound, only video or data")
         self._stream = self._container.streams.audio[0]
         if self._stream.codec_context is None:
-            raise AudioError(name, "its sound is coded in a way that FFmpeg does not know")
+            raise AudioError(name, "its sound has a coding that FFmpeg does not know")
         self.sample_rate: int = self._stream.rate or 0
         self.channels: int = self._stream.channels
         if self.sample_rate <= 0 or self.channels <= 0:
@@ -166,7 +166,7 @@ class ContainerReader:
         held = 0
         try:
             for frame in self._container.decode(self._stream):
-                frame.pts = None  # gaps in the time line are no sound
+                frame.pts = None  # do not fill gaps in the timeline
                 for part in planar.resample(frame):
                     if part.sample_rate != self.sample_rate:
                         raise ValueError("the sample rate changes within the file")
@@ -184,7 +184,7 @@ class ContainerReader:
 
 
 def has_descriptor(file: BinaryIO) -> bool:
-    """Whether C code can read a file by its descriptor."""
+    """Return whether C code can read a file through its descriptor."""
     try:
         return file.fileno() >= 0
     except (AttributeError, OSError):
@@ -192,5 +192,5 @@ def has_descriptor(file: BinaryIO) -> bool:
 
 
 def error_text(error: BaseException) -> str:
-    """What went wrong, without the path that an OSError repeats."""
+    """The message of an error, without the path that an OSError repeats."""
     return getattr(error, "strerror", None) or str(error)

@@ -1,14 +1,15 @@
-"""Filter expressions: text that a person writes -> a `soundsearch.stores.filters.Filter`.
+"""Parsing filter expressions into a `soundsearch.stores.filters.Filter`.
 
 ::
 
     label['Dog'] > 0.5 and duration < 10 and uri like '/field/%' and tag['mic'] == 'AKG'
 
-Fields are ``uri``, ``duration`` (seconds), ``segments``, ``padded``, ``warning``,
-``label['NAME OR ID']`` (a score, with the classes below the node), ``human_label['NAME OR ID']``
-and ``tag['KEY']``. They are compared by ``==`` ``!=`` ``<`` ``<=`` ``>`` ``>=`` ``like`` ``in``
-with texts in quotes, numbers, ``true`` and ``false``, or parameters, ``:name``; ``is missing`` asks
-for a tag or warning that is not there. ``and``, ``or``, ``not`` and parentheses combine them.
+Fields are ``uri``, ``duration`` (seconds), ``segments`` (a count), ``padded``, ``warning``,
+``label['NAME OR ID']`` (a score, including the classes below the node),
+``human_label['NAME OR ID']`` and ``tag['KEY']``. The operators ``==`` ``!=`` ``<`` ``<=`` ``>``
+``>=`` ``like`` ``in`` compare them with quoted texts, numbers, ``true``, ``false`` or parameters,
+``:name``; ``is missing`` tests for the absence of a tag or warning. ``and``, ``or``, ``not`` and
+parentheses combine comparisons.
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ from ..stores.records import TagValue
 
 __all__ = ["parse_filter"]
 
-# The fields that are a clip's own, with what they hold, and those that take a name in brackets.
+# Plain fields with their types, fields with a name in brackets, and fields that may be missing.
 _PLAIN = {"uri": str, "duration": float, "segments": float, "padded": bool, "warning": str}
 _KEYED = ("human_label", "label", "tag")
 _MISSABLE = ("warning", "tag")
 _NAMES = {str: "a text", float: "a number", bool: "true or false"}
 _WORDS = ("and", "or", "not", "in", "is", "like", "missing", "true", "false")
-# Parentheses and `not` nest this deep at most.
+# The deepest nesting of parentheses and `not`.
 _DEEPEST = 50
 
 _TOKEN = re.compile(
@@ -69,18 +70,18 @@ class _Token:
 
 
 def parse_filter(text: str, parameters: Mapping[str, Any] | None = None) -> Filter:
-    """Read a filter expression.
+    """Parse a filter expression.
 
     Parameters
     ----------
     text : str
     parameters : mapping, optional
-        Values of ``:name`` in it: texts, finite numbers, truth values; lists of these for ``in``.
+        Values for ``:name``: texts, finite numbers, truth values; lists of these for ``in``.
 
     Raises
     ------
     ArgumentError
-        It is no filter: the message says where, what was expected and what was got.
+        The text is not a filter; the message says where, what was expected and what was found.
     """
     if not isinstance(text, str):
         raise ArgumentError(f"filter: expected a text, got {text!r}")
@@ -88,7 +89,7 @@ def parse_filter(text: str, parameters: Mapping[str, Any] | None = None) -> Filt
 
 
 class _Parser:
-    """Recursive descent over the tokens of one expression."""
+    """A recursive-descent parser of one expression."""
 
     def __init__(self, text: str, parameters: dict[str, Any]) -> None:
         self._text = text
@@ -138,7 +139,7 @@ class _Parser:
         return token
 
     def _took(self, *texts: str) -> bool:
-        """Whether the next token is one of these words or signs, which is then taken."""
+        """Consume the next token if it is one of these words or signs; return whether it was."""
         token = self._peek()
         if token.kind in ("keyword", "sign") and token.text in texts:
             self._next += 1
@@ -183,7 +184,9 @@ class _Parser:
             absent = not self._took("not")
             self._must("missing")
             if name not in _MISSABLE:
-                self._fail("a tag or warning before is missing; the others are always there", begin)
+                self._fail(
+                    "a tag or warning before is missing; other fields are never missing", begin
+                )
             assert isinstance(field, Plain | Tag)
             return Missing(field) if absent else Not(Missing(field))
         negated = self._took("not")
@@ -225,7 +228,7 @@ class _Parser:
         return name, Label(classes) if name == "label" else HumanLabel(classes)
 
     def _checked(self, name: str, sign: _Token) -> TagValue:
-        """The value after an operator, of a type that fits both field and operator."""
+        """Parse the value after an operator; its type must fit the field and the operator."""
         at = self._peek()
         value = self._value()
         self._check_type(name, value, at)
@@ -290,7 +293,7 @@ class _Parser:
 
 
 def _type_of(name: str) -> type | None:
-    """What a field holds; None for a tag, which may hold anything."""
+    """The type of a field; None for a tag, which may have any."""
     return {**_PLAIN, "label": float, "human_label": bool}.get(name)
 
 

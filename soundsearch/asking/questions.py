@@ -1,4 +1,4 @@
-"""What is asked: a sound, or a clip of the library."""
+"""The questions that a query takes: a sound, or a clip of the library."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ Moments = tuple[float, float | None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sound:
-    """A sound that the library need not hold.
+    """A sound, in the library or not.
 
     Parameters
     ----------
     source : path, binary file or array
-        An array is float in [-1, 1] or integer at full scale, [n] or [n, channels], and
+        An array holds floats in [-1, 1] or integers at full scale, [n] or [n, channels], and
         needs `sample_rate`.
     at : (start, end), optional
-        Part of the sound, seconds; end None means to the end.
+        Part of the sound, in seconds; an end of None means to the end.
     sample_rate : int, optional
-        Of an array, Hz.
+        Sample rate of an array, in Hz.
 
     Raises
     ------
     ArgumentError
-        `at` or `sample_rate` cannot be.
+        `source`, `at` or `sample_rate` is invalid.
     """
 
     source: Source
@@ -50,13 +50,13 @@ class Sound:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a path or a binary file, not an array."""
+        """Whether the source is a path or a binary file rather than an array."""
         return isinstance(self.source, (str, os.PathLike)) or hasattr(self.source, "read")
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A clip of the library; its encoder is not needed.
+    """A clip of the library; needs no encoder.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def _check_source(source: Any, sample_rate: Any) -> None:
         )
 
 
-# Above any converter's: more is a mistake, and resampling from it would take for ever.
+# Above the rate of any converter; a higher one is a mistake and would take for ever to resample.
 _HIGHEST_RATE = 10_000_000
 
 
@@ -102,13 +102,13 @@ def _check_moments(at: Any) -> None:
         right = False
     if not right:
         raise ArgumentError(
-            f"at: expected (start, end) in seconds, 0 <= start < end, end None for the rest, "
+            f"at: expected (start, end) in seconds, 0 <= start < end, or end None for the rest, "
             f"got {at!r}"
         )
 
 
 def check_k(k: Any) -> int:
-    """How many clips are wanted; raises ArgumentError where that is no number of clips."""
+    """Return `k` as an int; raise ArgumentError unless it is a whole number of at least 1."""
     try:
         wanted = operator.index(k)
     except TypeError:
@@ -119,7 +119,7 @@ def check_k(k: Any) -> int:
 
 
 def check_ranking(ranking: Any) -> str:
-    """The name of a ranking; raises ArgumentError where there is none of that name."""
+    """Return the name of a ranking; raise ArgumentError if there is no such ranking."""
     if ranking not in RANKINGS:
         raise ArgumentError(f"ranking: expected one of {', '.join(RANKINGS)}, got {ranking!r}")
     return str(ranking)

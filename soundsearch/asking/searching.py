@@ -1,4 +1,4 @@
-"""A query's embeddings -> the clips of a store that are nearest, best first."""
+"""Searching a store for the clips nearest to a query."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .ranking import RANKINGS, pool_query, spans
 
 __all__ = ["find_hits"]
 
-# Segments fetched for each segment of the query, and how many times more when they belong to
-# too few clips.
+# How many segments are fetched for each segment of the query, and the factor by which the number
+# grows while they belong to too few clips.
 _SEGMENTS_PER_CLIP = 5
 _SEGMENTS = 50
 _WIDEN = 4
-# A longer query looks for candidates with this many of its segments; all of them rank.
+# A longer query searches with only this many of its segments, but is ranked with all of them.
 _SEARCH_SEGMENTS = 64
-# Candidate clips scored exactly for each one wanted, and at least.
+# How many candidate clips are scored exactly: for each clip wanted, and at least.
 _CLIPS_PER_RESULT = 5
 _CLIPS = 100
 
@@ -44,41 +44,41 @@ def find_hits(
     ----------
     reading : Reading
     settings : Settings
-        Of the store that is read.
+        Settings of the store.
     query : float32 [m, dimension]
     levels : float32 [m]
-        dB.
+        In dB.
     k : int
     ranking : str
         One of `RANKINGS`.
     filter : Filter, optional
-        Which clips may be found.
+        Search only the clips that it lets through.
 
     Raises
     ------
     ClipChanged
-        A clip was removed or replaced between two steps: ask another reading.
+        A clip was removed or replaced between two steps; use another reading.
     """
     candidates = _candidates(reading, query, levels, k, filter)
     lengths = reading.lengths(np.fromiter(candidates, np.int64, len(candidates)))
-    stretches = [
+    clip_spans = [
         (clip_id, first, last)
         for (clip_id, hits), count in zip(candidates.items(), lengths.tolist(), strict=True)
         for first, last in spans(hits, len(query) - 1, count)
     ]
-    if not stretches:
+    if not clip_spans:
         return []
-    vectors, segments = reading.rows(stretches)
-    starts = np.cumsum([0] + [last - first for _, first, last in stretches[:-1]])
+    vectors, segments = reading.rows(clip_spans)
+    starts = np.cumsum([0] + [last - first for _, first, last in clip_spans[:-1]])
     scores, moments = RANKINGS[ranking](
         query, loudness_weights(levels), vectors, loudness_weights(segments["level"]), starts
     )
     best: dict[int, tuple[float, int, int]] = {}
-    rows = zip(stretches, scores.tolist(), moments.tolist(), starts.tolist(), strict=True)
+    rows = zip(clip_spans, scores.tolist(), moments.tolist(), starts.tolist(), strict=True)
     for (clip_id, first, _), score, row, begin in rows:
         if clip_id not in best or score > best[clip_id][0]:
             best[clip_id] = (score, first + row - begin, row)
-    # By score; equals by id, so that their order never changes.
+    # By score, ties by id, so that their order is stable.
     order = sorted(best, key=lambda clip_id: (-best[clip_id][0], clip_id))[:k]
     clips = reading.clips_by_id(order)
     hits: list[Hit] = []
@@ -108,10 +108,9 @@ def find_hits(
 def _candidates(
     reading: Reading, query: Floats, levels: Floats, k: int, filter: Filter | None
 ) -> dict[int, list[int]]:
-    """Clips near a query, each with its segments that are, widened until there are `k`.
+    """Find clips near a query, with their near segments; widen the search until there are `k`.
 
-    Those with the best segments are kept, some times more than wanted: the order among them
-    is settled by scores of whole clips.
+    Several times `k` clips are kept, those with the best segments; exact scores then order them.
     """
     chosen = query
     if len(query) > _SEARCH_SEGMENTS:
@@ -123,7 +122,7 @@ def _candidates(
         found = len(set(clip_ids[clip_ids >= 0].tolist()))
         if found >= k:
             break
-        counts = reading.counts(filter)  # not for nothing in every store
+        counts = reading.counts(filter)  # some stores must count
         if found >= counts.clips or wanted >= counts.segments:
             break
         wanted *= _WIDEN

@@ -14,24 +14,24 @@ from .records import ClipRecord, Counts, FailureRecord, NewClip, Settings, Store
 
 __all__ = ["ClipChanged", "OnStep", "Reading", "Span", "Store"]
 
-# A clip's id, and its segments from a first up to a last one.
+# A clip's id, the number of its first segment and the number after its last.
 Span = tuple[int, int, int]
 OnStep = Callable[[str], None]
 
 
 class ClipChanged(Exception):
-    """A clip was removed or replaced since this reading saw it: take another reading."""
+    """A clip was removed or replaced since this reading saw it; open another reading."""
 
 
 class Reading(Protocol):
-    """One consistent view of a store, taken for one answer: what it gives fits together.
+    """One consistent view of a store, opened for one answer.
 
-    Used by one thread at a time; every method raises `ClipChanged` where the store cannot give
-    the state that this reading has seen.
+    Used by one thread at a time. Every method raises `ClipChanged` if the store no longer has the
+    state that this reading saw.
     """
 
     def counts(self, filter: Filter | None = None) -> Counts:
-        """How many clips and segments a filter lets through; failures have no filter."""
+        """How many clips and segments a filter lets through, and how many failures there are."""
         ...
 
     def clip_at(self, uri: str) -> StoredClip | None:
@@ -39,20 +39,20 @@ class Reading(Protocol):
         ...
 
     def clips_by_id(self, clip_ids: Sequence[int]) -> dict[int, StoredClip]:
-        """Those of these clips that are there, by their ids."""
+        """Those of these clips that exist, by id."""
         ...
 
     def lengths(self, clip_ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How many segments these clips have, int64 [n]; 0 for a clip that is not there."""
+        """How many segments these clips have, int64 [n]; 0 for a clip that does not exist."""
         ...
 
     def rows(self, spans: Sequence[Span]) -> tuple[NDArray[np.float32], NDArray[np.void]]:
-        """What is stored of stretches of clips, one after the other.
+        """The stored rows of spans of clips, concatenated.
 
         Parameters
         ----------
         spans : sequence of (clip_id, first, last)
-            Segments from `first` up to `last` of a clip.
+            Segments `first` to `last` - 1 of a clip.
 
         Returns
         -------
@@ -63,7 +63,7 @@ class Reading(Protocol):
         Raises
         ------
         ClipChanged
-            A clip is not there or has fewer segments.
+            A clip does not exist or has fewer segments.
         """
         ...
 
@@ -75,16 +75,16 @@ class Reading(Protocol):
         Parameters
         ----------
         queries : float32 [n, dimension]
-            Of any length, none of them zero.
+            Of any length, but not zero.
         k : int
         filter : Filter, optional
-            Only segments of clips that it lets through; applied within the search.
+            Search only the segments of clips that it lets through; applied within the search.
 
         Returns
         -------
         clip_ids, numbers : int64 [n, m]
-            The clip and the segment's number in it, nearest first, m <= k; where a query
-            has fewer, -1 fills the end.
+            The clip and the number of the segment in it, nearest first, m <= k; padded with -1
+            if a query has fewer.
         scores : float32 [n, m]
             Cosines, exact.
         """
@@ -92,23 +92,23 @@ class Reading(Protocol):
 
 
 class Store(Protocol):
-    """The small interface that every backend has; one test suite holds them all to it."""
+    """The interface of every backend; one test suite checks them all."""
 
     settings: Settings
     address: str
 
     def reading(self) -> AbstractContextManager[Reading]:
-        """Take a view of what is stored now. Never waits for a writer; safe in threads."""
+        """Open a consistent view of the store. Never waits for a writer; thread-safe."""
         ...
 
     def counts(self) -> Counts:
-        """What is stored now."""
+        """How many clips, segments and failures are stored."""
         ...
 
     def clips(self, filter: Filter | None = None) -> Iterator[StoredClip]:
-        """Every clip that a filter lets through, in the order of ids.
+        """Iterate over the clips that a filter lets through, ordered by id.
 
-        Read in pages: what is added or removed meanwhile may be among them or not.
+        Read in pages: clips that are added or removed meanwhile may or may not be included.
         """
         ...
 
@@ -117,43 +117,42 @@ class Store(Protocol):
         ...
 
     def clips_with(self, digest: bytes) -> list[StoredClip]:
-        """The clips with this content. Safe to call from any thread."""
+        """The clips with this content. Thread-safe."""
         ...
 
     def failures(self) -> Iterator[FailureRecord]:
-        """Every failure, in the order of uris."""
+        """Iterate over all failures, ordered by uri."""
         ...
 
     def failure_at(self, uri: str) -> FailureRecord | None:
-        """What failed at this uri."""
+        """The failure at this uri."""
         ...
 
     def failure_with(self, digest: bytes) -> FailureRecord | None:
-        """A failure of this content. Safe to call from any thread."""
+        """A failure with this content. Thread-safe."""
         ...
 
     def writing(self) -> AbstractContextManager[None]:
-        """Hold the store for writing; the methods below need it.
+        """Lock the store for writing; the methods below need it.
 
         Raises
         ------
         LibraryBusy
-            Another process holds it.
+            Another process has locked it.
         """
         ...
 
     def add(self, clips: Sequence[NewClip]) -> None:
-        """Store clips, all or none, each in the place of a clip at the same uri.
+        """Store clips, all or none; each replaces a clip at the same uri.
 
-        What failed at that uri before is forgotten. Durable when it returns.
+        Earlier failures at these uris are forgotten. Durable on return.
         """
         ...
 
     def amend(self, records: Mapping[int, ClipRecord]) -> None:
-        """Give clips other records, all or none; their segments stay as they are.
+        """Replace the records of clips, all or none; their segments stay unchanged.
 
-        A record with another uri takes the place of a clip or failure that is there. Ids of
-        clips that are not there are passed over.
+        A record with a new uri replaces a clip or failure at that uri. Unknown ids are ignored.
         """
         ...
 
@@ -162,35 +161,35 @@ class Store(Protocol):
         ...
 
     def remove(self, clip_ids: Sequence[int]) -> None:
-        """Take clips out."""
+        """Remove clips."""
         ...
 
     def forget_failures(self, uris: Sequence[str]) -> None:
-        """Forget what failed at these uris."""
+        """Forget the failures at these uris."""
         ...
 
     def optimise(self, on_step: OnStep = lambda _text: None) -> None:
-        """Bring whatever makes searching fast up to date; called after an ingest."""
+        """Bring the search index up to date; called after an ingest."""
         ...
 
     def rebuild(self, on_step: OnStep = lambda _text: None) -> int:
-        """Derive again whatever is derived and free what removed clips left.
+        """Rebuild derived data and free the space of removed clips.
 
-        Returns how many clips had to be given up because their vectors are lost.
+        Returns the number of clips that were removed because their vectors are lost.
         """
         ...
 
     def successor(self, settings: Settings) -> Store:
-        """A store for the same clips in another space; goes on with one that was begun."""
+        """Open a store for the same clips in another space, unfinished or new."""
         ...
 
     def adopt(self, successor: Store) -> None:
-        """Take over a successor's settings, clips and failures in one step, and delete it.
+        """Take over a successor's settings, clips and failures in one step and delete it.
 
         A clip at the same uri keeps its id.
         """
         ...
 
     def close(self) -> None:
-        """Release what is open; the store cannot be used any more."""
+        """Release all resources; the store cannot be used afterwards."""
         ...

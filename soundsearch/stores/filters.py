@@ -1,11 +1,11 @@
-"""Filters as data: which clips are let through, by their fields. Each store compiles them.
+"""Filters on the fields of clips, as data. Each store compiles them.
 
-`soundsearch.asking.expressions` reads them from text and checks them; what they mean is said here,
-by `matches`, and a store must let the same clips through.
+`soundsearch.asking.expressions` parses and checks them. `matches` defines their meaning, and every
+store must let exactly the same clips through.
 
-A comparison is true or false, never unknown: one with a value that is not there (a tag that the
-clip does not have, no warning) is false, whatever the operator, so that ``tag['take'] != 1`` asks
-for clips that have another take. `Missing` asks for the absence.
+A comparison is true or false, never unknown. With a missing value (a tag that the clip does not
+have, no warning) it is false, whatever the operator: ``tag['take'] != 1`` finds clips that have
+another `take`. `Missing` tests for the absence.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ __all__ = [
     "matches",
 ]
 
-# In the order in which a tokenizer must try them.
+# In the order in which the tokenizer must try them.
 OPERATORS = ("==", "!=", "<=", ">=", "<", ">", "like")
 
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """A field of a clip's own: ``uri``, ``duration``, ``segments``, ``padded`` or ``warning``."""
+    """A plain field: ``uri``, ``duration``, ``segments`` (a count), ``padded`` or ``warning``."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A tag by its key; its value may be a text, a number or a truth value."""
+    """A tag by its key; its value is a text, a number or a truth value."""
 
     key: str
 
@@ -59,8 +59,8 @@ class Tag:
 class Label:
     """The score of a node of the ontology, 0 to 1.
 
-    The highest that a clip's kept labels give to one of these classes: the node and those below
-    it. A label given by people counts as 1; without any, the score is 0.
+    The highest score of a clip's kept labels among these classes: the node and those below it. A
+    human label counts as 1; without any label the score is 0.
     """
 
     classes: frozenset[int]
@@ -68,7 +68,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class HumanLabel:
-    """Whether people gave a clip one of these classes: a node and those below it."""
+    """Whether a clip has a human label among these classes: a node and those below it."""
 
     classes: frozenset[int]
 
@@ -78,11 +78,11 @@ Field = Plain | Tag | Label | HumanLabel
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A field against a value of its type, by one of `OPERATORS`.
+    """A comparison of a field with a value of its type, by one of `OPERATORS`.
 
-    Texts compare by code points and are case-sensitive; ``like`` takes ``%`` for any run of
-    characters and ``_`` for one. Truth values know ``==`` and ``!=`` only. A tag of another type
-    than the value's is as if it were not there.
+    Texts compare by code points and are case-sensitive; in ``like``, ``%`` stands for any run of
+    characters and ``_`` for one. Truth values have only ``==`` and ``!=``. A tag whose type is not
+    the value's counts as missing.
     """
 
     field: Field
@@ -92,7 +92,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """Whether a field equals one of some values."""
+    """Whether a field equals one of several values."""
 
     field: Plain | Tag
     values: tuple[TagValue, ...]
@@ -100,7 +100,7 @@ class OneOf:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Whether a clip has no such tag, or no warning."""
+    """Whether a clip lacks a tag or has no warning."""
 
     field: Plain | Tag
 
@@ -124,7 +124,7 @@ Filter = Comparison | OneOf | Missing | Not | And | Or
 
 
 def matches(filter: Filter, clip: StoredClip) -> bool:
-    """Whether a filter lets a clip through."""
+    """Return whether a filter lets a clip through."""
     match filter:
         case And(parts):
             return all(matches(part, clip) for part in parts)
@@ -169,7 +169,7 @@ def _kind(value: TagValue) -> type:
 
 @lru_cache(maxsize=64)
 def like_pattern(pattern: str) -> re.Pattern[str]:
-    """What ``like`` means, as a regular expression for the whole text."""
+    """Translate a pattern of ``like`` to a regular expression that must match the whole text."""
     parts = (".*" if c == "%" else "." if c == "_" else re.escape(c) for c in pattern)
     return re.compile("".join(parts), re.DOTALL)
 

@@ -1,4 +1,4 @@
-"""A library's address -> its store."""
+"""From the address of a library to its store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Place = Path | MilvusUri
 
 
 def place_of(library: str | os.PathLike[str] | MilvusUri) -> Place:
-    """A folder, or an address in Milvus: ``milvus://host:19530/name``, ``milvus-lite:x.db``."""
+    """Parse an address: a folder, ``milvus://host:19530/name`` or ``milvus-lite:x.db``."""
     if isinstance(library, MilvusUri):
         return library
     text = os.fspath(library)
@@ -25,7 +25,7 @@ def place_of(library: str | os.PathLike[str] | MilvusUri) -> Place:
 
 
 def open_store(place: Place) -> Store:
-    """Open the store at a place; see the errors of `LocalStore` and `MilvusStore`."""
+    """Open the store at a place; raises what `LocalStore` and `MilvusStore` raise."""
     if isinstance(place, MilvusUri):
         from .milvus.store import MilvusStore
 
@@ -36,7 +36,7 @@ def open_store(place: Place) -> Store:
 
 
 def create_store(place: Place, settings: Settings) -> Store:
-    """Make a new library at a place and open it."""
+    """Create a library at a place and open it."""
     if isinstance(place, MilvusUri):
         from .milvus.store import MilvusStore
 

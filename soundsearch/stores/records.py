@@ -1,7 +1,7 @@
-"""What a store keeps: the one place that says which fields a clip has.
+"""The records of a store: the only place that lists the fields of a clip.
 
-A new field needs a line in `ClipRecord`, a line in the row codec of each store
-(`soundsearch.stores.local.catalog`, `soundsearch.stores.milvus.rows`) and a migration of each.
+A new field needs a line in `ClipRecord` and, for each store, a line in its row codec
+(`soundsearch.stores.local.catalog`, `soundsearch.stores.milvus.rows`) and a migration.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ __all__ = [
     "TagValue",
 ]
 
-# Predicted labels that are kept, at most.
+# How many predicted labels are kept, at most.
 SEGMENT_LABELS = 5
 CLIP_LABELS = 10
 
-# A label as it is stored; `NO_LABEL` fills the places of labels that are not there.
+# A stored label; unused places hold `NO_LABEL`.
 LABEL = np.dtype([("class_index", "<u2"), ("score", "<f2")])
 NO_LABEL = 0xFFFF
 
-# What is kept of a segment beside its vector.
+# What is stored of a segment besides its vector.
 SEGMENT = np.dtype([("level", "<f4"), ("labels", LABEL, SEGMENT_LABELS)])
 
 _STALE = "the file has changed and is no sound any more: "
@@ -46,14 +46,14 @@ TagValue = str | float | bool
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a library was made with, for ever.
+    """The fixed properties of a library.
 
     Attributes
     ----------
     encoder, space : str
     dimension : int
     segment_seconds, hop : float
-        Length of a segment, and from one segment's start to the next one's.
+        Length of a segment, and time from the start of one segment to the start of the next.
     """
 
     encoder: str
@@ -74,7 +74,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ClipRecord:
-    """What is known of a clip, beside its segments.
+    """What is known of a clip besides its segments.
 
     Attributes
     ----------
@@ -85,16 +85,16 @@ class ClipRecord:
     duration : float
         Seconds.
     padded : bool
-        Shorter than one segment, zero-padded to one.
+        Whether the clip is shorter than one segment and was zero-padded.
     warning : str or None
-        Why the clip may hold less than the file promised, or another sound than the file does
-        by now, see `is_stale`.
+        Why the clip may hold less sound than the file promised, or why the file no longer holds
+        this sound (see `is_stale`).
     labels : LABEL [CLIP_LABELS]
         Predicted, best first.
     human_labels : tuple of int
-        Class indices that people gave it.
+        Class indices given by people.
     tags : mapping of str to str, float or bool
-        What the user attached to it. Never changed in place.
+        What the user attached to the clip. Never changed in place.
     """
 
     file: AudioFile
@@ -116,11 +116,11 @@ class ClipRecord:
 
     @property
     def is_stale(self) -> bool:
-        """Whether the file was replaced by something that cannot be heard."""
+        """Whether the file was replaced by one that cannot be decoded."""
         return self.warning is not None and self.warning.startswith(_STALE)
 
     def as_stale(self, reason: str) -> ClipRecord:
-        """The record of a clip whose file was replaced by something that cannot be heard."""
+        """This record for a clip whose file was replaced by one that cannot be decoded."""
         return replace(self, warning=f"{_STALE}{reason}")
 
 
@@ -131,9 +131,9 @@ class NewClip:
     Attributes
     ----------
     record : ClipRecord
-    embeddings : float32 [segments, dimension]
+    embeddings : float32 [n, dimension]
         As the encoder gave them, not normalised.
-    segments : SEGMENT [segments]
+    segments : SEGMENT [n]
     """
 
     record: ClipRecord
@@ -146,7 +146,7 @@ class NewClip:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StoredClip:
-    """A clip as a store knows it; `count` is its number of segments."""
+    """A stored clip; `count` is its number of segments."""
 
     id: int
     count: int
@@ -163,7 +163,7 @@ class StoredClip:
 
 @dataclass(frozen=True, slots=True)
 class FailureRecord:
-    """A file that failed; `digest` is None where the content is not known to be the cause."""
+    """A file that failed; `digest` is None if the content is not known to be the cause."""
 
     file: AudioFile
     digest: bytes | None

@@ -1,1 +1,1 @@
-"""What tests share; importable because pytest puts the folder of conftest.py on the path."""
+"""Helpers for tests; importable because pytest puts the folder of conftest.py on the path."""

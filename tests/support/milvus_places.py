@@ -1,4 +1,4 @@
-"""Libraries in Milvus for tests: where one may be made, and what only tests look at."""
+"""Libraries in Milvus for tests: their addresses, and data that only tests inspect."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .stores import SETTINGS
 
 KINDS = ["lite", pytest.param("server", marks=pytest.mark.server)]
 
-# A process that ingests a folder and says what is done.
+# A process that ingests a folder and prints each file once it is stored.
 INGEST = """
 import sys, soundsearch
 lib = soundsearch.open(sys.argv[1])
@@ -25,7 +25,7 @@ lib.ingest(sys.argv[2], on_file=lambda uri, outcome: print(outcome, uri, flush=T
 
 
 def run(*arguments, library, **environment):
-    """The command line, in a process of its own."""
+    """Run the command line in its own process."""
     return subprocess.run(
         [sys.executable, "-m", "soundsearch", *map(str, arguments), "--library", str(library)],
         capture_output=True,
@@ -35,7 +35,7 @@ def run(*arguments, library, **environment):
 
 
 class Killed(BaseException):
-    """Stands in for the end of a process."""
+    """Raised in place of killing the process."""
 
 
 def die(*_arguments, **_options):
@@ -44,14 +44,14 @@ def die(*_arguments, **_options):
 
 @pytest.fixture
 def lite(tmp_path):
-    """The address of a library in Milvus Lite that is not there yet."""
+    """The address of a library in Milvus Lite that does not exist yet."""
     pytest.importorskip("milvus_lite")
     return f"milvus-lite:{tmp_path / 'sounds.db'}"
 
 
 @pytest.fixture(params=KINDS)
 def milvus(request):
-    """The address of a library in Milvus of each kind that is not there yet."""
+    """The address, in each kind of Milvus, of a library that does not exist yet."""
     if request.param == "lite":
         return request.getfixturevalue("lite")
     address = request.getfixturevalue("milvus_server").address
@@ -66,5 +66,5 @@ def milvus_store(milvus):
 
 
 def all_segments(store) -> list[dict]:
-    """The rows of all segments, of clips or not."""
+    """The rows of all segments, including those without a clip."""
     return store._client.query(store._tables.segments, "id > 0", ["id"], "Strong", 16_384)

@@ -1,4 +1,4 @@
-"""Sounds that the tests make themselves, and how they are compared."""
+"""Synthetic sounds for tests, and comparisons of vectors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write(path: Path, sound: np.ndarray, **options) -> Path:
 
 
 def assert_same_embeddings(found: np.ndarray, expected: np.ndarray) -> None:
-    """The same but for 8-bit rounding, which the last bit of a sample may tip."""
+    """Equal except for 8-bit rounding, which the last bit of a sample may change."""
     assert found.shape == expected.shape
     norms = np.linalg.norm(found, axis=1), np.linalg.norm(expected, axis=1)
     np.testing.assert_allclose(norms[0], norms[1], rtol=0.02)
@@ -43,13 +43,13 @@ def decode(path, **options):
 
 
 def pitch(sound):
-    """Frequency of the strongest bin, Hz."""
+    """The frequency of the strongest bin, in Hz."""
     spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))
     return spectrum.argmax() * RATE / len(sound)
 
 
 def encode(path, codec, container, sound, rate=48_000, video=False):
-    """Write a sound, and a picture beside it, as FFmpeg codes it."""
+    """Write a sound, optionally with a picture, through FFmpeg."""
     with av.open(str(path), "w", format=container) as file:
         stream = file.add_stream(codec, rate=rate)
         stream.layout = "mono"

@@ -1,4 +1,4 @@
-"""Stores of every kind, clips to put into them, and random filters with values that are awkward."""
+"""Stores of every kind, clips for them, and random filters with awkward values."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SETTINGS = Settings("mini", "mini-1", 16, 0.96, 0.96)
 
 @pytest.fixture(params=["local", "lite", pytest.param("server", marks=pytest.mark.server)])
 def place(request, tmp_path):
-    """Where a store of each kind may be made."""
+    """The place of a new store, for each kind."""
     if request.param == "server":
         address = request.getfixturevalue("milvus_server").address
         return place_of(f"milvus://{address}/t{secrets.token_hex(8)}")
@@ -60,7 +60,7 @@ def store(place):
 
 
 def new_clip(uri: str, count: int, seed: int, **fields) -> NewClip:
-    """A clip of random segments; `fields` are those of its record that matter."""
+    """A clip of random segments; `fields` set fields of its record."""
     rng = np.random.default_rng(seed)
     segments = np.zeros(count, SEGMENT)
     segments["level"] = rng.uniform(-80, 20, count)
@@ -83,14 +83,14 @@ CLIPS = [new_clip(f"/sounds/{n}.wav", count, n) for n, count in enumerate((3, 1,
 
 
 def filled(store, clips: Sequence[NewClip]) -> list[int]:
-    """Store clips; gives their ids."""
+    """Store clips; return their ids."""
     with store.writing():
         store.add(clips)
     return [store.clip_at(clip.record.uri).id for clip in clips]
 
 
 def amend(store, clip_id: int, **fields) -> None:
-    """Give a clip other values of some fields."""
+    """Change some fields of a clip."""
     with store.reading() as reading:
         [clip] = reading.clips_by_id([clip_id]).values()
     with store.writing():
@@ -98,20 +98,20 @@ def amend(store, clip_id: int, **fields) -> None:
 
 
 def rows(store, clip_id: int, first: int = 0, last: int | None = None):
-    """What is stored of one clip."""
+    """The stored rows of one clip."""
     with store.reading() as reading:
         [count] = reading.lengths(np.array([clip_id]))
         return reading.rows([(clip_id, first, int(count) if last is None else last)])
 
 
 def search(store, queries, k: int, filter: Filter | None = None):
-    """A search in a reading of its own."""
+    """Search in a new reading."""
     with store.reading() as reading:
         return reading.search(queries, k, filter)
 
 
 def same_record(found: ClipRecord, expected: ClipRecord) -> bool:
-    """Whether two records say the same, types of tags included."""
+    """Whether two records are equal, including the types of tags."""
     return (
         all(
             getattr(found, name) == getattr(expected, name)
@@ -128,7 +128,7 @@ def _typed(tags) -> dict:
     return {key: (kinds[type(value)], value) for key, value in tags.items()}
 
 
-# Random clips and filters. Few values of each kind, so that filters let some through.
+# Random clips and filters. Few values of each kind, so that filters let some clips through.
 
 URIS = [
     "/field/a.wav", "/Field/a.wav", "/field/100%.wav", "/field/100_.wav", "/field/1000.wav",
@@ -165,7 +165,7 @@ CLASSES = [0, 1, 2, 75, 526]
 
 
 def awkward_clips(count: int, rng: random.Random) -> list[NewClip]:
-    """Clips whose fields are hard to tell apart, or to put into an expression."""
+    """Clips whose fields are hard to distinguish, or to write in an expression."""
     clips = []
     for seed in range(count):
         labels = np.zeros(CLIP_LABELS, LABEL)
@@ -186,7 +186,7 @@ def awkward_clips(count: int, rng: random.Random) -> list[NewClip]:
 
 
 def random_filter(rng: random.Random, depth: int = 0) -> Filter:
-    """A filter of any shape."""
+    """A random filter of any shape."""
     if depth < 3 and rng.random() < 0.45:
         parts = tuple(random_filter(rng, depth + 1) for _ in range(rng.randint(1, 3)))
         return rng.choice([And, Or, lambda parts: Not(parts[0])])(parts)

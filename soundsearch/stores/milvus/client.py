@@ -1,4 +1,4 @@
-"""Calls to a Milvus server, or to Milvus Lite, that wait for it and fail in words."""
+"""A Milvus client that retries passing errors and raises the others as readable messages."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Row = dict[str, Any]
 
 _CONNECT_SECONDS = 10
 _CALL_SECONDS = 30
-# Loading, indexing and writing out may take long on a large collection.
+# Loading, indexing and flushing a large collection can take long.
 _LONG_SECONDS = 3600
-# A killed server took up to 57 s to start again, and minutes with 20 collections.
+# A killed server took up to 57 s to restart, and minutes with 20 collections.
 _PATIENCE_SECONDS = 300
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 10.0
 
-# What a server says when the same request may succeed later; older servers do not mark it.
+# Errors after which the same request may succeed later; older servers do not mark them as such.
 _PASSING = re.compile(
     r"UNAVAILABLE|DEADLINE|RATE.?LIMIT|too many requests|not loaded|not fully loaded|not ready"
     r"|service not healthy|channel not available|no available|not found in.*shard|recover"
@@ -46,16 +46,16 @@ _log = logging.getLogger(__name__)
 
 
 class Forbidden(LibraryError):
-    """The server knows the user, who may not do this."""
+    """The server knows the user but denies permission."""
 
 
 class MilvusClient:
-    """The calls of pymilvus's client that a store needs, with patience and with errors in words.
+    """The part of pymilvus's client that a store needs, with retries and readable errors.
 
-    What Milvus or gRPC call passing (a restart, a lost connection, a rate limit) is tried again
-    for five minutes, at growing intervals, with a warning in the log. Every call of a store can be
-    repeated safely: rows are written under ids that their writer chose. Anything that neither
-    Milvus nor the connection raised is a bug, and passes through as it is.
+    Transient errors of Milvus or gRPC (a restart, a lost connection, a rate limit) are retried for
+    five minutes, at growing intervals, with a warning in the log. Every call can safely be
+    repeated: a writer chooses the ids of its rows. An exception that neither Milvus nor the
+    connection raised is a bug and is not caught.
 
     Raises
     ------
@@ -65,11 +65,11 @@ class MilvusClient:
     def __init__(self, uri: MilvusUri) -> None:
         self._uri = uri
         self._closed = False
-        # gRPC logs to stderr what its errors say too.
+        # gRPC also prints to stderr what its exceptions say.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         pymilvus = needs("pymilvus", "milvus-lite" if uri.lite else "milvus")
         grpc = needs("grpc", "milvus-lite" if uri.lite else "milvus")
-        # pymilvus logs a traceback for each error that it raises.
+        # pymilvus logs a traceback for every exception that it raises.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         self._passing_errors = (pymilvus.MilvusException, grpc.RpcError, OSError)
         # gRPC raises ValueError on a closed channel.
@@ -93,11 +93,11 @@ class MilvusClient:
     # Collections
 
     def has_collection(self, name: str) -> bool:
-        """Whether there is a collection of this name."""
+        """Return whether a collection of this name exists."""
         return bool(self._call(self._client.has_collection, name))
 
     def collections(self) -> list[str]:
-        """The names of all collections of the database."""
+        """The names of all collections in the database."""
         return list(self._call(self._client.list_collections))
 
     def fields(self, name: str) -> list[str]:
@@ -107,7 +107,7 @@ class MilvusClient:
         ]
 
     def create_collection(self, name: str, schema: Any, shards: int) -> None:
-        """Make a collection, without an index."""
+        """Create a collection without an index."""
         self._call(self._client.create_collection, name, schema=schema, num_shards=shards)
 
     def drop_collection(self, name: str) -> None:
@@ -115,32 +115,32 @@ class MilvusClient:
         self._call(self._client.drop_collection, name)
 
     def load_collection(self, name: str) -> None:
-        """Bring a collection into memory, which searching and querying need."""
+        """Load a collection into memory, as searches and queries require."""
         self._call(self._client.load_collection, name, timeout=_LONG_SECONDS)
 
     def release_collection(self, name: str) -> None:
-        """Take a collection out of memory."""
+        """Release a collection from memory."""
         self._call(self._client.release_collection, name)
 
     def flush(self, name: str) -> None:
-        """Have what was added written out, so that it is indexed."""
+        """Flush added rows to storage, so that they are indexed."""
         self._call(self._client.flush, name, timeout=_LONG_SECONDS)
 
     def compact(self, name: str) -> None:
-        """Ask for the space of deleted rows to be freed."""
+        """Ask Milvus to free the space of deleted rows."""
         self._call(self._client.compact, name)
 
     # Indexes
 
     def index_type(self, name: str) -> str | None:
-        """The type of the index over a collection's vectors, None without one."""
+        """The type of a collection's vector index; None without one."""
         if "vector" not in self._call(self._client.list_indexes, name):
             return None
         found: str = self._call(self._client.describe_index, name, "vector")["index_type"]
         return found
 
     def create_index(self, name: str, kind: str, parameters: dict[str, int]) -> None:
-        """Index a collection's vectors for cosines."""
+        """Create a cosine index over a collection's vectors."""
         index = self._client.prepare_index_params()
         index.add_index(
             "vector",
@@ -152,7 +152,7 @@ class MilvusClient:
         self._call(self._client.create_index, name, index, timeout=_LONG_SECONDS)
 
     def drop_index(self, name: str) -> None:
-        """Drop the index over a collection's vectors; it must not be in memory."""
+        """Drop a collection's vector index; the collection must not be loaded."""
         self._call(self._client.drop_index, name, "vector")
 
     # Rows
@@ -165,7 +165,7 @@ class MilvusClient:
         level: str,
         limit: int | None = None,
     ) -> list[Row]:
-        """The rows that an expression lets through, in no order."""
+        """The rows that match an expression, in no particular order."""
         options = {} if limit is None else {"limit": limit}
         return list(
             self._call(
@@ -188,7 +188,7 @@ class MilvusClient:
         level: str,
         expression: str = "",
     ) -> list[list[Row]]:
-        """For each vector its nearest rows among those that an expression lets through."""
+        """For each vector, the nearest of the rows that match an expression."""
         found: list[list[Row]] = self._call(
             self._client.search,
             name,
@@ -203,7 +203,7 @@ class MilvusClient:
         return found
 
     def upsert(self, name: str, rows: Sequence[Row]) -> None:
-        """Write rows, each in the place of one with its id; durable when it returns."""
+        """Write rows, replacing those with the same ids; durable on return."""
         self._call(self._client.upsert, name, list(rows))
 
     def delete(self, name: str, ids: Sequence[int]) -> None:
@@ -220,7 +220,7 @@ class MilvusClient:
 
     def _call(self, method: Callable[..., Any], *args: Any, **options: Any) -> Any:
         options.setdefault("timeout", _CALL_SECONDS)
-        begun = time.monotonic()
+        started = time.monotonic()
         wait = _FIRST_WAIT
         while True:
             try:
@@ -228,68 +228,69 @@ class MilvusClient:
             except self._errors as error:
                 if not (isinstance(error, self._passing_errors) and _passing(error)):
                     raise self._error(error) from error
-                waited = time.monotonic() - begun
+                waited = time.monotonic() - started
                 if waited > _PATIENCE_SECONDS:
                     raise LibraryError(
                         f"{self._uri}: Milvus has not answered for {waited:.0f} s "
-                        f"({_words(error)}); what was reported as done is stored. Run the same "
-                        "command again when it is back"
+                        f"({_message(error)}); what was reported as done is stored. Run the same "
+                        "command again when the server is back"
                     ) from error
-                _log.warning("%s: waiting for Milvus: %s", self._uri, _words(error))
+                _log.warning("%s: waiting for Milvus: %s", self._uri, _message(error))
             time.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
 
     def _error(self, error: Exception) -> LibraryError:
-        """A call's error, in words."""
-        words = _words(error)
-        if _FULL.search(words):
+        """Turn the error of a call into a readable one."""
+        message = _message(error)
+        if _FULL.search(message):
             return LibraryError(
-                f"{self._uri}: Milvus has no room left ({words}); what was reported as done is "
+                f"{self._uri}: Milvus has no room left ({message}); what was reported as done is "
                 "stored. Free some space, then run the same command again"
             )
-        if _UNKNOWN_USER.search(words):
+        if _UNKNOWN_USER.search(message):
             return LibraryError(
                 f"{self._uri}: the Milvus server does not accept the "
-                f"{'token' if self._uri.token else 'missing token'} ({words}); give user:password "
-                "or a token before the host, milvus://TOKEN@HOST..., or in MILVUS_TOKEN"
+                f"{'token' if self._uri.token else 'missing token'} ({message}); give "
+                "user:password or a token before the host, milvus://TOKEN@HOST..., or in "
+                "MILVUS_TOKEN"
             )
-        if _FORBIDDEN.search(words):
+        if _FORBIDDEN.search(message):
             return Forbidden(
                 f"{self._uri}: the Milvus server knows the user but does not let it do this "
-                f"({words}); ask its administrator to grant it, or use another token"
+                f"({message}); ask its administrator to grant it, or use another token"
             )
-        if _NO_DATABASE.search(words):
+        if _NO_DATABASE.search(message):
             return LibraryError(
-                f"{self._uri}: the Milvus server has no database {self._uri.database} ({words}); "
+                f"{self._uri}: the Milvus server has no database {self._uri.database} ({message}); "
                 "name one that exists, or none, or create it with Milvus's own tools"
             )
-        if "collection" in words and "not" in words:
+        if "collection" in message and "not" in message:
             return LibraryNotFound(
-                f"{self._uri}: a collection of this library is gone ({words}); it was removed or "
-                "embedded again or upgraded by another process: open it again"
+                f"{self._uri}: a collection of this library is gone ({message}); another process "
+                "removed, re-embedded or upgraded the library: open it again"
             )
-        return LibraryError(f"{self._uri}: Milvus answers with an error: {words}")
+        return LibraryError(f"{self._uri}: Milvus reports an error: {message}")
 
     def _refused(self, error: Exception) -> LibraryError:
-        """An error while connecting, in words."""
-        words = _words(error)
+        """Turn an error while connecting into a readable one."""
+        message = _message(error)
         if self._uri.lite:
-            return LibraryError(f"{self._uri}: cannot be opened: {words}")
-        if any(said.search(words) for said in (_UNKNOWN_USER, _FORBIDDEN, _NO_DATABASE)):
+            return LibraryError(f"{self._uri}: Milvus Lite cannot open it: {message}")
+        if any(pattern.search(message) for pattern in (_UNKNOWN_USER, _FORBIDDEN, _NO_DATABASE)):
             return self._error(error)
         hint = "is the address right, and is the server running?"
-        if self._uri.address.startswith("https") and _UNTRUSTED.search(words):
+        if self._uri.address.startswith("https") and _UNTRUSTED.search(message):
             hint = (
-                "is it a server with TLS, and is its certificate one that this machine trusts? "
-                "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH can name a file with your own authority's"
+                "does the server speak TLS, and does this machine trust its certificate? "
+                "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH can name the file of your own authority"
             )
         return LibraryError(
-            f"{self._uri}: no Milvus server answers at {self._uri.address} ({words}); {hint}"
+            f"{self._uri}: no Milvus server answers at {self._uri.address} ({message}); {hint}"
         )
 
 
-def _words(error: BaseException) -> str:
-    """What went wrong, on one line; gRPC keeps it away from str(), pymilvus wraps it."""
+def _message(error: BaseException) -> str:
+    """The message of an error on one line; gRPC leaves it out of str(), pymilvus wraps it."""
     grpc_error = _grpc_error(error)
     if grpc_error is not None:
         text = f"{grpc_error.code().name}: {grpc_error.details()}"
@@ -306,7 +307,7 @@ def _grpc_error(error: BaseException) -> Any:
 
 
 def _passing(error: BaseException) -> bool:
-    words = _words(error)
-    if _FULL.search(words):
+    message = _message(error)
+    if _FULL.search(message):
         return False
-    return bool(getattr(error, "retriable", False) or _PASSING.search(words))
+    return bool(getattr(error, "retriable", False) or _PASSING.search(message))

@@ -1,18 +1,18 @@
 """The collections of a library in Milvus, and the index over the vectors.
 
 ==================  =========================================================================
-NAME_state          rows of JSON: settings with the schema's version, counters, the writer's
-                    lease, a successor that was begun
-NAME_clips_v2       a row a clip, and a row a failure
-NAME_segments       a row a segment
+NAME_state          rows of JSON: settings with the schema version, counters, the writer's
+                    lease, an unfinished successor
+NAME_clips_v2       one row per clip and one per failure
+NAME_segments       one row per segment
 ==================  =========================================================================
 
-A library that was embedded again has ``NAME_clips_v2_2`` and ``NAME_segments_2``, and so on: a
-*generation*, whose number the settings have. A clip's segments belong to an *edition*: one writing
-of the clip, with a number that never comes again. A segment's id is its edition and its number in
-the clip, so that all segments of an edition can be named without asking. A *revision* counts what
-is written of a clip's row. Every collection has a vector field because Milvus before 2.6 insists
-on one. How rows are written is said in `rows`, how schemas change in `upgrades`.
+A re-embedded library has ``NAME_clips_v2_2`` and ``NAME_segments_2``, and so on: a *generation*,
+whose number is in the settings. The segments of a clip belong to an *edition*: each time the clip
+is written, it gets a new number that is never reused. A segment's id combines its edition and its
+number in the clip, so the ids of an edition's segments need no query. A *revision* numbers the
+versions of a clip's row. Every collection has a vector field because Milvus before 2.6 requires
+one. `rows` describes the format of rows, `upgrades` how schemas change.
 """
 
 from __future__ import annotations
@@ -52,46 +52,46 @@ __all__ = [
     "state_schema",
 ]
 
-# The version of the schema.
+# The schema version.
 VERSION = 2
-# Rows of the state; 2 is the lease.
+# Ids of state rows; 2 is the lease.
 SETTINGS, NUMBERS, SUCCESSOR = 0, 1, 3
 
 _OURS = "soundsearch"
 _LONGEST_URI = 16_384
 _MOST_HUMAN_LABELS = 4096
 
-# From how many segments on which index is used.
+# The number of segments from which each index is used.
 _INDEXES = ((0, "FLAT"), (100_000, "HNSW"), (20_000_000, "IVF_SQ8"))
-# Milvus Lite accepts every type, and looks at all rows for those that it does not have.
+# Milvus Lite accepts every type, and scans all rows for those that it does not implement.
 _IN_LITE = ("FLAT", "HNSW", "IVF_FLAT", "IVF_SQ8")
-# Others need parameters that depend on the vectors.
+# Other types need parameters that depend on the vectors.
 _IN_SERVERS = (*_IN_LITE, "AUTOINDEX", "DISKANN", "GPU_BRUTE_FORCE", "GPU_CAGRA", "GPU_IVF_FLAT")
 
 
 def state_collection(uri: MilvusUri) -> str:
-    """The name of the collection with a library's state."""
+    """The name of the collection that holds a library's state."""
     return f"{uri.name}_state"
 
 
 def collections_of(uri: MilvusUri, generation: int) -> tuple[str, str]:
-    """The names of a generation's clips and segments."""
+    """The names of a generation's collections of clips and of segments."""
     suffix = "" if generation == 1 else f"_{generation}"
     return f"{uri.name}_clips_v2{suffix}", f"{uri.name}_segments{suffix}"
 
 
 def settings_row(settings: Settings, generation: int) -> Row:
-    """What the state says of a generation."""
+    """The state's settings row for a generation."""
     return {"schema": VERSION, "generation": generation, **asdict(settings)}
 
 
 def settings_of(row: Row) -> Settings:
-    """The settings in what the state says of a generation."""
+    """The settings in a settings row."""
     return Settings(**{key: row[key] for key in Settings.__slots__})
 
 
 def state_of(client: MilvusClient, state: str, id: int, level: str = "Strong") -> Row | None:
-    """The data of a row of the state."""
+    """The data of a state row; None if there is no such row."""
     rows = client.query(state, f"id == {id}", ["data"], level)
     if not rows:
         return None
@@ -109,7 +109,7 @@ def _schema(description: str) -> Any:
 
 
 def state_schema() -> Any:
-    """The fields of a library's state."""
+    """The schema of the collection that holds a library's state."""
     types = needs("pymilvus", "milvus").DataType
     schema = _schema("state")
     schema.add_field("data", types.VARCHAR, max_length=LONGEST)
@@ -118,7 +118,7 @@ def state_schema() -> Any:
 
 
 def clips_schema(lite: bool) -> Any:
-    """The fields of clips and failures."""
+    """The schema of clips and failures."""
     types = needs("pymilvus", "milvus").DataType
     schema = _schema("clips")
     schema.add_field("uri", types.VARCHAR, max_length=_LONGEST_URI)
@@ -148,7 +148,7 @@ def clips_schema(lite: bool) -> Any:
 
 
 def segments_schema(dimension: int) -> Any:
-    """The fields of segments."""
+    """The schema of segments."""
     types = needs("pymilvus", "milvus").DataType
     schema = _schema("segments")
     schema.add_field("clip", types.INT64)
@@ -161,7 +161,7 @@ def segments_schema(dimension: int) -> Any:
 def make_collection(
     client: MilvusClient, uri: MilvusUri, name: str, schema: Any, index: str, shards: int = 1
 ) -> None:
-    """Make a collection with its index, or finish one that was begun, and load it."""
+    """Create a collection with its index, or finish an unfinished one, and load it."""
     if client.has_collection(name):
         check_ours(client, uri, name, [field.name for field in schema.fields])
     else:
@@ -173,7 +173,7 @@ def make_collection(
 def make_generation(
     client: MilvusClient, uri: MilvusUri, settings: Settings, generation: int
 ) -> None:
-    """Make the collections of a generation."""
+    """Create the collections of a generation."""
     clips, segments = collections_of(uri, generation)
     make_collection(client, uri, clips, clips_schema(uri.lite), "FLAT")
     schema = segments_schema(settings.dimension)
@@ -181,20 +181,23 @@ def make_generation(
 
 
 def check_ours(client: MilvusClient, uri: MilvusUri, name: str, fields: Sequence[str]) -> None:
-    """Raise LibraryError where a collection has other fields: it is somebody else's."""
+    """Raise LibraryError if a collection has other fields: another program made it."""
     if client.fields(name) != list(fields):
         raise LibraryError(
-            f"{uri}: the collection {name} is there and is not soundsearch's; choose another name "
+            f"{uri}: the collection {name} exists and is not soundsearch's; choose another name "
             "for the library"
         )
 
 
 def choose_index(uri: MilvusUri, segments: int) -> str:
-    """The type of index for a number of segments, unless the address insists on one."""
+    """The index type for a number of segments, unless the address names one."""
     if uri.index:
-        whose, types = ("Milvus Lite has", _IN_LITE) if uri.lite else ("there is", _IN_SERVERS)
+        product, types = ("Milvus Lite", _IN_LITE) if uri.lite else ("Milvus", _IN_SERVERS)
         if uri.index not in types:
-            raise LibraryError(f"{uri}: {whose} no index {uri.index}; take {', '.join(types)}")
+            raise LibraryError(
+                f"{uri}: soundsearch supports no index {uri.index} in {product}; use one of "
+                f"{', '.join(types)}"
+            )
         return uri.index
     return [name for least, name in _INDEXES if segments >= least][-1]
 
@@ -202,14 +205,14 @@ def choose_index(uri: MilvusUri, segments: int) -> str:
 def ensure_index(
     client: MilvusClient, uri: MilvusUri, name: str, wanted: str, segments: int
 ) -> bool:
-    """Give a collection's vectors an index of a type; returns whether it had to be made.
+    """Give a collection a vector index of a type; return whether it had to be built.
 
-    A change takes the collection out of memory until the new index is built: searches wait.
+    A change of type unloads the collection until the new index is built: searches wait.
 
     Raises
     ------
     LibraryError
-        The server made another index than the one that was asked for.
+        The server built an index of another type.
     """
     there = client.index_type(name)
     if there == wanted:
@@ -219,13 +222,15 @@ def ensure_index(
         client.drop_index(name)
     client.create_index(name, wanted, _index_parameters(wanted, segments))
     if (got := client.index_type(name)) != wanted:
-        raise LibraryError(f"{uri}: asked for an index {wanted} over {name}, Milvus made {got}")
+        raise LibraryError(
+            f"{uri}: asked for an index {wanted} over {name}, but Milvus built {got}"
+        )
     client.load_collection(name)
     return True
 
 
 def is_lossy(index: str) -> bool:
-    """Whether an index orders what it finds by less than the whole vectors."""
+    """Return whether an index ranks by compressed vectors instead of the full ones."""
     return index not in ("FLAT", "HNSW", "IVF_FLAT", "GPU_IVF_FLAT", "GPU_BRUTE_FORCE")
 
 
@@ -238,9 +243,10 @@ def _index_parameters(index: str, segments: int) -> dict[str, int]:
 
 
 def search_parameters(index: str, limit: int, spread: float = 1.0) -> Row:
-    """How thoroughly to search: at least as many candidates as wanted, and some more.
+    """Search parameters that ask for more candidates than `limit`.
 
-    Where a filter lets through one in `spread` segments, as many more cells hold the nearest.
+    If a filter lets through one in `spread` segments, the nearest are spread over `spread` times
+    as many cells of an IVF index.
     """
     candidates = min(32_768, max(128, 4 * limit))
     parameters: dict[str, dict[str, int]] = {

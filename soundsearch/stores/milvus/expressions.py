@@ -1,7 +1,7 @@
-"""Filters compiled to Milvus's expressions over the rows of clips, see `rows`.
+"""Filters compiled to Milvus expressions over clip rows (see `rows`).
 
-What both Milvus Lite 3.2 and a server of 2.3.5 understand, and how long a scan of 20 000 clips
-took (2 busy cores; the same rows; Lite spends some 60 us on each clip that it returns):
+Expressions use what both Milvus Lite 3.2 and a 2.3.5 server understand. Time of a scan of 20 000
+clips (2 busy cores, same rows; Lite spends some 60 us on each clip that it returns):
 
 =============================================  ==========  ==========
 a clip's field as                              Lite        server
@@ -14,14 +14,14 @@ the same as a dynamic field                    450 ms      14 ms
 ARRAY, ``array_contains_any``, 70 classes      620 ms      10 ms
 =============================================  ==========  ==========
 
-So labels are typed fields; tags are JSON, because their keys are the user's own. ``like`` beyond
-a prefix, ``in`` on JSON and a comparison with ``array_length`` each work in only one of the two. A
-chain of a hundred ``or`` breaks the server, whose messages nest 100 deep, so chains are built as
-balanced trees. A missing key is false in a comparison on the server and unknown in Lite, also
-below ``not``, so ``not`` is driven down to the comparisons, where the absence is spelt out.
+Labels are therefore typed fields; tags are JSON, because users choose their keys. ``like`` beyond
+a prefix, ``in`` on JSON and comparisons with ``array_length`` each work in only one of the two. A
+chain of a hundred ``or`` breaks the server, whose messages may nest 100 deep, so chains are built
+as balanced trees. A comparison with a missing key is false on the server and unknown in Lite, even
+below ``not``, so ``not`` is pushed down to the comparisons and the absence is written out there.
 
-What an expression cannot say, `compile_filter` leaves out or says more widely, and the clips that
-get through are checked by `matches`.
+`compile_filter` drops or widens what an expression cannot say; `matches` then checks the clips
+that got through.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ from .rows import packed_uri, tag_key
 
 __all__ = ["Compiled", "among", "compile_filter"]
 
-# Nodes that lie on one another in an expression, at most: a server's messages nest 100 deep, and
-# a node takes two levels.
+# The deepest tree of an expression: a server's messages may nest 100 deep, and a node takes two
+# levels.
 _DEEPEST = 40
-# An expression's length, at most; longer lists are checked here.
+# The longest expression, in characters; longer lists are checked by `matches`.
 _LONGEST = 2 << 20
 
-# Comparisons by which runs of numbers in a list are replaced, at most.
+# How many runs of numbers in a list are replaced by range comparisons, at most.
 _MOST_RUNS = 64
 
 _OPPOSITE = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
@@ -68,15 +68,15 @@ _TEST: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-# Texts with these have no literal that both read alike.
+# Texts with these characters have no literal that both read alike.
 _UNSAYABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """An expression, and whether it lets through just what its filter does, or more.
+    """An expression, and whether it lets through exactly what its filter does, or more.
 
-    ``text`` is "" where everything is let through, and None where nothing is.
+    ``text`` is "" if everything is let through and None if nothing is.
     """
 
     text: str | None
@@ -90,26 +90,26 @@ _UNKNOWN = Compiled("", exact=False)
 
 
 def compile_filter(filter: Filter, lite: bool) -> Compiled:
-    """A filter as an expression over rows of clips.
+    """Compile a filter to an expression over clip rows.
 
     Parameters
     ----------
     filter : Filter
     lite : bool
-        For Milvus Lite.
+        Whether to compile for Milvus Lite.
     """
     return _Compiler(lite).compile(filter, True)
 
 
 def among(field: str, values: Sequence[int] | NDArray[np.int64]) -> str:
-    """An expression for a field that has one of some integers, of which there is at least one."""
+    """An expression: a field has one of some integers, at least one."""
     text = _among(field, values).text
     assert text
     return text
 
 
 def _among(field: str, values: Iterable[int]) -> Compiled:
-    """Runs of three and more are compared by their ends, the longest ones at least."""
+    """Replace runs of three or more by range comparisons, the longest runs first."""
     array = np.unique(np.fromiter(values, np.int64))
     starts = np.flatnonzero(np.diff(array, prepend=array[:1] - 2) != 1)
     ends = np.append(starts[1:], len(array))
@@ -132,7 +132,7 @@ def _leaf(text: str, depth: int = 1) -> Compiled:
 
 
 def _joined(word: str, parts: Iterable[Compiled], limited: bool = True) -> Compiled:
-    """Parts joined by and, or, as a balanced tree."""
+    """Join parts by `and` or `or` into a balanced tree."""
     neutral, absorbing = (_ALL, _NONE) if word == "and" else (_NONE, _ALL)
     kept: list[Compiled] = []
     exact = True
@@ -142,7 +142,7 @@ def _joined(word: str, parts: Iterable[Compiled], limited: bool = True) -> Compi
         exact = exact and part.exact
         if part.text != neutral.text:
             kept.append(part)
-    if any(part.text == absorbing.text for part in kept):  # of an `or`: more than is wanted
+    if any(part.text == absorbing.text for part in kept):  # an inexact part of an `or`
         return _UNKNOWN
     while len(kept) > 1:
         pairs = [kept[n : n + 2] for n in range(0, len(kept), 2)]
@@ -165,7 +165,7 @@ def _joined(word: str, parts: Iterable[Compiled], limited: bool = True) -> Compi
 
 
 def _text(value: str) -> str | None:
-    """A text as a literal, None where there is none that is read alike everywhere."""
+    """A text as a literal; None if Lite and server do not read it alike."""
     if _UNSAYABLE.search(value):
         return None
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
@@ -173,14 +173,14 @@ def _text(value: str) -> str | None:
 
 
 def _split(pattern: str) -> tuple[str, str]:
-    """A pattern of `like` as the text before its first wildcard, and the rest."""
+    """Split a pattern of `like` into the text before its first wildcard and the rest."""
     prefix = re.split("[%_]", pattern, maxsplit=1)[0]
     rest = pattern[len(prefix) :]
     return prefix, "%" if rest and not rest.strip("%") else rest
 
 
 def _after(prefix: str) -> str:
-    """The least text above all those that begin with a prefix; "" where there is none."""
+    """The least text above all those that begin with a prefix; "" if there is none."""
     for end in range(len(prefix), 0, -1):
         last = ord(prefix[end - 1])
         if last < 0x10FFFF:
@@ -189,7 +189,7 @@ def _after(prefix: str) -> str:
 
 
 def _packed(uri: str) -> str | None:
-    """A uri as it is stored, None where that stands for more than this one."""
+    """A uri as it is stored; None if other uris are stored the same way."""
     try:
         is_one = os.fsdecode(os.fsencode(uri)) == uri
     except UnicodeEncodeError:
@@ -198,7 +198,7 @@ def _packed(uri: str) -> str | None:
 
 
 class _Compiler:
-    """Compiles a filter, or with ``wanted`` False its opposite."""
+    """Compiles a filter or, if ``wanted`` is False, its opposite."""
 
     def __init__(self, lite: bool) -> None:
         self._lite = lite
@@ -228,7 +228,7 @@ class _Compiler:
                 return self._tag(key, name, value, wanted)
             case Comparison(Plain(field_name), name, value):
                 return self._plain(field_name, name, value, wanted)
-        raise TypeError(f"{filter!r} is no filter")
+        raise TypeError(f"{filter!r} is not a filter")
 
     # Labels
 
@@ -270,7 +270,7 @@ class _Compiler:
 
     @staticmethod
     def _is(part: Compiled, wanted: bool) -> Compiled:
-        """A part over fields that are always there, or its opposite."""
+        """A part over fields that are never missing, or its opposite."""
         if wanted:
             return part
         if not part.exact:
@@ -291,38 +291,38 @@ class _Compiler:
 
     @staticmethod
     def _absent(kind: type, key: str, wanted: bool) -> Compiled:
-        there = f'exists tags["{tag_key(kind, key)}"]'
-        return _leaf(f"(not ({there}))", 2) if wanted else _leaf(f"({there})")
+        present = f'exists tags["{tag_key(kind, key)}"]'
+        return _leaf(f"(not ({present}))", 2) if wanted else _leaf(f"({present})")
 
     def _tag(self, key: str, name: str, value: TagValue, wanted: bool) -> Compiled:
         kind = type(value) if isinstance(value, bool | str) else float
         path = f'tags["{tag_key(kind, key)}"]'
         if kind is bool:
-            found = self._is_there_with(path, "==", (name == "==") is value, wanted)
+            found = self._present_and(path, "==", (name == "==") is value, wanted)
         elif isinstance(value, str) and name == "like":
             found = self._like(path, value, wanted)
         else:
-            found = self._is_there_with(path, name, value, wanted)
+            found = self._present_and(path, name, value, wanted)
         if wanted:
             return found
         return _joined("or", [self._absent(kind, key, True), found])
 
-    def _is_there_with(self, path: str, name: str, value: TagValue, wanted: bool) -> Compiled:
-        """A comparison that is false for what is not there, or that of its opposite."""
+    def _present_and(self, path: str, name: str, value: TagValue, wanted: bool) -> Compiled:
+        """A comparison, or its opposite; both are false for a missing key."""
         if isinstance(value, bool):
             return _leaf(f"{path} == {'true' if value is wanted else 'false'}")
         name = name if wanted else _OPPOSITE[name]
         literal = _text(value) if isinstance(value, str) else repr(float(value))
         if literal is None:
             return _UNKNOWN
-        if name == "!=":  # true for what is not there, on a server
+        if name == "!=":  # also true for a missing key on a server
             return _joined("or", [_leaf(f"{path} {sign} {literal}") for sign in "<>"])
         return _leaf(f"{path} {name} {literal}")
 
     def _like(self, path: str, pattern: str, wanted: bool) -> Compiled:
         prefix, rest = _split(pattern)
         if not rest:
-            return self._is_there_with(path, "==", prefix, wanted)
+            return self._present_and(path, "==", prefix, wanted)
         least, above = _text(prefix), _text(_after(prefix))
         if least is None or above is None or (rest != "%" and not wanted):
             return _UNKNOWN
@@ -336,7 +336,7 @@ class _Compiler:
         inside = _joined("and", parts)
         return Compiled(inside.text, rest == "%", inside.depth)
 
-    # Fields of a clip's own
+    # Plain fields
 
     def _one_of(self, field: Plain | Tag, values: tuple[TagValue, ...], wanted: bool) -> Compiled:
         if isinstance(field, Plain) and field.name == "uri":
@@ -371,7 +371,7 @@ class _Compiler:
 
     @staticmethod
     def _segments(name: str, value: float) -> Compiled:
-        """A whole number against any: integers are compared with integers."""
+        """Compare the number of segments with any number, as integers."""
         if name in ("==", "!=") and not value.is_integer():
             return _NONE if name == "==" else _ALL
         whole = math.floor(value) if name in ("<=", ">") else math.ceil(value)
@@ -384,8 +384,8 @@ class _Compiler:
         if name == "like":
             found = self._like("warning", f"={value}", wanted)
         else:
-            found = self._is_there_with("warning", name, f"={value}", wanted)
-        # None is "", below every other.
+            found = self._present_and("warning", name, f"={value}", wanted)
+        # No warning is "", which sorts before every other.
         there = _leaf('warning != ""')
         if wanted:
             return _joined("and", [found, there])
@@ -398,16 +398,16 @@ class _Compiler:
                 return _UNKNOWN
             return _leaf(f'uri {name if wanted else _OPPOSITE[name]} "{packed}"')
         if name != "like":
-            return _UNKNOWN  # percent-encoding does not keep the order
+            return _UNKNOWN  # percent-encoding does not preserve the order
         prefix, rest = _split(value)
         if not rest:
             return self._uri("==", prefix, wanted)
         if not prefix and rest == "%":
             return _ALL if wanted else _NONE
         packed = _packed(prefix)
-        # Half a character is no prefix of the whole one, though its bytes are.
+        # An undecodable byte is no prefix of a character, though it may be of its bytes.
         if not packed or _UNSAYABLE.match(prefix[-1]) or (rest != "%" and not wanted):
             return _UNKNOWN
-        # Above all that a packed uri is made of.
+        # \x7f sorts after every character of a packed uri.
         inside = f'(uri >= "{packed}" and uri < "{packed}\x7f")'
         return self._is(Compiled(inside, rest == "%", 2), wanted)

@@ -1,4 +1,4 @@
-"""What a writer to a Milvus library knows without asking the server each time."""
+"""A writer's record of which clips a Milvus library holds, kept to save queries."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ _PAGES = 16
 
 
 class Inventory:
-    """Which uris and contents are in the library, in some 250 bytes a clip. Safe in threads.
+    """The uris and contents in the library, in some 250 bytes a clip. Thread-safe.
 
-    An ingest asks three times for each file, and a question that must see the last write is
-    answered by a server only after some 300 ms. Nobody else changes clips while one writer holds
-    the lease.
+    An ingest looks up each file three times, and a server takes some 300 ms for a query that must
+    see the last write. Nobody else changes clips while the writer holds the lease.
 
     Parameters
     ----------
     fetch : callable
-        Gives the rows of clips with ids from a first up to a last one.
+        Returns the clip rows with ids from a first up to, not including, a last one.
     """
 
     def __init__(self, fetch: Callable[[int, int], list[Row]]) -> None:
@@ -35,7 +34,7 @@ class Inventory:
         self._lock = threading.RLock()
 
     def add(self, row: Row) -> None:
-        """Learn of a row; what was known of its id must have been discarded."""
+        """Add a row; an earlier row with its id must have been discarded."""
         with self._lock:
             self._at[short_hash(row["uri"])] = row["id"]
             same = self._with.setdefault(row["digest"][:16], [])
@@ -46,7 +45,7 @@ class Inventory:
                 page[row["id"]] = row
 
     def discard(self, row: Row) -> None:
-        """Forget a row, given as it was learned."""
+        """Discard a row, given as it was added."""
         with self._lock:
             if self._at.get(short_hash(row["uri"])) == row["id"]:
                 del self._at[short_hash(row["uri"])]
@@ -58,7 +57,7 @@ class Inventory:
             self._pages.get(row["id"] // _PAGE, {}).pop(row["id"], None)
 
     def has(self, uri: str) -> bool:
-        """Whether there is a row with this packed uri."""
+        """Return whether there is a row with this packed uri."""
         return short_hash(uri) in self._at
 
     def at(self, uri: str) -> Row | None:
@@ -69,14 +68,14 @@ class Inventory:
             return row if row is not None and row["uri"] == uri else None
 
     def having(self, digest: str) -> list[Row]:
-        """The rows with this digest, in hexadecimal digits."""
+        """The rows with this digest (hexadecimal)."""
         with self._lock:
             rows = [self._row(id) for id in self._with.get(digest[:16], [])]
             return [row for row in rows if row is not None and row["digest"] == digest]
 
     def _row(self, id: int) -> Row | None:
-        """A row by its id, read with those beside it: files come in about the order in which they
-        came the first time."""
+        """A row by its id, fetched with its neighbours: files arrive in about the order of the
+        first ingest."""
         number = id // _PAGE
         if number not in self._pages:
             while len(self._pages) >= _PAGES:

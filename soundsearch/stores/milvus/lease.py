@@ -1,4 +1,4 @@
-"""One writer at a time: its lease is a row that it renews, and that others respect."""
+"""One writer at a time: a lease is a row that its holder renews and others respect."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ __all__ = ["Lease"]
 _ROW = 2
 _SECONDS = 60.0
 _RENEW_SECONDS = 15.0
-# Milvus has no compare-and-set. Whoever takes the lease waits a moment: another writer who saw it
-# free at the same time has then written too, and the last one to write has it.
+# Milvus has no compare-and-set. A writer that takes the lease waits a moment: any other writer
+# that saw it free at the same time has then written too, and the last to write holds it.
 _SETTLE_SECONDS = 1.0
 
 
 class Lease:
     """The right to write to a library.
 
-    It ends by itself a minute after its holder last renewed it, and at once when the holder was a
-    process of this machine that is gone. The clocks of machines that write to one library must not
-    be a minute apart.
+    It expires a minute after its last renewal, or at once if its holder was a process of this
+    machine that has ended. The clocks of machines that write to one library must agree to within
+    a minute.
     """
 
     def __init__(self, client: MilvusClient, uri: MilvusUri) -> None:
@@ -49,29 +49,29 @@ class Lease:
         self._thread: threading.Thread | None = None
 
     def take(self) -> None:
-        """Take it, or raise LibraryBusy when another process has it."""
+        """Take the lease, or raise LibraryBusy if another process holds it."""
         self._refuse_other(self._holder())
         self._write()
         if not self._uri.lite:
             time.sleep(_SETTLE_SECONDS)
         self._refuse_other(self._holder())
         self._stop.clear()
-        self._thread = threading.Thread(target=self._keep, daemon=True, name="lease")
+        self._thread = threading.Thread(target=self._keep_renewing, daemon=True, name="lease")
         self._thread.start()
 
     def check(self) -> None:
-        """Called before each write that others will see: raises LibraryBusy if it was lost."""
+        """Raise LibraryBusy if the lease was lost; call before each write that others will see."""
         with self._lock:
             if time.monotonic() - self._renewed > 2 * _RENEW_SECONDS:
                 self._refuse_other(self._holder())
                 self._write()
 
     def release(self) -> None:
-        """Give it back."""
+        """Give the lease back."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        with suppress(LibraryError):  # it then ends by itself
+        with suppress(LibraryError):  # the lease then expires
             holder = self._holder()
             if holder is not None and holder["token"] == self._mine["token"]:
                 self._client.delete(self._collection, [_ROW])
@@ -85,9 +85,9 @@ class Lease:
         self._client.upsert(self._collection, [row])
         self._renewed = time.monotonic()
 
-    def _keep(self) -> None:
+    def _keep_renewing(self) -> None:
         while not self._stop.wait(_RENEW_SECONDS):
-            with self._lock, suppress(LibraryError):  # `check` will say so
+            with self._lock, suppress(LibraryError):  # `check` will raise it
                 holder = self._holder()
                 if holder is None or holder["token"] == self._mine["token"]:
                     self._write()
@@ -103,12 +103,13 @@ class Lease:
             return
         raise LibraryBusy(
             f"{self._uri}: process {holder['pid']} on {holder['host'].partition('/')[0]} is "
-            f"writing to it; wait for it to end (if it was killed, {min(left, _SECONDS):.0f} s)"
+            "writing to the library; wait until it ends (if it was killed, wait "
+            f"{min(left, _SECONDS):.0f} s)"
         )
 
 
 def _machine() -> str:
-    """The machine, and on Linux the namespace that its process ids belong to."""
+    """The name of this machine and, on Linux, its namespace of process ids."""
     space = ""
     with suppress(OSError):
         space = os.readlink("/proc/self/ns/pid")

@@ -1,4 +1,4 @@
-"""Milvus Lite, started and stopped: a small Milvus inside this process, over one file."""
+"""Starting and stopping Milvus Lite: a small Milvus inside this process, over one file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _clients: Counter[str] = Counter()
 
 
 class _LastError(logging.Handler):
-    """Keeps the error that was logged last."""
+    """Keeps the last error that was logged."""
 
     error: BaseException | None = None
 
@@ -30,7 +30,7 @@ class _LastError(logging.Handler):
 def start_lite(uri: MilvusUri) -> None:
     """Start Milvus Lite for a file; it serves all clients of this process.
 
-    It is started here because pymilvus would say only that it failed: the reason goes to a log.
+    pymilvus would start it too, but reports only that the start failed; the reason is in a log.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def start_lite(uri: MilvusUri) -> None:
     LibraryError, MissingExtra
     """
     manager = needs("milvus_lite.server_manager", "milvus-lite").server_manager_instance
-    # Its server logs calls that it does not know, and errors that we raise ourselves.
+    # Its server logs calls that it does not implement, and errors that we raise ourselves.
     logging.getLogger("grpc._server").setLevel(logging.CRITICAL)
     log = logging.getLogger("milvus_lite")
     log.propagate = False
@@ -56,16 +56,16 @@ def start_lite(uri: MilvusUri) -> None:
             if type(reason.error).__name__ == "DataDirLockedError":
                 raise LibraryBusy(
                     f"{uri}: another process has it open, and Milvus Lite serves one process at "
-                    "a time; wait for that process to end, or use a Milvus server"
+                    "a time; wait until that process ends, or use a Milvus server"
                 ) from reason.error
             raise LibraryError(
-                f"{uri}: Milvus Lite cannot open it: {reason.error or 'it does not say why'}"
+                f"{uri}: Milvus Lite cannot open it: {reason.error or 'it gives no reason'}"
             ) from reason.error
         _clients[uri.address] += 1
 
 
 def stop_lite(uri: MilvusUri) -> None:
-    """Stop it after the last client in this process, so that another process can have the file."""
+    """Stop Milvus Lite after this process's last client, so that others can open the file."""
     with _lock:
         _clients[uri.address] -= 1
         if not _clients[uri.address]:

@@ -1,15 +1,15 @@
 """One consistent view of a library in Milvus.
 
-A query takes four questions to the server, as does a filtered one, but for the very first:
+A query takes four requests to the server; so does a filtered one, which begins with 1 and skips 3:
 
-1. with a filter, the clips that it lets through: ids, editions, revisions, numbers of segments;
-2. the nearest segments, among those of these clips;
-3. without a filter, the editions and revisions of the clips that were found;
+1. with a filter, the clips that it lets through: ids, editions, revisions, segment counts;
+2. the nearest segments, with a filter only those of these clips;
+3. without a filter, the editions and revisions of the clips found;
 4. the vectors of the segments that are compared exactly;
 5. the clips that are shown.
 
-Segments know only the id of their clip, so a search is given the ids: ``clip in [...]``, or the
-opposite where fewer are left out, with runs of ids as ranges. Measured with 100 000 clips of two
+A segment's row holds only the id of its clip, so a filtered search lists ids: ``clip in [...]``,
+or those left out if they are fewer, with runs of ids as ranges. Measured with 100 000 clips of two
 segments, 64-d, 4 queries at a time, ids drawn at random, on 2 busy cores:
 
 ==================  ===========================  ===========================
@@ -23,9 +23,9 @@ all, no filter      7 ms                         170 to 260 ms
 99 000              11 ms (``not in``)           260 ms
 ==================  ===========================  ===========================
 
-That is 4 us for each id. The alternative, a copy of a clip's fields in each of its segments, would
-save it, but every new tag would write vectors again. Lists of more than 50 000 ids are cut into
-parts that are searched one by one.
+That is 4 us per id. A copy of a clip's fields in each of its segments would avoid this cost, but
+every new tag would rewrite vectors. Lists of more than 50 000 ids are split and searched one part
+after the other.
 """
 
 from __future__ import annotations
@@ -60,16 +60,16 @@ __all__ = ["MilvusReading", "newest"]
 
 _Hits = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 
-# Clips that one search is told.
+# The most clip ids that one search lists.
 _LISTED = 50_000
-# Clips of a filter that are read at a time: numbers only, and whole.
+# How many clips of a filter are read at a time: `SEEN_FIELDS` only, and whole rows.
 _SEEN_PAGE = 1 << 18
 _WHOLE_PAGE = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What a reading saw of a clip."""
+    """The state in which a reading saw a clip."""
 
     edition: int
     revision: int
@@ -78,7 +78,7 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The clips that a filter lets through: int64 [n] each, in the order of ids."""
+    """The clips that a filter lets through: int64 [n] each, ordered by id."""
 
     ids: NDArray[np.int64]
     editions: NDArray[np.int64]
@@ -86,7 +86,7 @@ class Selection:
     segments: NDArray[np.int64]
 
     def seen(self, clip_ids: Iterable[int]) -> dict[int, _Seen]:
-        """What is known of those of these clips that are let through."""
+        """The states of those of these clips that the filter lets through."""
         wanted = np.unique(np.fromiter(clip_ids, np.int64))
         at = np.searchsorted(self.ids, wanted)
         at = at[(at < len(self.ids))]
@@ -103,7 +103,7 @@ class Selection:
         }
 
     def expressions(self) -> list[str]:
-        """Expressions over segments that together let through those of these clips."""
+        """Expressions that together match the segments of these clips."""
         if not len(self.ids):
             return []
         first, last = int(self.ids[0]), int(self.ids[-1])
@@ -137,12 +137,12 @@ def select(tables: Tables, filter: Filter) -> Selection:
 
 
 def newest(rows: Sequence[Row]) -> Row | None:
-    """Of rows of clips at one uri, the one that counts."""
+    """The valid one of several clip rows with one uri."""
     return max(rows, key=lambda row: int(row["revision"]), default=None)
 
 
 class MilvusReading:
-    """What one answer sees of a library; see `soundsearch.stores.base.Reading`."""
+    """The view of a library for one answer; see `soundsearch.stores.base.Reading`."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
@@ -152,7 +152,7 @@ class MilvusReading:
         self._counts: Counts | None = None
 
     def counts(self, filter: Filter | None = None) -> Counts:
-        """How many clips and segments a filter lets through; failures have no filter."""
+        """How many clips and segments a filter lets through, and how many failures there are."""
         if self._counts is None or filter is not None:
             failures = sum(len(rows) for rows in self._tables.failure_pages(["id"]))
             if filter is not None:
@@ -167,12 +167,12 @@ class MilvusReading:
 
     def clip_at(self, uri: str) -> StoredClip | None:
         """The clip at this uri."""
-        where = f'id > 0 and uri == "{packed_uri(uri)}"'
-        row = newest(self._tables.ask(self._tables.clips, where, CLIP_FIELDS))
+        expression = f'id > 0 and uri == "{packed_uri(uri)}"'
+        row = newest(self._tables.query(self._tables.clips, expression, CLIP_FIELDS))
         return None if row is None else self._keep(row)
 
     def clips_by_id(self, clip_ids: Sequence[int]) -> dict[int, StoredClip]:
-        """Those of these clips that are there, by their ids."""
+        """Those of these clips that exist, by id."""
         wanted = [id for id in dict.fromkeys(clip_ids) if id > 0]
         unknown = [
             id for id in wanted if id not in self._clips and self._seen.get(id, 0) is not None
@@ -189,7 +189,7 @@ class MilvusReading:
         return {id: self._clips[id] for id in wanted if id in self._clips}
 
     def _keep(self, row: Row) -> StoredClip:
-        """The clip of a row, which must be as it was seen before."""
+        """The clip of a row; raises `ClipChanged` if this reading saw it in another state."""
         id = row["id"]
         now = _Seen(row["edition"], row["revision"], row["segments"])
         if self._seen.setdefault(id, now) != now:
@@ -202,7 +202,7 @@ class MilvusReading:
         return ClipChanged(f"{self._tables.uri}: clip {clip_id} was removed or replaced")
 
     def _see(self, clip_ids: Iterable[int]) -> dict[int, _Seen]:
-        """What this reading saw of those of these clips that were there."""
+        """The states in which this reading saw those of these clips that existed."""
         wanted = set(clip_ids)
         unknown = [id for id in wanted if id not in self._seen]
         rows = self._tables.by_ids(self._tables.clips, unknown, SEEN_FIELDS)
@@ -213,13 +213,13 @@ class MilvusReading:
         return {id: seen for id, seen in found if seen is not None}
 
     def lengths(self, clip_ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How many segments these clips have, int64 [n]; 0 for a clip that is not there."""
+        """How many segments these clips have, int64 [n]; 0 for a clip that does not exist."""
         seen = self._see(clip_ids.tolist())
         counts = [seen[id].segments if id in seen else 0 for id in clip_ids.tolist()]
         return np.array(counts, np.int64)
 
     def rows(self, spans: Sequence[Span]) -> tuple[NDArray[np.float32], NDArray[np.void]]:
-        """What is stored of stretches of clips, one after the other; see `Reading.rows`."""
+        """The stored rows of spans of clips, concatenated; see `Reading.rows`."""
         seen = self._see(clip_id for clip_id, _, _ in spans)
         wanted = [np.empty(0, np.int64)]
         for clip_id, first, last in spans:
@@ -229,7 +229,7 @@ class MilvusReading:
         ids, inverse = np.unique(np.concatenate(wanted), return_inverse=True)
         tables = self._tables
         found = tables.by_ids(tables.segments, ids.tolist(), SEGMENT_FIELDS)
-        if len(found) < len(ids):  # behind the clip rows, replaced meanwhile, or lost
+        if len(found) < len(ids):  # not yet visible, replaced meanwhile, or lost
             found = tables.by_ids(tables.segments, ids.tolist(), SEGMENT_FIELDS, "Strong")
         if len(found) < len(ids):
             now = {
@@ -240,8 +240,8 @@ class MilvusReading:
                 if now.get(clip_id) != was.edition:
                     raise self._changed(clip_id)
             raise LibraryDamaged(
-                f"{tables.uri}: {len(ids) - len(found)} segments of its clips are missing; give "
-                "those clips up with: soundsearch rebuild"
+                f"{tables.uri}: {len(ids) - len(found)} segments of its clips are missing; remove "
+                "the damaged clips with: soundsearch rebuild"
             )
         found.sort(key=lambda row: int(row["id"]))
         vectors, segments = segments_of(found, tables.settings.dimension)
@@ -252,9 +252,9 @@ class MilvusReading:
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
         """The segments with the highest cosine to each query; see `Reading.search`.
 
-        At most 16 384 a query, which is all that Milvus gives. The scores are computed here from
-        the vectors that Milvus found: what it calls distance is a similarity in some releases
-        and a distance in others, and not exact with every index.
+        At most 16 384 a query, the limit of Milvus. The scores are computed here from the vectors
+        that Milvus found: its `distance` is a similarity in some releases and a distance in
+        others, and not exact with every index.
         """
         queries = unit(queries)
         k = min(k, LIMIT)
@@ -278,8 +278,8 @@ class MilvusReading:
         return clip_ids, numbers, scores
 
     def _select(self, filter: Filter) -> Selection:
-        """The clips that a filter lets through; asked once."""
-        name = repr(filter)  # filters that differ in 1.0 and true only are equal
+        """The clips that a filter lets through; read once."""
+        name = repr(filter)  # filters that differ only in 1.0 and true compare equal
         if name not in self._selections:
             self._selections[name] = select(self._tables, filter)
         return self._selections[name]
@@ -287,12 +287,12 @@ class MilvusReading:
     def _visible(
         self, queries: NDArray[np.float32], wanted: int, selection: Selection | None
     ) -> tuple[list[_Hits], bool]:
-        """For each query ids, clips and cosines of visible segments, and whether Milvus may
+        """For each query the ids, clips and cosines of visible segments; and whether Milvus may
         have more."""
         tables = self._tables
         expressions = [""] if selection is None else selection.expressions()
         spread = 1.0 if selection is None else tables.end / max(1, len(selection.ids))
-        batch = max(1, tables.vectors_a_batch // wanted)
+        batch = max(1, tables.segments_per_batch // wanted)
         found: list[_Hits] = []
         full = False
         for begin in range(0, len(queries), batch):

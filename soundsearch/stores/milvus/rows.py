@@ -1,15 +1,15 @@
-"""Clips, failures and segments as rows of Milvus, and back.
+"""Conversion of clips, failures and segments to rows of Milvus and back.
 
-``data`` of a clip's row is the whole record; ``duration``, ``padded``, ``warning``, labels and tags
+``data`` of a clip row is the whole record; ``duration``, ``padded``, ``warning``, labels and tags
 are copied out of it, in forms that an expression can compare:
 
-* Texts are as they are, a warning with ``=`` before it, so that none is an empty text.
+* Texts are stored unchanged, but a warning is prefixed with ``=``: no warning is an empty text.
 * A kept label is a class in ``label_N`` and its score in ``score_N``: typed fields are compared
   ten times faster than paths into JSON, and a node of the ontology stands for up to 200 classes.
 * Human labels are an ARRAY on a server and a text such as ``;3;500;`` in Milvus Lite, which
-  looks into arrays row by row in Python and through texts in Arrow.
-* Tags are one JSON object. A key has its value's type before it, ``s:`` text, ``n:`` number,
-  ``b:`` truth value, so that values of two types never meet, and is percent-encoded.
+  searches arrays row by row in Python but texts in Arrow.
+* Tags are one JSON object. A key is percent-encoded and prefixed with the type of its value,
+  ``s:`` text, ``n:`` number, ``b:`` truth value, so that different types are never compared.
 
 Bytes are base64 or hexadecimal digits in VARCHAR fields; uris are percent-encoded, because a file
 name need not be UTF-8.
@@ -66,9 +66,9 @@ __all__ = [
 SEGMENTS_PER_EDITION = 1 << 24  # 46 h in steps of 10 ms
 
 NO_VECTOR = [0.0, 1.0]
-# A text in Milvus, in bytes.
+# The longest text in Milvus, in bytes.
 LONGEST = 65_535
-# A warning and a reason are cut off after as many characters.
+# Longer warnings and reasons are cut off, in characters.
 _LONGEST_TEXT = 10_000
 
 SEEN_FIELDS = ("id", "edition", "revision", "segments")
@@ -77,7 +77,7 @@ SEGMENT_FIELDS = ("id", "level", "labels", "vector")
 
 
 def state_row(id: int, data: Row) -> Row:
-    """A row of the state."""
+    """A state row."""
     return {"id": id, "data": json.dumps(data), "vector": NO_VECTOR}
 
 
@@ -87,18 +87,18 @@ def packed_uri(uri: str) -> str:
 
 
 def short_hash(content: str | bytes) -> int:
-    """62 bits of a hash, to know uris and contents by."""
+    """A 62-bit hash that identifies a uri or content."""
     raw = content.encode() if isinstance(content, str) else content
     return int.from_bytes(blake3.blake3(raw).digest(8), "big") >> 2
 
 
 def failure_id(uri: str) -> int:
-    """Clips have ids from 1; failures those below 0, by uri, so that one replaces another."""
+    """The id of the failure at a uri: below 0, and fixed, so a new failure replaces an old one."""
     return -1 - short_hash(packed_uri(uri))
 
 
 def tag_key(kind: type, key: str) -> str:
-    """The key of a tag of one type (str, float, bool) among a clip's tags."""
+    """The stored key of a tag whose value has this type (str, float or bool)."""
     packed = quote(key, safe="", errors="surrogatepass").replace("~", "%7E")
     return f"{kind.__name__[0].replace('f', 'n')}:{packed}"
 
@@ -110,14 +110,14 @@ def _packed_tags(tags: Any) -> Row:
             packed[tag_key(type(value), key)] = value
         else:
             packed[tag_key(float, key)] = float(value)
-    json.dumps(packed, ensure_ascii=False).encode()  # raises ValueError where it is no UTF-8
+    json.dumps(packed, ensure_ascii=False).encode()  # raises ValueError if it is not valid Unicode
     return packed
 
 
 def clip_row(
     id: int, record: ClipRecord, segments: int, edition: int, revision: int, lite: bool
 ) -> Row:
-    """A clip's row. Of two clips at one uri, the one with the higher revision counts."""
+    """A clip's row. Of two clips with one uri, the one with the higher revision is valid."""
     warning = None if record.warning is None else record.warning[:_LONGEST_TEXT]
     data: Row = {
         "size": int(record.file.size),
@@ -145,7 +145,7 @@ def clip_row(
 
 
 def failure_row(failure: FailureRecord, lite: bool) -> Row:
-    """A failure's row; it has a clip's fields, and an id below 0."""
+    """A failure's row: the fields of a clip and an id below 0."""
     data = {
         "size": int(failure.file.size),
         "mtime_ns": int(failure.file.mtime_ns),
@@ -177,7 +177,7 @@ def _row(
         "vector": NO_VECTOR,
     }
     if len(row["data"]) > LONGEST:
-        raise ValueError(f"its tags and warning take more than {LONGEST} bytes")
+        raise ValueError(f"its tags and warning need more than {LONGEST} bytes")
     for n in range(CLIP_LABELS):
         row[f"label_{n}"], row[f"score_{n}"] = NO_LABEL, 0.0
     return row
@@ -211,12 +211,12 @@ def failure_of(row: Row) -> FailureRecord:
 
 
 def segment_ids(edition: int, first: int, last: int) -> NDArray[np.int64]:
-    """The ids of the segments from `first` up to `last` of an edition."""
+    """The ids of an edition's segments `first` to `last` - 1, int64 [n]."""
     return edition * SEGMENTS_PER_EDITION + np.arange(first, last)
 
 
 def segment_rows(clip: NewClip, clip_id: int, edition: int, first: int, last: int) -> list[Row]:
-    """Rows of a clip's segments from `first` up to `last`."""
+    """The rows of a clip's segments `first` to `last` - 1."""
     vectors = np.ascontiguousarray(clip.embeddings[first:last], np.float32)
     ids = segment_ids(edition, first, first + len(vectors)).tolist()
     levels = clip.segments["level"][first:last].tolist()
@@ -237,7 +237,7 @@ def segment_rows(clip: NewClip, clip_id: int, edition: int, first: int, last: in
 def segments_of(
     rows: Sequence[Row], dimension: int
 ) -> tuple[NDArray[np.float32], NDArray[np.void]]:
-    """Rows of segments as vectors, float32 [n, dimension], and SEGMENT [n]."""
+    """The vectors, float32 [n, dimension], and SEGMENT [n] of segment rows."""
     vectors = np.array([row["vector"] for row in rows], np.float32).reshape(-1, dimension)
     segments = np.empty(len(rows), SEGMENT)
     segments["level"] = [row["level"] for row in rows]

@@ -1,4 +1,4 @@
-"""The store for more than one machine: collections of a Milvus server, or of Milvus Lite."""
+"""The store for more than one machine: collections on a Milvus server or in Milvus Lite."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from .writer import Counters, Writer
 
 __all__ = ["MilvusStore"]
 
-# Clips that are read at a time, of all and with a filter.
+# How many clips are read at a time without and with a filter.
 _PAGE = 1024
 _FILTERED_PAGE = 4096
 
@@ -55,7 +55,7 @@ class MilvusStore:
     ------
     LibraryNotFound, LibraryVersion, LibraryBusy, MissingExtra
     LibraryError
-        No server answers, it does not accept the token, or the name is somebody else's.
+        No server answers, it rejects the token, or another program uses the name.
     """
 
     def __init__(self, uri: MilvusUri | str, *, _parent: MilvusStore | None = None) -> None:
@@ -75,38 +75,40 @@ class MilvusStore:
 
     @classmethod
     def create(cls, uri: MilvusUri | str, settings: Settings) -> MilvusStore:
-        """Make a library where there is none; one that is there is opened."""
-        where = MilvusUri.parse(uri) if isinstance(uri, str) else uri
-        choose_index(where, 0)  # raises where there is no such index
-        if where.lite:
+        """Open a library, and make it first if there is none."""
+        place = MilvusUri.parse(uri) if isinstance(uri, str) else uri
+        choose_index(place, 0)  # raises if there is no such index
+        if place.lite:
             try:
-                Path(where.address).parent.mkdir(parents=True, exist_ok=True)
+                Path(place.address).parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise LibraryError(f"{where}: cannot make a library here: {error}") from error
-        client = MilvusClient(where)
+                raise LibraryError(
+                    f"{place}: cannot create the folder of this library: {error}"
+                ) from error
+        client = MilvusClient(place)
         try:
-            state = state_collection(where)
-            schemas = clips_schema(where.lite), segments_schema(8)
-            for name, schema in zip(collections_of(where, 1), schemas, strict=True):
+            state = state_collection(place)
+            schemas = clips_schema(place.lite), segments_schema(8)
+            for name, schema in zip(collections_of(place, 1), schemas, strict=True):
                 if client.has_collection(name):
-                    check_ours(client, where, name, [field.name for field in schema.fields])
-            make_collection(client, where, state, state_schema(), "FLAT")
-            lease = Lease(client, where)
+                    check_ours(client, place, name, [field.name for field in schema.fields])
+            make_collection(client, place, state, state_schema(), "FLAT")
+            lease = Lease(client, place)
             lease.take()
             try:
                 if state_of(client, state, SETTINGS) is None:
-                    make_generation(client, where, settings, 1)
+                    make_generation(client, place, settings, 1)
                     first = {"id": 1, "edition": 1, "from": 1}
                     client.upsert(state, [state_row(NUMBERS, first)])
                     client.upsert(state, [state_row(SETTINGS, settings_row(settings, 1))])
             finally:
                 lease.release()
-            return cls(where)
+            return cls(place)
         finally:
             client.close()
 
     def _settings_row(self) -> Row:
-        """What the library's state says of this store, brought up to date."""
+        """This store's settings row, with the schema upgraded if necessary."""
         client, state = self._client, state_collection(self._uri)
         row = None
         if client.has_collection(state):
@@ -114,7 +116,7 @@ class MilvusStore:
             client.load_collection(state)
             row = state_of(client, state, SETTINGS if self._parent is None else SUCCESSOR)
         elif self._uri.database:
-            client.collections()  # raises where there is no such database
+            client.collections()  # raises if there is no such database
         if row is None:
             raise self._not_found()
         return upgraded(client, self._uri, row)
@@ -128,15 +130,15 @@ class MilvusStore:
 
     @contextmanager
     def reading(self) -> Iterator[MilvusReading]:
-        """Take a view of what is stored now; see `Store.reading`."""
+        """Open a consistent view of the store; see `Store.reading`."""
         yield MilvusReading(self._tables)
 
     def counts(self) -> Counts:
-        """What is stored now."""
+        """How many clips, segments and failures are stored."""
         return MilvusReading(self._tables).counts()
 
     def clips(self, filter: Filter | None = None) -> Iterator[StoredClip]:
-        """Every clip that a filter lets through, in the order of ids; see `Store.clips`."""
+        """Iterate over the clips that a filter lets through, ordered by id; see `Store.clips`."""
         if filter is None:
             pages = self._tables.clip_pages(CLIP_FIELDS, _PAGE)
             return (clip_of(row) for rows in pages for row in rows)
@@ -171,7 +173,7 @@ class MilvusStore:
         return map(failure_of, sorted(rows, key=lambda row: str(row["uri"])))
 
     def failure_at(self, uri: str) -> FailureRecord | None:
-        """What failed at this uri."""
+        """The failure at this uri."""
         if self._writer is not None:
             row = self._writer.failures.at(packed_uri(uri))
             return None if row is None else failure_of(row)
@@ -179,7 +181,7 @@ class MilvusStore:
         return failure_of(rows[0]) if rows else None
 
     def failure_with(self, digest: bytes) -> FailureRecord | None:
-        """A failure of this content."""
+        """A failure with this content."""
         if self._writer is not None:
             rows = self._writer.failures.having(digest.hex())
         else:
@@ -187,13 +189,13 @@ class MilvusStore:
         return failure_of(rows[0]) if rows else None
 
     def _find(self, expression: str) -> list[Row]:
-        return self._tables.ask(self._tables.clips, expression, CLIP_FIELDS, limit=LIMIT)
+        return self._tables.query(self._tables.clips, expression, CLIP_FIELDS, limit=LIMIT)
 
     # Writing
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the library for writing; raises LibraryBusy when another process does."""
+        """Lock the library for writing; raises LibraryBusy if another process has locked it."""
         if self._parent is not None:
             parent = self._parent
             with self._written_by(parent._held.lease, parent._held.counters):
@@ -234,17 +236,17 @@ class MilvusStore:
     @property
     def _held(self) -> Writer:
         if self._writer is None:
-            raise RuntimeError("writing to a store needs `with store.writing():` around it")
+            raise RuntimeError("writing to a store needs a `with store.writing():` around it")
         return self._writer
 
     def add(self, clips: Sequence[NewClip]) -> None:
-        """Store clips, all or none; durable when it returns. See `Store.add`."""
+        """Store clips, all or none; durable on return. See `Store.add`."""
         self._held.add(clips)
 
     def amend(self, records: Mapping[int, ClipRecord]) -> None:
-        """Give clips other records; see `Store.amend`.
+        """Replace the records of clips; see `Store.amend`.
 
-        All or none for up to 4096 clips, which one message takes; of more, each 4096.
+        Atomic for up to 4096 clips, which fit one message; more are written 4096 at a time.
         """
         self._held.amend(records)
 
@@ -253,23 +255,23 @@ class MilvusStore:
         self._held.fail(failures)
 
     def remove(self, clip_ids: Sequence[int]) -> None:
-        """Take clips out."""
+        """Remove clips."""
         self._held.remove(clip_ids)
 
     def forget_failures(self, uris: Sequence[str]) -> None:
-        """Forget what failed at these uris."""
+        """Forget the failures at these uris."""
         self._held.forget_failures(uris)
 
     def optimise(self, on_step: OnStep = lambda _text: None) -> None:
-        """Have what was added written out and indexed; see `Writer.optimise`."""
+        """Flush and index what was added; see `Writer.optimise`."""
         self._held.optimise(on_step)
 
     def rebuild(self, on_step: OnStep = lambda _text: None) -> int:
-        """Delete segments without a clip and clips that lack some, and let Milvus compact."""
+        """Delete segments without a clip and clips with missing segments, then compact."""
         return self._held.rebuild(on_step)
 
     def successor(self, settings: Settings) -> MilvusStore:
-        """The library's next generation, in collections of its own; see `Store.successor`."""
+        """The library's next generation, in its own collections; see `Store.successor`."""
         client, state = self._client, state_collection(self._uri)
         generation = self._tables.generation + 1
         row = settings_row(settings, generation)
@@ -282,7 +284,7 @@ class MilvusStore:
         return MilvusStore(self._uri, _parent=self)
 
     def adopt(self, successor: Store) -> None:
-        """Take over a successor: one row says which generation counts. See `Store.adopt`."""
+        """Switch to a successor: one row names the current generation. See `Store.adopt`."""
         assert isinstance(successor, MilvusStore)
         writer = self._held
         state = state_collection(self._uri)
@@ -307,5 +309,5 @@ class MilvusStore:
         drop_leftovers(self._client, self._uri, self._tables.generation)
 
     def close(self) -> None:
-        """Close the connection; the store cannot be used any more."""
+        """Close the connection; the store cannot be used afterwards."""
         self._client.close()

@@ -1,20 +1,20 @@
-"""The collections of one generation of a library, as one store reads them.
+"""The collections of one generation of a library, and how a store reads them.
 
-Consistency levels, and what they cost on a server of 2.3 (Milvus Lite is always up to date):
+Consistency levels and their cost on a 2.3 server (Milvus Lite is always up to date):
 
 ===========================================  ==========  =================================
 what                                         level       costs
 ===========================================  ==========  =================================
-settings, lease, what a writer starts from,  Strong      200 to 400 ms a call, a few calls
+settings, lease, a writer's starting state,  Strong      200 to 400 ms a call, a few calls
 the first read after a deletion, segments
-that a clip row names and that are not seen
-reading and searching, in a store that       Session     nothing when idle; up to 300 ms
+that a clip row names but a read missed
+reading and searching in a store that        Session     nothing when idle; up to 300 ms
 wrote: it sees its own writes                            just after a write
-reading and searching, in one that did not   Bounded     nothing; some 0.2 to 0.4 s behind
+reading and searching in any other           Bounded     nothing; some 0.2 to 0.4 s behind
                                                          (Milvus allows 5 s)
 ===========================================  ==========  =================================
 
-For that moment a reader may miss a clip that is being replaced; it never sees parts of one.
+While it is behind, a reader may miss a clip that is being replaced; it never sees part of one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = ["BATCH_IDS", "LIMIT", "Tables", "both"]
 # gRPC refuses messages of 64 MB.
 BATCH_BYTES = 8 << 20
 BATCH_IDS = 4096
-# Rows that one question may give, and one search.
+# The most rows that one query or search returns.
 LIMIT = 16_384
 _PAGE = 1024
 
@@ -56,7 +56,7 @@ class Tables:
     client : MilvusClient
     uri : MilvusUri
     row : dict
-        What the library's state says of this generation.
+        The settings row of this generation.
     """
 
     def __init__(self, client: MilvusClient, uri: MilvusUri, row: Row) -> None:
@@ -69,21 +69,21 @@ class Tables:
         for name in (self.clips, self.segments):
             client.load_collection(name)
         self.index = client.index_type(self.segments) or "FLAT"
-        # The level of reads, "Session" once this store has written.
+        # The consistency level of reads: "Session" once this store has written.
         self.level = "Bounded"
         self.is_written_out = True
         self._deletions = {self.clips: 0, self.segments: 0}
         self._strongly_read = dict(self._deletions)
-        # Ids of clips were below this when it was last asked.
+        # The end of the clip ids when the counters were last read.
         self.end = 0
         self._lock = threading.Lock()
 
     @property
-    def vectors_a_batch(self) -> int:
-        """How many segments with their vectors one message may have."""
+    def segments_per_batch(self) -> int:
+        """How many segments with vectors fit one message."""
         return max(1, BATCH_BYTES // (4 * self.settings.dimension + 64))
 
-    def ask(
+    def query(
         self,
         collection: str,
         expression: str,
@@ -91,10 +91,10 @@ class Tables:
         level: str | None = None,
         limit: int | None = LIMIT,
     ) -> list[Row]:
-        """The rows that an expression lets through, in no order.
+        """The rows that match an expression, in no particular order.
 
-        With a server of 2.3 the level Session waits for upserts, but not for deletions. One strong
-        read after those brings the server's view up to date, and it never goes back.
+        On a 2.3 server the level Session waits for upserts but not for deletions. After deletions,
+        one Strong read brings the server's view up to date for good.
         """
         deletions = self._deletions[collection]
         behind = self._strongly_read[collection] < deletions
@@ -108,10 +108,10 @@ class Tables:
     def nearest(
         self, queries: NDArray[np.float32], limit: int, expression: str = "", spread: float = 1.0
     ) -> list[list[Row]]:
-        """For each query its nearest segments, with clip and vector, among those let through.
+        """For each query, the nearest matching segments with clip and vector.
 
-        `spread` is how many times as many segments there are: an index in cells must look into as
-        many cells more.
+        `spread` is the ratio of all segments to matching ones: an IVF index must probe that many
+        times more cells.
         """
         deletions = self._deletions[self.segments]
         behind = self._strongly_read[self.segments] < deletions
@@ -143,45 +143,45 @@ class Tables:
     def by_ids(
         self, collection: str, ids: Iterable[int], fields: Sequence[str], level: str | None = None
     ) -> list[Row]:
-        """The rows with these ids that are there, in no order."""
+        """The existing rows with these ids, in no particular order."""
         batch = BATCH_IDS
         if "vector" in fields:
-            batch = min(batch, self.vectors_a_batch)
+            batch = min(batch, self.segments_per_batch)
         wanted = sorted(set(ids))
         rows: list[Row] = []
         for begin in range(0, len(wanted), batch):
             expression = f"id in {wanted[begin : begin + batch]}"
-            rows += self.ask(collection, expression, fields, level)
+            rows += self.query(collection, expression, fields, level)
         return rows
 
     def clip_rows(self, first: int, last: int) -> list[Row]:
-        """Rows with ids from `first` up to `last`, at most `LIMIT` of them, in their order."""
-        rows = self.ask(self.clips, f"id >= {first} and id < {last}", CLIP_FIELDS)
+        """Clip rows with ids from `first` to `last` - 1, ordered by id; at most `LIMIT`."""
+        rows = self.query(self.clips, f"id >= {first} and id < {last}", CLIP_FIELDS)
         return sorted(rows, key=_id)
 
     def clip_pages(
         self, fields: Sequence[str], page: int = _PAGE, expression: str = ""
     ) -> Iterator[list[Row]]:
-        """The clips that an expression lets through, in the order of ids, a page at a time."""
+        """Iterate over the matching clip rows, ordered by id, a page at a time."""
         end = self.numbers()["id"]
         for first in range(1, end, page):
-            where = both(f"id >= {first} and id < {first + page}", expression)
-            yield sorted(self.ask(self.clips, where, fields), key=_id)
+            window = both(f"id >= {first} and id < {first + page}", expression)
+            yield sorted(self.query(self.clips, window, fields), key=_id)
 
     def all_clips(self, fields: Sequence[str], page: int, expression: str) -> Iterator[list[Row]]:
-        """The same in no order, where rows are small without asking first how many there are."""
+        """As `clip_pages` but unordered; without `data`, a known id range is not read again."""
         end = self.end if self.end and "data" not in fields else self.numbers()["id"]
         for first in range(1, max(2, end), page):
             is_last = first + page >= end
             window = f"id >= {first}" if is_last else f"id >= {first} and id < {first + page}"
-            yield self.ask(self.clips, both(window, expression), fields, limit=None)
+            yield self.query(self.clips, both(window, expression), fields, limit=None)
 
     def failure_pages(self, fields: Sequence[str]) -> Iterator[list[Row]]:
-        """All failures; their ids are hashes, so that parts of their range are of one size."""
+        """Iterate over all failures; their ids are hashes, so equal ranges hold equally many."""
 
         def part(first: int, last: int) -> Iterator[list[Row]]:
-            where = f"id <= {-1 - first} and id > {-1 - last}"
-            rows = self.ask(self.clips, where, fields)
+            window = f"id <= {-1 - first} and id > {-1 - last}"
+            rows = self.query(self.clips, window, fields)
             if len(rows) < LIMIT // 2:
                 yield rows
             else:
@@ -196,7 +196,7 @@ class Tables:
         numbers = state_of(self.client, self.state, NUMBERS, level or self.level)
         if numbers is None:
             raise LibraryDamaged(
-                f"{self.uri}: its collection {self.state} lacks the row with its counters"
+                f"{self.uri}: the collection {self.state} lacks the row with the counters"
             )
         self.end = numbers["id"]
         return numbers
@@ -206,16 +206,16 @@ class Tables:
         for begin in range(0, len(ids), BATCH_IDS):
             self.client.delete(collection, ids[begin : begin + BATCH_IDS])
         if ids:
-            self.was_deleted_from(collection)
+            self.note_deletion(collection)
 
-    def was_deleted_from(self, collection: str) -> None:
-        """Have the next read see what was deleted, by this process or others."""
+    def note_deletion(self, collection: str) -> None:
+        """Note a deletion, by this process or others, so that the next read is Strong."""
         with self._lock:
             self._deletions[collection] += 1
 
 
 def both(one: str, other: str) -> str:
-    """Two expressions joined by `and`; "" lets everything through."""
+    """Join two expressions by `and`; "" matches everything."""
     return f"({one}) and ({other})" if one and other else one or other
 
 

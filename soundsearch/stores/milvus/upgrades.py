@@ -1,12 +1,11 @@
-"""Older schemas of a library in Milvus, and the steps that upgrade them, each by one version.
+"""Upgrades of older Milvus schemas, one version a step.
 
-A step runs under the writer's lease, changes nothing that the older version reads until it is
-complete, and then says so in one row: the settings, with the new version. One that was killed is
-begun again by whoever opens the library next; what it left is written over. Vectors stay where
-they are.
+A step runs under the writer's lease and changes nothing that the older version reads until it is
+complete; then one row, the settings, gets the new version. After a kill, the next process that
+opens the library runs the step again and overwrites what was left. Vectors are not moved.
 
-Version 2 gave clips fields to filter by, in a collection of its own, ``NAME_clips_v2``; version 1
-had ``NAME_clips``.
+Version 2 added fields to filter clips by, in a new collection, ``NAME_clips_v2``; version 1 used
+``NAME_clips``.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ from .uri import MilvusUri
 
 __all__ = ["drop_leftovers", "upgraded"]
 
-# How long to wait for another process that upgrades or writes.
+# How long to wait for another process that is upgrading or writing.
 _PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 1.0
 _PAGE = 1024
@@ -54,40 +53,40 @@ _V1_FIELDS = ("id", "uri", "digest", "take", "count", "data")
 
 
 def upgraded(client: MilvusClient, uri: MilvusUri, row: Row) -> Row:
-    """Bring an opened library's schema up to date.
+    """Upgrade a library's schema to the current version if necessary.
 
     Parameters
     ----------
     client : MilvusClient
     uri : MilvusUri
     row : dict
-        What the library's state says of its settings, of whatever version.
+        The library's settings row, of any schema version.
 
     Returns
     -------
     dict
-        What it says now.
+        The current settings row.
 
     Raises
     ------
     LibraryVersion
         The library is newer than this soundsearch, or older and cannot be upgraded now.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     while (version := row.get("schema")) != VERSION:
         if not isinstance(version, int) or version > VERSION:
             raise LibraryVersion(
-                f"{uri}: a newer soundsearch made it: its schema has version {version}, this one "
-                f"knows versions up to {VERSION}; get the newer one with: "
+                f"{uri}: a newer soundsearch made it: its schema version is {version}, and this "
+                f"soundsearch reads versions up to {VERSION}; upgrade with: "
                 "pip install --upgrade soundsearch"
             )
         if version not in _STEPS:
-            raise LibraryVersion(f"{uri}: its schema has version {version}, which never was one")
+            raise LibraryVersion(f"{uri}: its schema version is {version}, which never existed")
         try:
             _take_steps(client, uri)
         except LibraryBusy as error:
-            if time.monotonic() - begun > _PATIENCE_SECONDS:
-                raise _not_now(uri, version, f"somebody else uses it now ({error})") from error
+            if time.monotonic() - started > _PATIENCE_SECONDS:
+                raise _not_now(uri, version, f"another process is using it ({error})") from error
             time.sleep(_POLL_SECONDS)
         except Forbidden as error:
             raise _not_now(uri, version, f"this user may not upgrade it ({error})") from error
@@ -97,9 +96,9 @@ def upgraded(client: MilvusClient, uri: MilvusUri, row: Row) -> Row:
 
 def _not_now(uri: MilvusUri, version: int, reason: str) -> LibraryVersion:
     return LibraryVersion(
-        f"{uri}: an older soundsearch made it: its schema has version {version}, this one reads "
-        f"{VERSION}, and {reason}. It is upgraded when a user who may write to it opens it while "
-        f"nobody else writes: soundsearch info --library {uri}"
+        f"{uri}: an older soundsearch made it: its schema version is {version}, this soundsearch "
+        f"reads {VERSION}, and {reason}. It is upgraded when a user who may write to it opens it "
+        f"while nobody else is writing: soundsearch info --library {uri}"
     )
 
 
@@ -129,14 +128,14 @@ def _from_1_to_2(client: MilvusClient, uri: MilvusUri, lease: Lease, row: Row) -
     state = state_collection(uri)
     numbers = state_of(client, state, NUMBERS)
     if numbers is None:
-        raise LibraryError(f"{uri}: its collection {state} lacks the row with its counters")
-    # Version 1 goes on reading `take` should the upgrade not come to its end.
+        raise LibraryError(f"{uri}: the collection {state} lacks the row with the counters")
+    # Version 1 reads `take`, and keeps working if the upgrade does not finish.
     edition = numbers["take"]
     client.upsert(state, [state_row(NUMBERS, {**numbers, "edition": edition})])
-    begun = state_of(client, state, SUCCESSOR)
-    if begun is not None and begun["schema"] == 1:
-        _copy_clips(client, uri, lease, begun["generation"], numbers["id"])
-        client.upsert(state, [state_row(SUCCESSOR, {**begun, "schema": 2})])
+    successor = state_of(client, state, SUCCESSOR)
+    if successor is not None and successor["schema"] == 1:
+        _copy_clips(client, uri, lease, successor["generation"], numbers["id"])
+        client.upsert(state, [state_row(SUCCESSOR, {**successor, "schema": 2})])
     _copy_clips(client, uri, lease, row["generation"], numbers["id"])
     lease.check()
     client.upsert(state, [state_row(SETTINGS, {**row, "schema": 2})])
@@ -144,7 +143,7 @@ def _from_1_to_2(client: MilvusClient, uri: MilvusUri, lease: Lease, row: Row) -
 
 
 def drop_leftovers(client: MilvusClient, uri: MilvusUri, generation: int) -> None:
-    """Drop what a killed upgrade or adoption left of a library, now of this generation."""
+    """Drop what a killed upgrade or adoption left; `generation` is the current one."""
     there = client.collections()
     for name in (_v1_clips(uri, each) for each in (generation - 1, generation, generation + 1)):
         if name in there and client.fields(name) == [*_V1_FIELDS, "vector"]:
@@ -157,11 +156,11 @@ def drop_leftovers(client: MilvusClient, uri: MilvusUri, generation: int) -> Non
 def _copy_clips(
     client: MilvusClient, uri: MilvusUri, lease: Lease, generation: int, end: int
 ) -> None:
-    """Write a generation's clips and failures into a collection of version 2."""
+    """Copy a generation's clips and failures to a collection of version 2."""
     old, new = _v1_clips(uri, generation), collections_of(uri, generation)[0]
     client.load_collection(old)
     lease.check()
-    if client.has_collection(new):  # by an upgrade that was killed; others wrote since, perhaps
+    if client.has_collection(new):  # left by a killed upgrade; others may have written since
         client.drop_collection(new)
     make_collection(client, uri, new, clips_schema(uri.lite), "FLAT")
     for rows in _v1_pages(client, old, end):
@@ -172,16 +171,16 @@ def _copy_clips(
 
 def _v1_pages(client: MilvusClient, old: str, end: int) -> Iterator[list[Row]]:
     for first in range(1, end, _PAGE):
-        where = f"id >= {first} and id < {first + _PAGE}"
-        if rows := client.query(old, where, _V1_FIELDS, "Strong", _PAGE):
+        window = f"id >= {first} and id < {first + _PAGE}"
+        if rows := client.query(old, window, _V1_FIELDS, "Strong", _PAGE):
             yield rows
     # Ids of failures are hashes below 0.
     yield from _v1_failures(client, old, 0, 1 << 62)
 
 
 def _v1_failures(client: MilvusClient, old: str, first: int, last: int) -> Iterator[list[Row]]:
-    where = f"id <= {-1 - first} and id > {-1 - last}"
-    rows = client.query(old, where, _V1_FIELDS, "Strong", _LIMIT)
+    window = f"id <= {-1 - first} and id > {-1 - last}"
+    rows = client.query(old, window, _V1_FIELDS, "Strong", _LIMIT)
     if len(rows) < _LIMIT // 2:
         for begin in range(0, len(rows), _PAGE):
             yield rows[begin : begin + _PAGE]

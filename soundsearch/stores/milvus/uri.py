@@ -25,22 +25,22 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
 
 @dataclass(frozen=True, slots=True)
 class MilvusUri:
-    """The address of a library in Milvus; its text form leaves out the credentials.
+    """The address of a library in Milvus; str() omits the credentials.
 
     Attributes
     ----------
     text : str
-        The address as people write it, without the token.
+        The address as the user wrote it, without the token.
     address : str
-        What pymilvus calls uri: ``http://host:port``, or the path of a Milvus Lite file.
+        The `uri` of pymilvus: ``http://host:port``, or the path of a Milvus Lite file.
     name : str
         The prefix of the names of its collections.
     token, database : str
         Empty for none.
     index : str
-        The type of index to insist on; empty to choose one by size.
+        The index type to use; empty to choose one by size.
     shards : int
-        How many shards the segments of a new library get.
+        The number of shards of a new library's segments.
     """
 
     text: str
@@ -56,15 +56,15 @@ class MilvusUri:
 
     @property
     def lite(self) -> bool:
-        """Whether it is a file of Milvus Lite."""
+        """Whether this is a Milvus Lite file."""
         return "://" not in self.address
 
     @classmethod
     def parse(cls, text: str) -> MilvusUri:
-        """Read ``milvus://[token@]host[:port]/[database/]name[?index=...&shards=...]``.
+        """Parse ``milvus://[token@]host[:port]/[database/]name[?index=...&shards=...]``.
 
-        ``milvuss`` and ``https`` are encrypted. A token is ``user:password`` or a key; without one,
-        ``MILVUS_TOKEN`` from the environment is used. Or read ``milvus-lite:path.db[#name]``.
+        ``milvuss`` and ``https`` are encrypted. A token is ``user:password`` or a key; the default
+        is ``MILVUS_TOKEN`` from the environment. The other form is ``milvus-lite:path.db[#name]``.
         """
         try:
             parts = urlsplit(text)

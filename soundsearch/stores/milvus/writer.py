@@ -1,11 +1,10 @@
-"""Writing to a library in Milvus, by whoever holds its lease.
+"""Writing to a library in Milvus, by the holder of its lease.
 
-Milvus has no transactions, so that the order of writes keeps clips whole. A clip's segments are
-written first, under an edition that no clip has yet; one upsert of clip rows then makes them
-visible, all clips of an `add` at once; last, the editions that were replaced are deleted. Readers
-believe clip rows only: segments of an edition that no clip row names are not there. A writer that
-was killed leaves such segments in the editions that it had reserved, and the next writer deletes
-those first.
+Milvus has no transactions; the order of writes keeps clips whole. A clip's segments are written
+first, under an edition that no clip has yet; one upsert of clip rows then makes all clips of an
+`add` visible at once; last, the replaced editions are deleted. Only clip rows count for readers:
+they ignore segments of an edition that no clip row names. A killed writer leaves such segments in
+the editions that it had reserved, and the next writer starts by deleting them.
 """
 
 from __future__ import annotations
@@ -36,15 +35,15 @@ from .uri import MilvusUri
 
 __all__ = ["Counters", "Writer"]
 
-# Ids and editions that a writer reserves at a time.
+# How many ids or editions a writer reserves at a time.
 _RESERVE = 1024
-# Rows of clips that one message takes: what an `amend` changes at once.
+# How many clip rows fit one message: what `amend` changes at once.
 _ROWS = 4096
 _KNOWN = ("id", "uri", "digest")
 
 
 class Counters:
-    """The next free id and edition, reserved in the library's state in advance."""
+    """The next free id and edition, reserved in advance in the library's state."""
 
     def __init__(self, client: MilvusClient, uri: MilvusUri) -> None:
         self._client = client
@@ -52,12 +51,12 @@ class Counters:
         numbers = state_of(client, self._state, NUMBERS)
         if numbers is None:
             raise LibraryDamaged(
-                f"{uri}: its collection {self._state} lacks the row with its counters"
+                f"{uri}: the collection {self._state} lacks the row with the counters"
             )
         self._next = {"id": numbers["id"], "edition": numbers["edition"]}
         self._reserved = dict(self._next)
-        # Editions from here on may be of a writer that was killed.
-        self.begun: int = numbers["from"]
+        # Editions from here on may be those of a killed writer.
+        self.unfinished_from: int = numbers["from"]
 
     @property
     def edition(self) -> int:
@@ -65,18 +64,18 @@ class Counters:
         edition: int = self._next["edition"]
         return edition
 
-    def take(self, name: str, count: int) -> int:
-        """The first of `count` new ids or editions."""
+    def new(self, name: str, count: int) -> int:
+        """Draw `count` new ids or editions; return the first."""
         first: int = self._next[name]
         if first + count > self._reserved[name]:
             self._reserved[name] = first + max(count, _RESERVE)
-            # Editions from here on are of clips that are not whole yet.
+            # Editions from here on belong to clips that are not complete yet.
             self._write(self._reserved)
         self._next[name] = first + count
         return first
 
     def give_back(self) -> None:
-        """Say that everything begun is complete."""
+        """Return unused reservations: everything that was begun is complete."""
         self._write(self._next)
 
     def _write(self, numbers: Mapping[str, int]) -> None:
@@ -85,16 +84,16 @@ class Counters:
 
 
 class Writer:
-    """What a store does while it holds the lease.
+    """The writes of a store, while it holds the lease.
 
     Parameters
     ----------
     tables : Tables
     lease : Lease
-        Held.
+        Must be held.
     counters : Counters
     id_of : callable
-        The id that a clip new to these tables should have, by its packed uri; None for a new one.
+        Maps a packed uri to the id that a clip new to these tables keeps; None to draw one.
     """
 
     def __init__(
@@ -110,27 +109,29 @@ class Writer:
         self.failures = Inventory(tables.clip_rows)
         self._tables = tables
         self._id_of = id_of
-        # What others wrote and deleted must be seen too.
+        # Reads must see what others wrote and deleted, too.
         for collection in (tables.clips, tables.segments):
-            tables.was_deleted_from(collection)
+            tables.note_deletion(collection)
         self._recover()
 
     def _recover(self) -> None:
-        """Learn what is there, and finish what a killed writer began."""
+        """Read what the library holds, and finish what a killed writer began."""
         tables = self._tables
-        double: list[Row] = []
+        duplicates: list[Row] = []
         for rows in tables.clip_pages(_KNOWN, 8192):
             for row in rows:
                 if self.clips.has(row["uri"]):
-                    double.append(row)
+                    duplicates.append(row)
                 else:
                     self.clips.add(row)
         for rows in tables.failure_pages(_KNOWN):
             for row in rows:
                 self.failures.add(row)
-        for row in double:  # a clip came to this uri, and the one in its place was not yet removed
-            where = f'id > 0 and uri == "{row["uri"]}"'
-            rows = tables.ask(tables.clips, where, CLIP_FIELDS)
+        for (
+            row
+        ) in duplicates:  # a clip moved to this uri, and the one it replaced was not yet removed
+            expression = f'id > 0 and uri == "{row["uri"]}"'
+            rows = tables.query(tables.clips, expression, CLIP_FIELDS)
             kept = newest(rows)
             older = [each for each in rows if kept is None or each["id"] != kept["id"]]
             for old in older:
@@ -138,9 +139,9 @@ class Writer:
             if kept is not None:
                 self.clips.add(kept)
             self._delete_clips(older)
-        if self.counters.begun < self.counters.edition:
+        if self.counters.unfinished_from < self.counters.edition:
             tables.is_written_out = False
-            self._delete_invisible(self.counters.begun, self.counters.edition)
+            self._delete_invisible(self.counters.unfinished_from, self.counters.edition)
 
     def add(self, clips: Sequence[NewClip]) -> None:
         """Store clips, all or none; see `Store.add`."""
@@ -154,8 +155,8 @@ class Writer:
             if uri not in ids and (id := self._id_of(uri)) is not None:
                 ids[uri] = id
         new = [uri for uri in by_uri if uri not in ids]
-        edition = self.counters.take("edition", len(by_uri))
-        ids.update(zip(new, range(self.counters.take("id", len(new)), 1 << 62), strict=False))
+        edition = self.counters.new("edition", len(by_uri))
+        ids.update(zip(new, range(self.counters.new("id", len(new)), 1 << 62), strict=False))
         editions = dict(zip(by_uri, range(edition, 1 << 62), strict=False))
         rows = [
             self._clip_row(
@@ -166,7 +167,7 @@ class Writer:
         self.lease.check()
         tables.is_written_out = False
         batch: list[Row] = []
-        limit = tables.vectors_a_batch
+        limit = tables.segments_per_batch
         for uri, clip in by_uri.items():
             for begin in range(0, len(clip.embeddings), limit):
                 batch += segment_rows(clip, ids[uri], editions[uri], begin, begin + limit)
@@ -176,7 +177,7 @@ class Writer:
         if batch:
             tables.client.upsert(tables.segments, batch)
         self.lease.check()
-        tables.client.upsert(tables.clips, rows)  # now they are there
+        tables.client.upsert(tables.clips, rows)  # now the clips are visible
         for row in replaced.values():
             self.clips.discard(row)
         for row in rows:
@@ -195,9 +196,9 @@ class Writer:
             ) from error
 
     def amend(self, records: Mapping[int, ClipRecord]) -> None:
-        """Give clips other records; see `Store.amend`.
+        """Replace the records of clips; see `Store.amend`.
 
-        All or none for up to 4096 of them, which one message takes; of more, each 4096.
+        Atomic for up to 4096 clips, which fit one message; more are written 4096 at a time.
         """
         ids = sorted(records)
         for begin in range(0, len(ids), _ROWS):
@@ -210,8 +211,8 @@ class Writer:
         old = {row["id"]: row for row in tables.by_ids(tables.clips, wanted, fields)}
         if not old:
             return
-        revision = self.counters.take("edition", len(old))
-        # By uri: of several that are given one uri, the last takes it.
+        revision = self.counters.new("edition", len(old))
+        # By uri: if several clips get the same uri, the last one keeps it.
         rows = {}
         for n, (id, was) in enumerate(sorted(old.items())):
             row = self._clip_row(id, records[id], was["segments"], was["edition"], revision + n)
@@ -243,7 +244,7 @@ class Writer:
             self.failures.add(row)
 
     def remove(self, clip_ids: Sequence[int]) -> None:
-        """Take clips out."""
+        """Remove clips."""
         tables = self._tables
         self.lease.check()
         wanted = [id for id in clip_ids if id > 0]
@@ -253,7 +254,7 @@ class Writer:
         self._delete_clips(rows)
 
     def forget_failures(self, uris: Sequence[str]) -> None:
-        """Forget what failed at these uris."""
+        """Forget the failures at these uris."""
         self._forget(map(packed_uri, uris))
 
     def _forget(self, uris: Iterable[str]) -> None:
@@ -267,36 +268,36 @@ class Writer:
         self._delete_segments(rows)
 
     def _delete_segments(self, rows: Iterable[Row]) -> None:
-        """Delete the segments of clips whose rows are gone or name another edition."""
+        """Delete the segments of clips whose rows were deleted or name another edition."""
         for row in rows:
             ids = segment_ids(row["edition"], 0, row["segments"]).tolist()
             self._tables.delete(self._tables.segments, ids)
 
     def _delete_invisible(self, first: int, last: int) -> None:
-        """Delete the segments in editions from `first` up to `last` that no clip row names."""
-        where = f"edition >= {first} and edition < {last}"
+        """Delete the segments in editions `first` to `last` - 1 that no clip row names."""
+        window = f"edition >= {first} and edition < {last}"
         tables = self._tables
-        rows = tables.ask(tables.clips, where, ["edition"], limit=None)
+        rows = tables.query(tables.clips, window, ["edition"], limit=None)
         self._delete_others((row["edition"] for row in rows), first, last)
 
     def _delete_others(self, kept: Iterable[int], first: int, last: int) -> None:
-        """Delete the segments in editions from `first` up to `last`, but for those kept."""
+        """Delete the segments in editions `first` to `last` - 1, except those kept."""
         for edition in (*sorted(kept), last):
             if edition > first:
                 self._delete_range(first, edition)
             first = edition + 1
 
     def _delete_range(self, first: int, last: int) -> None:
-        where = f"id >= {first * SEGMENTS_PER_EDITION} and id < {last * SEGMENTS_PER_EDITION}"
+        window = f"id >= {first * SEGMENTS_PER_EDITION} and id < {last * SEGMENTS_PER_EDITION}"
         tables = self._tables
-        while rows := tables.ask(tables.segments, where, ["id"]):
+        while rows := tables.query(tables.segments, window, ["id"]):
             tables.delete(tables.segments, [row["id"] for row in rows])
 
     def optimise(self, on_step: OnStep = lambda _text: None) -> None:
-        """Have what was added written out, and indexed as the number of segments asks for.
+        """Flush what was added, and build the index that suits the number of segments.
 
-        See `choose_index`. Rows that are not written out are searched without the index, ten times
-        as slowly: for about ten minutes by a server, by Lite until its memory is full.
+        See `choose_index`. Rows that are not flushed are searched without the index, ten times as
+        slowly: on a server for about ten minutes, in Lite until its memory is full.
         """
         tables = self._tables
         if not tables.is_written_out:
@@ -309,13 +310,13 @@ class Writer:
             segments = sum(row["segments"] for rows in pages for row in rows)
         wanted = choose_index(tables.uri, segments)
         if wanted != tables.index:
-            on_step(f"making an index {wanted}; searches wait until it is done")
+            on_step(f"building an index {wanted}; searches wait until it is done")
             ensure_index(tables.client, tables.uri, tables.segments, wanted, segments)
             tables.index = wanted
 
     def rebuild(self, on_step: OnStep = lambda _text: None) -> int:
-        """Delete segments without a clip and clips that lack some, and let Milvus compact."""
-        on_step("comparing segments with clips")
+        """Delete segments without a clip and clips with missing segments, then compact."""
+        on_step("checking that clips and segments match")
         tables = self._tables
         rows = [row for rows in tables.clip_pages(SEEN_FIELDS) for row in rows]
         self._delete_others((row["edition"] for row in rows), 1, self.counters.edition)
@@ -330,11 +331,11 @@ class Writer:
         return len(lost)
 
     def _count(self, edition: int, count: int) -> int:
-        """How many of an edition's segments are there. count(*) counts deleted rows too in 2.3."""
+        """How many of an edition's segments exist; in 2.3, count(*) includes deleted rows."""
         tables = self._tables
         found = 0
         base = edition * SEGMENTS_PER_EDITION
         for begin in range(0, count, LIMIT):
-            where = f"id >= {base + begin} and id < {base + min(begin + LIMIT, count)}"
-            found += len(tables.ask(tables.segments, where, ["id"]))
+            window = f"id >= {base + begin} and id < {base + min(begin + LIMIT, count)}"
+            found += len(tables.query(tables.segments, window, ["id"]))
         return found
