@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .options import json_option
-from .printing import counted, print_json, shown
+from .printing import counted, print_json, say
 
 __all__ = ["audioset"]
 
@@ -28,6 +28,7 @@ def stats(files: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json([found.to_dict()])
     else:
-        click.echo(f"{counted(found.clips, 'clip')}, {found.mean_labels:.2f} labels a clip\n")
+        say(f"{counted(found.clips, 'clip')}, {found.mean_labels:.2f} labels a clip")
+        say()
         for row in found.classes:
-            click.echo(f"{row.clips:>9,}  {row.mid:12}  {shown(row.name)}")
+            say(f"{row.clips:>9,}  {row.mid:12}  {row.name}")

@@ -10,7 +10,7 @@ import click
 import soundsearch
 
 from .options import library_option
-from .printing import counted, print_copied, print_ingested, print_tag_problems
+from .printing import counted, print_copied, print_ingested, print_tag_problems, say
 from .progress import clip_progress, file_progress, targets_counter
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def tag(file: str, library: str | None) -> None:
 def remove(clips: tuple[str, ...], library: str | None) -> None:
     """Take CLIPS, files or whole folders, out of the library. The files stay."""
     with soundsearch.open(library) as lib:
-        click.echo(f"{counted(lib.remove(clips), 'clip')} removed")
+        say(f"{counted(lib.remove(clips), 'clip')} removed")
 
 
 @click.command()
@@ -109,8 +109,8 @@ def remove(clips: tuple[str, ...], library: str | None) -> None:
 def rebuild(library: str | None) -> None:
     """Build the index again and free the space of removed clips."""
     with soundsearch.open(library) as lib:
-        lost = lib.rebuild(lambda text: click.echo(text, err=True))
-    click.echo("rebuilt" if not lost else f"rebuilt; {counted(lost, 'clip')} lost: ingest again")
+        lost = lib.rebuild(lambda text: say(text, err=True))
+    say("rebuilt" if not lost else f"rebuilt; {counted(lost, 'clip')} lost: ingest again")
 
 
 @click.command()
@@ -136,6 +136,6 @@ def _read_tags(path: str) -> TagsFile:
 
 def _print_tagged(file: TagsFile, report: TagReport) -> bool:
     """Print what became of a tags file; returns whether some of it was no use."""
-    click.echo(f"{counted(report.tagged, 'clip')} tagged")
+    say(f"{counted(report.tagged, 'clip')} tagged")
     print_tag_problems(file, report)
     return bool(file.problems or report.unknown)

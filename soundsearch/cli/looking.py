@@ -7,7 +7,7 @@ import click
 import soundsearch
 
 from .options import json_option, library_option, where_option
-from .printing import print_clip, print_info, print_json, shown
+from .printing import print_clip, print_info, print_json, say
 
 __all__ = ["clips", "failures", "info"]
 
@@ -56,4 +56,4 @@ def failures(library: str | None, as_json: bool) -> None:
         print_json(failure.to_dict() for failure in failed)
     else:
         for failure in failed:
-            click.echo(f"{shown(failure.uri)}: {shown(failure.reason)}")
+            say(f"{failure.uri}: {failure.reason}")

@@ -24,6 +24,7 @@ __all__ = [
     "print_labelled",
     "print_tag_problems",
     "print_warning",
+    "say",
     "shown",
 ]
 
@@ -32,17 +33,26 @@ _PROBLEMS_SHOWN = 20
 _TAGS_WIDTH = 60
 
 
+def say(text: str = "", *, err: bool = False) -> None:
+    """Print a line; nothing in it, wherever it came from, acts on a terminal.
+
+    The command line prints by this alone: names of files, tags and messages may hold anything.
+    """
+    click.echo(shown(text), err=err)
+
+
 def print_answer(answer: Answer, nothing: str) -> None:
     """Print a question's own labels and a table of the hits, or `nothing` where there are none."""
-    click.echo(f"sounds like: {_names(answer.labels, paths=True)}\n")
+    say(f"sounds like: {_names(answer.labels, paths=True)}")
+    say()
     if not answer.hits:
-        click.echo(nothing)
+        say(nothing)
         return
-    click.echo(f"{'#':>3}  score  {'moment':17}  {'labels':38}  clip")
+    say(f"{'#':>3}  score  {'moment':17}  {'labels':38}  clip")
     for hit in answer:
         moment = f"{_clock(hit.start)}-{_clock(hit.end)}"
         heard = _names(hit.labels) if hit.labels or not hit.human_labels else _given(hit)
-        click.echo(
+        say(
             f"{hit.rank:>3}  {hit.score:5.3f}  {moment:17}  {heard:38.38}  "
             f"{_short(hit.uri)}{_tags(hit.tags)}"
         )
@@ -50,15 +60,15 @@ def print_answer(answer: Answer, nothing: str) -> None:
 
 def print_clip(clip: Clip) -> None:
     heard = _given(clip) or _names(clip.labels)
-    click.echo(f"{_clock(clip.duration):>10}  {heard:38.38}  {_short(clip.uri)}{_tags(clip.tags)}")
+    say(f"{_clock(clip.duration):>10}  {heard:38.38}  {_short(clip.uri)}{_tags(clip.tags)}")
 
 
 def print_labelled(labelled: LabelledClip) -> None:
     for label in labelled.labels:
-        click.echo(str(label))
-    click.echo("")
+        say(str(label))
+    say()
     for segment in labelled.segments:
-        click.echo(f"{_clock(segment.start)}-{_clock(segment.end)}  {_names(segment.labels)}")
+        say(f"{_clock(segment.start)}-{_clock(segment.end)}  {_names(segment.labels)}")
 
 
 def print_ingested(report: IngestReport, facts: dict[str, Any]) -> None:
@@ -72,20 +82,20 @@ def print_ingested(report: IngestReport, facts: dict[str, Any]) -> None:
         (report.removed, "removed"),
     ]
     done = _listed(counts) or "nothing to do"
-    click.echo(f"{done}; the library holds {counted(facts['clips'], 'clip')}")
+    say(f"{done}; the library holds {counted(facts['clips'], 'clip')}")
     for what, count in report.skipped.items():
-        click.echo(f"  skipped: {count:,} {what}", err=True)
+        say(f"  skipped: {count:,} {what}", err=True)
     if report.warnings:
-        click.echo(
+        say(
             f"  {counted(report.warnings, 'clip')} held less than promised, or odd samples",
             err=True,
         )
     for failure in report.failed[:_FAILURES_SHOWN]:
-        click.echo(f"  failed: {shown(failure.uri)}: {shown(failure.reason)}", err=True)
+        say(f"  failed: {failure.uri}: {failure.reason}", err=True)
     if len(report.failed) > _FAILURES_SHOWN:
-        click.echo("  ... and more; `soundsearch failures` lists them all", err=True)
+        say("  ... and more; `soundsearch failures` lists them all", err=True)
     if report.missing:
-        click.echo(
+        say(
             f"  {counted(len(report.missing), 'file')} gone but still in the library; "
             "--prune takes them out",
             err=True,
@@ -97,9 +107,9 @@ def print_tag_problems(file: TagsFile, report: TagReport) -> None:
     problems = [(problem.line, problem.reason) for problem in file.problems]
     problems += [(file.lines[uri], f"no clip of the library is at {uri}") for uri in report.unknown]
     for line, reason in sorted(problems)[:_PROBLEMS_SHOWN]:
-        click.echo(f"  {shown(str(file.path))}, line {line}: {shown(reason)}", err=True)
+        say(f"  {file.path}, line {line}: {reason}", err=True)
     if len(problems) > _PROBLEMS_SHOWN:
-        click.echo(f"  ... and {len(problems) - _PROBLEMS_SHOWN:,} more lines", err=True)
+        say(f"  ... and {len(problems) - _PROBLEMS_SHOWN:,} more lines", err=True)
 
 
 def print_copied(report: CopyReport) -> None:
@@ -109,7 +119,7 @@ def print_copied(report: CopyReport) -> None:
         (report.unchanged, "unchanged"),
     ]
     failures = f", {counted(report.failures, 'failure')}" if report.failures else ""
-    click.echo(
+    say(
         f"{_listed(counts) or 'nothing to copy'}{failures}; "
         f"{counted(report.compared, 'clip')} compared, equal"
     )
@@ -118,9 +128,9 @@ def print_copied(report: CopyReport) -> None:
 def print_info(facts: dict[str, Any]) -> None:
     installed = facts.pop("installed_space")
     for name, value in facts.items():
-        click.echo(f"{name:10} {value:,}" if isinstance(value, int) else f"{name:10} {value}")
+        say(f"{name:10} {value:,}" if isinstance(value, int) else f"{name:10} {value}")
     if installed is not None and installed != facts["space"]:
-        click.echo(
+        say(
             f"The installed encoder gives the space {installed}; to bring the library up to date, "
             "run: soundsearch ingest --reembed",
             err=True,
@@ -128,17 +138,17 @@ def print_info(facts: dict[str, Any]) -> None:
 
 
 def print_installed(name: str, facts: dict[str, Any]) -> None:
-    click.echo(f"{name} is installed: {facts['file']}")
+    say(f"{name} is installed: {facts['file']}")
     if "difference" in facts:
-        click.echo(f"  differs from TensorFlow's output by at most {facts['difference']:.1g}")
+        say(f"  differs from TensorFlow's output by at most {facts['difference']:.1g}")
     if "cosine_mean" in facts:
-        click.echo(
+        say(
             f"  int8: cosine to fp32 on sound that it was not fitted to: mean "
             f"{facts['cosine_mean']:.4f}, worst {facts['cosine_worst']:.4f}"
         )
     for mark, what in (("mark", "weights"), ("pca_mark", "weights and PCA")):
         if facts.get(mark):
-            click.echo(
+            say(
                 f"  these are not Google's {what}, judging by their answer to a test tone; their "
                 f"space gets a name of its own, ...{facts[mark]}",
                 err=True,
@@ -150,12 +160,12 @@ def print_json(rows: Iterable[dict[str, Any]]) -> None:
     import json
 
     for row in rows:
-        click.echo(json.dumps(row))
+        say(json.dumps(row))
 
 
 def print_warning(clip: str, warning: str | None) -> None:
     if warning is not None:
-        click.echo(f"Warning: {shown(clip)}: {shown(warning)}", err=True)
+        say(f"Warning: {clip}: {warning}", err=True)
 
 
 def shown(text: str) -> str:
@@ -210,4 +220,4 @@ def _clock(seconds: float) -> str:
 
 def _short(uri: str) -> str:
     home = os.path.expanduser("~")
-    return shown("~" + uri[len(home) :] if uri.startswith(home + os.sep) else uri)
+    return "~" + uri[len(home) :] if uri.startswith(home + os.sep) else uri

@@ -33,7 +33,7 @@ def file_progress(verbose: bool, count: Callable[[], int]) -> Iterator[dict[str,
 
         def on_file(uri: str, outcome: str) -> None:
             if verbose:
-                on_step(f"{outcome:9} {shown(uri)}")
+                on_step(f"{outcome:9} {uri}")
             elapsed = bar.format_dict["elapsed"]
             bar.set_postfix_str(f"{sound / max(elapsed, 1e-9):,.0f}x real time", refresh=False)
             bar.update()
@@ -44,7 +44,7 @@ def file_progress(verbose: bool, count: Callable[[], int]) -> Iterator[dict[str,
                 sound += seconds
 
         def on_step(text: str) -> None:
-            bar.write(text, file=sys.stderr)
+            bar.write(shown(text), file=sys.stderr)
 
         if not bar.disable:  # counting goes on beside the work
             threading.Thread(target=find_total, daemon=True).start()
@@ -59,7 +59,7 @@ def clip_progress() -> Iterator[dict[str, Any]]:
     with tqdm(unit=" clips", delay=1, disable=None, dynamic_ncols=True) as bar:
         yield {
             "on_clip": lambda _uri: bar.update(),
-            "on_step": lambda text: bar.write(text, file=sys.stderr),
+            "on_step": lambda text: bar.write(shown(text), file=sys.stderr),
         }
 
 
