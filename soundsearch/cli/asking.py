@@ -12,6 +12,7 @@ import soundsearch
 from .options import (
     ClipName,
     at_option,
+    full_option,
     json_option,
     k_option,
     library_option,
@@ -36,6 +37,7 @@ _NO_MATCH = "No clip of the library matches the filter."
 @k_option
 @ranking_option
 @at_option
+@full_option
 @json_option
 def query(
     clip: str,
@@ -44,6 +46,7 @@ def query(
     k: int,
     ranking: str,
     at: _Moments | None,
+    full: bool,
     as_json: bool,
 ) -> None:
     """Find the clips nearest to CLIP, a sound file or - for standard input."""
@@ -52,7 +55,7 @@ def query(
         answer = selection.query(_source(clip), k, at=at, ranking=ranking)
     print_warning(clip, answer.warning)
     empty = "The library is empty; `soundsearch ingest FOLDER` fills it."
-    _print(answer, as_json, empty if where is None else _NO_MATCH)
+    _print(answer, full, as_json, empty if where is None else _NO_MATCH)
 
 
 @click.command()
@@ -61,37 +64,47 @@ def query(
 @where_option
 @k_option
 @ranking_option
+@full_option
 @json_option
 def similar(
-    clip: str | int, library: str | None, where: str | None, k: int, ranking: str, as_json: bool
+    clip: str | int,
+    library: str | None,
+    where: str | None,
+    k: int,
+    ranking: str,
+    full: bool,
+    as_json: bool,
 ) -> None:
     """Find the clips nearest to CLIP, one of the library, by its path, address or id."""
     with soundsearch.open(library) as lib:
         selection = lib if where is None else lib.where(where)
         answer = selection.similar(clip, k, ranking=ranking)
-    _print(answer, as_json, "The library holds no other clip." if where is None else _NO_MATCH)
+    _print(
+        answer, full, as_json, "The library holds no other clip." if where is None else _NO_MATCH
+    )
 
 
 @click.command()
 @click.argument("file", type=click.Path(allow_dash=True))
 @at_option
+@full_option
 @json_option
-def label(file: str, at: _Moments | None, as_json: bool) -> None:
+def label(file: str, at: _Moments | None, full: bool, as_json: bool) -> None:
     """Predict the labels of FILE (or - for standard input) and of each of its segments."""
     labelled = soundsearch.label(_source(file), at=at)
     print_warning(file, labelled.warning)
     if as_json:
         print_json([labelled.to_dict()])
     else:
-        print_labelled(labelled)
+        print_labelled(labelled, full=full)
 
 
 def _source(clip: str) -> Any:
     return sys.stdin.buffer if clip == "-" else clip
 
 
-def _print(answer: Answer, as_json: bool, nothing: str) -> None:
+def _print(answer: Answer, full: bool, as_json: bool, nothing: str) -> None:
     if as_json:
         print_json(hit.to_dict() for hit in answer)
     else:
-        print_answer(answer, nothing)
+        print_answer(answer, nothing, full=full)
