@@ -333,10 +333,15 @@ class Library(Clips):
     # Beside the clips
 
     def label(
-        self, source: Source, *, at: Moments | None = None, sample_rate: int | None = None
+        self,
+        source: Source,
+        *,
+        at: Moments | None = None,
+        sample_rate: int | None = None,
+        on_sound: OnSound = _ignore,
     ) -> LabelledClip:
-        """Predict the labels of a sound and of each of its segments; see `Sound`."""
-        return self._session.labeller().label(Sound(source, at, sample_rate))
+        """Predict the labels of a sound and of each of its segments; see `soundsearch.label`."""
+        return self._session.labeller().label(Sound(source, at, sample_rate), on_sound)
 
     def failures(self) -> list[Failure]:
         """The files that could not be ingested, and why."""

@@ -174,6 +174,7 @@ def test_help_lists_every_command_and_loads_none():
         "soundsearch.cli",
         "soundsearch.cli.layout",
         "soundsearch.cli.main",
+        "soundsearch.cli.options",
         "soundsearch.cli.printing",
         "soundsearch.errors",
         "soundsearch_ingest",

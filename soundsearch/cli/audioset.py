@@ -6,6 +6,7 @@ import click
 
 from .options import json_option
 from .printing import counted, print_json, say
+from .progress import watched
 
 __all__ = ["audioset"]
 
@@ -20,11 +21,9 @@ def audioset() -> None:
 @json_option
 def stats(files: tuple[str, ...], as_json: bool) -> None:
     """Count the clips of each class in FILES, segment lists (.csv) and TFRecord files."""
-    from tqdm import tqdm
-
     from ..audioset import stats as count
 
-    found = count(tqdm(files, unit=" files", delay=1, disable=None, leave=False))
+    found = count(watched(files, len(files)))
     if as_json:
         print_json([found.to_dict()])
     else:

@@ -9,7 +9,7 @@ import click
 
 import soundsearch
 
-from .options import json_option, library_option
+from .options import EXIT_SOME_FAILED, json_option, library_option
 from .printing import counted, print_copied, print_ingested, print_json, print_tag_problems, say
 from .progress import clip_progress, file_progress, targets_counter
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from ..tagfiles import TagsFile
 
 __all__ = ["copy", "ingest", "rebuild", "remove", "tag"]
-
-_EXIT_SOME_FAILED = 3
 
 
 @click.command()
@@ -77,7 +75,7 @@ def ingest(
             if file is not None and report.tags is not None:
                 failed = _print_tagged(file, report.tags, as_json) or failed
     if failed:
-        sys.exit(_EXIT_SOME_FAILED)
+        sys.exit(EXIT_SOME_FAILED)
 
 
 @click.command()
@@ -94,7 +92,7 @@ def tag(file: str, library: str | None) -> None:
     with soundsearch.open(library) as lib:
         report = lib.tag(content.tags)
     if _print_tagged(content, report):
-        sys.exit(_EXIT_SOME_FAILED)
+        sys.exit(EXIT_SOME_FAILED)
 
 
 @click.command()

@@ -11,13 +11,10 @@ import click
 
 from .. import __version__
 from ..errors import ArgumentError, SoundsearchError
+from .options import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE
 from .printing import say, shown
 
 __all__ = ["main"]
-
-_EXIT_ERROR = 1
-_EXIT_USAGE = 2
-_EXIT_INTERRUPTED = 130
 
 # Command -> the module here that holds it, and what `soundsearch --help` says of it: only what is
 # called is imported.
@@ -78,7 +75,7 @@ class _Commands(click.Group):
                     "Stopped. What was finished is stored; run the same command again to continue.",
                     err=True,
                 )
-                ctx.exit(_EXIT_INTERRUPTED)
+                ctx.exit(EXIT_INTERRUPTED)
             if not isinstance(error, Exception):
                 raise
             if debug:
@@ -88,7 +85,7 @@ class _Commands(click.Group):
                     say(line, err=True)
             else:
                 say(f"Error: {_message(error)}", err=True)
-            ctx.exit(_EXIT_USAGE if isinstance(error, ArgumentError) else _EXIT_ERROR)
+            ctx.exit(EXIT_USAGE if isinstance(error, ArgumentError) else EXIT_ERROR)
 
 
 def _shown(error: click.ClickException) -> click.ClickException:

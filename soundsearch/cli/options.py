@@ -9,6 +9,10 @@ from typing import Any, TypeVar
 import click
 
 __all__ = [
+    "EXIT_ERROR",
+    "EXIT_INTERRUPTED",
+    "EXIT_SOME_FAILED",
+    "EXIT_USAGE",
     "RANKINGS",
     "ClipName",
     "at_option",
@@ -19,6 +23,11 @@ __all__ = [
     "ranking_option",
     "where_option",
 ]
+
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+EXIT_SOME_FAILED = 3
+EXIT_INTERRUPTED = 130
 
 # `soundsearch.asking.ranking` has these too, but needs NumPy; a test holds the two together.
 RANKINGS = ("pooled", "mean-best", "best-pair")
