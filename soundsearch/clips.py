@@ -38,6 +38,11 @@ __all__ = ["Clips"]
 _TRIES = 20
 
 _Answer = TypeVar("_Answer")
+OnSound = Callable[[float], None]
+
+
+def _ignore(_seconds: float) -> None:
+    pass
 
 
 class Clips:
@@ -119,6 +124,7 @@ class Clips:
         at: Moments | None = None,
         sample_rate: int | None = None,
         ranking: str = DEFAULT_RANKING,
+        on_sound: OnSound = _ignore,
     ) -> Answer:
         """Find the clips nearest to a question.
 
@@ -132,6 +138,8 @@ class Clips:
             Of the sound; see `Sound`.
         ranking : str
             One of `soundsearch.asking.ranking.RANKINGS`.
+        on_sound : callable
+            Called with the seconds of a file that were heard since the last call.
 
         Returns
         -------
@@ -154,7 +162,7 @@ class Clips:
             return self._nearest_to_stored(question, k, ranking)
         if not isinstance(question, Sound):
             question = Sound(question, at, sample_rate)
-        return self._nearest_to_sound(question, k, ranking)
+        return self._nearest_to_sound(question, k, ranking, on_sound)
 
     def similar(
         self,
@@ -189,10 +197,10 @@ class Clips:
 
         return self._read(read)
 
-    def _nearest_to_sound(self, sound: Sound, k: int, ranking: str) -> Answer:
+    def _nearest_to_sound(self, sound: Sound, k: int, ranking: str, on_sound: OnSound) -> Answer:
         store = self._session.store
         listener = self._session.listener(pipeline.available_cores())
-        heard = listener.hear(sound, store.settings.hop)
+        heard = listener.hear(sound, store.settings.hop, on_sound)
         [(_, labels)] = listener.labels([heard], 1, CLIP_LABELS)
         query, levels = sounding(heard.vectors, heard.levels)
 

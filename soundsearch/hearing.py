@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -23,6 +23,11 @@ from .stores.records import CLIP_LABELS, SEGMENT_LABELS
 __all__ = ["Heard", "Listener", "label"]
 
 Floats = NDArray[np.float32]
+OnSound = Callable[[float], None]
+
+
+def _ignore(_seconds: float) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +86,7 @@ class Listener:
         beside = SideBySide(encoder, encoders.load(threads=threads))
         return cls(beside, bundled_head(), encoder.dimension)
 
-    def hear(self, sound: Sound, hop: float) -> Heard:
+    def hear(self, sound: Sound, hop: float, on_sound: OnSound = _ignore) -> Heard:
         """Hear a sound.
 
         Parameters
@@ -89,6 +94,8 @@ class Listener:
         sound : Sound
         hop : float
             Seconds from one segment's start to the next one's.
+        on_sound : callable
+            Called with the seconds of a file that were heard since the last call.
 
         Raises
         ------
@@ -98,7 +105,8 @@ class Listener:
         if sound.is_file:
             start, end = sound.at or (0.0, None)
             with decode.Decoder(cast(Any, sound.source), start=start, end=end) as decoder:
-                embeddings, levels, _ = pipeline.embed_sound(decoder, self.encoder, hop)
+                blocks = _told(decoder, on_sound)
+                embeddings, levels, _ = pipeline.embed_sound(blocks, self.encoder, hop)
                 return self.heard(embeddings, levels, decoder.warning)
         embeddings, levels, _ = pipeline.embed_sound([_samples(sound)], self.encoder, hop)
         return self.heard(embeddings, levels)
@@ -123,10 +131,10 @@ class Listener:
             per_clip,
         )
 
-    def label(self, sound: Sound) -> LabelledClip:
+    def label(self, sound: Sound, on_sound: OnSound = _ignore) -> LabelledClip:
         """Predict the labels of a sound and of each of its segments."""
         hop, length = self.encoder.hop_seconds, self.encoder.segment_seconds
-        heard = self.hear(sound, hop)
+        heard = self.hear(sound, hop, on_sound)
         [(segments, clip)] = self.labels([heard], SEGMENT_LABELS, CLIP_LABELS)
         begin = sound.at[0] if sound.at else 0.0
         is_path = isinstance(sound.source, (str, os.PathLike))
@@ -147,6 +155,7 @@ def label(
     at: Moments | None = None,
     sample_rate: int | None = None,
     encoder: str = encoders.BUNDLED,
+    on_sound: OnSound = _ignore,
 ) -> LabelledClip:
     """Predict the labels of a sound and of each of its segments; no library is needed.
 
@@ -156,6 +165,8 @@ def label(
         See `Sound`.
     encoder : str
         Whose labels are wanted: ``soundsearch models list``.
+    on_sound : callable
+        Called with the seconds of a file that were heard since the last call.
 
     Returns
     -------
@@ -169,7 +180,13 @@ def label(
         The source gives no sound.
     """
     sound = Sound(source, at, sample_rate)
-    return Listener.open(encoder, pipeline.available_cores()).label(sound)
+    return Listener.open(encoder, pipeline.available_cores()).label(sound, on_sound)
+
+
+def _told(blocks: Iterable[Floats], on_sound: OnSound) -> Iterator[Floats]:
+    for block in blocks:
+        yield block
+        on_sound(len(block) / decode.SAMPLE_RATE)
 
 
 def _samples(sound: Sound) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
@@ -15,7 +15,7 @@ from soundsearch_ingest.discover import RECORDS_SUFFIX, AudioFile, expand, stat_
 
 from .asking.questions import Moments, Sound, Source
 from .clips import Clips
-from .errors import ClipNotFound, EncoderError, LibraryError
+from .errors import EncoderError, LibraryError
 from .hearing import Listener
 from .results import CopyReport, Failure, IngestReport, LabelledClip, TagReport
 from .session import Session, default_address
@@ -269,22 +269,22 @@ class Library(Clips):
             return tagging.apply(store)
 
     def remove(self, uris: Iterable[Target]) -> int:
-        """Take clips out, named by uri or by a folder above them; returns how many.
+        """Take clips out, named by uri, by a folder above them or by a pattern; returns how many.
+
+        In a pattern of uris, ``*`` and ``?`` stand for what is within a folder, ``**`` for
+        folders too, and ``[...]`` for one of several characters.
 
         Raises
         ------
         ClipNotFound
-            Nothing in the library has that uri or lies in that folder; nothing is removed.
+            Nothing in the library has that uri, lies in that folder or fits; nothing is removed.
         """
+        from .naming import clips_named
+
         store = self._session.store
         found: dict[int, None] = {}
         for uri in uris:
-            text = os.path.abspath(os.path.expanduser(os.fspath(uri)))
-            exact = store.clip_at(os.fspath(uri)) or store.clip_at(text)
-            ids = [exact.id] if exact else _ids_below(store, text)
-            if not ids:
-                raise ClipNotFound(f"{os.fspath(uri)}: no clip of {store.address} is there")
-            found.update(dict.fromkeys(ids))
+            found.update(dict.fromkeys(clips_named(store, uri)))
         with store.writing():
             store.remove(list(found))
         return len(found)
@@ -333,10 +333,15 @@ class Library(Clips):
     # Beside the clips
 
     def label(
-        self, source: Source, *, at: Moments | None = None, sample_rate: int | None = None
+        self,
+        source: Source,
+        *,
+        at: Moments | None = None,
+        sample_rate: int | None = None,
+        on_sound: OnSound = _ignore,
     ) -> LabelledClip:
-        """Predict the labels of a sound and of each of its segments; see `Sound`."""
-        return self._session.labeller().label(Sound(source, at, sample_rate))
+        """Predict the labels of a sound and of each of its segments; see `soundsearch.label`."""
+        return self._session.labeller().label(Sound(source, at, sample_rate), on_sound)
 
     def failures(self) -> list[Failure]:
         """The files that could not be ingested, and why."""
@@ -372,8 +377,3 @@ def _files_of(store: Store) -> Iterator[AudioFile]:
     for clip in store.clips():
         with suppress(OSError):
             yield stat_file(clip.uri)
-
-
-def _ids_below(store: Store, folder: str) -> Sequence[int]:
-    prefix = os.path.join(folder, "")
-    return [clip.id for clip in store.clips() if clip.uri.startswith(prefix)]

@@ -134,6 +134,7 @@ class Hit:
     def to_dict(self) -> dict[str, Any]:
         return {
             "rank": self.rank,
+            "clip_id": self.clip_id,
             "score": round(self.score, 4),
             "uri": self.uri,
             "start": round(self.start, 3),
@@ -161,6 +162,7 @@ class LabelledClip:
             "uri": self.uri,
             "labels": [label.to_dict() for label in self.labels],
             "segments": [segment.to_dict() for segment in self.segments],
+            **({"warning": self.warning} if self.warning else {}),
         }
 
 
@@ -283,6 +285,22 @@ class IngestReport:
     seconds: float = 0.0
     tags: TagReport | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "added": self.added,
+            "replaced": self.replaced,
+            "renamed": self.renamed,
+            "unchanged": self.unchanged,
+            "removed": self.removed,
+            "failed": [failure.to_dict() for failure in self.failed],
+            "failed_before": self.failed_before,
+            "missing": self.missing,
+            "skipped": self.skipped,
+            "warnings": self.warnings,
+            "seconds": round(self.seconds, 3),
+            **({} if self.tags is None else {"tags": self.tags.to_dict()}),
+        }
+
     def count(self, outcome: str) -> None:
         """Count one more file ``added``, ``replaced``, ``renamed`` or ``unchanged``."""
         match outcome:
@@ -312,6 +330,9 @@ class TagReport:
 
     tagged: int = 0
     unknown: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"tagged": self.tagged, "unknown": self.unknown}
 
 
 @dataclass(slots=True)

@@ -42,7 +42,7 @@ def test_query_for_people_and_for_programs(library, sounds):
         for line in run("query", sounds / "low.wav", "--json", library=library).stdout.splitlines()
     ]
     assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5, 6]
-    assert rows[0].keys() == {"rank", "score", "uri", "start", "end", "labels"}
+    assert rows[0].keys() == {"rank", "clip_id", "score", "uri", "start", "end", "labels"}
     assert rows[0]["uri"] == str(sounds / "low.wav")
     for found in rows[0]["labels"]:
         assert found.keys() == {"name", "mid", "score", "path"}
@@ -56,7 +56,11 @@ def test_query_for_people_and_for_programs(library, sounds):
 def test_at(library, sounds):
     part = run("query", sounds / "chirp.flac", "--at", "4.0-6", "--json", library=library)
     assert part.returncode == 0
-    for wrong in ("5", "6-4", "a-b", "-"):
+    again = run(
+        "query", sounds / "chirp.flac", "--at", "0:04.00-0:00:06", "--json", library=library
+    )
+    assert again.stdout == part.stdout
+    for wrong in ("5", "6-4", "a-b", "1:60-3:00", "0:99:00-", "nan-5", "-"):
         refused = run("query", sounds / "chirp.flac", "--at", wrong, library=library)
         assert refused.returncode == (0 if wrong == "-" else 2), wrong
     beyond = run("query", sounds / "chirp.flac", "--at", "60-70", library=library)

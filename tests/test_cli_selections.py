@@ -172,7 +172,9 @@ def test_help_lists_every_command_and_loads_none():
     assert done.stderr.split() == [
         "soundsearch",
         "soundsearch.cli",
+        "soundsearch.cli.layout",
         "soundsearch.cli.main",
+        "soundsearch.cli.options",
         "soundsearch.cli.printing",
         "soundsearch.errors",
         "soundsearch_ingest",
@@ -196,3 +198,34 @@ def test_groups_list_their_commands(group):
 def test_an_unknown_command():
     done = CliRunner().invoke(cli.main, ["qurey"])
     assert done.exit_code == 2 and "qurey" in done.output
+
+
+# Reports
+
+
+def test_ingest_as_json(sounds, tmp_path):
+    (sounds / "bad.wav").write_text("text")
+    (sounds / "tags.csv").write_text("path,mic\nlow.wav,AKG\nnowhere.wav,AKG\n")
+    command = ["ingest", sounds, "--json", "--tags", sounds / "tags.csv"]
+    [line] = run(*command, library=tmp_path / "l", code=3)[0].splitlines()
+    report = json.loads(line)
+    assert report["action"] == "ingest"
+    assert (report["added"], report["clips"], report["failed_before"]) == (6, 6, 0)
+    assert [failure["uri"] for failure in report["failed"]] == [str(sounds / "bad.wav")]
+    assert report["tags"] == {"tagged": 1, "unknown": [str(sounds / "nowhere.wav")]}
+    [line] = run("ingest", "--reembed", "--json", library=tmp_path / "l")[0].splitlines()
+    assert json.loads(line)["action"] == "reembed"
+
+
+def test_damaged_clips_are_named(library, sounds):
+    assert run("clips", "--damaged", library=library) == ("", "")
+    os.truncate(sounds / "low.wav", 40_000)
+    _, err = run("ingest", sounds, library=library)
+    assert "soundsearch clips --damaged" in err
+    out, _ = run("clips", "--damaged", library=library)
+    assert len(out.splitlines()) == 2 and "low.wav" in out and "promises" in out
+    [row] = rows("clips", "--damaged", library=library)
+    assert row["uri"] == str(sounds / "low.wav") and "promises" in row["warning"]
+    assert rows("clips", "--damaged", "--where", "duration > 1000", library=library) == []
+    labelled = json.loads(run("label", sounds / "low.wav", "--json")[0])
+    assert "promises" in labelled["warning"]

@@ -114,6 +114,12 @@ class Decoder:
     ) -> None:
         self.close()
 
+    @property
+    def promised(self) -> float | None:
+        """How many seconds the header says there are; None where it does not say."""
+        frames = self._reader.promised
+        return None if frames is None else frames / self.sample_rate
+
     def close(self) -> None:
         """Close what was opened; a stream that was given stays open."""
         if self._owned:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from .options import json_option
-from .printing import counted, print_json, shown
+from .printing import counted, print_json, say
+from .progress import watched
 
 __all__ = ["audioset"]
 
@@ -20,14 +21,13 @@ def audioset() -> None:
 @json_option
 def stats(files: tuple[str, ...], as_json: bool) -> None:
     """Count the clips of each class in FILES, segment lists (.csv) and TFRecord files."""
-    from tqdm import tqdm
-
     from ..audioset import stats as count
 
-    found = count(tqdm(files, unit=" files", delay=1, disable=None, leave=False))
+    found = count(watched(files, len(files)))
     if as_json:
         print_json([found.to_dict()])
     else:
-        click.echo(f"{counted(found.clips, 'clip')}, {found.mean_labels:.2f} labels a clip\n")
+        say(f"{counted(found.clips, 'clip')}, {found.mean_labels:.2f} labels a clip")
+        say()
         for row in found.classes:
-            click.echo(f"{row.clips:>9,}  {row.mid:12}  {shown(row.name)}")
+            say(f"{row.clips:>9,}  {row.mid:12}  {row.name}")

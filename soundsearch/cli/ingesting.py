@@ -9,17 +9,15 @@ import click
 
 import soundsearch
 
-from .options import library_option
-from .printing import counted, print_copied, print_ingested, print_tag_problems
+from .options import EXIT_SOME_FAILED, json_option, library_option
+from .printing import counted, print_copied, print_ingested, print_json, print_tag_problems, say
 from .progress import clip_progress, file_progress, targets_counter
 
 if TYPE_CHECKING:
-    from ..results import TagReport
+    from ..results import IngestReport, TagReport
     from ..tagfiles import TagsFile
 
 __all__ = ["copy", "ingest", "rebuild", "remove", "tag"]
-
-_EXIT_SOME_FAILED = 3
 
 
 @click.command()
@@ -35,6 +33,7 @@ _EXIT_SOME_FAILED = 3
 @click.option("--retry-failed", is_flag=True, help="Try files again that failed before.")
 @click.option("--reembed", is_flag=True, help="First bring all clips to the encoder's version.")
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for each file once it is stored.")
+@json_option
 def ingest(
     targets: tuple[str, ...],
     library: str | None,
@@ -46,6 +45,7 @@ def ingest(
     retry_failed: bool,
     reembed: bool,
     verbose: bool,
+    as_json: bool,
 ) -> None:
     """Add TARGETS to the library: files, folders or patterns. Updates what is there."""
     if not targets and not reembed:
@@ -58,7 +58,7 @@ def ingest(
         if reembed:
             with file_progress(verbose, lambda: len(lib)) as watchers:
                 report = lib.reembed(prune=prune, prune_all=prune_all, **watchers)
-            print_ingested(report, lib.info())
+            _print_ingested("reembed", report, lib, as_json)
             failed = bool(report.failed)
         if targets:
             with file_progress(verbose, targets_counter(targets)) as watchers:
@@ -70,12 +70,12 @@ def ingest(
                     tags=None if file is None else file.tags,
                     **watchers,
                 )
-            print_ingested(report, lib.info())
+            _print_ingested("ingest", report, lib, as_json)
             failed = failed or bool(report.failed)
             if file is not None and report.tags is not None:
-                failed = _print_tagged(file, report.tags) or failed
+                failed = _print_tagged(file, report.tags, as_json) or failed
     if failed:
-        sys.exit(_EXIT_SOME_FAILED)
+        sys.exit(EXIT_SOME_FAILED)
 
 
 @click.command()
@@ -92,16 +92,19 @@ def tag(file: str, library: str | None) -> None:
     with soundsearch.open(library) as lib:
         report = lib.tag(content.tags)
     if _print_tagged(content, report):
-        sys.exit(_EXIT_SOME_FAILED)
+        sys.exit(EXIT_SOME_FAILED)
 
 
 @click.command()
 @click.argument("clips", nargs=-1, required=True)
 @library_option
 def remove(clips: tuple[str, ...], library: str | None) -> None:
-    """Take CLIPS, files or whole folders, out of the library. The files stay."""
+    """Take CLIPS, files, whole folders or patterns, out of the library. The files stay.
+
+    Patterns are put in quotes, so that the shell leaves them alone: '~/Sounds/**/*.wav'.
+    """
     with soundsearch.open(library) as lib:
-        click.echo(f"{counted(lib.remove(clips), 'clip')} removed")
+        say(f"{counted(lib.remove(clips), 'clip')} removed")
 
 
 @click.command()
@@ -109,8 +112,8 @@ def remove(clips: tuple[str, ...], library: str | None) -> None:
 def rebuild(library: str | None) -> None:
     """Build the index again and free the space of removed clips."""
     with soundsearch.open(library) as lib:
-        lost = lib.rebuild(lambda text: click.echo(text, err=True))
-    click.echo("rebuilt" if not lost else f"rebuilt; {counted(lost, 'clip')} lost: ingest again")
+        lost = lib.rebuild(lambda text: say(text, err=True))
+    say("rebuilt" if not lost else f"rebuilt; {counted(lost, 'clip')} lost: ingest again")
 
 
 @click.command()
@@ -134,8 +137,18 @@ def _read_tags(path: str) -> TagsFile:
     return read_tags(path)
 
 
-def _print_tagged(file: TagsFile, report: TagReport) -> bool:
+def _print_ingested(
+    action: str, report: IngestReport, lib: soundsearch.Library, as_json: bool
+) -> None:
+    if as_json:
+        print_json([{"action": action, **report.to_dict(), "clips": len(lib)}])
+    else:
+        print_ingested(report, lib.info())
+
+
+def _print_tagged(file: TagsFile, report: TagReport, as_json: bool = False) -> bool:
     """Print what became of a tags file; returns whether some of it was no use."""
-    click.echo(f"{counted(report.tagged, 'clip')} tagged")
+    if not as_json:  # there, the report of the ingest holds it
+        say(f"{counted(report.tagged, 'clip')} tagged")
     print_tag_problems(file, report)
     return bool(file.problems or report.unknown)

@@ -6,8 +6,8 @@ import click
 
 import soundsearch
 
-from .options import json_option, library_option, where_option
-from .printing import print_clip, print_info, print_json, shown
+from .options import full_option, json_option, library_option, where_option
+from .printing import print_clip, print_info, print_json, say
 
 __all__ = ["clips", "failures", "info"]
 
@@ -29,20 +29,31 @@ def info(library: str | None, as_json: bool) -> None:
 @library_option
 @where_option
 @click.option("--human-label", metavar="LABEL", help="Only clips that people gave this label.")
+@click.option("--damaged", is_flag=True, help="Only clips with a warning, and what it says.")
+@full_option
 @json_option
-def clips(library: str | None, where: str | None, human_label: str | None, as_json: bool) -> None:
+def clips(
+    library: str | None,
+    where: str | None,
+    human_label: str | None,
+    damaged: bool,
+    full: bool,
+    as_json: bool,
+) -> None:
     """List the clips with their labels and tags."""
     with soundsearch.open(library) as lib:
         selection: soundsearch.Clips = lib
         if human_label is not None:
             selection = selection.where("human_label[:label]", label=human_label)
+        if damaged:  # they hold less than promised, say, or their file is no sound any more
+            selection = selection.where("not (warning is missing)")
         if where is not None:
             selection = selection.where(where)
         for clip in selection:
             if as_json:
                 print_json([clip.to_dict()])
             else:
-                print_clip(clip)
+                print_clip(clip, full=full, warning=damaged)
 
 
 @click.command()
@@ -56,4 +67,4 @@ def failures(library: str | None, as_json: bool) -> None:
         print_json(failure.to_dict() for failure in failed)
     else:
         for failure in failed:
-            click.echo(f"{shown(failure.uri)}: {shown(failure.reason)}")
+            say(f"{failure.uri}: {failure.reason}")

@@ -11,13 +11,10 @@ import click
 
 from .. import __version__
 from ..errors import ArgumentError, SoundsearchError
-from .printing import shown
+from .options import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE
+from .printing import say, shown
 
 __all__ = ["main"]
-
-_EXIT_ERROR = 1
-_EXIT_USAGE = 2
-_EXIT_INTERRUPTED = 130
 
 # Command -> the module here that holds it, and what `soundsearch --help` says of it: only what is
 # called is imported.
@@ -38,6 +35,9 @@ _COMMANDS = {
     "tag": ("ingesting", "Attach tags from a file to clips."),
 }
 
+# What newer versions of click raise where a group is called alone: its message is the help.
+_HELP = getattr(click.exceptions, "NoArgsIsHelpError", ())
+
 
 class _Commands(click.Group):
     """Imports a command when it is called; shows an error as one message."""
@@ -55,27 +55,48 @@ class _Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, help) for name, (_, help) in sorted(_COMMANDS.items())])
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.ClickException as error:
+            raise _shown(error) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         debug = ctx.params.get("debug", False)
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except click.ClickException as error:
+            raise _shown(error) from None
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except BaseException as error:
             if _interrupted(error):
-                click.echo(
+                say(
                     "Stopped. What was finished is stored; run the same command again to continue.",
                     err=True,
                 )
-                ctx.exit(_EXIT_INTERRUPTED)
-            if debug or not isinstance(error, Exception):
+                ctx.exit(EXIT_INTERRUPTED)
+            if not isinstance(error, Exception):
                 raise
-            click.echo(f"Error: {_message(error)}", err=True)
-            ctx.exit(_EXIT_USAGE if isinstance(error, ArgumentError) else _EXIT_ERROR)
+            if debug:
+                import traceback
+
+                for line in traceback.format_exc().splitlines():
+                    say(line, err=True)
+            else:
+                say(f"Error: {_message(error)}", err=True)
+            ctx.exit(EXIT_USAGE if isinstance(error, ArgumentError) else EXIT_ERROR)
+
+
+def _shown(error: click.ClickException) -> click.ClickException:
+    """The same, with what was typed shown as `say` would."""
+    if not isinstance(error, _HELP):
+        error.message = shown(error.message)  # type: ignore[misc, unused-ignore]
+    return error
 
 
 def _message(error: Exception) -> str:
-    message = shown(str(error))
+    message = str(error)
     if isinstance(error, SoundsearchError):
         return message
     return (

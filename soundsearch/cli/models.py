@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from .options import json_option
-from .printing import print_installed, print_json
+from .printing import print_installed, print_json, say
 
 __all__ = ["models"]
 
@@ -84,7 +84,7 @@ def _checked(options: dict[str, Any]) -> dict[str, Any]:
         "precision": precision,
         "audio": [Path(path).expanduser() for path in audio],
         "pca": Path(pca).expanduser() if pca else None,
-        "on_step": lambda text: click.echo(text, err=True),
+        "on_step": lambda text: say(text, err=True),
     }
 
 
@@ -113,4 +113,4 @@ def list_(as_json: bool) -> None:
     else:
         for row in rows:
             line = "{name:16} {space:16} {dimension:5}-d  {hop} s  {file}".format(**row)
-            click.echo(f"{line}  ({row['precision']})" if "precision" in row else line)
+            say(f"{line}  ({row['precision']})" if "precision" in row else line)

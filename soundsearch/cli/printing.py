@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from .layout import clocks, columns, cut, fitted, moments, padded, room, short_path
+
 if TYPE_CHECKING:
-    from ..results import Answer, Clip, CopyReport, IngestReport, Label, LabelledClip, TagReport
+    from ..results import (
+        Answer,
+        Clip,
+        CopyReport,
+        Hit,
+        IngestReport,
+        Label,
+        LabelledClip,
+        TagReport,
+    )
     from ..tagfiles import TagsFile
 
 __all__ = [
@@ -24,41 +34,85 @@ __all__ = [
     "print_labelled",
     "print_tag_problems",
     "print_warning",
+    "say",
     "shown",
 ]
 
 _FAILURES_SHOWN = 10
 _PROBLEMS_SHOWN = 20
 _TAGS_WIDTH = 60
+# Columns of the table of clips, which is printed row by row.
+_DURATION = 11
+_LABELS = 38
 
 
-def print_answer(answer: Answer, nothing: str) -> None:
-    """Print a question's own labels and a table of the hits, or `nothing` where there are none."""
-    click.echo(f"sounds like: {_names(answer.labels, paths=True)}\n")
+def say(text: str = "", *, err: bool = False) -> None:
+    """Print a line; nothing in it, wherever it came from, acts on a terminal.
+
+    The command line prints by this alone: names of files, tags and messages may hold anything.
+    """
+    click.echo(shown(text), err=err)
+
+
+def print_answer(answer: Answer, nothing: str, *, full: bool = False) -> None:
+    """Print a question's own labels and a table of the hits, or `nothing` where there are none.
+
+    It fits the terminal, unless `full` is set.
+    """
+    width = room(full)
+    _print_listed("sounds like: ", _scored(answer.labels, paths=True), width)
+    say()
     if not answer.hits:
-        click.echo(nothing)
+        say(nothing)
         return
-    click.echo(f"{'#':>3}  score  {'moment':17}  {'labels':38}  clip")
-    for hit in answer:
-        moment = f"{_clock(hit.start)}-{_clock(hit.end)}"
-        heard = _names(hit.labels) if hit.labels or not hit.human_labels else _given(hit)
-        click.echo(
-            f"{hit.rank:>3}  {hit.score:5.3f}  {moment:17}  {heard:38.38}  "
-            f"{_short(hit.uri)}{_tags(hit.tags)}"
-        )
+    times = moments([(hit.start, hit.end) for hit in answer])
+    beside = max(len(times[0]), len("moment"))
+    heard = [_heard(hit) for hit in answer]
+    left = None if width is None else width - len("  #  score    ") - beside - 2
+    share = _share(heard, left)
+    say(f"{'#':>3}  score  {'moment':{beside}}  {'labels':{share}}  clip")
+    for hit, moment, names in zip(answer, times, heard, strict=True):
+        labels = padded(fitted(names, None if left is None else share), share)
+        clip = _clip(hit, None if left is None else left - share - 2)
+        say(f"{hit.rank:>3}  {hit.score:5.3f}  {moment:{beside}}  {labels}  {clip}")
 
 
-def print_clip(clip: Clip) -> None:
-    heard = _given(clip) or _names(clip.labels)
-    click.echo(f"{_clock(clip.duration):>10}  {heard:38.38}  {_short(clip.uri)}{_tags(clip.tags)}")
+def print_clip(clip: Clip, *, full: bool = False, warning: bool = False) -> None:
+    """Print a row of the table of clips; with its `warning`, if wanted, on a line of its own."""
+    width = room(full)
+    [duration] = clocks([clip.duration])
+    left = None if width is None else width - _DURATION - 2
+    names = _given(clip) or _scored(clip.labels)
+    share = _LABELS if left is None else min(_LABELS, left // 2)
+    labels = padded(fitted(names, None if left is None else share), share)
+    tail = _clip(clip, None if left is None else left - share - 2)
+    say(f"{duration:>{_DURATION}}  {labels}  {tail}")
+    if warning:
+        say(f"{'':{_DURATION}}  {clip.warning}")
 
 
-def print_labelled(labelled: LabelledClip) -> None:
-    for label in labelled.labels:
-        click.echo(str(label))
-    click.echo("")
-    for segment in labelled.segments:
-        click.echo(f"{_clock(segment.start)}-{_clock(segment.end)}  {_names(segment.labels)}")
+def print_labelled(labelled: LabelledClip, *, full: bool = False) -> None:
+    width = room(full)
+    for label in _scored(labelled.labels, paths=True):
+        say(fitted([label], width))
+    say()
+    times = moments([(segment.start, segment.end) for segment in labelled.segments])
+    for segment, moment in zip(labelled.segments, times, strict=True):
+        left = None if width is None else width - len(moment) - 2
+        say(f"{moment}  {fitted(_scored(segment.labels), left)}")
+
+
+def _print_listed(title: str, names: Sequence[tuple[str, str]], width: int | None) -> None:
+    """Print a title and names after it, on as many lines as they need."""
+    left = None if width is None else width - len(title)
+    line: list[tuple[str, str]] = []
+    for name, after in names:
+        joined = fitted([*line, (name, after)], None)
+        if line and left is not None and columns(joined) > left - 1:
+            say(f"{title}{fitted(line, left)},")
+            title, line = " " * len(title), []
+        line.append((name, after))
+    say(f"{title}{fitted(line, left)}")
 
 
 def print_ingested(report: IngestReport, facts: dict[str, Any]) -> None:
@@ -72,20 +126,21 @@ def print_ingested(report: IngestReport, facts: dict[str, Any]) -> None:
         (report.removed, "removed"),
     ]
     done = _listed(counts) or "nothing to do"
-    click.echo(f"{done}; the library holds {counted(facts['clips'], 'clip')}")
+    say(f"{done}; the library holds {counted(facts['clips'], 'clip')}")
     for what, count in report.skipped.items():
-        click.echo(f"  skipped: {count:,} {what}", err=True)
+        say(f"  skipped: {count:,} {what}", err=True)
     if report.warnings:
-        click.echo(
-            f"  {counted(report.warnings, 'clip')} held less than promised, or odd samples",
+        say(
+            f"  {counted(report.warnings, 'clip')} held less than promised, or odd samples; "
+            "`soundsearch clips --damaged` names them",
             err=True,
         )
     for failure in report.failed[:_FAILURES_SHOWN]:
-        click.echo(f"  failed: {shown(failure.uri)}: {shown(failure.reason)}", err=True)
+        say(f"  failed: {failure.uri}: {failure.reason}", err=True)
     if len(report.failed) > _FAILURES_SHOWN:
-        click.echo("  ... and more; `soundsearch failures` lists them all", err=True)
+        say("  ... and more; `soundsearch failures` lists them all", err=True)
     if report.missing:
-        click.echo(
+        say(
             f"  {counted(len(report.missing), 'file')} gone but still in the library; "
             "--prune takes them out",
             err=True,
@@ -97,9 +152,9 @@ def print_tag_problems(file: TagsFile, report: TagReport) -> None:
     problems = [(problem.line, problem.reason) for problem in file.problems]
     problems += [(file.lines[uri], f"no clip of the library is at {uri}") for uri in report.unknown]
     for line, reason in sorted(problems)[:_PROBLEMS_SHOWN]:
-        click.echo(f"  {shown(str(file.path))}, line {line}: {shown(reason)}", err=True)
+        say(f"  {file.path}, line {line}: {reason}", err=True)
     if len(problems) > _PROBLEMS_SHOWN:
-        click.echo(f"  ... and {len(problems) - _PROBLEMS_SHOWN:,} more lines", err=True)
+        say(f"  ... and {len(problems) - _PROBLEMS_SHOWN:,} more lines", err=True)
 
 
 def print_copied(report: CopyReport) -> None:
@@ -109,7 +164,7 @@ def print_copied(report: CopyReport) -> None:
         (report.unchanged, "unchanged"),
     ]
     failures = f", {counted(report.failures, 'failure')}" if report.failures else ""
-    click.echo(
+    say(
         f"{_listed(counts) or 'nothing to copy'}{failures}; "
         f"{counted(report.compared, 'clip')} compared, equal"
     )
@@ -118,9 +173,9 @@ def print_copied(report: CopyReport) -> None:
 def print_info(facts: dict[str, Any]) -> None:
     installed = facts.pop("installed_space")
     for name, value in facts.items():
-        click.echo(f"{name:10} {value:,}" if isinstance(value, int) else f"{name:10} {value}")
+        say(f"{name:10} {value:,}" if isinstance(value, int) else f"{name:10} {value}")
     if installed is not None and installed != facts["space"]:
-        click.echo(
+        say(
             f"The installed encoder gives the space {installed}; to bring the library up to date, "
             "run: soundsearch ingest --reembed",
             err=True,
@@ -128,17 +183,17 @@ def print_info(facts: dict[str, Any]) -> None:
 
 
 def print_installed(name: str, facts: dict[str, Any]) -> None:
-    click.echo(f"{name} is installed: {facts['file']}")
+    say(f"{name} is installed: {facts['file']}")
     if "difference" in facts:
-        click.echo(f"  differs from TensorFlow's output by at most {facts['difference']:.1g}")
+        say(f"  differs from TensorFlow's output by at most {facts['difference']:.1g}")
     if "cosine_mean" in facts:
-        click.echo(
+        say(
             f"  int8: cosine to fp32 on sound that it was not fitted to: mean "
             f"{facts['cosine_mean']:.4f}, worst {facts['cosine_worst']:.4f}"
         )
     for mark, what in (("mark", "weights"), ("pca_mark", "weights and PCA")):
         if facts.get(mark):
-            click.echo(
+            say(
                 f"  these are not Google's {what}, judging by their answer to a test tone; their "
                 f"space gets a name of its own, ...{facts[mark]}",
                 err=True,
@@ -150,12 +205,12 @@ def print_json(rows: Iterable[dict[str, Any]]) -> None:
     import json
 
     for row in rows:
-        click.echo(json.dumps(row))
+        say(json.dumps(row))
 
 
 def print_warning(clip: str, warning: str | None) -> None:
     if warning is not None:
-        click.echo(f"Warning: {shown(clip)}: {shown(warning)}", err=True)
+        say(f"Warning: {clip}: {warning}", err=True)
 
 
 def shown(text: str) -> str:
@@ -173,17 +228,38 @@ def _listed(counts: Iterable[tuple[int, str]]) -> str:
     return ", ".join(f"{count:,} {what}" for count, what in counts if count)
 
 
-def _names(labels: tuple[Label, ...], paths: bool = False) -> str:
+def _scored(labels: tuple[Label, ...], paths: bool = False) -> list[tuple[str, str]]:
+    """The best labels, each with its score after it."""
     best = [
-        f"{' > '.join(label.path) if paths else label.name} {label.score:.2f}"
+        (shown(" > ".join(label.path) if paths else label.name), f" {label.score:.2f}")
         for label in labels[:3]
     ]
-    return ", ".join(best) or "nothing known"
+    return best or [("nothing known", "")]
 
 
-def _given(clip: Any) -> str:
+def _given(clip: Clip | Hit) -> list[tuple[str, str]]:
     """The labels that people gave a clip."""
-    return ", ".join(label.name for label in clip.human_labels)
+    return [(shown(label.name), "") for label in clip.human_labels]
+
+
+def _heard(hit: Hit) -> list[tuple[str, str]]:
+    return _scored(hit.labels) if hit.labels or not hit.human_labels else _given(hit)
+
+
+def _share(heard: Sequence[Sequence[tuple[str, str]]], left: int | None) -> int:
+    """How wide the column of labels is, of what is left for it and the clips."""
+    widest = max(len("labels"), *(columns(fitted(names, None)) for names in heard))
+    return widest if left is None else min(widest, left // 2)
+
+
+def _clip(clip: Clip | Hit, width: int | None) -> str:
+    """A clip's path and tags: the end of the path is kept, and the beginning of the tags."""
+    path, tags = shown(short_path(clip.uri)), _tags(clip.tags)
+    if width is None:
+        return f"{path}{tags}"
+    if tags and columns(path) + columns(tags) > width:
+        tags = cut(tags, max(width // 3, width - columns(path)))
+    return cut(path, width - columns(tags), keep_end=True) + tags
 
 
 def _tags(tags: Mapping[str, str | float | bool]) -> str:
@@ -191,7 +267,7 @@ def _tags(tags: Mapping[str, str | float | bool]) -> str:
     if not tags:
         return ""
     text = shown(", ".join(f"{key}={_value(value)}" for key, value in tags.items()))
-    return f"  [{text if len(text) <= _TAGS_WIDTH else text[: _TAGS_WIDTH - 3] + '...'}]"
+    return f"  [{cut(text, _TAGS_WIDTH)}]"
 
 
 def _value(value: str | float | bool) -> str:
@@ -200,14 +276,3 @@ def _value(value: str | float | bool) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     return str(value)
-
-
-def _clock(seconds: float) -> str:
-    hours, rest = divmod(seconds, 3600)
-    minutes, rest = divmod(rest, 60)
-    return f"{hours:.0f}:{minutes:02.0f}:{rest:05.2f}" if hours else f"{minutes:.0f}:{rest:05.2f}"
-
-
-def _short(uri: str) -> str:
-    home = os.path.expanduser("~")
-    return shown("~" + uri[len(home) :] if uri.startswith(home + os.sep) else uri)

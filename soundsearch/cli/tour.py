@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import click
-
 import soundsearch
 
 from .. import demo_sounds
 from ..library import Library
-from .printing import print_answer, print_ingested
+from .printing import print_answer, print_ingested, say
 from .progress import file_progress, targets_counter
 
 __all__ = ["tour"]
@@ -26,7 +24,7 @@ def tour(folder: Path) -> None:
     """Make sounds and a library in `folder`, search them, and say what to do next."""
     sounds, path = folder.absolute() / "sounds", folder / "library"
     began = time.monotonic()
-    click.echo(f"Making sounds of {len(demo_sounds.KINDS)} kinds in {sounds} ...")
+    say(f"Making sounds of {len(demo_sounds.KINDS)} kinds in {sounds} ...")
     sounds.mkdir(parents=True, exist_ok=True)
     demo_sounds.write_collection(sounds)
     with soundsearch.open(path) as lib:
@@ -34,17 +32,21 @@ def tour(folder: Path) -> None:
             report = lib.ingest([sounds], prune_all=True, **watchers)
         print_ingested(report, lib.info())
         seconds = sum(clip.duration for clip in lib)
-        click.echo(f"They last {seconds:.0f} s in all.\n")
+        say(f"They last {seconds:.0f} s in all.")
+        say()
         _ask(lib)
-        click.echo(
-            f"\nSearching {demo_sounds.RECORDING_NAME}, three minutes long, for each sound in it:"
-        )
+        say()
+        say(f"Searching {demo_sounds.RECORDING_NAME}, three minutes long, for each sound in it:")
         _find_moments(lib, sounds / demo_sounds.RECORDING_NAME)
-    click.echo(f"All that took {time.monotonic() - began:.0f} s. Now with your own sounds:\n")
-    click.echo("  soundsearch ingest ~/Sounds\n  soundsearch query some-clip.wav")
-    click.echo("\nOr continue with these:\n")
-    click.echo(f"  soundsearch query --library '{path}' '{_example(sounds)}'")
-    click.echo(f"  soundsearch label '{_example(sounds)}'")
+    say(f"All that took {time.monotonic() - began:.0f} s. Now with your own sounds:")
+    say()
+    say("  soundsearch ingest ~/Sounds")
+    say("  soundsearch query some-clip.wav")
+    say()
+    say("Or continue with these:")
+    say()
+    say(f"  soundsearch query --library '{path}' '{_example(sounds)}'")
+    say(f"  soundsearch label '{_example(sounds)}'")
 
 
 def _ask(lib: Library) -> None:
@@ -57,10 +59,10 @@ def _ask(lib: Library) -> None:
         nearest = next(hit for hit in answer if demo_sounds.kind_of(Path(hit.uri)) is not None)
         right += demo_sounds.kind_of(Path(nearest.uri)) == kind
         if number % max(1, len(queries) // _QUERIES_SHOWN) == 0:
-            click.echo(f"Query: a sound that is not in the library ({kind})")
+            say(f"Query: a sound that is not in the library ({kind})")
             print_answer(answer, "")
-            click.echo("")
-    click.echo(
+            say()
+    say(
         f"{len(queries)} queries with sounds that are not in the library: for {right} of them "
         f"({right / len(queries):.0%}) the nearest clip is of the same kind."
     )
@@ -76,11 +78,12 @@ def _find_moments(lib: Library, recording: Path) -> None:
         moment = next(hit for hit in answer if Path(hit.uri) == recording)
         found = moment.start < end and moment.end > start
         right += found
-        click.echo(
+        say(
             f"  {kind:18} from {start:5.1f} to {end:5.1f} s, found at {moment.start:5.1f} s"
             f"{'' if found else '  (wrong)'}"
         )
-    click.echo(f"{right} of {len(events)} moments were right.\n")
+    say(f"{right} of {len(events)} moments were right.")
+    say()
 
 
 def _example(sounds: Path) -> Path:
