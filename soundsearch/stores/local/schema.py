@@ -80,7 +80,10 @@ _PATIENCE = 30.0
 def make_catalog(catalog: Path, settings: Settings) -> None:
     """Make the file, complete under another name first: a library is there whole or not at all."""
     temporary = catalog.with_name(f"{catalog.name}.new")
-    temporary.unlink(missing_ok=True)
+    # Also what SQLite would take for the new file's log: that of a catalogue which was lost.
+    for left in (temporary, catalog):
+        for end in ("", "-wal", "-shm", "-journal"):
+            left.with_name(left.name + end).unlink(missing_ok=True)
     connection = sqlite3.connect(temporary, isolation_level=None)
     try:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")

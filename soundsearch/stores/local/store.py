@@ -8,6 +8,7 @@ and rows never change once they are written.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
-from ...errors import LibraryDamaged, LibraryError, LibraryNotFound
+from ...errors import LibraryDamaged, LibraryError, LibraryNotFound, LibraryVersion
 from ..base import OnStep, Store
 from ..filters import Filter
 from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
@@ -30,6 +31,7 @@ from .writing import Writer, write_error, writer_lock
 __all__ = ["LocalStore"]
 
 _SUCCESSOR = "successor"
+_DISCARDED = "successor.old"
 # How often a snapshot is tried whose files a rebuild takes away.
 _TRIES = 5
 
@@ -193,6 +195,8 @@ class LocalStore:
     def add(self, clips: Sequence[NewClip]) -> None:
         """Store clips, all or none; durable when it returns. See `Store.add`."""
         writer = self._held
+        if not clips:
+            return
         with writer.transaction():
             first = writer.catalog.setting("rows")
             # Vectors first, then the catalogue that makes them exist.
@@ -230,12 +234,13 @@ class LocalStore:
     def successor(self, settings: Settings) -> LocalStore:
         """A library within this one's folder; see `Store.successor`."""
         folder = self._folder / _SUCCESSOR
-        with suppress(LibraryError):  # there is none, or it is damaged
+        # What cannot be read just now is not given up: it may be the work of days.
+        with suppress(LibraryNotFound, LibraryDamaged, LibraryVersion):
             begun = LocalStore(folder)
             if begun.settings == settings:
                 return begun
             begun.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        self._discard(folder)
         return LocalStore.create(folder, settings)
 
     def adopt(self, successor: Store) -> None:
@@ -252,5 +257,20 @@ class LocalStore:
         if folder.exists():
             with suppress(LibraryError), closing(LocalStore(folder)) as successor:
                 adopted = successor.settings == self.settings
-            if adopted:
-                shutil.rmtree(folder)
+        if adopted:
+            self._discard(folder)
+        else:
+            shutil.rmtree(self._folder / _DISCARDED, ignore_errors=True)
+
+    def _discard(self, folder: Path) -> None:
+        """Delete a successor; renamed first, as deleting may be killed half-way."""
+        discarded = self._folder / _DISCARDED
+        shutil.rmtree(discarded, ignore_errors=True)
+        try:
+            if folder.is_symlink():
+                folder.unlink()
+            elif folder.exists():
+                os.replace(folder, discarded)
+        except OSError as error:
+            raise write_error(self._folder, error) from error
+        shutil.rmtree(discarded, ignore_errors=True)
