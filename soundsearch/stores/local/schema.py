@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ...errors import LibraryBusy, LibraryDamaged, LibraryVersion
 from ..records import Settings
-from .conditions import add_functions
 from .postings import fill_postings
 
 __all__ = [
@@ -19,8 +18,6 @@ __all__ = [
     "LOCK",
     "MIGRATIONS",
     "check_schema",
-    "connect",
-    "damaged",
     "held_by",
     "make_catalog",
     "upgrade",
@@ -99,26 +96,6 @@ def make_catalog(catalog: Path, settings: Settings) -> None:
     os.replace(temporary, catalog)
 
 
-def connect(catalog: Path) -> sqlite3.Connection:
-    """Open the catalogue; where its folder cannot be written to, as it is on disk."""
-    uri = catalog.absolute().as_uri()
-    connection = _connect(uri)
-    try:
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("SELECT count(*) FROM sqlite_schema")
-    except sqlite3.Error as error:
-        connection.close()
-        if not isinstance(error, sqlite3.OperationalError) or os.access(catalog.parent, os.W_OK):
-            raise damaged(catalog, error) from error
-        connection = _connect(f"{uri}?immutable=1")
-    add_functions(connection)
-    return connection
-
-
-def _connect(uri: str) -> sqlite3.Connection:
-    return sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False)
-
-
 def upgrade(folder: Path, connection: sqlite3.Connection) -> None:
     """Apply the migrations that a library's catalogue lacks, while nobody writes to it.
 
@@ -191,14 +168,6 @@ def _migrate(connection: sqlite3.Connection) -> None:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-
-
-def damaged(catalog: Path, error: sqlite3.Error) -> LibraryDamaged:
-    """What to say when SQLite cannot read the file."""
-    return LibraryDamaged(
-        f"{catalog}: the catalogue cannot be read ({error}); restore it from a copy, or delete "
-        "the folder and ingest again"
-    )
 
 
 def held_by(folder: Path) -> str:

@@ -21,9 +21,10 @@ from ..base import OnStep, Store
 from ..filters import Filter
 from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
 from .catalog import PAGE, Catalog
+from .connecting import unreadable
 from .reading import LocalReading, Pool
 from .rows import has_row_files
-from .schema import CATALOG, LOCK, damaged, make_catalog, upgrade
+from .schema import CATALOG, LOCK, make_catalog, upgrade
 from .snapshot import Snapshots
 from .upkeep import adopt, optimise, rebuild
 from .writing import Writer, write_error, writer_lock
@@ -52,11 +53,11 @@ class LocalStore:
     def __init__(self, folder: Path) -> None:
         self.address = str(folder)
         self._folder = folder
-        if not (folder / CATALOG).exists():
+        if not _is_there(folder / CATALOG):
             if has_row_files(folder):
                 raise LibraryDamaged(
                     f"{folder}: {CATALOG} is missing beside the vectors; restore it from a "
-                    "copy, or delete the folder and ingest again"
+                    "copy, or ingest again into a new library"
                 )
             raise LibraryNotFound(
                 f"{folder}: there is no library here; make one with: soundsearch ingest FOLDER"
@@ -69,7 +70,7 @@ class LocalStore:
                 upgrade(folder, catalog.connection)
                 self.settings = catalog.settings()
             except sqlite3.Error as error:
-                raise damaged(folder / CATALOG, error) from error
+                raise unreadable(folder / CATALOG, error) from error
 
     @classmethod
     def create(cls, folder: Path, settings: Settings) -> LocalStore:
@@ -274,3 +275,10 @@ class LocalStore:
         except OSError as error:
             raise write_error(self._folder, error) from error
         shutil.rmtree(discarded, ignore_errors=True)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # its folder may not be entered, or the disk is gone
+        raise LibraryError(f"{path}: cannot be read just now ({error}); try again") from error
