@@ -203,7 +203,7 @@ def test_an_older_library_that_cannot_be_written_to(folder, monkeypatch):
     copy_of("mini", folder)
     path = (folder / "catalog.sqlite").as_uri()
     monkeypatch.setattr(
-        "soundsearch.stores.local.schema._connect",
+        "soundsearch.stores.local.connecting._connect",
         lambda _uri: sqlite3.connect(f"{path}?immutable=1", uri=True, isolation_level=None),
     )
     with pytest.raises(errors.LibraryVersion, match=r"older.*schema 2.*schema 3.*be written to"):

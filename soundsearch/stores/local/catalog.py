@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from soundsearch_ingest.discover import AudioFile
 
-from ...errors import LibraryDamaged
+from ...errors import LibraryDamaged, LibraryError
 from ..filters import Filter
 from ..records import LABEL, ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
 from .conditions import condition_of
+from .connecting import connect, is_in_place, stamp_of, unreadable
 from .postings import HUMAN, add_postings, fill_postings, label_scores
-from .schema import CATALOG, connect, damaged
+from .schema import CATALOG
 
 __all__ = ["PAGE", "Catalog"]
 
@@ -85,15 +86,21 @@ class Catalog:
     ----------
     folder : Path
         Of the library.
+    for_writing : bool
+        Where it cannot be written to, raise; else it can be read all the same.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, for_writing: bool = False) -> None:
         self._path = folder / CATALOG
-        self.connection = connect(self._path)
+        self.connection, self._stamp = connect(self._path, for_writing)
 
     def close(self) -> None:
         """Close the connection."""
         self.connection.close()
+
+    def is_outdated(self) -> bool:
+        """Whether this shows a state that was, as another process wrote since."""
+        return self._stamp is not None and stamp_of(self._path) != self._stamp
 
     @contextmanager
     def pinned(self) -> Iterator[None]:
@@ -101,9 +108,19 @@ class Catalog:
         self._query("BEGIN")
         try:
             yield
+            self._check_unchanged()
         finally:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
+
+    def _check_unchanged(self) -> None:
+        """Raise where the file was written to while it was read without locks."""
+        if self._stamp is None or not is_in_place(self._stamp):
+            return
+        if stamp_of(self._path)[0] != self._stamp[0]:
+            raise LibraryError(
+                f"{self._path}: was written to while it was read; run the same command again"
+            )
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -121,7 +138,8 @@ class Catalog:
         try:
             return self.connection.execute(sql, values).fetchall()
         except sqlite3.Error as error:
-            raise damaged(self._path, error) from error
+            self._check_unchanged()
+            raise unreadable(self._path, error) from error
 
     # Settings
 
@@ -241,7 +259,7 @@ class Catalog:
         try:
             return label_scores(self.connection, classes, first_rows)
         except sqlite3.Error as error:
-            raise damaged(self._path, error) from error
+            raise unreadable(self._path, error) from error
 
     # Writing, in a transaction
 

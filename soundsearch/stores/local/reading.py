@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -42,10 +42,7 @@ class Pool:
         """A catalogue that shows one committed state."""
         if self._closed:
             raise LibraryError(f"{self._folder}: was closed; open it again")
-        try:
-            catalog = self._idle.pop()
-        except IndexError:
-            catalog = Catalog(self._folder)
+        catalog = self._take()
         try:
             with catalog.pinned():
                 yield catalog
@@ -54,6 +51,15 @@ class Pool:
                 catalog.close()
             else:
                 self._idle.append(catalog)
+
+    def _take(self) -> Catalog:
+        with suppress(IndexError):
+            while True:
+                catalog = self._idle.pop()
+                if not catalog.is_outdated():
+                    return catalog
+                catalog.close()
+        return Catalog(self._folder)
 
     def close(self) -> None:
         """Close them, those that are in use as soon as they are not."""

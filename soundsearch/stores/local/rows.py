@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from soundsearch_ingest.encoders import AUDIOSET_SPACE
 from soundsearch_ingest.postprocess import dequantise, quantise
 
-from ...errors import LibraryDamaged
+from ...errors import LibraryDamaged, LibraryError
 from ..records import SEGMENT, NewClip, Settings
 
 __all__ = [
@@ -106,10 +106,15 @@ def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
         with open(path, "rb") as file:
             _check_length(file, int(np.prod(shape)) * dtype.itemsize)
             return np.memmap(file, dtype, "r", shape=shape)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise LibraryDamaged(
-            f"{path}: cannot be read ({error.strerror}); drop the clips that are lost with: "
+            f"{path}: is missing; restore it from a copy, or drop the clips that are lost with: "
             "soundsearch rebuild, then ingest their folders again"
+        ) from error
+    except OSError as error:  # which says nothing against the file
+        raise LibraryError(
+            f"{path}: cannot be read just now ({error.strerror}); remove the cause, then run the "
+            "same command again"
         ) from error
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ...errors import LibraryBusy, LibraryDamaged, LibraryVersion
 from ..records import Settings
-from .conditions import add_functions
 from .postings import fill_postings
 
 __all__ = [
@@ -19,8 +18,6 @@ __all__ = [
     "LOCK",
     "MIGRATIONS",
     "check_schema",
-    "connect",
-    "damaged",
     "held_by",
     "make_catalog",
     "upgrade",
@@ -80,7 +77,10 @@ _PATIENCE = 30.0
 def make_catalog(catalog: Path, settings: Settings) -> None:
     """Make the file, complete under another name first: a library is there whole or not at all."""
     temporary = catalog.with_name(f"{catalog.name}.new")
-    temporary.unlink(missing_ok=True)
+    # Also what SQLite would take for the new file's log: that of a catalogue which was lost.
+    for left in (temporary, catalog):
+        for end in ("", "-wal", "-shm", "-journal"):
+            left.with_name(left.name + end).unlink(missing_ok=True)
     connection = sqlite3.connect(temporary, isolation_level=None)
     try:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -94,26 +94,6 @@ def make_catalog(catalog: Path, settings: Settings) -> None:
     finally:
         connection.close()
     os.replace(temporary, catalog)
-
-
-def connect(catalog: Path) -> sqlite3.Connection:
-    """Open the catalogue; where its folder cannot be written to, as it is on disk."""
-    uri = catalog.absolute().as_uri()
-    connection = _connect(uri)
-    try:
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("SELECT count(*) FROM sqlite_schema")
-    except sqlite3.Error as error:
-        connection.close()
-        if not isinstance(error, sqlite3.OperationalError) or os.access(catalog.parent, os.W_OK):
-            raise damaged(catalog, error) from error
-        connection = _connect(f"{uri}?immutable=1")
-    add_functions(connection)
-    return connection
-
-
-def _connect(uri: str) -> sqlite3.Connection:
-    return sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False)
 
 
 def upgrade(folder: Path, connection: sqlite3.Connection) -> None:
@@ -188,14 +168,6 @@ def _migrate(connection: sqlite3.Connection) -> None:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-
-
-def damaged(catalog: Path, error: sqlite3.Error) -> LibraryDamaged:
-    """What to say when SQLite cannot read the file."""
-    return LibraryDamaged(
-        f"{catalog}: the catalogue cannot be read ({error}); restore it from a copy, or delete "
-        "the folder and ingest again"
-    )
 
 
 def held_by(folder: Path) -> str:

@@ -8,6 +8,7 @@ and rows never change once they are written.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,14 +16,15 @@ from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
-from ...errors import LibraryDamaged, LibraryError, LibraryNotFound
+from ...errors import LibraryDamaged, LibraryError, LibraryNotFound, LibraryVersion
 from ..base import OnStep, Store
 from ..filters import Filter
 from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
 from .catalog import PAGE, Catalog
+from .connecting import unreadable
 from .reading import LocalReading, Pool
 from .rows import has_row_files
-from .schema import CATALOG, LOCK, damaged, make_catalog, upgrade
+from .schema import CATALOG, LOCK, make_catalog, upgrade
 from .snapshot import Snapshots
 from .upkeep import adopt, optimise, rebuild
 from .writing import Writer, write_error, writer_lock
@@ -30,6 +32,7 @@ from .writing import Writer, write_error, writer_lock
 __all__ = ["LocalStore"]
 
 _SUCCESSOR = "successor"
+_DISCARDED = "successor.old"
 # How often a snapshot is tried whose files a rebuild takes away.
 _TRIES = 5
 
@@ -50,11 +53,11 @@ class LocalStore:
     def __init__(self, folder: Path) -> None:
         self.address = str(folder)
         self._folder = folder
-        if not (folder / CATALOG).exists():
+        if not _is_there(folder / CATALOG):
             if has_row_files(folder):
                 raise LibraryDamaged(
                     f"{folder}: {CATALOG} is missing beside the vectors; restore it from a "
-                    "copy, or delete the folder and ingest again"
+                    "copy, or ingest again into a new library"
                 )
             raise LibraryNotFound(
                 f"{folder}: there is no library here; make one with: soundsearch ingest FOLDER"
@@ -67,7 +70,7 @@ class LocalStore:
                 upgrade(folder, catalog.connection)
                 self.settings = catalog.settings()
             except sqlite3.Error as error:
-                raise damaged(folder / CATALOG, error) from error
+                raise unreadable(folder / CATALOG, error) from error
 
     @classmethod
     def create(cls, folder: Path, settings: Settings) -> LocalStore:
@@ -193,6 +196,8 @@ class LocalStore:
     def add(self, clips: Sequence[NewClip]) -> None:
         """Store clips, all or none; durable when it returns. See `Store.add`."""
         writer = self._held
+        if not clips:
+            return
         with writer.transaction():
             first = writer.catalog.setting("rows")
             # Vectors first, then the catalogue that makes them exist.
@@ -230,12 +235,13 @@ class LocalStore:
     def successor(self, settings: Settings) -> LocalStore:
         """A library within this one's folder; see `Store.successor`."""
         folder = self._folder / _SUCCESSOR
-        with suppress(LibraryError):  # there is none, or it is damaged
+        # What cannot be read just now is not given up: it may be the work of days.
+        with suppress(LibraryNotFound, LibraryDamaged, LibraryVersion):
             begun = LocalStore(folder)
             if begun.settings == settings:
                 return begun
             begun.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        self._discard(folder)
         return LocalStore.create(folder, settings)
 
     def adopt(self, successor: Store) -> None:
@@ -252,5 +258,27 @@ class LocalStore:
         if folder.exists():
             with suppress(LibraryError), closing(LocalStore(folder)) as successor:
                 adopted = successor.settings == self.settings
-            if adopted:
-                shutil.rmtree(folder)
+        if adopted:
+            self._discard(folder)
+        else:
+            shutil.rmtree(self._folder / _DISCARDED, ignore_errors=True)
+
+    def _discard(self, folder: Path) -> None:
+        """Delete a successor; renamed first, as deleting may be killed half-way."""
+        discarded = self._folder / _DISCARDED
+        shutil.rmtree(discarded, ignore_errors=True)
+        try:
+            if folder.is_symlink():
+                folder.unlink()
+            elif folder.exists():
+                os.replace(folder, discarded)
+        except OSError as error:
+            raise write_error(self._folder, error) from error
+        shutil.rmtree(discarded, ignore_errors=True)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # its folder may not be entered, or the disk is gone
+        raise LibraryError(f"{path}: cannot be read just now ({error}); try again") from error

@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ...errors import LibraryBusy, LibraryError
@@ -30,7 +30,7 @@ class Writer:
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.folder = folder
         self.settings = settings
-        self.catalog = Catalog(folder)
+        self.catalog = Catalog(folder, for_writing=True)
         try:
             self.files = self._open_files()
         except OSError as error:
@@ -101,10 +101,14 @@ def writer_lock(folder: Path) -> Iterator[None]:
         raise LibraryError(f"{folder}: cannot be written to: {error}") from error
     holder = folder / HOLDER
     try:
-        holder.unlink(missing_ok=True)
-        with open(os.open(holder, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump({"pid": os.getpid(), "host": socket.gethostname()}, file)
+        try:
+            holder.unlink(missing_ok=True)
+            with open(os.open(holder, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                json.dump({"pid": os.getpid(), "host": socket.gethostname()}, file)
+        except OSError as error:
+            raise write_error(folder, error) from error
         yield
     finally:
-        holder.unlink(missing_ok=True)
+        with suppress(OSError):
+            holder.unlink(missing_ok=True)
         lock.release()
