@@ -21,6 +21,7 @@ from ..base import OnStep, Store
 from ..filters import Filter
 from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
 from .catalog import PAGE, Catalog
+from .checking import Finding, check
 from .connecting import unreadable
 from .reading import LocalReading, Pool
 from .rows import has_row_files
@@ -201,8 +202,8 @@ class LocalStore:
         with writer.transaction():
             first = writer.catalog.setting("rows")
             # Vectors first, then the catalogue that makes them exist.
-            writer.files.append(clips, first)
-            writer.catalog.add(clips, first)
+            sums = writer.files.append(clips, first)
+            writer.catalog.add(clips, first, sums)
 
     def amend(self, records: Mapping[int, ClipRecord]) -> None:
         """Give clips other records, all or none; see `Store.amend`."""
@@ -231,6 +232,26 @@ class LocalStore:
     def rebuild(self, on_step: OnStep = lambda _text: None) -> int:
         """Copy the rows that clips use to new files, drop lost clips, make the index again."""
         return rebuild(self._held, on_step)
+
+    def check(self, on_step: OnStep = lambda _text: None) -> list[Finding]:
+        """Compare all that is stored with its checksums, beside whoever reads and writes.
+
+        Returns
+        -------
+        list of Finding
+            What is damaged; none where all is well.
+        """
+        found: list[Finding] = []
+        for _ in range(_TRIES):
+            with self._pool.pinned() as catalog:
+                found = check(self._folder, catalog, on_step)
+                files = catalog.files()
+            if not found:
+                break
+            with self._pool.pinned() as catalog:
+                if catalog.files() == files:  # else a rebuild took them away meanwhile
+                    break
+        return found
 
     def successor(self, settings: Settings) -> LocalStore:
         """A library within this one's folder; see `Store.successor`."""
