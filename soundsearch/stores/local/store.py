@@ -11,12 +11,19 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
-from ...errors import LibraryDamaged, LibraryError, LibraryNotFound, LibraryVersion
+from ...errors import (
+    LibraryBusy,
+    LibraryDamaged,
+    LibraryError,
+    LibraryNotFound,
+    LibraryVersion,
+)
 from ..base import OnStep, Store
 from ..filters import Filter
 from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
@@ -25,7 +32,7 @@ from .checking import Finding, check
 from .connecting import unreadable
 from .reading import LocalReading, Pool
 from .rows import has_row_files
-from .schema import CATALOG, LOCK, make_catalog, upgrade
+from .schema import CATALOG, HOLDER, LOCK, held_by, make_catalog, upgrade
 from .snapshot import Snapshots
 from .upkeep import adopt, optimise, rebuild
 from .writing import Writer, write_error, writer_lock
@@ -34,6 +41,9 @@ __all__ = ["LocalStore"]
 
 _SUCCESSOR = "successor"
 _DISCARDED = "successor.old"
+# How long a library that another process makes is waited for, and between looks; seconds.
+_PATIENCE = 30.0
+_PAUSE = 0.02
 # How often a snapshot is tried whose files a rebuild takes away.
 _TRIES = 5
 
@@ -75,22 +85,30 @@ class LocalStore:
 
     @classmethod
     def create(cls, folder: Path, settings: Settings) -> LocalStore:
-        """Make a library in a folder that is new or empty."""
+        """Make a library in a folder that is new or empty.
+
+        Where another process makes one there meanwhile, that one is opened.
+        """
         import filelock
 
+        lock = filelock.FileLock(folder / LOCK)
+        tries = int(_PATIENCE / _PAUSE)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            foreign = [
-                path.name for path in folder.iterdir() if not path.name.startswith((CATALOG, LOCK))
-            ]
-            if foreign:
-                raise LibraryError(
-                    f"{folder}: expected a new or empty folder for a library, it holds "
-                    f"{min(foreign)!r}; choose another with --library"
-                )
-            with filelock.FileLock(folder / LOCK):
-                if not (folder / CATALOG).exists():
-                    make_catalog(folder / CATALOG, settings)
+            # Who made the library may go on to hold the lock, to write: that is not waited for.
+            while not (folder / CATALOG).exists():
+                with suppress(filelock.Timeout), lock.acquire(timeout=0):
+                    if not (folder / CATALOG).exists():
+                        _refuse_foreign(folder)
+                        make_catalog(folder / CATALOG, settings)
+                    break
+                tries -= 1
+                if not tries:
+                    raise LibraryBusy(
+                        f"{folder}: {held_by(folder)}, but no library is there yet; wait for it "
+                        "to end"
+                    )
+                time.sleep(_PAUSE)
         except (OSError, sqlite3.Error) as error:
             raise LibraryError(f"{folder}: cannot make a library here: {error}") from error
         return cls(folder)
@@ -296,6 +314,17 @@ class LocalStore:
         except OSError as error:
             raise write_error(self._folder, error) from error
         shutil.rmtree(discarded, ignore_errors=True)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Raise where a folder without a catalogue holds other things than one's beginnings."""
+    names = (path.name for path in folder.iterdir())
+    foreign = [name for name in names if not name.startswith((CATALOG, LOCK, HOLDER))]
+    if foreign:
+        raise LibraryError(
+            f"{folder}: expected a new or empty folder for a library, it holds "
+            f"{min(foreign)!r}; choose another with --library"
+        )
 
 
 def _is_there(path: Path) -> bool:
