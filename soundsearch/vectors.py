@@ -16,8 +16,9 @@ Floats = NDArray[np.float32]
 
 def unit(vectors: Floats) -> Floats:
     """Scale vectors, float32 [n, d], to length 1; a zero vector stays zero."""
-    norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None]
-    scaled: Floats = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32, copy=False)
+    with np.errstate(over="ignore", invalid="ignore"):  # vectors that a disk damaged
+        norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None]
+        scaled: Floats = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32, copy=False)
     return scaled
 
 

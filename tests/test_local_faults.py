@@ -338,3 +338,54 @@ def test_rows_that_cannot_be_read_just_now_are_not_called_lost(tmp_path, monkeyp
             rows(store, ids[0])
         assert not isinstance(caught.value, errors.LibraryDamaged)
         assert "rebuild" not in str(caught.value)
+
+
+# Two at once
+
+
+MAKE = """
+import sys, time
+from pathlib import Path
+from soundsearch import errors
+from soundsearch.stores.local.store import LocalStore
+from support.stores import CLIPS, SETTINGS
+print("ready", flush=True)
+for line in sys.stdin:
+    folder = Path(line.rstrip())
+    try:
+        store = LocalStore.create(folder, SETTINGS)
+        with store.writing():
+            store.add(CLIPS)
+            time.sleep(0.2)
+        print("stored", flush=True)
+    except errors.LibraryError as error:
+        print(type(error).__name__, str(error), flush=True)
+"""
+
+
+def test_two_who_make_a_library_at_once_make_one(tmp_path):
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", MAKE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    for process in both:
+        assert process.stdout.readline() == "ready\n"
+    for turn in range(20):
+        folder = tmp_path / str(turn)
+        for process in both:
+            process.stdin.write(f"{folder}\n")
+            process.stdin.flush()
+        said = [process.stdout.readline() for process in both]
+        assert "stored\n" in said
+        for text in said:
+            assert text == "stored\n" or (
+                text.startswith("LibraryBusy") and "is writing to it" in text
+            ), text
+        with closing(LocalStore(folder)) as store:
+            assert store.counts() == Counts(4, 51, 0)
+            assert store.check() == []
+    for process in both:
+        process.communicate()

@@ -18,8 +18,10 @@ import numpy as np
 import pytest
 from soundsearch_ingest.discover import AudioFile
 from support.stores import (
+    CLIPS,
     SETTINGS,
     amend,
+    filled,
     new_clip,
     rows,
     same_record,
@@ -147,6 +149,23 @@ def check_filters(store):
                 assert reading.counts(asked).clips == expected
 
 
+@pytest.mark.skipif(sqlite3.sqlite_version_info < (3, 35), reason="drops a column")
+def test_clips_without_checksums_get_them_from_a_rebuild(store, folder):
+    ids = [store.clip_at(clip.record.uri).id for clip in CLIPS if filled(store, [clip])]
+    store.close()
+    with closing(sqlite3.connect(folder / "catalog.sqlite")) as catalog, catalog:
+        catalog.execute("ALTER TABLE clips DROP COLUMN checksum")
+        catalog.execute("PRAGMA user_version = 3")
+    with closing(LocalStore(folder)) as upgraded:
+        for clip_id, clip in zip(ids, CLIPS, strict=True):
+            np.testing.assert_array_equal(rows(upgraded, clip_id)[0], clip.embeddings)
+        with upgraded.writing():
+            assert upgraded.rebuild() == 0
+    with closing(sqlite3.connect(folder / "catalog.sqlite")) as catalog:
+        [count] = catalog.execute("SELECT count(*) FROM clips WHERE checksum > 0").fetchone()
+    assert count == 4
+
+
 def test_two_processes_may_upgrade_at_once(folder):
     copy_of("mini", folder)
     start, wrong = threading.Barrier(4), []
@@ -206,7 +225,7 @@ def test_an_older_library_that_cannot_be_written_to(folder, monkeypatch):
         "soundsearch.stores.local.connecting._connect",
         lambda _uri: sqlite3.connect(f"{path}?immutable=1", uri=True, isolation_level=None),
     )
-    with pytest.raises(errors.LibraryVersion, match=r"older.*schema 2.*schema 3.*be written to"):
+    with pytest.raises(errors.LibraryVersion, match=r"older.*schema 2.*schema 4.*be written to"):
         LocalStore(folder)
 
 
@@ -226,7 +245,7 @@ def test_an_older_library_that_is_being_written_to(folder, monkeypatch):
 
 def test_migrations_are_never_edited():
     digest = hashlib.blake2b("".join(schema.MIGRATIONS).encode(), digest_size=8).hexdigest()
-    assert (len(schema.MIGRATIONS), digest) == (3, "e8d2a6dd4aca0c21")
+    assert (len(schema.MIGRATIONS), digest) == (4, "2069b58facd28677")
 
 
 def test_eight_bit_vectors_stay_as_they_are(folder):

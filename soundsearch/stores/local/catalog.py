@@ -34,6 +34,8 @@ _RECORD = (
     "uri", "size", "mtime_ns", "digest", "duration", "padded", "warning", "labels",
     "human_labels", "tags",
 )  # fmt: skip
+# Those that say where its rows are, and what they were when they were written.
+_PLACE = ("first_row", "count", "checksum")
 # Those that are posted for filters.
 _POSTED = slice(_RECORD.index("labels"), _RECORD.index("human_labels") + 1)
 _CLIP = ", ".join(("id", "count", *_RECORD))
@@ -91,6 +93,7 @@ class Catalog:
     """
 
     def __init__(self, folder: Path, for_writing: bool = False) -> None:
+        self.folder = folder
         self._path = folder / CATALOG
         self.connection, self._stamp = connect(self._path, for_writing)
 
@@ -184,6 +187,17 @@ class Catalog:
             self.set(index=index[:2], index_rows=index[2:])
         self._clips_changed()
 
+    def files(self) -> tuple[int, str | None]:
+        """Which files belong to the catalogue: the generation of the rows, and the index."""
+        index = self.index()
+        return self.setting("generation"), None if index is None else index[0]
+
+    def index_sums(self, name: str) -> list[int] | None:
+        """The checksums of the index of this name, where they are known."""
+        rows = self._query("SELECT value FROM settings WHERE key = 'index_sums'")
+        known, sums = json.loads(rows[0][0]) if rows else (None, [])
+        return sums if known == name else None
+
     def _clips_changed(self) -> None:
         self.connection.execute("UPDATE settings SET value = value + 1 WHERE key = 'revision'")
 
@@ -193,6 +207,11 @@ class Catalog:
         """Clips, segments, failures."""
         sql = "SELECT count(*), coalesce(sum(count), 0), (SELECT count(*) FROM failures) FROM clips"
         return Counts(*self._query(sql)[0])
+
+    def problems(self) -> list[str]:
+        """What SQLite finds wrong with its file, in its words; not more than a few."""
+        found = self._query("PRAGMA integrity_check(10)")
+        return [text for (text,) in found if text != "ok"]
 
     def failure_count(self) -> int:
         """How many failures there are."""
@@ -237,9 +256,18 @@ class Catalog:
         return _failure_of(rows[0]) if rows else None
 
     def places(self, row: int = 0) -> NDArray[np.int64]:
-        """Clips whose rows begin at `row` or later: id, first row, count; by their rows."""
-        sql = "SELECT id, first_row, count FROM clips WHERE first_row >= ? ORDER BY first_row"
-        return np.array(self._query(sql, row), np.int64).reshape(-1, 3)
+        """Clips whose rows begin at `row` or later, by their rows.
+
+        Returns
+        -------
+        int64 [n, 4]
+            Id, first row, count, checksum; -1 where that is not known.
+        """
+        sql = (
+            "SELECT id, first_row, count, coalesce(checksum, -1) FROM clips WHERE first_row >= ? "
+            "ORDER BY first_row"
+        )
+        return np.array(self._query(sql, row), np.int64).reshape(-1, 4)
 
     def clips_before(self, row: int) -> int:
         """How many clips have rows that begin before `row`."""
@@ -263,18 +291,18 @@ class Catalog:
 
     # Writing, in a transaction
 
-    def add(self, clips: Sequence[NewClip], first_row: int) -> None:
-        """Store clips whose rows begin at `first_row`, one after the other."""
+    def add(self, clips: Sequence[NewClip], first_row: int, sums: Sequence[int]) -> None:
+        """Store clips whose rows begin at `first_row`, one after the other, with these sums."""
         counts = [len(clip.embeddings) for clip in clips]
         firsts = (first_row + np.cumsum([0, *counts[:-1]])).tolist()
         rows = [_row_of(clip.record) for clip in clips]
         self._forget([row[0] for row in rows])
-        columns = (*_RECORD, "first_row", "count")
+        columns = (*_RECORD, *_PLACE)
         replaced = ", ".join(f"{name} = excluded.{name}" for name in columns[1:])
         self.connection.executemany(
             f"INSERT INTO clips ({', '.join(columns)}) VALUES ({_marks(columns)}) "
             f"ON CONFLICT (uri) DO UPDATE SET {replaced}",
-            [(*row, *place) for row, *place in zip(rows, firsts, counts, strict=True)],
+            [(*row, *place) for row, *place in zip(rows, firsts, counts, sums, strict=True)],
         )
         add_postings(self.connection, firsts, [row[_POSTED] for row in rows])
         self.set(rows=first_row + sum(counts))
@@ -334,13 +362,13 @@ class Catalog:
     def _forget(self, uris: Sequence[bytes]) -> None:
         self.connection.executemany("DELETE FROM failures WHERE uri = ?", [(uri,) for uri in uris])
 
-    def renumber(self, first_rows: Mapping[int, int], rows: int, generation: int) -> None:
-        """Say that clips' rows lie elsewhere, in the files of another generation."""
+    def renumber(self, places: Mapping[int, tuple[int, int]], rows: int, generation: int) -> None:
+        """Say which first rows and checksums clips have, in the files of another generation."""
         # They are unique: out of the way first, then to the new places.
         self.connection.execute("UPDATE clips SET first_row = -first_row - 1")
         self.connection.executemany(
-            "UPDATE clips SET first_row = ? WHERE id = ?",
-            [(row, clip_id) for clip_id, row in first_rows.items()],
+            "UPDATE clips SET first_row = ?, checksum = ? WHERE id = ?",
+            [(*place, clip_id) for clip_id, place in places.items()],
         )
         fill_postings(self.connection)
         self.set(rows=rows, generation=generation)
@@ -358,7 +386,7 @@ class Catalog:
 
     def take_over(self) -> None:
         """Hold what the attached catalogue holds; a clip at the same uri keeps its id."""
-        columns = ", ".join((*_RECORD, "first_row", "count"))
+        columns = ", ".join((*_RECORD, *_PLACE))
         for sql in (
             "CREATE TEMP TABLE known AS SELECT id AS known_id, uri FROM clips",
             "DELETE FROM clips",

@@ -17,9 +17,12 @@ from ..records import Counts, StoredClip
 from .catalog import Catalog
 from .rows import ranges
 from .snapshot import Snapshot
+from .sums import are_finite
 
 __all__ = ["LocalReading", "Pool"]
 
+# Segments of a clip that takes a while to compare with its checksum.
+_LONG = 4096
 # Connections that are kept for the next reading.
 _IDLE = 8
 
@@ -123,9 +126,27 @@ class LocalReading:
         places = snapshot.at(clip_ids)
         if (places < 0).any() or (lasts > snapshot.counts[places]).any():
             raise ClipChanged("a clip was removed or replaced")
+        # A long clip is compared only where all of it is read anyway.
+        counts = snapshot.counts[places]
+        compared = places[(counts <= _LONG) | (lasts - firsts == counts)]
+        self._refuse(snapshot.damaged(compared))
         rows = ranges(snapshot.first_rows[places] + firsts, lasts - firsts)
-        stored = snapshot.vectors
-        return np.asarray(stored.vectors[rows]), np.asarray(stored.segments[rows])
+        vectors = np.asarray(snapshot.vectors.vectors[rows])
+        segments = np.asarray(snapshot.vectors.segments[rows])
+        if not (are_finite(vectors) and are_finite(segments["level"])):
+            self._refuse(snapshot.damaged(places))
+        return vectors, segments
+
+    def _refuse(self, damaged: NDArray[np.int64]) -> None:
+        if not len(damaged):
+            return
+        ids = self._snapshot.ids[damaged[:1]].tolist()
+        clips = self._catalog.clips_by_id(ids)
+        uri = clips[ids[0]].uri if clips else f"clip {ids[0]}"
+        raise LibraryDamaged(
+            f"{self._catalog.folder}: the segments of {uri} are not what was stored; take "
+            "out what is damaged with: soundsearch rebuild, then ingest its folder again"
+        )
 
     def search(
         self, queries: NDArray[np.float32], k: int, filter: Filter | None = None

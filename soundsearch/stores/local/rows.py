@@ -21,17 +21,20 @@ from soundsearch_ingest.postprocess import dequantise, quantise
 
 from ...errors import LibraryDamaged, LibraryError
 from ..records import SEGMENT, NewClip, Settings
+from .sums import are_finite, rows_sum
 
 __all__ = [
     "EightBit",
     "RowFiles",
     "Rows",
+    "are_sound",
     "delete_row_files",
     "has_row_files",
     "link_or_copy",
     "map_rows",
     "ranges",
     "row_files",
+    "rows_there",
 ]
 
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -61,6 +64,10 @@ class EightBit:
 
     def __getitem__(self, rows: Any) -> NDArray[np.float32]:
         return dequantise(np.asarray(self._codes[rows]))
+
+    def stored(self, rows: slice) -> NDArray[np.uint8]:
+        """The codes themselves."""
+        return self._codes[rows]
 
 
 def _is_coded(settings: Settings) -> bool:
@@ -99,6 +106,33 @@ def map_rows(
     return EightBit(stored) if coded else stored, _mapped(segments, SEGMENT, (rows,))
 
 
+def rows_there(paths: Sequence[Path], settings: Settings) -> int:
+    """How many rows are in both files; 0 where one is missing."""
+    try:
+        sizes = [path.stat().st_size for path in paths]
+    except FileNotFoundError:
+        return 0
+    return min(size // width for size, width in zip(sizes, _widths(settings), strict=True))
+
+
+def _widths(settings: Settings) -> tuple[int, int]:
+    """Bytes of a row in each file."""
+    return (1 if _is_coded(settings) else 4) * settings.dimension, SEGMENT.itemsize
+
+
+def are_sound(
+    vectors: Rows, segments: NDArray[np.void], first: int, count: int, checksum: int
+) -> bool:
+    """Whether the rows of a clip are what was stored; `checksum` is -1 where it is not known."""
+    span = slice(first, first + count)
+    if first + count > len(vectors):
+        return False
+    if checksum < 0:
+        return are_finite(np.asarray(vectors[span])) and are_finite(segments["level"][span])
+    stored = vectors.stored(span) if isinstance(vectors, EightBit) else vectors[span]
+    return rows_sum(segments[span].tobytes(), rows_sum(np.ascontiguousarray(stored), 0)) == checksum
+
+
 def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
     if shape[0] == 0:
         return np.empty(shape, dtype)
@@ -133,7 +167,7 @@ class RowFiles:
     def __init__(self, folder: Path, generation: int, settings: Settings) -> None:
         self.paths = row_files(folder, generation, settings)
         self._coded = _is_coded(settings)
-        self._widths = ((1 if self._coded else 4) * settings.dimension, SEGMENT.itemsize)
+        self._widths = _widths(settings)
         self._files: list[BinaryIO] = []
         try:
             for path in self.paths:
@@ -143,30 +177,48 @@ class RowFiles:
             self.close()
             raise
 
-    def append(self, clips: Sequence[NewClip], first: int) -> None:
-        """Write clips' segments from the row `first` on; durable when it returns."""
+    def append(self, clips: Sequence[NewClip], first: int) -> list[int]:
+        """Write clips' segments from the row `first` on; durable when it returns.
+
+        Returns the checksum of each clip's rows.
+        """
         columns: tuple[list[NDArray[Any]], list[NDArray[Any]]] = (
             [quantise(c.embeddings) if self._coded else c.embeddings for c in clips],
             [clip.segments for clip in clips],
         )
+        sums = [0] * len(clips)
         for file, width, parts in zip(self._files, self._widths, columns, strict=True):
             _check_length(file, first * width)
             file.seek(first * width)
-            for part in parts:
-                file.write(np.ascontiguousarray(part).tobytes())
+            for place, part in enumerate(parts):
+                stored = np.ascontiguousarray(part).data
+                sums[place] = rows_sum(stored, sums[place])
+                file.write(stored)
         self.sync()
+        return sums
 
-    def read(self, first: int, count: int) -> tuple[bytes, bytes] | None:
-        """Rows as they are stored; None where they are not all there."""
+    def read(self, first: int, count: int, checksum: int) -> tuple[bytes, bytes, int] | None:
+        """A clip's rows as they are stored, and their checksum.
+
+        None where they are not all there, or not what was stored; `checksum` is -1 where it is
+        not known.
+        """
         parts = []
         for file, width in zip(self._files, self._widths, strict=True):
             file.seek(first * width)
             parts.append(file.read(count * width))
             if len(parts[-1]) != count * width:
                 return None
-        return parts[0], parts[1]
+        found = rows_sum(parts[1], rows_sum(parts[0], 0))
+        if checksum >= 0:
+            return (parts[0], parts[1], found) if found == checksum else None
+        if not are_finite(np.frombuffer(parts[1], SEGMENT)["level"]):
+            return None
+        if not self._coded and not are_finite(np.frombuffer(parts[0], "<f4")):
+            return None
+        return parts[0], parts[1], found
 
-    def write(self, rows: tuple[bytes, bytes]) -> None:
+    def write(self, rows: Sequence[bytes]) -> None:
         """Write rows as they are stored, where the last ones ended."""
         for file, part in zip(self._files, rows, strict=True):
             file.write(part)

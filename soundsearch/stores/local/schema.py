@@ -66,6 +66,10 @@ MIGRATIONS = (
     CREATE TABLE postings (number INTEGER PRIMARY KEY, postings BLOB NOT NULL);
     INSERT INTO settings VALUES ('revision', '1');
     """,
+    # Of the clip's rows, see `sums`; NULL until a rebuild where an older version stored them.
+    """
+    ALTER TABLE clips ADD COLUMN checksum INTEGER;
+    """,
 )
 # What a migration does beside its script, in the same transaction.
 _FILL = {3: fill_postings}

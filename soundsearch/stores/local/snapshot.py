@@ -18,8 +18,9 @@ from ..filters import Filter
 from ..records import Settings
 from .catalog import Catalog
 from .index import Part, SegmentIndex
-from .rows import Rows, map_rows, ranges
+from .rows import Rows, are_sound, map_rows, ranges
 from .selecting import let_through
+from .sums import is_whole
 
 __all__ = ["Selection", "Snapshot", "Snapshots"]
 
@@ -32,10 +33,19 @@ _SELECTIONS = 8
 class MappedRows:
     """The mapped rows of a snapshot, and the search over them, which is made when first asked."""
 
-    def __init__(self, vectors: Rows, segments: NDArray[np.void], index_path: Path | None) -> None:
+    def __init__(
+        self,
+        vectors: Rows,
+        segments: NDArray[np.void],
+        index_path: Path | None,
+        index_sums: Sequence[int] | None = None,
+    ) -> None:
         self.vectors = vectors
         self.segments = segments
         self.index_path = index_path
+        self._index_sums = index_sums
+        # By their first rows: clips whose rows were compared with their checksum.
+        self._sound = np.zeros(len(segments), np.bool_)
         self._index: SegmentIndex | None = None
         self._lock = threading.Lock()
 
@@ -48,12 +58,31 @@ class MappedRows:
         return self._index
 
     def _open(self, live: Ints) -> SegmentIndex:
+        path = self.index_path
         try:
-            return SegmentIndex(self.vectors, live, self.index_path)
-        except RuntimeError:
-            if self.index_path is not None and not self.index_path.exists():
-                raise FileNotFoundError(self.index_path) from None
+            if path is not None and not is_whole(path, self._index_sums, sampled=True):
+                raise RuntimeError("damaged")
+            return SegmentIndex(self.vectors, live, path)
+        except (RuntimeError, ValueError, IndexError, AssertionError):
+            if path is not None and not path.exists():
+                raise FileNotFoundError(path) from None
             return SegmentIndex(self.vectors, live, None)  # damaged: do without
+
+    def without_index(self, first_rows: Ints, counts: Ints) -> SegmentIndex:
+        """The search over the rows of clips that reads no index, as its file is damaged."""
+        with self._lock:
+            self._index = SegmentIndex(self.vectors, ranges(first_rows, counts), None)
+        return self._index
+
+    def is_sound(self, first: int, count: int, checksum: int) -> bool:
+        """Whether a clip's rows are what was stored; compared once."""
+        if not self._sound[first]:
+            self._sound[first] = are_sound(self.vectors, self.segments, first, count, checksum)
+        return bool(self._sound[first])
+
+    def take_over(self, last: MappedRows) -> None:
+        """Know what was compared of fewer rows of the same files."""
+        self._sound[: len(last._sound)] = last._sound
 
 
 @dataclass(slots=True)
@@ -74,7 +103,7 @@ class Snapshot:
         self.generation = generation
         self.rows = rows
         self.places = places
-        self.ids, self.first_rows, self.counts = np.ascontiguousarray(places.T)
+        self.ids, self.first_rows, self.counts, self.sums = np.ascontiguousarray(places.T)
         self.vectors = vectors
         self.is_stale = False
         self._by_id: Ints | None = None
@@ -104,17 +133,37 @@ class Snapshot:
         parts = None
         if selection is not None:
             if selection.parts is None:
-                chosen = selection.clips
-                rows = ranges(self.first_rows[chosen], self.counts[chosen])
-                selection.parts = index.among(rows)
+                selection.parts = index.among(self._rows_of(selection))
             parts = selection.parts
-        rows, scores = index.search(unit(queries), k, parts)
+        try:
+            rows, scores = index.search(unit(queries), k, parts)
+        except IndexError:  # it names rows that are not there
+            index = self.vectors.without_index(self.first_rows, self.counts)
+            parts = None if selection is None else index.among(self._rows_of(selection))
+            rows, scores = index.search(unit(queries), k, parts)
         if not rows.size:
             return rows, rows, scores
         clips = np.searchsorted(self.first_rows, rows, side="right") - 1
-        there = rows >= 0
-        numbers = np.where(there, rows - self.first_rows[clips], -1)
-        return np.where(there, self.ids[clips], -1), numbers, scores
+        numbers = rows - self.first_rows[clips]
+        # A damaged vector has no cosine, and a damaged index may name a row of no clip.
+        there = (rows >= 0) & (numbers < self.counts[clips]) & np.isfinite(scores)
+        scores = np.where(there, scores, np.float32(-np.inf))
+        return np.where(there, self.ids[clips], -1), np.where(there, numbers, -1), scores
+
+    def _rows_of(self, selection: Selection) -> Ints:
+        chosen = selection.clips
+        return ranges(self.first_rows[chosen], self.counts[chosen])
+
+    def damaged(self, places: Ints) -> Ints:
+        """Those of some clips, given by their places, whose rows are not what was stored."""
+        found = [
+            place
+            for place in np.unique(places).tolist()
+            if not self.vectors.is_sound(
+                int(self.first_rows[place]), int(self.counts[place]), int(self.sums[place])
+            )
+        ]
+        return np.array(found, np.int64)
 
     def selection(self, filter: Filter, catalog: Catalog) -> Selection:
         """The clips that a filter lets through; `catalog` shows the state of this snapshot."""
@@ -183,7 +232,10 @@ class Snapshots:
             vectors = last.vectors
         else:
             mapped = map_rows(self._folder, generation, settings, rows)
-            vectors = MappedRows(*mapped, index_path)
+            sums = catalog.index_sums(index_path.name) if index_path is not None else None
+            vectors = MappedRows(*mapped, index_path, sums)
+            if last is not None and last.generation == generation and last.rows <= rows:
+                vectors.take_over(last.vectors)
         return Snapshot(revision, generation, rows, places, vectors)
 
     def _index_path(self, catalog: Catalog) -> Path | None:

@@ -11,20 +11,28 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
-from ...errors import LibraryDamaged, LibraryError, LibraryNotFound, LibraryVersion
+from ...errors import (
+    LibraryBusy,
+    LibraryDamaged,
+    LibraryError,
+    LibraryNotFound,
+    LibraryVersion,
+)
 from ..base import OnStep, Store
 from ..filters import Filter
 from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
 from .catalog import PAGE, Catalog
+from .checking import Finding, check
 from .connecting import unreadable
 from .reading import LocalReading, Pool
 from .rows import has_row_files
-from .schema import CATALOG, LOCK, make_catalog, upgrade
+from .schema import CATALOG, HOLDER, LOCK, held_by, make_catalog, upgrade
 from .snapshot import Snapshots
 from .upkeep import adopt, optimise, rebuild
 from .writing import Writer, write_error, writer_lock
@@ -33,6 +41,9 @@ __all__ = ["LocalStore"]
 
 _SUCCESSOR = "successor"
 _DISCARDED = "successor.old"
+# How long a library that another process makes is waited for, and between looks; seconds.
+_PATIENCE = 30.0
+_PAUSE = 0.02
 # How often a snapshot is tried whose files a rebuild takes away.
 _TRIES = 5
 
@@ -74,22 +85,30 @@ class LocalStore:
 
     @classmethod
     def create(cls, folder: Path, settings: Settings) -> LocalStore:
-        """Make a library in a folder that is new or empty."""
+        """Make a library in a folder that is new or empty.
+
+        Where another process makes one there meanwhile, that one is opened.
+        """
         import filelock
 
+        lock = filelock.FileLock(folder / LOCK)
+        tries = int(_PATIENCE / _PAUSE)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            foreign = [
-                path.name for path in folder.iterdir() if not path.name.startswith((CATALOG, LOCK))
-            ]
-            if foreign:
-                raise LibraryError(
-                    f"{folder}: expected a new or empty folder for a library, it holds "
-                    f"{min(foreign)!r}; choose another with --library"
-                )
-            with filelock.FileLock(folder / LOCK):
-                if not (folder / CATALOG).exists():
-                    make_catalog(folder / CATALOG, settings)
+            # Who made the library may go on to hold the lock, to write: that is not waited for.
+            while not (folder / CATALOG).exists():
+                with suppress(filelock.Timeout), lock.acquire(timeout=0):
+                    if not (folder / CATALOG).exists():
+                        _refuse_foreign(folder)
+                        make_catalog(folder / CATALOG, settings)
+                    break
+                tries -= 1
+                if not tries:
+                    raise LibraryBusy(
+                        f"{folder}: {held_by(folder)}, but no library is there yet; wait for it "
+                        "to end"
+                    )
+                time.sleep(_PAUSE)
         except (OSError, sqlite3.Error) as error:
             raise LibraryError(f"{folder}: cannot make a library here: {error}") from error
         return cls(folder)
@@ -201,8 +220,8 @@ class LocalStore:
         with writer.transaction():
             first = writer.catalog.setting("rows")
             # Vectors first, then the catalogue that makes them exist.
-            writer.files.append(clips, first)
-            writer.catalog.add(clips, first)
+            sums = writer.files.append(clips, first)
+            writer.catalog.add(clips, first, sums)
 
     def amend(self, records: Mapping[int, ClipRecord]) -> None:
         """Give clips other records, all or none; see `Store.amend`."""
@@ -231,6 +250,26 @@ class LocalStore:
     def rebuild(self, on_step: OnStep = lambda _text: None) -> int:
         """Copy the rows that clips use to new files, drop lost clips, make the index again."""
         return rebuild(self._held, on_step)
+
+    def check(self, on_step: OnStep = lambda _text: None) -> list[Finding]:
+        """Compare all that is stored with its checksums, beside whoever reads and writes.
+
+        Returns
+        -------
+        list of Finding
+            What is damaged; none where all is well.
+        """
+        found: list[Finding] = []
+        for _ in range(_TRIES):
+            with self._pool.pinned() as catalog:
+                found = check(self._folder, catalog, on_step)
+                files = catalog.files()
+            if not found:
+                break
+            with self._pool.pinned() as catalog:
+                if catalog.files() == files:  # else a rebuild took them away meanwhile
+                    break
+        return found
 
     def successor(self, settings: Settings) -> LocalStore:
         """A library within this one's folder; see `Store.successor`."""
@@ -275,6 +314,17 @@ class LocalStore:
         except OSError as error:
             raise write_error(self._folder, error) from error
         shutil.rmtree(discarded, ignore_errors=True)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Raise where a folder without a catalogue holds other things than one's beginnings."""
+    names = (path.name for path in folder.iterdir())
+    foreign = [name for name in names if not name.startswith((CATALOG, LOCK, HOLDER))]
+    if foreign:
+        raise LibraryError(
+            f"{folder}: expected a new or empty folder for a library, it holds "
+            f"{min(foreign)!r}; choose another with --library"
+        )
 
 
 def _is_there(path: Path) -> bool:
