@@ -38,6 +38,8 @@ __all__ = [
 ]
 
 _BINARY = getattr(os, "O_BINARY", 0)
+# Bytes that are gathered for one write: clips come in parts of a few kilobytes.
+_BUFFER = 1 << 20
 _KINDS = ("vectors-*", "segments-*")
 
 
@@ -172,7 +174,7 @@ class RowFiles:
         try:
             for path in self.paths:
                 opened = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o666)
-                self._files.append(os.fdopen(opened, "r+b"))
+                self._files.append(os.fdopen(opened, "r+b", _BUFFER))
         except OSError:
             self.close()
             raise
