@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from soundsearch_ingest.discover import AudioFile
@@ -15,6 +17,7 @@ from soundsearch_ingest.discover import AudioFile
 from .errors import LibraryError, LibraryNotFound
 from .results import CopyReport
 from .stores.base import ClipChanged, OnStep, Store
+from .stores.milvus.uri import MilvusUri
 from .stores.opening import Place, create_store, open_store
 from .stores.records import ClipRecord, NewClip, StoredClip
 
@@ -58,7 +61,23 @@ def copy(
 def _same(source: Place, target: Place) -> bool:
     if isinstance(source, Path) and isinstance(target, Path):
         return os.path.realpath(source) == os.path.realpath(target)
-    return source == target
+    if isinstance(source, Path) or isinstance(target, Path) or source.name != target.name:
+        return False
+    if source.lite and target.lite:
+        return os.path.realpath(source.address) == os.path.realpath(target.address)
+    databases = {uri.database or "default" for uri in (source, target)}
+    return len(databases) == 1 and bool(_servers(source) & _servers(target))
+
+
+def _servers(uri: MilvusUri) -> set[tuple[str, int]]:
+    """Where a server listens: its host has several names, and these lead to the same addresses."""
+    if uri.lite:
+        return set()
+    parts = urlsplit(uri.address)
+    host, port = parts.hostname or "", parts.port or 0
+    with suppress(OSError):
+        return {(str(info[4][0]), port) for info in socket.getaddrinfo(host, port)}
+    return {(host, port)}
 
 
 def _check_settings(ours: Store, theirs: Store) -> None:

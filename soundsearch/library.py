@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -11,11 +12,19 @@ from types import TracebackType
 from typing import Any
 
 from soundsearch_ingest import encoders
-from soundsearch_ingest.discover import RECORDS_SUFFIX, AudioFile, expand, stat_file
+from soundsearch_ingest.decode import Decoder
+from soundsearch_ingest.discover import (
+    AUDIO_SUFFIXES,
+    RECORDS_SUFFIX,
+    AudioFile,
+    discover,
+    expand,
+    stat_file,
+)
 
 from .asking.questions import Moments, Sound, Source
 from .clips import Clips
-from .errors import EncoderError, LibraryError
+from .errors import AudioError, EncoderError, LibraryError
 from .hearing import Listener
 from .results import CopyReport, Failure, IngestReport, LabelledClip, TagReport
 from .session import Session, default_address
@@ -140,6 +149,7 @@ class Library(Clips):
         Returns
         -------
         IngestReport
+            Where there is no library yet and nothing that could be audio, none is made.
 
         Raises
         ------
@@ -159,6 +169,9 @@ class Library(Clips):
 
         tagging = Tagging(tags or {})
         roots = expand([targets] if isinstance(targets, (str, os.PathLike)) else targets)
+        if not self._session.is_made and (report := _without_sound(roots)) is not None:
+            report.tags = None if tags is None else TagReport(unknown=list(map(os.fspath, tags)))
+            return report
         for_records = any(root.lower().endswith(RECORDS_SUFFIX) for root in roots)
         store = self._session.create(for_records, on_step)
         with store.writing():
@@ -370,6 +383,26 @@ class Library(Clips):
             "hop": settings.hop,
             "store": store.address,
         }
+
+
+def _without_sound(roots: list[str]) -> IngestReport | None:
+    """The report of an ingest that has nothing to store; None where something may be audio.
+
+    A damaged file is, by its name: that it failed is worth a library to keep it in.
+    """
+    skipped: Counter[str] = Counter()
+    report = IngestReport()
+    for file in discover(roots, skipped):
+        if os.path.splitext(file.uri)[1].lower() in {*AUDIO_SUFFIXES, RECORDS_SUFFIX}:
+            return None
+        try:
+            Decoder(file.uri).close()
+        except AudioError as error:
+            report.failed.append(Failure(file.uri, error.reason))
+        else:
+            return None
+    report.skipped = dict(skipped)
+    return report
 
 
 def _files_of(store: Store) -> Iterator[AudioFile]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from soundsearch_ingest import encoders, pipeline
@@ -11,10 +12,13 @@ from soundsearch_ingest import encoders, pipeline
 from .errors import ArgumentError, LibraryNotFound, SpaceMismatch
 from .hearing import Listener
 from .stores.base import OnStep, Store
-from .stores.opening import Place, create_store, open_store, place_of
+from .stores.opening import Place, create_store, libraries_near, open_store, place_of
 from .stores.records import Settings
 
 __all__ = ["Session", "default_address", "user_data"]
+
+# Libraries named in a message where the one that was meant is not there.
+_NEIGHBOURS = 5
 
 _AUDIOSET = Settings(encoders.AUDIOSET_SPACE, encoders.AUDIOSET_SPACE, 128, 0.96, 0.96)
 
@@ -54,14 +58,11 @@ class Session:
         self._encoder = encoder
         self._hop = hop
         self._store: Store | None = None
-        self._not_found: LibraryNotFound | None = None
+        self._closed = False
         self._listeners: dict[int, Listener] = {}
         self._opening = threading.Lock()
-        try:
+        with suppress(LibraryNotFound):
             self._store = open_store(address)
-        except LibraryNotFound as error:
-            self._not_found = error
-        else:
             self._check_wanted(self._store)
 
     @property
@@ -69,9 +70,24 @@ class Session:
         """The open store; raises LibraryNotFound where no library has been made yet."""
         if self._store is not None:
             return self._store
-        if self._not_found is not None:
-            raise self._not_found
-        raise LibraryNotFound(f"{self.address}: this library was closed; open it again")
+        if self._closed:
+            raise LibraryNotFound(f"{self.address}: this library was closed; open it again")
+        raise LibraryNotFound(f"{self.address}: there is no library here{self._advice()}")
+
+    @property
+    def is_made(self) -> bool:
+        """Whether there is a library at the address, and it is open."""
+        return self._store is not None
+
+    def _advice(self) -> str:
+        """What to do about a library that is not there; never to make one by mistake."""
+        if "SOUNDSEARCH_LIBRARY" not in os.environ and self.address == default_address():
+            return "; make one with: soundsearch ingest FOLDER"
+        near = libraries_near(self.address) if isinstance(self.address, Path) else []
+        if not near:
+            return "; is its name right?"
+        more = ", ..." if len(near) > _NEIGHBOURS else ""
+        return f"; is its name right? Beside it are: {', '.join(near[:_NEIGHBOURS])}{more}"
 
     def create(self, for_records: bool, on_step: OnStep) -> Store:
         """The open store, made first where there is none.
@@ -145,5 +161,5 @@ class Session:
         if self._store is not None:
             self._store.close()
             self._store = None
-        self._not_found = None
+        self._closed = True
         self._listeners.clear()

@@ -111,8 +111,41 @@ def test_errors_are_one_line_without_a_traceback(library, sounds, tmp_path):
     assert b"Traceback" in run("--debug", "label", tmp_path / "empty.wav").stderr
     assert run("query", sounds / "low.wav", "-k", 0, library=library).returncode == 2
     assert run("query", sounds / "low.wav", "--ranking", "x", library=library).returncode == 2
-    missing = run("info", library=tmp_path / "none")
-    assert missing.returncode == 1 and b"soundsearch ingest" in missing.stderr
+
+
+def test_a_library_that_is_not_there(library, sounds, tmp_path):
+    """No command is named that would make another one; those beside it are."""
+    for name, beside in (("cil.lib", b"cli.lib"), ("x", b"cli.lib")):
+        for command in (["info"], ["query", sounds / "low.wav"], ["tag", sounds / "tags.csv"]):
+            (sounds / "tags.csv").write_text("path,mic\nlow.wav,AKG\n")
+            missing = run(*command, library=tmp_path / name)
+            assert missing.returncode == 1 and beside in missing.stderr
+            assert b"no library" in missing.stderr and b"ingest" not in missing.stderr
+        assert not (tmp_path / name).exists()
+    alone = run("info", library=tmp_path / "none" / "x.lib")
+    assert alone.stderr.endswith(b"x.lib: there is no library here; is its name right?\n")
+    assert b"ingest" not in run("info", SOUNDSEARCH_LIBRARY=str(tmp_path / "y")).stderr
+    (tmp_path / "home").mkdir()
+    home = {"HOME": str(tmp_path / "home"), "XDG_DATA_HOME": str(tmp_path / "home")}
+    assert b"soundsearch ingest" in run("info", **home).stderr
+
+
+def test_a_mistaken_ingest_makes_no_library(sounds, tmp_path):
+    notes = tmp_path / "notes.txt"
+    notes.write_text("no sound")
+    (tmp_path / "empty").mkdir()
+    place = tmp_path / "new.lib"
+    mistaken = run("ingest", notes, library=place)
+    assert mistaken.returncode == 3 and not place.exists()
+    assert mistaken.stdout == b"1 failed; no library was made\n"
+    assert b"notes.txt: its content is no audio" in mistaken.stderr
+    empty = run("ingest", tmp_path / "empty", "--json", library=place)
+    assert empty.returncode == 0 and json.loads(empty.stdout)["clips"] == 0
+    assert not place.exists()
+    # A damaged file is audio by its name: the library remembers that it failed.
+    (tmp_path / "bad.wav").write_text("no sound")
+    assert run("ingest", tmp_path / "bad.wav", library=place).returncode == 3
+    assert b"bad.wav" in run("failures", library=place).stdout
 
 
 def test_default_library_and_version(sounds, tmp_path):

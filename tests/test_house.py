@@ -42,7 +42,7 @@ ROOMS: dict[str, set[str]] = {
     "hearing": {*_ASKING, "asking"},
     "session": {*_ASKING, "hearing", "stores.opening"},
     "clips": _CLIPS,
-    "copying": {*_RECORDS, *_BASE, "stores.opening"},
+    "copying": {*_RECORDS, *_BASE, "stores.milvus", "stores.opening"},
     "ingesting": {*_ASKING, "hearing", "pruning", "tags"},
     "naming": {"pruning", *_RECORDS, *_BASE},
     "pruning": {*_RECORDS, *_BASE},

@@ -35,6 +35,17 @@ def names(answer):
     return [Path(hit.uri).name for hit in answer]
 
 
+def test_nothing_that_is_audio_makes_no_library(lib, tmp_path):
+    (tmp_path / "notes").write_text("no sound")
+    report = lib.ingest(tmp_path / "notes", tags={"x.wav": {"mic": "AKG"}})
+    assert [failure.uri for failure in report.failed] == [str(tmp_path / "notes")]
+    assert report.tags is not None and report.tags.unknown == ["x.wav"]
+    with pytest.raises(errors.LibraryNotFound):
+        lib.info()
+    shutil.move(write(tmp_path / "x.wav", tone(300, 1)), tmp_path / "notes")
+    assert lib.ingest(tmp_path / "notes").added == 1  # by its content
+
+
 def test_a_clip_finds_itself_first(filled, sounds):
     for path in sounds.rglob("*.*"):
         answer = filled.query(path, k=3)
@@ -357,4 +368,5 @@ def test_a_folder_without_audio(lib, tmp_path):
     report = lib.ingest(tmp_path / "docs")
     assert outcome(report) == (0, 0, 0, 0, 0)
     assert report.skipped == {"not audio": 1}
-    assert len(lib.query(tone(440, 1), sample_rate=RATE)) == 0
+    with pytest.raises(errors.LibraryNotFound):  # none was made
+        lib.query(tone(440, 1), sample_rate=RATE)

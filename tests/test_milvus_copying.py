@@ -15,9 +15,9 @@ from support.milvus_places import run
 from support.stores import SETTINGS, filled, new_clip, rows, same_record, search
 
 import soundsearch
-from soundsearch import errors
+from soundsearch import copying, errors
 from soundsearch.stores.local.store import LocalStore
-from soundsearch.stores.opening import open_store, place_of
+from soundsearch.stores.opening import create_store, open_store, place_of
 from soundsearch.stores.records import Counts, FailureRecord
 
 pytest.importorskip("milvus_lite")
@@ -140,8 +140,36 @@ def test_copy_refuses_another_space_and_itself(tmp_path):
         copied(tmp_path / "a", tmp_path / "b")
     with pytest.raises(errors.LibraryError, match="itself"):
         copied(tmp_path / "a", tmp_path / "a")
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    with pytest.raises(errors.LibraryError, match="itself"):
+        copied(tmp_path / "a", tmp_path / "link")
     with pytest.raises(errors.LibraryNotFound):
         copied(tmp_path / "c", tmp_path / "a")
+
+
+def test_copy_refuses_itself_in_other_spelling(tmp_path, lite):
+    with closing(create_store(place_of(lite), SETTINGS)):
+        pass
+    (tmp_path / "link").symlink_to(tmp_path)
+    for other in (f"{lite}#sounds", lite.replace(str(tmp_path), str(tmp_path / "link"))):
+        with pytest.raises(errors.LibraryError, match="itself"):
+            copied(lite, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("milvus://localhost/x", "milvus://me:secret@127.0.0.1:19530/default/x?shards=2", True),
+        ("milvus://localhost/x", "milvuss://LOCALHOST:19530/x", True),
+        ("milvus://nowhere.invalid/x", "milvus://Nowhere.invalid:19530/x?index=flat", True),
+        ("milvus://localhost/x", "milvus://localhost/y", False),
+        ("milvus://localhost/x", "milvus://localhost:19531/x", False),
+        ("milvus://localhost/x", "milvus://localhost/other/x", False),
+        ("milvus://localhost/x", "milvus-lite:x.db#x", False),
+    ],
+)
+def test_addresses_of_one_library(one, other, same):
+    assert copying._same(place_of(one), place_of(other)) is same
 
 
 def test_copy_from_the_command_line(sounds, tmp_path, lite):

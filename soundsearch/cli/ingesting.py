@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
 
 import soundsearch
 
+from ..errors import LibraryNotFound
 from .options import EXIT_SOME_FAILED, json_option, library_option
 from .printing import counted, print_copied, print_ingested, print_json, print_tag_problems, say
 from .progress import clip_progress, file_progress, targets_counter
@@ -140,10 +142,13 @@ def _read_tags(path: str) -> TagsFile:
 def _print_ingested(
     action: str, report: IngestReport, lib: soundsearch.Library, as_json: bool
 ) -> None:
+    clips = None
+    with suppress(LibraryNotFound):  # there was nothing to make one for
+        clips = len(lib)
     if as_json:
-        print_json([{"action": action, **report.to_dict(), "clips": len(lib)}])
+        print_json([{"action": action, **report.to_dict(), "clips": clips or 0}])
     else:
-        print_ingested(report, lib.info())
+        print_ingested(report, clips)
 
 
 def _print_tagged(file: TagsFile, report: TagReport, as_json: bool = False) -> bool:

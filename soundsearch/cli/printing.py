@@ -115,7 +115,8 @@ def _print_listed(title: str, names: Sequence[tuple[str, str]], width: int | Non
     say(f"{title}{fitted(line, left)}")
 
 
-def print_ingested(report: IngestReport, facts: dict[str, Any]) -> None:
+def print_ingested(report: IngestReport, clips: int | None) -> None:
+    """Print what an ingest did to a library of so many clips now; None where none was made."""
     counts = [
         (len(report.failed), "failed"),
         (report.failed_before, "failed before"),
@@ -126,7 +127,10 @@ def print_ingested(report: IngestReport, facts: dict[str, Any]) -> None:
         (report.removed, "removed"),
     ]
     done = _listed(counts) or "nothing to do"
-    say(f"{done}; the library holds {counted(facts['clips'], 'clip')}")
+    holds = (
+        "no library was made" if clips is None else f"the library holds {counted(clips, 'clip')}"
+    )
+    say(f"{done}; {holds}")
     for what, count in report.skipped.items():
         say(f"  skipped: {count:,} {what}", err=True)
     if report.warnings:

@@ -30,7 +30,7 @@ def tour(folder: Path) -> None:
     with soundsearch.open(path) as lib:
         with file_progress(False, targets_counter([str(sounds)])) as watchers:
             report = lib.ingest([sounds], prune_all=True, **watchers)
-        print_ingested(report, lib.info())
+        print_ingested(report, len(lib))
         seconds = sum(clip.duration for clip in lib)
         say(f"They last {seconds:.0f} s in all.")
         say()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 
 from .base import Store
 from .milvus.uri import SCHEMES, MilvusUri
 from .records import Settings
 
-__all__ = ["Place", "create_store", "open_store", "place_of"]
+__all__ = ["Place", "create_store", "libraries_near", "open_store", "place_of"]
 
 Place = Path | MilvusUri
 
@@ -44,3 +46,14 @@ def create_store(place: Place, settings: Settings) -> Store:
     from .local.store import LocalStore
 
     return LocalStore.create(place, settings)
+
+
+def libraries_near(place: Path) -> list[str]:
+    """The names of the libraries beside a folder that is none, the likeliest to be meant first."""
+    from .local.schema import CATALOG
+
+    found = []
+    with suppress(OSError):
+        found = [entry.parent.name for entry in place.absolute().parent.glob(f"*/{CATALOG}")]
+    alike = get_close_matches(place.name, found, n=len(found) or 1, cutoff=0.0)
+    return alike or sorted(found)
