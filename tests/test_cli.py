@@ -138,7 +138,7 @@ def test_a_mistaken_ingest_makes_no_library(sounds, tmp_path):
     mistaken = run("ingest", notes, library=place)
     assert mistaken.returncode == 3 and not place.exists()
     assert mistaken.stdout == b"1 failed; no library was made\n"
-    assert b"notes.txt: its content is no audio" in mistaken.stderr
+    assert b"notes.txt: its content is not readable audio" in mistaken.stderr
     empty = run("ingest", tmp_path / "empty", "--json", library=place)
     assert empty.returncode == 0 and json.loads(empty.stdout)["clips"] == 0
     assert not place.exists()

@@ -106,6 +106,7 @@ class Snapshot:
         self.ids, self.first_rows, self.counts, self.sums = np.ascontiguousarray(places.T)
         self.vectors = vectors
         self.is_stale = False
+        self._are_sound = np.zeros(len(self.ids), np.bool_)
         self._by_id: Ints | None = None
         self._selections: OrderedDict[str, Selection] = OrderedDict()
         self._lock = threading.Lock()
@@ -155,14 +156,17 @@ class Snapshot:
         return ranges(self.first_rows[chosen], self.counts[chosen])
 
     def damaged(self, places: Ints) -> Ints:
-        """Those of some clips, given by their places, whose rows are not what was stored."""
-        found = [
-            place
-            for place in np.unique(places).tolist()
-            if not self.vectors.is_sound(
-                int(self.first_rows[place]), int(self.counts[place]), int(self.sums[place])
-            )
-        ]
+        """Those of some clips, given by their places, whose rows are not what was stored.
+
+        Rows that were found sound are not compared again for as long as the snapshot serves.
+        """
+        found = []
+        for place in sorted(set(places[~self._are_sound[places]].tolist())):
+            first, count, checksum = self.first_rows[place], self.counts[place], self.sums[place]
+            if self.vectors.is_sound(int(first), int(count), int(checksum)):
+                self._are_sound[place] = True
+            else:
+                found.append(place)
         return np.array(found, np.int64)
 
     def selection(self, filter: Filter, catalog: Catalog) -> Selection:
