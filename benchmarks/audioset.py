@@ -1,17 +1,17 @@
-"""How fast AudioSet's released features are read, on one core, and ingested.
+"""The speed of reading, on one core, and ingesting AudioSet's released features.
 
     python -m benchmarks.audioset [--clips 20000] [--segments 2000000]
 
-For made-up records of 10 segments (128 bytes each, with some labels) in one TFRecord file, in
-segments a second of processor time, the best of some rounds:
+For random records of 10 segments (128 bytes each, with some labels) in one TFRecord file, in
+segments per second of processor time, the best of several rounds:
 
-frames     the file cut into records, both checksums of each verified, nothing decoded
+frames     splitting the file into records and verifying both checksums of each, without decoding
 records    all of `soundsearch_ingest.audioset.read_records`: checksums and decoding
-unchecked  the same without the time that the checksums alone take
+unchecked  the same without the time of the checksums alone
 
-Then made-up records of so many segments become a library: segments a second by the clock, until
-they are stored and until the search index is made too; bytes a segment of each file on disk;
-the highest memory of the process.
+Then random records with ``--segments`` segments in total become a library: segments per second of
+elapsed time, until they are stored and until the search index is built too; bytes per segment of
+each file on disk; the peak memory of the process.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def made_up(clips: int, seed: int = 0) -> Iterator[Record]:
 
 
 def fastest(action: Callable[[], object]) -> float:
-    """Seconds of processor time."""
+    """The processor time of an action in seconds, the best of `ROUNDS`."""
     times = []
     for _ in range(ROUNDS):
         began = time.process_time()
@@ -61,12 +61,12 @@ def frames(path: Path) -> list[int]:
 
 
 def ingest(segments: int) -> None:
-    """Print what ingesting them takes."""
+    """Ingest random records and print the figures."""
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(-(-segments // SEGMENTS // CLIPS_PER_FILE)):
             write_records(Path(folder) / f"{seed:04}.tfrecord", made_up(CLIPS_PER_FILE, seed))
         library = Path(folder) / "library"
-        # In a process of its own: its memory is asked for.
+        # In its own process, to measure its memory.
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
             stored, indexed, memory = pool.submit(filled, folder, library).result()
         count = soundsearch.open(library).info()["segments"]
@@ -79,7 +79,7 @@ def ingest(segments: int) -> None:
 
 
 def filled(folder: str, library: Path) -> tuple[float, float, float]:
-    """Ingest the records; seconds until stored and until indexed, and bytes of memory."""
+    """Ingest the records; return seconds until stored and until indexed, and peak bytes."""
     import resource
 
     began = time.perf_counter()
@@ -94,7 +94,7 @@ def filled(folder: str, library: Path) -> tuple[float, float, float]:
 
 
 def main() -> None:
-    """Print the lines."""
+    """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--clips", type=int, default=20_000)
     parser.add_argument("--segments", type=int, default=2_000_000)

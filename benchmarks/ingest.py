@@ -1,17 +1,17 @@
-"""How fast a folder becomes a library, next to what its parts allow and to a plain loop.
+"""The speed of ingesting a folder, compared with its parts and with a plain loop.
 
     python -m benchmarks.ingest [--scale 0.1] [--folder DIR]
 
 For 2 000 five-second FLACs, 200 three-minute MP3s and one six-hour WAV (44.1 kHz), in seconds of
-sound a second, all on the cores this process may use:
+sound per second, on all cores that this process may use:
 
 encoder   the network alone on ready log-mel
 decoding  files to mono 16 kHz, nothing else
-allowed   what the two would reach together if everything else were free
-loop      librosa.load, log-mel and the same network, file by file, as people write it by hand
+allowed   the rate of these two together if everything else took no time
+loop      librosa.load, log-mel and the same network, file by file, as written by hand
 whole     soundsearch: the whole path into a library, and its share of `allowed`
 
-With --rounds, every row is measured several times in turn and the median given.
+With --rounds, every row is measured several times, alternately, and the median is printed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SEGMENT = 0.96
 
 
 def stereo(seconds: float, seed: int) -> np.ndarray:
-    """Demo sounds one after the other, with a little noise, at 44.1 kHz: float32 [n, 2]."""
+    """Concatenate demo sounds and add a little noise, at 44.1 kHz: float32 [n, 2]."""
     rng = np.random.default_rng(seed)
     kinds = sorted(demo_sounds.KINDS)
     parts, length = [], 0
@@ -51,7 +51,7 @@ def stereo(seconds: float, seed: int) -> np.ndarray:
 
 
 def make_flacs(folder: Path, scale: float) -> float:
-    """Five-second FLACs."""
+    """Write five-second FLACs; return their total length in seconds."""
     count = max(2, int(2000 * scale))
     sound = stereo(600, 0)
     for number in range(count):
@@ -61,7 +61,7 @@ def make_flacs(folder: Path, scale: float) -> float:
 
 
 def make_mp3s(folder: Path, scale: float) -> float:
-    """Three-minute MP3s: a few encoded ones, told apart by the title in their tag."""
+    """Write three-minute MP3s, copies of a few with different titles; return their length."""
     count = max(2, int(200 * scale))
     encoded = []
     for number in range(min(count, 5)):
@@ -76,7 +76,7 @@ def make_mp3s(folder: Path, scale: float) -> float:
 
 
 def make_wav(folder: Path, scale: float) -> float:
-    """One long recording."""
+    """Write one long recording; return its length in seconds."""
     seconds = max(120, 6 * 3600 * scale)
     block = stereo(120, 9)
     with soundfile.SoundFile(folder / "long.wav", "w", RATE, 2, "PCM_16") as file:
@@ -95,13 +95,13 @@ def encoder_alone(seconds: float) -> None:
 
 
 def decoding_alone(folder: Path) -> None:
-    """Files to mono 16 kHz, one file a core; a single file on one core."""
+    """Decode files to mono 16 kHz, one file per core; a single file on one core."""
     with ThreadPoolExecutor(pipeline.available_cores()) as pool:
         list(pool.map(lambda path: sum(map(len, decode.Decoder(path))), sorted(folder.iterdir())))
 
 
 def plain_loop(folder: Path) -> None:
-    """What people write by hand."""
+    """Embed files with a loop as people write it by hand."""
     import librosa
 
     encoder = encoders.load(threads=pipeline.available_cores())
@@ -112,10 +112,10 @@ def plain_loop(folder: Path) -> None:
 
 
 def whole_path(folder: Path) -> int:
-    """`soundsearch ingest` in a process of its own; returns its peak memory in MB."""
+    """Run an ingest in its own process; return its peak memory in MB."""
     script = (
-        "import re, sys; from soundsearch import Library;"
-        "report = Library(sys.argv[1], encoder='mini').ingest(sys.argv[2]);"
+        "import re, soundsearch, sys;"
+        "report = soundsearch.open(sys.argv[1], encoder='mini').ingest(sys.argv[2]);"
         "assert not report.failed;"
         "status = open('/proc/self/status').read();"
         "print(int(re.search(r'VmHWM:\\s+(\\d+)', status)[1]) // 1024)"
@@ -128,7 +128,7 @@ def whole_path(folder: Path) -> int:
 
 
 def rate(action: Callable[[], object], seconds: float) -> float:
-    """Seconds of sound a second."""
+    """Run an action; return seconds of sound per second."""
     began = time.perf_counter()
     action()
     return seconds / (time.perf_counter() - began)
@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="share of the files")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="keep the files here")
-    parser.add_argument("--no-loop", action="store_true", help="leave the plain loop out")
+    parser.add_argument("--no-loop", action="store_true", help="leave out the plain loop")
     options = parser.parse_args()
     print(f"soundsearch {soundsearch.__version__}, {pipeline.available_cores()} cores")
     print(f"{'':6}{'encoder':>9}{'decoding':>9}{'allowed':>9}{'loop':>7}{'whole':>8}", end="")
@@ -157,7 +157,7 @@ def main() -> None:
 
 
 def measure(folder: Path, seconds: float, rounds: int, with_loop: bool) -> None:
-    """One row of the table."""
+    """Measure and print one row of the table."""
     columns: dict[str, list[float]] = {}
     memory = 0
 

@@ -1,14 +1,14 @@
-"""How long a query takes, and whether the approximate index finds what an exact search does.
+"""The time of a query, and the recall of the approximate index against an exact search.
 
     python -m benchmarks.query [--sizes 10000 100000 1000000] [--vectors FILE.npy]
 
 For libraries of several sizes, all in one run: milliseconds to find the 10 nearest segments of
 one vector (median over 500, one after the other), recall@10 against an exact search, and the
 whole query of a five-second clip given its embeddings (search, exact scores, ranking, labels).
-Then whole processes: `soundsearch query` on 2 000 clips next to `python -c "import numpy,
+Then whole processes: `soundsearch query` on 2 000 clips, compared with `python -c "import numpy,
 onnxruntime, faiss"`, and `soundsearch --help`.
 
-Vectors are mixtures of embeddings of the demo's sounds (neighbours as real sounds have them),
+Vectors are mixtures of embeddings of the demo sounds (with neighbours like those of real sounds),
 or of those in FILE.npy, float32 [n, 128].
 """
 
@@ -21,136 +21,86 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import soundfile
-from soundsearch_ingest import decode, encoders, pipeline
-from soundsearch_ingest.discover import AudioFile
 
+import soundsearch
+from benchmarks.vectors import (
+    CLIP_SEGMENTS,
+    bundled_settings,
+    clips_of,
+    demo_embeddings,
+    median_ms,
+    mixed,
+    tenth_best,
+)
 from soundsearch import demo_sounds
 from soundsearch.asking.searching import find_hits
-from soundsearch.labels.head import silence
-from soundsearch.library import Library
-from soundsearch.stores.base import CLIP_LABELS, SEGMENT, NewClip, Settings
-from soundsearch.stores.local.index import unit
-from soundsearch.stores.local.store import LocalStore
+from soundsearch.results import Hit
+from soundsearch.stores.base import Store
+from soundsearch.stores.opening import create_store, place_of
+from soundsearch.vectors import unit
 
-CLIP = 5
 QUERIES = 500
 
 
-def demo_embeddings() -> np.ndarray:
-    """Embeddings of many variations of the demo's sounds: float32 [n, 128]."""
-    encoder = encoders.load(threads=2)
-    parts = []
-    for kind in demo_sounds.KINDS:
-        for variation in range(40):
-            sound = decode.to_mono_16k(demo_sounds.make(kind, variation), demo_sounds.SAMPLE_RATE)
-            parts.append(pipeline.embed_sound([sound], encoder, 0.24)[0])
-    return np.concatenate(parts)
-
-
-def mixed(real: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Vectors between pairs of real ones, with a little noise: float32 [count, d]."""
-    rng = np.random.default_rng(seed)
-    share = rng.uniform(0.5, 1, (count, 1)).astype(np.float32)
-    first, second = (real[rng.integers(0, len(real), count)] for _ in range(2))
-    noise = rng.normal(0, 0.15 * real.std(), first.shape).astype(np.float32)
-    vectors: np.ndarray = share * first + (1 - share) * second + noise
-    return vectors
-
-
-def clips_of(vectors: np.ndarray, first: int) -> list[NewClip]:
-    """Clips of five segments that hold these vectors, numbered from `first` on."""
-    return [
-        NewClip(
-            AudioFile(f"/{first + row:08}.wav", 0, 0),
-            (first + row).to_bytes(32, "big"),
-            CLIP * 0.96,
-            False,
-            None,
-            vectors[row : row + CLIP],
-            np.zeros(len(vectors[row : row + CLIP]), SEGMENT),
-            silence(CLIP_LABELS),
-        )
-        for row in range(0, len(vectors), CLIP)
-    ]
-
-
-def make_library(folder: Path, vectors: np.ndarray) -> Library:
-    """A library of five-segment clips that hold these vectors."""
-    encoder = encoders.load()
-    settings = Settings(encoder.name, encoder.space, encoder.dimension, 0.96, 0.96)
-    store = LocalStore.create(folder, settings)
+def make_store(folder: Path, vectors: np.ndarray) -> Store:
+    """Make a store of five-segment clips with these vectors."""
+    store = create_store(place_of(folder), bundled_settings())
     with store.writing():
-        for begin in range(0, len(vectors), 100_000):
-            store.add(clips_of(vectors[begin : begin + 100_000], begin))
+        for first in range(0, len(vectors), 100_000):
+            store.add(clips_of(vectors[first : first + 100_000], first))
         store.optimise()
-    store.close()
-    return Library(folder)
+    return store
 
 
-def exact(vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    """The tenth best cosine of each query, by brute force."""
-    best = np.full((len(queries), 10), -np.inf, np.float32)
-    for begin in range(0, len(vectors), 100_000):
-        scores = queries @ unit(vectors[begin : begin + 100_000]).T
-        best = -np.sort(-np.hstack((best, -np.partition(-scores, 9, axis=1)[:, :10])), axis=1)
-        best = best[:, :10]
-    return best[:, -1]
+def search(store: Store, query: np.ndarray) -> np.ndarray:
+    """The cosines of the 10 nearest segments, float32 [1, 10]."""
+    with store.reading() as reading:
+        return reading.search(query[None], 10)[2]
 
 
-def median_ms(actions: list[Callable[[], object]]) -> float:
-    """Median time of the actions, milliseconds."""
-    times = []
-    for action in actions:
-        began = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - began)
-    return 1e3 * statistics.median(times)
+def answer(store: Store, clip: np.ndarray) -> list[Hit]:
+    """The 10 nearest clips."""
+    levels = np.full(CLIP_SEGMENTS, -20, np.float32)
+    with store.reading() as reading:
+        return find_hits(reading, store.settings, clip, levels, 10, "pooled")
 
 
 def in_process(real: np.ndarray, sizes: list[int]) -> None:
-    """Print a row for each size."""
+    """Print one row per size."""
     print(f"{'segments':>9}  {'search ms':>9}  {'recall@10':>9}  {'query ms':>8}")
     queries = unit(mixed(real, QUERIES, 1))
-    clips = mixed(real, 100 * CLIP, 2).reshape(100, CLIP, -1)
+    clips = mixed(real, 100 * CLIP_SEGMENTS, 2).reshape(100, CLIP_SEGMENTS, -1)
     for size in sizes:
         vectors = mixed(real, size, 0)
         with tempfile.TemporaryDirectory() as folder:
-            library = make_library(Path(folder) / "l", vectors)
-            find = partial(library._store.search, k=10)
-            rank = partial(
-                find_hits,
-                library._store,
-                query_levels=np.full(CLIP, -20, np.float32),
-                k=10,
-                ranking="pooled",
-            )
-            scores = np.concatenate([find(query[None])[2] for query in queries])
-            recall = (scores >= exact(vectors, queries)[:, None] - 1e-5).mean()
-            search = median_ms([partial(find, query[None]) for query in queries])
-            query = median_ms([partial(rank, clip) for clip in clips])
-            library.close()
-        print(f"{size:9}  {search:9.3f}  {recall:9.4f}  {query:8.2f}", flush=True)
+            store = make_store(Path(folder) / "l", vectors)
+            scores = np.concatenate([search(store, query) for query in queries])
+            recall = (scores >= tenth_best(vectors, queries)[:, None] - 1e-5).mean()
+            search_ms = median_ms([partial(search, store, query) for query in queries])
+            query_ms = median_ms([partial(answer, store, clip) for clip in clips])
+            store.close()
+        print(f"{size:9}  {search_ms:9.3f}  {recall:9.4f}  {query_ms:8.2f}", flush=True)
 
 
 def whole_process(rounds: int = 15) -> None:
-    """Print the times of whole processes, measured in turn."""
+    """Print the times of whole processes, measured alternately."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for number in range(2000):
             kind = sorted(demo_sounds.KINDS)[number % len(demo_sounds.KINDS)]
             if number < 200:
                 sound = demo_sounds.make(kind, number)
-            # Sounds that differ in level only differ in content: quick to make.
+            # A different level makes different content, quickly.
             soundfile.write(
                 folder / f"{number}.wav", sound * (1 - number / 4000), demo_sounds.SAMPLE_RATE
             )
-        Library(folder / "l").ingest([folder])
+        with soundsearch.open(folder / "l") as lib:
+            lib.ingest([folder])
         python = [sys.executable, "-c"]
         main = "from soundsearch.cli.main import main; main()"
         commands = {
@@ -159,7 +109,7 @@ def whole_process(rounds: int = 15) -> None:
             "help": [*python, main, "--help"],
         }
         times: dict[str, list[float]] = {name: [] for name in commands}
-        # Byte code is kept, as in any installed package.
+        # Byte code is cached, as for any installed package.
         environment = {
             name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
         }

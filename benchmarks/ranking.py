@@ -1,11 +1,13 @@
-"""Which score of a clip finds the right one: the rankings on ESC-50 folds 1-3.
+"""Retrieval quality of the rankings, on ESC-50 folds 1-3.
 
     python -m benchmarks.ranking DATA
 
-DATA holds ``esc50/labels.csv`` and ``esc50/audio/``. Two collections are made of its clips: as
-they are (5 s each, asked with every clip), and as recordings of a minute, each of twelve clips of
-different classes one after the other (asked with every clip that is in none of them, for its
-class). Sounds from the query's own source recording never count. ``--encoder`` as in ``query``.
+DATA holds ``esc50/labels.csv`` and ``esc50/audio/``. Two collections are made from its clips: the
+clips themselves (5 s each, queried with every clip), and one-minute recordings that concatenate
+twelve clips of different classes (queried with every clip that is in none of them, for its class).
+Sounds from the query's own source recording never count. P@1 and mAP are those of
+`soundsearch.evaluate.retrieval`; a moment is right if the segment that matched has the query's
+class. ``--encoder`` names one of ``soundsearch models list``.
 """
 
 from __future__ import annotations
@@ -22,12 +24,13 @@ from soundsearch_ingest.decode import Decoder
 from soundsearch_ingest.logmel import SILENT
 
 from soundsearch.asking.ranking import RANKINGS
-from soundsearch.loudness import sounding, weights
+from soundsearch.evaluate import retrieval
+from soundsearch.vectors import loudness_weights, sounding
 
 Floats = NDArray[np.float32]
 PER_RECORDING = 12
 WEIGHTS: dict[str, Callable[[Floats], Floats]] = {
-    "level": weights,
+    "level": loudness_weights,
     "silence out": lambda level: np.where(level < SILENT, 1e-6, 1.0).astype(np.float32),
     "none": np.ones_like,
 }
@@ -76,20 +79,13 @@ def as_they_are(
     classes: NDArray[np.str_],
     sources: NDArray[np.str_],
 ) -> tuple[float, float]:
-    """P@1 and mAP of clip against clips."""
+    """P@1 and mAP of clips against clips."""
     lengths = np.array([len(part) for part in vectors])
     starts = np.cumsum(lengths) - lengths
     everything, every_share = np.concatenate(vectors), np.concatenate(shares)
-    firsts, means = [], []
-    for i, query in enumerate(asked):
-        scores, _ = RANKINGS[name](*query, everything, every_share, starts)
-        others = np.flatnonzero(sources != sources[i])
-        order = others[np.argsort(-scores[others], kind="stable")]
-        right = classes[order] == classes[i]
-        firsts.append(right[0])
-        ranks = np.flatnonzero(right) + 1
-        means.append(np.mean(np.arange(1, len(ranks) + 1) / ranks))
-    return float(np.mean(firsts)), float(np.mean(means))
+    scores = (RANKINGS[name](*query, everything, every_share, starts)[0] for query in asked)
+    found = retrieval(scores, classes, sources)
+    return found.precision_at_1, found.mean_average_precision
 
 
 def as_recordings(
@@ -100,13 +96,13 @@ def as_recordings(
     classes: NDArray[np.str_],
     sources: NDArray[np.str_],
 ) -> tuple[float, float]:
-    """P@1 of clip against recordings, and how often the moment is right too."""
+    """P@1 of clips against recordings, and the share of queries whose moment is right."""
     rng = np.random.default_rng(0)
     names = np.unique(classes)
     queue = {kind: list(rng.permutation(np.flatnonzero(classes == kind))) for kind in names}
     recordings = []
     for _ in range(len(vectors) // PER_RECORDING // 2):
-        # Of the classes with most clips left, so that all are used alike.
+        # From the classes with the most clips left, so that all are used equally.
         by_left = sorted(names, key=lambda kind: (-len(queue[kind]), rng.random()))
         recordings.append([queue[kind].pop() for kind in by_left[:PER_RECORDING]])
     clips = np.concatenate(recordings)

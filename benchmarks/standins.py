@@ -1,4 +1,4 @@
-"""A network of VGGish's shapes and interface with random weights, for want of Google's."""
+"""A network with VGGish's shapes and interface and random weights, in place of Google's."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _GROUPS = {
 
 
 def random_weights(seed: int) -> Weights:
-    """Weights that keep the size of what flows through the network."""
+    """Draw weights that preserve the scale of activations."""
     rng = np.random.default_rng(seed)
-    pool = rng.normal(0, 1, 1_000_003).astype(np.float32)  # a prime: no two rows are alike
+    pool = rng.normal(0, 1, 1_000_003).astype(np.float32)  # a prime, so that no two rows are equal
     weights = {}
     for number, (layer, shape) in enumerate(LAYERS.items()):
         scale = np.float32(np.sqrt(2 / np.prod(shape[:-1])))
@@ -30,7 +30,7 @@ def random_weights(seed: int) -> Weights:
 
 
 def in_tensorflow_names(weights: Weights) -> dict[str, np.ndarray]:
-    """The arrays by the names of the published checkpoint."""
+    """The arrays under the names in the published checkpoint."""
     return {
         f"vggish/{_GROUPS.get(layer, '')}{layer}/{part}": array
         for layer, pair in weights.items()
@@ -39,14 +39,14 @@ def in_tensorflow_names(weights: Weights) -> dict[str, np.ndarray]:
 
 
 def save_module(weights: Weights, folder: Path, last_activation: Any = None) -> None:
-    """Write a SavedModel with the interface and the inner structure of google/vggish/1.
+    """Write a SavedModel with the interface and structure of google/vggish/1.
 
     Parameters
     ----------
     weights : Weights
     folder : Path
     last_activation : callable, optional
-        On the embeddings.
+        Applied to the embeddings.
     """
     import tensorflow as tf
 

@@ -1,15 +1,15 @@
-"""The stores side by side: local, Milvus Lite, and a Milvus server.
+"""The stores compared: local, Milvus Lite, and a Milvus server.
 
-    pip install -e '.[milvus-lite]' milvus==2.3.5
-    python -m benchmarks.stores [--sizes 100000 1000000] [--stores local lite server]
+    pip install -e '.[milvus-lite]'
+    python -m benchmarks.stores [--sizes 100000 1000000] [--server HOST:PORT]
 
-For libraries of several sizes, each in a process of its own, all in one run: segments stored a
-second in batches of 8 000, and with the making of the index; milliseconds to find the 10 nearest
-segments of one vector, and to answer a clip of five segments, given their embeddings (medians over
-100, one after the other); recall@10 against an exact search; the highest memory of the process,
-and of the server's. Lite is left out above ``--largest-lite``. The server is the one of the PyPI
-package ``milvus``, started in a network namespace of its own (root, Linux); or give ``--server
-HOST:PORT``. Vectors as in `benchmarks.query`.
+For libraries of several sizes, each in its own process, all in one run: segments stored per second
+in batches of 8 000, without and with the time to build the index; milliseconds to find the 10
+nearest segments of one vector, and to answer a query of five segments, given as embeddings (medians
+over 100, one after the other); recall@10 against an exact search; the peak memory of the process,
+and of the server if it runs on this machine. Lite is left out above ``--largest-lite``, and the
+server without ``--server`` (``pip install milvus==2.3.5 && milvus-server`` starts one on port
+19530). Vectors as in `benchmarks.query`.
 """
 
 from __future__ import annotations
@@ -20,19 +20,24 @@ import re
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from soundsearch_ingest import encoders
 
-from benchmarks.query import CLIP, clips_of, demo_embeddings, exact, median_ms, mixed
-from soundsearch.asking.searching import find_hits
-from soundsearch.stores.base import Settings
-from soundsearch.stores.local.index import unit
+from benchmarks.query import answer, search
+from benchmarks.vectors import (
+    CLIP_SEGMENTS,
+    bundled_settings,
+    clips_of,
+    demo_embeddings,
+    median_ms,
+    mixed,
+    tenth_best,
+)
 from soundsearch.stores.opening import create_store, place_of
+from soundsearch.vectors import unit
 
 BATCH = 8_000
 QUERIES = 100
@@ -40,12 +45,10 @@ SEED = 0
 
 
 def measure(address: str, embeddings: np.ndarray, size: int) -> tuple[float, ...]:
-    """Segments a second without and with the index, ms a search and a query, recall, bytes."""
-    encoder = encoders.load()
-    settings = Settings(encoder.name, encoder.space, encoder.dimension, 0.96, 0.96)
+    """Segments/s without and with the index, ms per search and per query, recall, bytes."""
     vectors, queries = mixed(embeddings, size, SEED), unit(mixed(embeddings, QUERIES, SEED + 1))
-    tenth = exact(vectors, queries)
-    store = create_store(place_of(address), settings)
+    tenth = tenth_best(vectors, queries)
+    store = create_store(place_of(address), bundled_settings())
     began = time.perf_counter()
     with store.writing():
         for first in range(0, size, BATCH):
@@ -53,20 +56,18 @@ def measure(address: str, embeddings: np.ndarray, size: int) -> tuple[float, ...
         stored = time.perf_counter() - began
         store.optimise()
     indexed = time.perf_counter() - began
-    find = partial(store.search, k=10)
-    scores = np.concatenate([find(query[None])[2] for query in queries])
+    scores = np.concatenate([search(store, query) for query in queries])
     recall = float((scores >= tenth[:, None] - 1e-5).mean())
-    search_ms = median_ms([partial(find, query[None]) for query in queries])
-    levels = np.full(CLIP, -20, np.float32)
-    clips = mixed(embeddings, QUERIES * CLIP, SEED + 2).reshape(QUERIES, CLIP, -1)
-    answer = partial(find_hits, store, query_levels=levels, k=10, ranking="pooled")
-    query_ms = median_ms([partial(answer, clip) for clip in clips])
+    search_ms = median_ms([partial(search, store, query) for query in queries])
+    clips = mixed(embeddings, QUERIES * CLIP_SEGMENTS, SEED + 2)
+    asked = clips.reshape(QUERIES, CLIP_SEGMENTS, -1)
+    query_ms = median_ms([partial(answer, store, clip) for clip in asked])
     store.close()
     return size / stored, size / indexed, search_ms, query_ms, recall, peak_memory("self")
 
 
 def peak_memory(process: str) -> float:
-    """Bytes, of this process or of all with this command."""
+    """Peak memory in bytes, of this process ("self") or of all with this command."""
     if process == "self":
         pids = ["self"]
     else:
@@ -85,31 +86,23 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=[100_000, 1_000_000])
     parser.add_argument("--stores", nargs="*", default=["local", "lite", "server"])
     parser.add_argument("--largest-lite", type=int, default=100_000)
-    parser.add_argument("--server", help="HOST:PORT of one that runs")
+    parser.add_argument("--server", metavar="HOST:PORT", help="a running Milvus server")
     options = parser.parse_args()
+    kinds = [kind for kind in options.stores if kind != "server" or options.server]
     embeddings = demo_embeddings()
     print(f"{'segments':>9}  {'store':7}{'stored/s':>10}{'indexed/s':>11}{'search ms':>11}", end="")
     print(f"{'query ms':>10}{'recall@10':>11}{'MB':>7}  MB of the server")
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        server = options.server
-        if server is None and "server" in options.stores:
-            from tests.milvus_server import MilvusServer, why_not
-
-            if reason := why_not():
-                raise SystemExit(f"no server: {reason}")
-            started = MilvusServer(Path(folder) / "server")
-            stack.callback(started.close)
-            server = started.address
+    with tempfile.TemporaryDirectory() as folder:
         for size in options.sizes:
-            for kind in options.stores:
+            for kind in kinds:
                 if kind == "lite" and size > options.largest_lite:
                     continue
                 address = {
                     "local": f"{folder}/{size}",
                     "lite": f"milvus-lite:{folder}/{size}.db",
-                    "server": f"milvus://{server}/benchmark_{os.getpid()}_{size}",
+                    "server": f"milvus://{options.server}/benchmark_{os.getpid()}_{size}",
                 }[kind]
-                # A process of its own: its memory is asked for.
+                # In its own process, to measure its memory.
                 with ProcessPoolExecutor(1, get_context("spawn")) as pool:
                     row = pool.submit(measure, address, embeddings, size).result()
                 print(

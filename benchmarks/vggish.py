@@ -1,17 +1,17 @@
-"""VGGish's whole path next to the bare network, and to the loop that its documentation shows.
+"""Ingesting with VGGish, compared with the bare network and the loop in its documentation.
 
     pip install -e '.[vggish]' librosa
     python -m benchmarks.vggish [--files 400]
 
 For five-second FLACs (44.1 kHz stereo), with random weights of VGGish's shapes, in seconds of
-sound a second, on the cores this process may use:
+sound per second, on all cores that this process may use:
 
-network    the ONNX network on ready patches, fp32 and int8
+network    the ONNX network on precomputed patches, fp32 and int8
 decoding   files to mono 16 kHz, nothing else
 labels     the bundled encoder and head alone, which run beside VGGish
-allowed    what network, decoding and labels would reach together if all else were free
-ingest     the whole path into a library, the opening of the network included, and its share of
-           the network's rate and of what is allowed
+allowed    the rate of network, decoding and labels together if everything else took no time
+ingest     the whole path into a library, including opening the network, and its share of the
+           network's rate and of `allowed`
 loop       librosa.load, then the SavedModel called through tensorflow_hub, file by file
 
 and how near the loop's embeddings are to ours (cosine, mean and worst).
@@ -48,7 +48,7 @@ def seconds_for(action: Callable[[], object]) -> float:
 
 
 def network(name: str, patches: np.ndarray) -> float:
-    """Seconds of sound a second of the bare network, all cores in one call."""
+    """The rate of the bare network, all cores in one call."""
     encoder = encoders.load(name, pipeline.available_cores())
     batches = np.array_split(patches, len(patches) // 32)
     encoder.embed(batches[0])
@@ -57,7 +57,7 @@ def network(name: str, patches: np.ndarray) -> float:
 
 
 def loop(folder: Path, module: Path) -> dict[str, np.ndarray]:
-    """Embeddings of every file, as the module's documentation has it."""
+    """Embed every file as in the module's documentation."""
     import librosa
     import tensorflow_hub as hub
 
@@ -69,7 +69,7 @@ def loop(folder: Path, module: Path) -> dict[str, np.ndarray]:
 
 
 def labelling(patches: np.ndarray) -> float:
-    """Seconds of sound a second of what labels cost beside VGGish."""
+    """The rate of labelling, which runs beside VGGish."""
     encoder = encoders.load(threads=pipeline.available_cores())
     levels = np.zeros(len(patches), np.float32)
     taken = seconds_for(lambda: predict(bundled_head(), [(encoder.embed(patches), levels)], 5, 10))
@@ -100,19 +100,19 @@ def main() -> None:
             for number in range(ROUNDS):
                 with soundsearch.open(root / f"{precision}-{number}", encoder="vggish") as lib:
                     taken = seconds_for(partial(lib.ingest, [root / "sound"]))
-                    stored = stored or {clip.uri: lib.vectors(clip.uri) for clip in lib.clips()}
+                    stored = stored or {clip.uri: lib.vectors(clip.uri) for clip in lib}
                 rates.append((network("vggish", patches), seconds / taken))
             bare, whole = np.median(rates, axis=0)
             allowed = 1 / (1 / bare + 1 / decoding + 1 / labels)
             print(
                 f"{precision}: network {bare:.0f}, allowed {allowed:.0f}, ingest {whole:.0f}"
-                f" ({whole / bare:.2f} of the network, {whole / allowed:.2f} of what is allowed)"
+                f" ({whole / bare:.2f} of the network, {whole / allowed:.2f} of allowed)"
                 + (f", cosine to fp32 {facts['cosine_mean']:.4f}" if audio else ""),
                 flush=True,
             )
         found: dict[str, np.ndarray] = {}
         taken = seconds_for(lambda: found.update(loop(root / "sound", root / "module")))
-        print(f"loop: {seconds / taken:.0f}, the module's loading included")
+        print(f"loop: {seconds / taken:.0f}, including loading the module")
         cosines = np.concatenate([cosine(found[uri], ours) for uri, ours in stored.items()])
         print(f"cosine of its embeddings to ours: {cosines.mean():.5f}, worst {cosines.min():.5f}")
 

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .errors import (
+    ArgumentError,
     AudioError,
     ClipNotFound,
     EncoderError,
@@ -27,25 +28,32 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from .asking.questions import Sound, Stored
+    from .clips import Clips
     from .hearing import label
     from .library import Library
     from .library import Library as open  # noqa: N813
     from .results import (
         Answer,
         Clip,
+        CopyReport,
         Failure,
         Hit,
         IngestReport,
         Label,
         LabelledClip,
         Segment,
+        TagReport,
     )
 
 __all__ = [
     "Answer",
+    "ArgumentError",
     "AudioError",
     "Clip",
     "ClipNotFound",
+    "Clips",
+    "CopyReport",
     "EncoderError",
     "Failure",
     "Hit",
@@ -60,29 +68,36 @@ __all__ = [
     "LibraryVersion",
     "MissingExtra",
     "Segment",
+    "Sound",
     "SoundsearchError",
     "SpaceMismatch",
+    "Stored",
+    "TagReport",
     "__version__",
     "label",
     "open",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 # Loaded when first used: `soundsearch --help` needs none of it.
 _LAZY = {
+    "Clips": "clips",
     "label": "hearing",
+    **dict.fromkeys(("Sound", "Stored"), "asking.questions"),
     **dict.fromkeys(("Library", "open"), "library"),
     **dict.fromkeys(
         (
             "Answer",
             "Clip",
+            "CopyReport",
             "Failure",
             "Hit",
             "IngestReport",
             "Label",
             "LabelledClip",
             "Segment",
+            "TagReport",
         ),
         "results",
     ),

@@ -1,4 +1,4 @@
-"""What AudioSet's segment lists and feature files hold, counted."""
+"""Statistics of AudioSet's segment lists and feature files."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class ClassCount:
     Attributes
     ----------
     mid, name : str
-        Ontology id and display name. Of what the ontology does not have, both are the id, or
-        the index, that the file gives.
+        Ontology id and display name. For a label outside the ontology, both are the id or index
+        that the file gives.
     clips : int
     """
 
@@ -34,16 +34,16 @@ class ClassCount:
 
 @dataclass(frozen=True, slots=True)
 class AudioSetStats:
-    """Counts over some files.
+    """Counts over a set of files.
 
     Attributes
     ----------
     clips : int
-        A clip counts as often as it is listed.
+        A clip counts each time it is listed.
     mean_labels : float
-        Different labels a clip; 0 without clips.
+        Distinct labels per clip; 0 if there are no clips.
     classes : tuple of ClassCount
-        Those that occur, most frequent first, equals by id.
+        The classes that occur, most frequent first, ties by id.
     """
 
     clips: int
@@ -61,12 +61,12 @@ class AudioSetStats:
 
 
 def stats(paths: Iterable[str | os.PathLike[str]]) -> AudioSetStats:
-    """Count the clips and labels of AudioSet files, all together.
+    """Count the clips and labels of AudioSet files, in total.
 
     Parameters
     ----------
     paths : iterable of path
-        Segment lists, whose names end in ``.csv``, and TFRecord files of features.
+        Segment lists (names end in ``.csv``) and TFRecord files of features.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def stats(paths: Iterable[str | os.PathLike[str]]) -> AudioSetStats:
 
 
 def _labels(path: str) -> Iterator[Iterable[str]]:
-    """Ids of the labels of each clip."""
+    """Yield the label ids of each clip."""
     if path.lower().endswith(".csv"):
         for clip in read_list(path):
             yield clip.mids

@@ -1,93 +1,83 @@
-"""Copy a library to another store, vectors and all: nothing is decoded or embedded again."""
+"""Copy a library to another store, including the vectors: nothing is embedded again."""
 
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
 from itertools import islice
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
+from soundsearch_ingest.discover import AudioFile
 
 from .errors import LibraryError, LibraryNotFound
-from .stores.base import NewClip, Store, StoredClip
-from .stores.opening import Place, create_store, open_store, place_of
+from .results import CopyReport
+from .stores.base import ClipChanged, OnStep, Store
+from .stores.milvus.uri import MilvusUri
+from .stores.opening import Place, create_store, open_store
+from .stores.records import ClipRecord, NewClip, StoredClip
 
-__all__ = ["CopyReport", "copy"]
+__all__ = ["copy"]
 
-# Clips and segments in memory at a time.
+# How many clips and segments are held in memory at a time.
 _CLIPS = 1024
 _SEGMENTS = 8192
-# Clips whose vectors are compared at the end.
+# How many clips are compared at the end.
 _SAMPLE = 64
 
 
-@dataclass(slots=True)
-class CopyReport:
-    """What a copy did.
-
-    Attributes
-    ----------
-    copied, replaced, unchanged, failures : int
-        Clips that were new, that were there otherwise, that were there; and files that failed.
-    compared : int
-        Clips whose vectors were read from both sides at the end, and were equal.
-    """
-
-    copied: int = 0
-    replaced: int = 0
-    unchanged: int = 0
-    failures: int = 0
-    compared: int = 0
-
-
 def copy(
-    source: str | os.PathLike[str] | Place,
-    target: str | os.PathLike[str] | Place,
-    on_clip: Callable[[str], None] = lambda _uri: None,
-    on_step: Callable[[str], None] = lambda _text: None,
+    ours: Store,
+    source: Place,
+    target: Place,
+    on_clip: Callable[[str], None],
+    on_step: OnStep,
 ) -> CopyReport:
-    """Copy every clip with its vectors and labels, and the failures, into another library.
-
-    Clips that the target has with the same file and content are skipped: an interrupted copy goes
-    on where it was. What else the target holds stays.
-
-    Parameters
-    ----------
-    source, target : path or str
-        Folders or addresses in Milvus; the target is made if need be.
-    on_clip : callable
-        Told the uri of each clip that is in the target.
-    on_step : callable
-        Told in words what else is done.
-
-    Raises
-    ------
-    LibraryError
-        The two are of different spaces or lengths of segments, or the copy is not equal.
-    LibraryNotFound, LibraryBusy
-    """
-    places = place_of(source), place_of(target)
-    if places[0] == places[1]:
-        raise LibraryError(f"{places[0]}: cannot be copied to itself")
-    with closing(open_store(places[0])) as ours:
-        try:
-            theirs = open_store(places[1])
-        except LibraryNotFound:
-            theirs = create_store(places[1], ours.settings)
-            on_step(f"{places[1]} is a new library of the encoder {ours.settings.encoder}")
-        with closing(theirs):
-            _check_settings(ours, theirs)
-            report = CopyReport()
-            with theirs.writing():
-                before, _, _ = theirs.counts()
-                _copy_clips(ours, theirs, report, on_clip)
-                _copy_failures(ours, theirs, report)
-                theirs.optimise(on_step)
-            on_step("comparing")
-            _verify(ours, theirs, before, report)
+    """Copy an open store into the one at `target`; see `soundsearch.Library.copy`."""
+    if _same(source, target):
+        raise LibraryError(f"{source}: cannot be copied to itself; give another target")
+    try:
+        theirs = open_store(target)
+    except LibraryNotFound:
+        theirs = create_store(target, ours.settings)
+        on_step(f"{target}: created a library with the encoder {ours.settings.encoder}")
+    with closing(theirs):
+        _check_settings(ours, theirs)
+        report = CopyReport()
+        with theirs.writing():
+            before = theirs.counts().clips
+            _copy_clips(ours, theirs, report, on_clip)
+            _copy_failures(ours, theirs, report)
+            theirs.optimise(on_step)
+        on_step("comparing the copy with the original")
+        _verify(ours, theirs, before, report)
     return report
+
+
+def _same(source: Place, target: Place) -> bool:
+    if isinstance(source, Path) and isinstance(target, Path):
+        return os.path.realpath(source) == os.path.realpath(target)
+    if isinstance(source, Path) or isinstance(target, Path) or source.name != target.name:
+        return False
+    if source.lite and target.lite:
+        return os.path.realpath(source.address) == os.path.realpath(target.address)
+    databases = {uri.database or "default" for uri in (source, target)}
+    return len(databases) == 1 and bool(_servers(source) & _servers(target))
+
+
+def _servers(uri: MilvusUri) -> set[tuple[str, int]]:
+    """Where a server listens: its host has several names, and these lead to the same addresses."""
+    if uri.lite:
+        return set()
+    parts = urlsplit(uri.address)
+    host, port = parts.hostname or "", parts.port or 0
+    with suppress(OSError):
+        return {(str(info[4][0]), port) for info in socket.getaddrinfo(host, port)}
+    return {(host, port)}
 
 
 def _check_settings(ours: Store, theirs: Store) -> None:
@@ -98,8 +88,8 @@ def _check_settings(ours: Store, theirs: Store) -> None:
             for store in (ours, theirs)
         ]
         raise LibraryError(
-            f"{theirs.where}: is of the space {shown[1]}; {ours.where} is of {shown[0]}; copy to a "
-            "library that is new or alike"
+            f"{theirs.address}: its space is {shown[1]}, but that of {ours.address} is {shown[0]}; "
+            "copy to a new library or one of the same space"
         )
 
 
@@ -108,20 +98,27 @@ def _copy_clips(
 ) -> None:
     for clips in _batches(ours.clips()):
         missing: list[StoredClip] = []
+        amended: dict[int, ClipRecord] = {}
         for clip in clips:
-            there = theirs.clip_at(clip.file.uri)
+            there = theirs.clip_at(clip.uri)
             if there is None:
                 report.copied += 1
-            elif (there.file, there.digest) != (clip.file, clip.digest):
+            elif _content(there.record) != _content(clip.record):
                 report.replaced += 1
+            elif _attached(there.record) != _attached(clip.record):
+                report.replaced += 1
+                amended[there.id] = clip.record
+                continue
             else:
                 report.unchanged += 1
                 continue
             missing.append(clip)
+        if amended:
+            theirs.amend(amended)
         if missing:
             theirs.add(_read(ours, missing))
         for clip in clips:
-            on_clip(clip.file.uri)
+            on_clip(clip.uri)
 
 
 def _batches(clips: Iterator[StoredClip]) -> Iterator[list[StoredClip]]:
@@ -137,25 +134,28 @@ def _batches(clips: Iterator[StoredClip]) -> Iterator[list[StoredClip]]:
         yield batch
 
 
+def _content(record: ClipRecord) -> tuple[AudioFile, bytes]:
+    return record.file, record.digest
+
+
+def _attached(record: ClipRecord) -> tuple[Any, ...]:
+    return record.human_labels, dict(record.tags)
+
+
 def _read(store: Store, clips: list[StoredClip]) -> list[NewClip]:
     try:
-        vectors, segments = store.rows([(clip.id, 0, clip.count) for clip in clips])
-    except KeyError:
+        with store.reading() as reading:
+            vectors, segments = reading.rows([(clip.id, 0, clip.count) for clip in clips])
+    except ClipChanged:
         raise LibraryError(
-            f"{store.where}: was changed while it was copied; run the same command again"
+            f"{store.address}: it changed while it was being copied; run the same command again"
         ) from None
     ends = np.cumsum([clip.count for clip in clips]).tolist()
     return [
         NewClip(
-            clip.file,
-            clip.digest,
-            clip.duration,
-            clip.padded,
-            clip.warning,
-            vectors[end - clip.count : end],
-            segments[end - clip.count : end],
-            clip.labels,
-            clip.human,
+            record=clip.record,
+            embeddings=vectors[end - clip.count : end],
+            segments=segments[end - clip.count : end],
         )
         for clip, end in zip(clips, ends, strict=True)
     ]
@@ -174,20 +174,20 @@ def _copy_failures(ours: Store, theirs: Store, report: CopyReport) -> None:
 
 
 def _verify(ours: Store, theirs: Store, before: int, report: CopyReport) -> None:
-    """Compare the number of clips, and all that is stored of some."""
+    """Compare the number of clips, and the full contents of a sample."""
     expected = before + report.copied
-    got, _, _ = theirs.counts()
+    got = theirs.counts().clips
     if got != expected:
         raise LibraryError(
-            f"{theirs.where}: should hold {expected} clips now, it holds {got}; run the same "
+            f"{theirs.address}: expected {expected} clips after the copy, got {got}; run the same "
             "command again"
         )
     for clip in _sample(ours.clips(), report.copied + report.replaced + report.unchanged):
-        there = theirs.clip_at(clip.file.uri)
+        there = theirs.clip_at(clip.uri)
         if there is None or not _equal(_read(ours, [clip])[0], _read(theirs, [there])[0]):
             raise LibraryError(
-                f"{theirs.where}: {clip.file.uri} is not as in {ours.where}; remove it there, "
-                "then run the same command again"
+                f"{theirs.address}: {clip.uri} differs from the one in {ours.address}; remove it "
+                "from the copy, then run the same command again"
             )
         report.compared += 1
 
@@ -198,8 +198,8 @@ def _sample(clips: Iterable[StoredClip], count: int) -> Iterator[StoredClip]:
 
 def _equal(one: NewClip, other: NewClip) -> bool:
     return (
-        (one.file, one.digest, one.duration, one.human)
-        == (other.file, other.digest, other.duration, other.human)
+        (*_content(one.record), one.record.duration, *_attached(one.record))
+        == (*_content(other.record), other.record.duration, *_attached(other.record))
         and one.embeddings.shape == other.embeddings.shape
         and bool(np.allclose(one.embeddings, other.embeddings, atol=1e-5))
         and one.segments.tobytes() == other.segments.tobytes()

@@ -1,14 +1,14 @@
-"""Recognisable sounds made by formula, so that a first search needs no recordings.
+"""Recognisable synthetic sounds, so that a first search needs no recordings.
 
-Pitch, tempo, level and timbre are drawn at random. The formulas are short; their constants are
-such that a classifier trained on recordings takes them for the real thing.
+Pitch, tempo, level and timbre are random. The formulas are short; their constants are chosen so
+that a classifier trained on recordings recognises the sounds.
 
 References
 ----------
 Karplus, K., and Strong, A. (1983). Digital synthesis of plucked-string and drum timbres.
     Computer Music Journal 7(2). The plucked string.
 Risset, J.-C. (1969). An introductory catalogue of computer synthesized sounds. Bell
-    Laboratories. A bell as inharmonic partials that die away each at its own pace.
+    Laboratories. A bell as inharmonic partials, each with its own decay.
 Precise Tone Plan. Dial tone 350 and 440 Hz, busy tone 480 and 620 Hz.
 ISO 8201. The three pulses of a smoke alarm.
 """
@@ -36,12 +36,12 @@ Sound = NDArray[np.float32]
 Shape = Callable[[Generator, Signal], Signal]
 
 KINDS: dict[str, Callable[[Generator], Sound]] = {}
-"""Kind in plain words -> what makes one variation: mono, peak 0.35 to 0.75, 4 to 6 s."""
+"""Functions that make one variation of a kind: mono, peak 0.35 to 0.75, 4 to 6 s."""
 
 _QUERY_VARIATION, _RECORDED_VARIATION = 1000, 2000
 
 
-# ---- building blocks: `t` is a time axis in seconds, every signal has its length ---------
+# ---- building blocks: `t` is a time axis in seconds; every signal has its length ---------
 
 
 def _time(seconds: float) -> Signal:
@@ -49,7 +49,7 @@ def _time(seconds: float) -> Signal:
 
 
 def _tone(hertz: Signal | float, t: Signal, levels: Iterable[float] = (1,)) -> Signal:
-    """Harmonics of a frequency that may move; none above 0.45 of the sample rate."""
+    """Harmonics of a frequency that may vary; none above 0.45 of the sample rate."""
     curve = np.broadcast_to(hertz, t.shape)
     phase, total = 2 * np.pi * np.cumsum(curve) / SAMPLE_RATE, np.zeros_like(t)
     for n, level in enumerate(levels, start=1):
@@ -67,13 +67,13 @@ def _sections(low: float, high: float, order: int) -> Signal:
 
 
 def _noise(rng: Generator, t: Signal, low: float, high: float) -> Signal:
-    """Noise of unit deviation in a band."""
+    """Band-limited noise of unit standard deviation."""
     x = _band(rng.standard_normal(t.size), low, high)
     return np.asarray(x / x.std())
 
 
 def _coloured(rng: Generator, t: Signal, slope: float) -> Signal:
-    """Noise of unit deviation whose amplitude falls as frequency to the power of `slope`."""
+    """Noise of unit standard deviation whose amplitude falls with frequency ** `slope`."""
     size = 2 ** int(np.ceil(np.log2(t.size)))
     hertz = np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE), 30)
     x = np.fft.irfft(np.fft.rfft(rng.standard_normal(size)) * hertz**-slope)[: t.size]
@@ -81,7 +81,7 @@ def _coloured(rng: Generator, t: Signal, slope: float) -> Signal:
 
 
 def _wander(rng: Generator, t: Signal, hertz: float) -> Signal:
-    """A smooth random curve of zero mean and unit deviation, with `hertz` turns a second."""
+    """A smooth random curve, zero mean, unit standard deviation, `hertz` turns per second."""
     knots = rng.standard_normal(int(t[-1] * hertz) + 3)
     place = t * hertz + rng.uniform()
     left = place.astype(np.int64)
@@ -96,7 +96,7 @@ def _beats(rng: Generator, t: Signal, period: float, jitter: float = 0.01) -> Si
 
 
 def _at(t: Signal, times: Iterable[float], hits: Iterable[Signal]) -> Signal:
-    """Each hit added at its time; what runs past the end is cut."""
+    """Add each hit at its time, cut off at the end."""
     total = np.zeros_like(t)
     for start, hit in zip(times, hits, strict=True):
         first = round(start * SAMPLE_RATE)
@@ -105,13 +105,13 @@ def _at(t: Signal, times: Iterable[float], hits: Iterable[Signal]) -> Signal:
 
 
 def _gate(t: Signal, on: float, period: float, shift: float = 0.0) -> Signal:
-    """One for `on` seconds of every `period`, with edges of 5 ms."""
+    """1 for `on` seconds of every `period`, else 0, with 5 ms edges."""
     window = np.hanning(round(0.005 * SAMPLE_RATE))
     return np.convolve((t + shift) % period < on, window / window.sum(), "same")
 
 
 def _ring(x: Signal, modes: Iterable[tuple[float, float, float]]) -> Signal:
-    """Two-pole resonators (hertz, decay in seconds, gain) struck by `x`, added up."""
+    """The sum of two-pole resonators (hertz, decay in seconds, gain) struck by `x`."""
     total = np.zeros_like(x)
     for hertz, decay, gain in modes:
         radius, angle = np.exp(-1 / (decay * SAMPLE_RATE)), 2 * np.pi * hertz / SAMPLE_RATE
@@ -121,7 +121,7 @@ def _ring(x: Signal, modes: Iterable[tuple[float, float, float]]) -> Signal:
 
 
 def _room(rng: Generator, x: Signal, decay: float, wet: float) -> Signal:
-    """`x` and its echo: a room's diffuse tail is noise that dies away."""
+    """`x` with reverberation: a room's diffuse tail is decaying noise."""
     t = _time(decay * 4)
     tail = _band(rng.standard_normal(t.size), 150, 6000) * np.exp(-t / decay)
     return x + wet * np.asarray(fftconvolve(x, tail / np.linalg.norm(tail)))[: x.size]
@@ -130,7 +130,7 @@ def _room(rng: Generator, x: Signal, decay: float, wet: float) -> Signal:
 def _kind(
     name: str, room: tuple[float, float] = (0.1, 0.0), air: float = 0.002
 ) -> Callable[[Shape], Shape]:
-    """Register a kind: its shape in a room (decay, wet), over low noise of a level `air`."""
+    """Register a kind: its shape in a room (decay, wet), with background noise of level `air`."""
 
     def register(shape: Shape) -> Shape:
         def sound(rng: Generator) -> Sound:
@@ -152,10 +152,10 @@ def _kind(
 
 
 def _pluck(rng: Generator, hertz: float) -> Signal:
-    """Karplus and Strong: a burst of noise runs round a delay line through a low-pass.
+    """Karplus and Strong: a noise burst circulates in a delay line with a low-pass filter.
 
-    The line is one period long, so a whole period is computed at a time. Its three taps are
-    the two-point average of the paper, weighted, and the period's fraction interpolated.
+    The line is one period long, so a whole period is computed at a time. Its three taps combine
+    the paper's two-point average, weighted, with interpolation for the fraction of the period.
     """
     period = SAMPLE_RATE / hertz - 0.25
     whole, loss = int(period), 0.5 ** (1 / hertz / rng.uniform(0.8, 1.2))
@@ -184,7 +184,7 @@ def _plucked_string(rng: Generator, t: Signal) -> Signal:
 
 @_kind("church bell", room=(0.5, 0.4))
 def _bell(rng: Generator, t: Signal) -> Signal:
-    """Hum, prime, tierce, quint, nominal and what lies above, each beating slowly."""
+    """Hum, prime, tierce, quint, nominal and higher partials, each beating slowly."""
     ratios = (0.5, 1, 1.2, 1.5, 2, 2.5, 2.67, 3.01, 4.16, 5.43, 6.79, 8.21)
     levels = (0.5, 0.7, 0.8, 0.35, 1, 0.3, 0.35, 0.5, 0.45, 0.3, 0.2, 0.15)
     decays = (5, 3, 2.4, 1.6, 1.5, 0.8, 0.8, 0.7, 0.5, 0.35, 0.25, 0.2)
@@ -220,7 +220,7 @@ def _busy_tone(rng: Generator, t: Signal) -> Signal:
 
 @_kind("ringing telephone", room=(0.15, 0.4))
 def _telephone(rng: Generator, t: Signal) -> Signal:
-    """A clapper between two gongs, in bursts of two seconds."""
+    """A clapper between two gongs, in two-second bursts."""
     times = np.arange(0, t[-1], 1 / rng.uniform(18, 26))
     struck = (times + rng.uniform(0, 1.5)) % rng.uniform(2.6, 3.2) < 2.0
     strikes, hertz, x = np.zeros((2, t.size)), rng.uniform(1150, 1500), np.zeros_like(t)
@@ -233,7 +233,7 @@ def _telephone(rng: Generator, t: Signal) -> Signal:
 
 @_kind("engine", air=0.07)
 def _engine(rng: Generator, t: Signal) -> Signal:
-    """Firing pulses, uneven from cylinder to cylinder, through resonant pipes, and clatter."""
+    """Firing pulses, uneven across cylinders, through resonant pipes, plus clatter."""
     cylinders = int(rng.choice([4, 6]))
     rate = rng.uniform(900, 1300) / 60 * cylinders / 2 * (1 + 0.02 * _wander(rng, t, 3))
     firing = np.flatnonzero(np.diff(np.floor(np.cumsum(rate) / SAMPLE_RATE)) > 0)
@@ -259,7 +259,7 @@ def _helicopter(rng: Generator, t: Signal) -> Signal:
 
 @_kind("rain")
 def _rain(rng: Generator, t: Signal) -> Signal:
-    """A hiss of far drops, and near ones, few of them loud, each a short ring."""
+    """A hiss of distant drops, and near drops, few of them loud, each a short ring."""
     drops, many = np.zeros_like(t), rng.integers(0, t.size, int(t[-1] * rng.uniform(1500, 6000)))
     np.add.at(drops, many, rng.exponential(1.0, many.size) ** 3 * rng.choice([-1, 1], many.size))
     patter = _ring(drops, [(h, 0.0008, 1) for h in rng.uniform(1500, 8000, 8)])
@@ -269,7 +269,7 @@ def _rain(rng: Generator, t: Signal) -> Signal:
 
 @_kind("wind")
 def _wind(rng: Generator, t: Signal) -> Signal:
-    """Broad low noise in gusts, and the howl of an edge: a narrow band that follows the gust."""
+    """Low broadband noise in gusts, and a howling edge: a narrow band that follows the gust."""
     turn, low = _wander(rng, t, rng.uniform(0.7, 1.4)), _band(_coloured(rng, t, 1.15), 150, 1500, 1)
     x = low / low.std() + 0.05 * rng.standard_normal(t.size)
     for i, centre in enumerate(np.geomspace(150, 900, 7) * rng.uniform(0.8, 1.25)):
@@ -288,7 +288,7 @@ def _ocean(rng: Generator, t: Signal) -> Signal:
 
 @_kind("clock", room=(0.05, 0.4), air=0.05)
 def _clock(rng: Generator, t: Signal) -> Signal:
-    """Tooth meets pallet, slides and falls: three bursts, of the tooth and of the case."""
+    """A tooth hits the pallet, slides and falls: three bursts, each of tooth and case."""
     u, slide, pair = _time(0.15), rng.uniform(0.007, 0.010), []
     for centre in rng.uniform(2300, 3700, 2):
         pair.append(np.zeros_like(u))
@@ -301,7 +301,7 @@ def _clock(rng: Generator, t: Signal) -> Signal:
 
 
 def _clap(rng: Generator, centre: float) -> Signal:
-    """Two palms that meet three times within 20 ms, the last time for good."""
+    """Two palms that meet three times within 20 ms; the last time they stay together."""
     t, again = _time(0.15), 0.009 * rng.uniform(0.8, 1.2)
     x = 0.65 * _noise(rng, t, 2000, 9000) * np.exp(-t / 0.005)
     for late, decay in ((0.0, 0.003), (again, 0.003), (2 * again, 0.024)):
@@ -323,7 +323,7 @@ def _hand_claps(rng: Generator, t: Signal) -> Signal:
 
 @_kind("whistling", room=(0.35, 0.25), air=0.012)
 def _whistling(rng: Generator, t: Signal) -> Signal:
-    """A tune on the lips: a sliding, nearly pure tone and the breath around it."""
+    """A whistled tune: a sliding, nearly pure tone with breath noise."""
     scale, note = np.array([0, 2, 4, 5, 7, 9, 11, 12]), rng.uniform(0.38, 0.48)
     walk = np.cumsum(rng.integers(-2, 3, int(t[-1] / note) + 1))
     tune, now, into = scale[np.clip(walk + 3, 0, 7)], (t / note).astype(np.int64), t % note
@@ -348,7 +348,7 @@ def _smoke_alarm(rng: Generator, t: Signal) -> Signal:
 
 @_kind("crickets", room=(0.1, 0.2), air=0.004)
 def _crickets(rng: Generator, t: Signal) -> Signal:
-    """Two or three insects, each a row of short pulses of a nearly pure tone."""
+    """Two or three insects, each a series of short, nearly pure tone pulses."""
     x, hertz = 0.01 * _coloured(rng, t, 0.4), rng.uniform(4500, 5000)
     for _ in range(int(rng.integers(2, 4))):
         since, pulse = (t + rng.uniform()) % rng.uniform(0.43, 0.52), rng.uniform(0.0155, 0.019)
@@ -363,22 +363,22 @@ def _crickets(rng: Generator, t: Signal) -> Signal:
 
 
 def make(kind: str, variation: int) -> Sound:
-    """One sound of a kind, float32 [samples] at `SAMPLE_RATE`, the same on every call."""
+    """Make one sound of a kind, float32 [n] at `SAMPLE_RATE`; deterministic."""
     return KINDS[kind](np.random.default_rng([zlib.crc32(kind.encode()), variation]))
 
 
 def queries(each: int = 2) -> list[tuple[str, int]]:
-    """(kind, variation) of `each` sounds a kind that the collection does not hold."""
+    """(kind, variation) of `each` sounds per kind that the collection does not hold."""
     return [(kind, _QUERY_VARIATION + n) for kind in KINDS for n in range(each)]
 
 
 def kind_of(path: Path) -> str | None:
-    """The kind of a file of the collection, by its name; None for the long recording."""
+    """The kind of a file in the collection, from its name; None for the long recording."""
     return next((k for k in KINDS if k == path.stem.rpartition("-")[0].replace("-", " ")), None)
 
 
 def recording() -> tuple[Sound, list[tuple[str, float, float]]]:
-    """Three minutes of faint background and, at (kind, start, end) in seconds, twelve sounds."""
+    """Three minutes of faint background with twelve sounds, at (kind, start, end) in seconds."""
     rng = np.random.default_rng(zlib.crc32(RECORDING_NAME.encode()))
     t, events = _time(180), []
     x = 0.002 * _coloured(rng, t, 0.8)
@@ -390,7 +390,7 @@ def recording() -> tuple[Sound, list[tuple[str, float, float]]]:
 
 
 def write_collection(folder: Path, variations: int = 8) -> list[Path]:
-    """Write `variations` sounds a kind as `<kind>-<number>.flac`, and last the long recording."""
+    """Write `variations` sounds per kind as `<kind>-<number>.flac`, then the long recording."""
     sounds = [(kind, n) for kind in KINDS for n in range(variations)]
     paths = [folder / f"{kind.replace(' ', '-')}-{n + 1}.flac" for kind, n in sounds]
     for path, (kind, n) in zip(paths, sounds, strict=True):

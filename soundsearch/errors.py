@@ -1,25 +1,33 @@
-"""Every error that soundsearch raises on purpose.
+"""The exceptions of soundsearch.
 
 ::
 
     SoundsearchError
-    ├── AudioError             a file or array gives no usable audio
+    ├── ArgumentError          an invalid argument; also a ValueError
+    ├── AudioError             a file or array holds no usable audio
     ├── EncoderError           an encoder's model is missing or damaged
-    ├── MissingExtra           a package that only some need is not installed
+    ├── MissingExtra           an optional package is not installed
     ├── LibraryError           something is wrong with a library
-    │   ├── LibraryNotFound    there is none at that place
-    │   ├── LibraryBusy        another process writes to it
-    │   ├── LibraryDamaged     its files contradict each other
-    │   ├── LibraryVersion     another version of soundsearch made it
+    │   ├── LibraryNotFound    there is no library at this address
+    │   ├── LibraryBusy        another process is writing to it
+    │   ├── LibraryDamaged     its data are inconsistent
+    │   ├── LibraryVersion     this version of soundsearch cannot read it
     │   └── SpaceMismatch      embeddings of another space
-    └── ClipNotFound           no clip has that uri or id
+    └── ClipNotFound           no clip has this uri or id
 """
 
 from __future__ import annotations
 
-from soundsearch_ingest.errors import AudioError, EncoderError, MissingExtra, SoundsearchError
+from soundsearch_ingest.errors import (
+    ArgumentError,
+    AudioError,
+    EncoderError,
+    MissingExtra,
+    SoundsearchError,
+)
 
 __all__ = [
+    "ArgumentError",
     "AudioError",
     "ClipNotFound",
     "EncoderError",
@@ -39,32 +47,32 @@ class LibraryError(SoundsearchError):
 
 
 class LibraryNotFound(LibraryError):
-    """There is no library at that place."""
+    """There is no library at this address."""
 
 
 class LibraryBusy(LibraryError):
-    """Another process holds the library for writing."""
+    """Another process has locked the library for writing."""
 
 
 class LibraryDamaged(LibraryError):
-    """The files of a library contradict each other."""
+    """The data of a library are inconsistent."""
 
 
 class LibraryVersion(LibraryError):
-    """The library was made by a version of soundsearch that this one cannot read."""
+    """Another version of soundsearch made the library, and this one cannot read it."""
 
 
 class SpaceMismatch(LibraryError):
-    """Embeddings of one space were offered to a library of another."""
+    """Embeddings of one space were given to a library of another."""
 
-    def __init__(self, where: str, expected: str, got: str) -> None:
+    def __init__(self, address: str, expected: str, got: str) -> None:
         super().__init__(
-            f"{where}: holds embeddings of the space {expected!r}, the encoder that is installed "
-            f"gives {got!r}; bring the library up to date with: soundsearch ingest --reembed"
+            f"{address}: holds embeddings of the space {expected!r}, but the installed encoder "
+            f"gives {got!r}; update the library with: soundsearch ingest --reembed"
         )
         self.expected = expected
         self.got = got
 
 
 class ClipNotFound(SoundsearchError):
-    """No clip of the library has that uri or id."""
+    """No clip in the library has this uri or id."""

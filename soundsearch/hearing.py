@@ -1,47 +1,172 @@
-"""A sound from anywhere -> its embeddings and its labels; no library needed."""
+"""A sound -> embeddings, levels and labels: the one place where a sound is heard."""
 
 from __future__ import annotations
 
 import os
-from typing import Any, BinaryIO, cast
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from soundsearch_ingest import decode, encoders, pipeline
-from soundsearch_ingest.encoders import Encoder
+from soundsearch_ingest.encoders import Encoder, SideBySide
 from soundsearch_ingest.logmel import SILENT
 
+from .asking.questions import Moments, Sound, Source
 from .errors import AudioError
-from .labels.head import named
+from .labels.head import Head, bundled_head, named
 from .labels.predict import predict
-from .listener import Listener
 from .results import LabelledClip, Segment
-from .stores.base import CLIP_LABELS, SEGMENT_LABELS
+from .stores.records import CLIP_LABELS, SEGMENT_LABELS
 
-__all__ = ["Source", "embed_source", "label"]
+__all__ = ["Heard", "Listener", "label"]
 
-Source = str | os.PathLike[str] | BinaryIO | ArrayLike
+Floats = NDArray[np.float32]
+OnSound = Callable[[float], None]
+
+
+def _ignore(_seconds: float) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """What a `Listener` heard.
+
+    Attributes
+    ----------
+    vectors : float32 [segments, dimension]
+        Embeddings in the wanted space.
+    levels : float32 [segments]
+        How loud each segment is, dB; see `soundsearch_ingest.logmel.levels`.
+    head_vectors : float32 [segments, head.dimension]
+        What the head reads.
+    warning : str or None
+        Why there may be less sound than promised.
+    """
+
+    vectors: Floats
+    levels: Floats
+    head_vectors: Floats
+    warning: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """An encoder and the head that labels its patches.
+
+    Where no head knows the encoder's space, the bundled encoder runs beside it and the bundled
+    head labels from that one's embeddings.
+
+    Attributes
+    ----------
+    encoder : Encoder
+        Its embeddings begin with those of the wanted space and end with those of the head's;
+        where the two are the same space, so are they.
+    head : Head
+    dimension : int
+        Of the wanted space.
+    """
+
+    encoder: Encoder
+    head: Head
+    dimension: int
+
+    @classmethod
+    def open(cls, name: str = encoders.BUNDLED, threads: int = 1) -> Listener:
+        """Open an encoder by name, and its head; see `soundsearch_ingest.encoders.load`."""
+        encoder = encoders.load(name, threads)
+        if encoder.space == bundled_head().space:
+            return cls(encoder, bundled_head(), encoder.dimension)
+        if (path := encoders.head_file(name)) is not None:
+            head = Head(path)
+            if head.space == encoder.space:
+                return cls(encoder, head, encoder.dimension)
+        beside = SideBySide(encoder, encoders.load(threads=threads))
+        return cls(beside, bundled_head(), encoder.dimension)
+
+    def hear(self, sound: Sound, hop: float, on_sound: OnSound = _ignore) -> Heard:
+        """Hear a sound.
+
+        Parameters
+        ----------
+        sound : Sound
+        hop : float
+            Seconds from one segment's start to the next one's.
+        on_sound : callable
+            Called with the seconds of a file that were heard since the last call.
+
+        Raises
+        ------
+        AudioError
+            The source gives no sound.
+        """
+        if sound.is_file:
+            start, end = sound.at or (0.0, None)
+            with decode.Decoder(cast(Any, sound.source), start=start, end=end) as decoder:
+                blocks = _told(decoder, on_sound)
+                embeddings, levels, _ = pipeline.embed_sound(blocks, self.encoder, hop)
+                return self.heard(embeddings, levels, decoder.warning)
+        embeddings, levels, _ = pipeline.embed_sound([_samples(sound)], self.encoder, hop)
+        return self.heard(embeddings, levels)
+
+    def heard(self, embeddings: Floats, levels: Floats, warning: str | None = None) -> Heard:
+        """What the encoder's embeddings and the levels of a sound say."""
+        return Heard(
+            embeddings[:, : self.dimension],
+            levels,
+            embeddings[:, -self.head.dimension :],
+            warning,
+        )
+
+    def labels(
+        self, sounds: Sequence[Heard], per_segment: int, per_clip: int
+    ) -> list[tuple[NDArray[np.void], NDArray[np.void]]]:
+        """Predict the labels of several sounds at once; see `soundsearch.labels.predict`."""
+        return predict(
+            self.head,
+            [(heard.head_vectors, heard.levels) for heard in sounds],
+            per_segment,
+            per_clip,
+        )
+
+    def label(self, sound: Sound, on_sound: OnSound = _ignore) -> LabelledClip:
+        """Predict the labels of a sound and of each of its segments."""
+        hop, length = self.encoder.hop_seconds, self.encoder.segment_seconds
+        heard = self.hear(sound, hop, on_sound)
+        [(segments, clip)] = self.labels([heard], SEGMENT_LABELS, CLIP_LABELS)
+        begin = sound.at[0] if sound.at else 0.0
+        is_path = isinstance(sound.source, (str, os.PathLike))
+        return LabelledClip(
+            os.path.abspath(cast(Any, sound.source)) if is_path else "",
+            named(clip),
+            tuple(
+                Segment(begin + n * hop, begin + n * hop + length, bool(silent), named(row))
+                for n, (silent, row) in enumerate(zip(heard.levels < SILENT, segments, strict=True))
+            ),
+            heard.warning,
+        )
 
 
 def label(
     source: Source,
     *,
-    at: tuple[float, float | None] | None = None,
+    at: Moments | None = None,
     sample_rate: int | None = None,
     encoder: str = encoders.BUNDLED,
+    on_sound: OnSound = _ignore,
 ) -> LabelledClip:
-    """Predict the labels of a sound and of each of its segments.
+    """Predict the labels of a sound and of each of its segments; no library is needed.
 
     Parameters
     ----------
-    source : path, binary file or array
-        See `Library.query`.
-    at : (start, end), optional
-        Part of the sound, seconds.
-    sample_rate : int, optional
-        Of an array, Hz.
+    source, at, sample_rate
+        See `Sound`.
     encoder : str
         Whose labels are wanted: ``soundsearch models list``.
+    on_sound : callable
+        Called with the seconds of a file that were heard since the last call.
 
     Returns
     -------
@@ -50,46 +175,28 @@ def label(
 
     Raises
     ------
+    ArgumentError
     AudioError
         The source gives no sound.
     """
-    listener = Listener.open(encoder, pipeline.available_cores())
-    hop, length = listener.encoder.hop_seconds, listener.encoder.segment_seconds
-    embeddings, levels, warning = embed_source(source, at, sample_rate, listener.encoder, hop)
-    [(segments, clip)] = predict(
-        listener.head, [(listener.for_head(embeddings), levels)], SEGMENT_LABELS, CLIP_LABELS
-    )
-    begin = at[0] if at else 0.0
-    uri = os.path.abspath(source) if isinstance(source, (str, os.PathLike)) else ""
-    return LabelledClip(
-        uri,
-        named(clip),
-        tuple(
-            Segment(begin + number * hop, begin + number * hop + length, bool(quiet), named(row))
-            for number, (quiet, row) in enumerate(zip(levels < SILENT, segments, strict=True))
-        ),
-        warning,
-    )
+    sound = Sound(source, at, sample_rate)
+    return Listener.open(encoder, pipeline.available_cores()).label(sound, on_sound)
 
 
-def embed_source(
-    source: Source,
-    at: tuple[float, float | None] | None,
-    sample_rate: int | None,
-    encoder: Encoder,
-    hop: float,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], str | None]:
-    start, end = at or (0.0, None)
-    if isinstance(source, (str, os.PathLike)) or hasattr(source, "read"):
-        with decode.Decoder(cast(Any, source), start=start, end=end) as decoder:
-            embeddings, levels, _ = pipeline.embed_sound(decoder, encoder, hop)
-            return embeddings, levels, decoder.warning
-    if sample_rate is None:
+def _told(blocks: Iterable[Floats], on_sound: OnSound) -> Iterator[Floats]:
+    for block in blocks:
+        yield block
+        on_sound(len(block) / decode.SAMPLE_RATE)
+
+
+def _samples(sound: Sound) -> Floats:
+    """The wanted part of an array, mono at 16 kHz."""
+    if sound.sample_rate is None:
         raise AudioError("array", "expected sample_rate beside an array, got none")
-    sound = decode.to_mono_16k(np.asarray(source), sample_rate)
+    start, end = sound.at or (0.0, None)
+    samples = decode.to_mono_16k(np.asarray(sound.source), int(sound.sample_rate))
     first = round(start * decode.SAMPLE_RATE)
-    sound = sound[first : None if end is None else round(end * decode.SAMPLE_RATE)]
-    if len(sound) == 0:
+    part = samples[first : None if end is None else round(end * decode.SAMPLE_RATE)]
+    if len(part) == 0:
         raise AudioError("array", f"holds no sound from {start} s on")
-    embeddings, levels, _ = pipeline.embed_sound([sound], encoder, hop)
-    return embeddings, levels, None
+    return part

@@ -1,8 +1,7 @@
-"""One ingest: what is new, changed, moved or gone, and how results get into the store."""
+"""One ingest: finds what is new, changed, moved or gone, and stores the results."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -14,21 +13,31 @@ import blake3
 import numpy as np
 from soundsearch_ingest import pipeline
 from soundsearch_ingest.audioset import Record, read_records
-from soundsearch_ingest.discover import RECORDS_SUFFIX, AudioFile, discover
+from soundsearch_ingest.discover import RECORDS_SUFFIX, Absence, AudioFile, discover
 from soundsearch_ingest.encoders import AUDIOSET_SPACE
 from soundsearch_ingest.postprocess import dequantise
 
 from .errors import AudioError
+from .hearing import Listener
 from .labels.head import unlabelled
 from .labels.ontology import CLASSES
-from .labels.predict import predict
-from .listener import Listener
+from .pruning import Sightings, check_plausible, find_gone, is_below
 from .results import Failure, IngestReport
-from .stores.base import CLIP_LABELS, SEGMENT, SEGMENT_LABELS, NewClip, Store, StoredFailure
+from .stores.base import Store
+from .stores.records import (
+    CLIP_LABELS,
+    SEGMENT,
+    SEGMENT_LABELS,
+    ClipRecord,
+    FailureRecord,
+    NewClip,
+    StoredClip,
+)
+from .tags import inherited
 
 __all__ = ["Ingest"]
 
-# Results are stored together, to share one sync of the disk, but none waits for long.
+# Results are stored in batches, to share one sync of the disk, but none waits for long.
 _FLUSH_CLIPS = 1024
 _FLUSH_SEGMENTS = 8192
 _FLUSH_SECONDS = 1.0
@@ -42,16 +51,19 @@ class Ingest:
     Parameters
     ----------
     store : Store
-        Held for writing.
+        Locked for writing.
     open_listener : callable
-        Gives the encoder and head, once there is sound to embed.
+        Returns the encoder and head; called only when there is sound to embed.
     retry_failed : bool
-        Try files again whose content failed before.
+        Retry files whose content failed before.
     on_file : callable
-        Told uri and outcome (``added``, ``replaced``, ``renamed``, ``unchanged``,
-        ``failed``) of each file, once that is stored.
+        Called with the uri and outcome (``added``, ``replaced``, ``renamed``, ``unchanged``,
+        ``failed``, ``failed before``) of each file, once the outcome is stored.
     on_sound : callable
-        Told how many seconds of sound were decoded since the last call, from other threads.
+        Called with the seconds of sound decoded since the last call, from other threads.
+    predecessor : Store, optional
+        The store from which clips at the same uris keep their tags and human labels; default
+        `store`.
     """
 
     def __init__(
@@ -61,9 +73,11 @@ class Ingest:
         retry_failed: bool,
         on_file: OnFile,
         on_sound: Callable[[float], None],
+        predecessor: Store | None = None,
     ) -> None:
         self.report = IngestReport()
         self._store = store
+        self._predecessor = predecessor or store
         self._open_listener = open_listener
         self._retry_failed = retry_failed
         self._on_file = on_file
@@ -71,26 +85,27 @@ class Ingest:
         self._embedded: list[pipeline.Embedded] = []
         self._clips: list[NewClip] = []
         self._segments = 0
-        self._failed: list[StoredFailure] = []
+        self._failed: list[FailureRecord] = []
         self._flushed = time.monotonic()
         self._record_files: list[AudioFile] = []
-        # Files whose content was in the library when they were read, but no more.
+        self._seen = Sightings()
+        # Files whose content was in the library when they were read, but no longer is.
         self._again: list[AudioFile] = []
 
     def run(self, roots: list[str]) -> None:
-        """Ingest files and folders; what is done stays done if it is interrupted."""
+        """Ingest files and folders; if interrupted, what was stored stays."""
         skipped: Counter[str] = Counter()
 
         def in_library(path: str) -> bool:
             return self._store.clip_at(path) is not None
 
         try:
-            self.run_files(discover(roots, skipped, in_library))
+            self.run_files(self._seen.watch(discover(roots, skipped, in_library)))
         finally:
             self.report.skipped = dict(skipped)
 
     def run_files(self, files: Iterable[AudioFile]) -> None:
-        """Ingest these files; what is done stays done if it is interrupted."""
+        """Ingest these files; if interrupted, what was stored stays."""
         try:
             self._consume(self._wanted(files), self._has_content)
             self._consume(iter(self._again), lambda _digest: False)
@@ -99,41 +114,56 @@ class Ingest:
         finally:
             self._flush()
 
-    def find_missing(self, roots: list[str], prune: bool) -> None:
-        """Report the clips under `roots` whose file is gone; take them out with `prune`."""
-        gone = [clip for clip in self._store.clips() if _is_gone(clip.file.uri, roots)]
+    def find_missing(self, roots: list[str], prune: bool, prune_all: bool) -> None:
+        """Report the clips under `roots` whose file is gone; with `prune`, remove them.
+
+        Raises
+        ------
+        LibraryError
+            So many are gone that a fault is more likely, and `prune_all` is not set: nothing
+            is removed.
+        """
+        absence = Absence()
         self._store.forget_failures(
             [
                 failure.file.uri
                 for failure in self._store.failures()
-                if _is_gone(failure.file.uri, roots)
+                if any(is_below(failure.file.uri, root) for root in roots)
+                and absence.is_certain(failure.file.uri)
             ]
         )
-        if prune:
-            self._store.remove([clip.id for clip in gone])
-            self.report.removed = len(gone)
-        else:
-            self.report.missing = [clip.file.uri for clip in gone]
+        found = find_gone(self._store, roots, self._seen)
+        if not prune:
+            self.report.missing = [uri for gone in found for uri in gone.uris]
+            return
+        if not prune_all:
+            for gone in found:
+                check_plausible(gone.target, gone.uris, gone.clips)
+        ids = [clip_id for gone in found for clip_id in gone.ids]
+        self._store.remove(ids)
+        self.report.removed = len(ids)
 
     def _wanted(self, files: Iterable[AudioFile]) -> Iterator[AudioFile]:
-        """Leave out what is in the library as it is, and what failed as it is."""
+        """Skip unchanged files that are in the library or failed before."""
         for file in files:
             clip = self._store.clip_at(file.uri)
-            if clip is not None and clip.file == file:
-                self.report.unchanged += 1
-                self._on_file(file.uri, "unchanged")
-                continue
-            failure = self._store.failure_at(file.uri)
-            if failure is not None and failure.file == file and not self._retry_failed:
+            if clip is not None and clip.record.file == file and not clip.record.is_stale:
+                self._count("unchanged", file)
+            elif not self._retry_failed and self._failed_before(file):
                 self.report.failed_before += 1
-                self._on_file(file.uri, "unchanged")
+                self._on_file(file.uri, "failed before")
             elif file.uri.lower().endswith(RECORDS_SUFFIX):
                 self._record_files.append(file)
             else:
                 yield file
 
+    def _failed_before(self, file: AudioFile) -> bool:
+        """Whether this version of the file failed before, because of its content."""
+        failure = self._store.failure_at(file.uri)
+        return failure is not None and failure.digest is not None and failure.file == file
+
     def _has_content(self, digest: bytes) -> bool:
-        if self._store.clips_with(digest):
+        if any(not clip.record.is_stale for clip in self._store.clips_with(digest)):
             return True
         return not self._retry_failed and self._store.failure_with(digest) is not None
 
@@ -154,7 +184,7 @@ class Ingest:
                     self._embedded.append(result)
                     self._segments += len(result.levels)
                 elif isinstance(result, pipeline.Failed):
-                    self._failed.append(StoredFailure(result.file, result.digest, result.reason))
+                    self._failed.append(FailureRecord(result.file, result.digest, result.reason))
                 else:
                     self._flush()
                     self._reuse(result.file, result.digest)
@@ -175,61 +205,70 @@ class Ingest:
         if embedded:
             clips += self._labelled(embedded)
         if clips:
+            records = [clip.record for clip in clips]
             replaced = {
-                clip.file.uri for clip in clips if self._store.clip_at(clip.file.uri) is not None
+                record.uri for record in records if self._store.clip_at(record.uri) is not None
             }
             self._store.add(clips)
-            for clip in clips:
-                self.report.seconds += clip.duration
-                self.report.warnings += clip.warning is not None
-                self._count("replaced" if clip.file.uri in replaced else "added", clip.file)
+            for record in records:
+                self.report.seconds += record.duration
+                self.report.warnings += record.warning is not None
+                self._count("replaced" if record.uri in replaced else "added", record.file)
         if failed:
             self._store.fail(failed)
+            self._mark_stale(failed)
             for failure in failed:
                 self.report.failed.append(Failure(failure.file.uri, failure.reason))
                 self._on_file(failure.file.uri, "failed")
         self._flushed = time.monotonic()
 
+    def _mark_stale(self, failed: Iterable[FailureRecord]) -> None:
+        """Keep clips whose file is no sound any more, with their tags, and mark them."""
+        stale: dict[int, ClipRecord] = {}
+        for failure in failed:
+            clip = self._store.clip_at(failure.file.uri)
+            if clip is not None and failure.digest is not None and not clip.record.is_stale:
+                stale[clip.id] = clip.record.as_stale(failure.reason)
+        if stale:
+            self._store.amend(stale)
+
     def _count(self, outcome: str, file: AudioFile) -> None:
-        setattr(self.report, outcome, getattr(self.report, outcome) + 1)
+        self.report.count(outcome)
         self._on_file(file.uri, outcome)
 
     def _labelled(self, embedded: list[pipeline.Embedded]) -> list[NewClip]:
         listener = self._open_listener()
-        labels = predict(
-            listener.head,
-            [(listener.for_head(result.embeddings), result.levels) for result in embedded],
-            SEGMENT_LABELS,
-            CLIP_LABELS,
-        )
+        heard = [listener.heard(result.embeddings, result.levels) for result in embedded]
+        labels = listener.labels(heard, SEGMENT_LABELS, CLIP_LABELS)
         clips = []
-        for result, (segment_labels, clip_labels) in zip(embedded, labels, strict=True):
-            segments = np.empty(len(result.levels), SEGMENT)
-            segments["level"] = result.levels
+        for result, sound, (segment_labels, clip_labels) in zip(
+            embedded, heard, labels, strict=True
+        ):
+            segments = np.empty(len(sound.levels), SEGMENT)
+            segments["level"] = sound.levels
             segments["labels"] = segment_labels
-            clips.append(
-                NewClip(
-                    result.file,
-                    result.digest,
-                    result.duration,
-                    result.padded,
-                    result.warning,
-                    listener.wanted(result.embeddings),
-                    segments,
-                    clip_labels,
-                )
+            before = self._predecessor.clip_at(result.file.uri)
+            record = ClipRecord(
+                file=result.file,
+                digest=result.digest,
+                duration=result.duration,
+                padded=result.padded,
+                warning=result.warning,
+                labels=clip_labels,
+                **inherited(before.record if before else None, result.digest),
             )
+            clips.append(NewClip(record=record, embeddings=sound.vectors, segments=segments))
         return clips
 
     def _add_records(self, file: AudioFile) -> None:
-        """Store the clips of a file of AudioSet's features."""
+        """Store the clips of an AudioSet feature file."""
         space = self._store.settings.space
         if space != AUDIOSET_SPACE:
             reason = (
-                f"holds AudioSet's features, of the space {AUDIOSET_SPACE}; this library is of "
-                f"{space}: make another one for them with --library"
+                f"holds AudioSet features, whose space is {AUDIOSET_SPACE}; the space of this "
+                f"library is {space}: ingest them into another library with --library"
             )
-            self._failed.append(StoredFailure(file, None, reason))
+            self._failed.append(FailureRecord(file, _digest(file), reason))
             return
         try:
             for record in read_records(file.uri):
@@ -237,73 +276,71 @@ class Ingest:
                 if self._due():
                     self._flush()
         except AudioError as error:
-            self._failed.append(StoredFailure(file, None, error.reason))
-
-    def _add_record(self, record: Record, file: AudioFile) -> None:
-        clip = self._store.clip_at(file.uri)
-        if clip is not None and clip.file == file:
-            self.report.unchanged += 1
-            self._on_file(file.uri, "unchanged")
-            return
-        count = len(record.features)
-        if count == 0:
-            self._failed.append(StoredFailure(file, None, "holds no features"))
-            return
-        segments = np.zeros(count, SEGMENT)  # all alike: how loud they were is not known
-        segments["labels"] = unlabelled(count, SEGMENT_LABELS)
-        duration = max(record.end - record.start, count * self._store.settings.segment_seconds)
-        self._clips.append(
-            NewClip(
-                file,
-                blake3.blake3(record.features.tobytes()).digest(),
-                duration,
-                False,
-                None,
-                dequantise(record.features),
-                segments,
-                unlabelled(CLIP_LABELS),
-                tuple(label for label in record.labels if label < CLASSES),
+            passing = isinstance(error.__cause__, OSError)
+            self._failed.append(
+                FailureRecord(file, None if passing else _digest(file), error.reason)
             )
+
+    def _add_record(self, features: Record, file: AudioFile) -> None:
+        clip = self._store.clip_at(file.uri)
+        if clip is not None and clip.record.file == file:
+            self._count("unchanged", file)
+            return
+        count = len(features.features)
+        if count == 0:
+            self._failed.append(FailureRecord(file, bytes(32), "holds no features"))
+            return
+        segments = np.zeros(count, SEGMENT)  # all equal, because their levels are unknown
+        segments["labels"] = unlabelled(count, SEGMENT_LABELS)
+        duration = max(features.end - features.start, count * self._store.settings.segment_seconds)
+        record = ClipRecord(
+            file=file,
+            digest=blake3.blake3(features.features.tobytes()).digest(),
+            duration=duration,
+            labels=unlabelled(CLIP_LABELS),
+            human_labels=tuple(label for label in features.labels if label < CLASSES),
+            tags=clip.record.tags if clip else {},
+        )
+        self._clips.append(
+            NewClip(record=record, embeddings=dequantise(features.features), segments=segments)
         )
         self._segments += count
         self._on_sound(duration)
 
     def _reuse(self, file: AudioFile, digest: bytes) -> None:
-        """Take over what is known of a file's content: it moved, was touched, or is a copy."""
-        clips = self._store.clips_with(digest)
-        same_place = [clip for clip in clips if clip.file.uri == file.uri]
-        moved = [clip for clip in clips if not os.path.lexists(clip.file.uri)]
-        if same_place:
-            self._store.move(same_place[0].id, file)
-            self._count("unchanged", file)
-        elif moved:
-            self._store.move(moved[0].id, file)
-            self._count("renamed", file)
+        """Reuse the stored results for a file's content: it moved, was touched, or is a copy."""
+        clips = [clip for clip in self._store.clips_with(digest) if not clip.record.is_stale]
+        same_place = [clip for clip in clips if clip.uri == file.uri]
+        moved = [clip for clip in clips if Absence().is_certain(clip.uri)]
+        if same_place or moved:
+            clip = (same_place or moved)[0]
+            self._store.amend({clip.id: replace(clip.record, file=file)})
+            self._store.forget_failures([file.uri])
+            self._count("unchanged" if same_place else "renamed", file)
         elif clips:
-            clip = clips[0]
-            replaces = self._store.clip_at(file.uri) is not None
-            vectors, segments = self._store.rows([(clip.id, 0, clip.count)])
-            copy = NewClip(
-                file,
-                digest,
-                clip.duration,
-                clip.padded,
-                clip.warning,
-                vectors,
-                segments,
-                clip.labels,
-            )
-            self._store.add([copy])
-            self.report.seconds += clip.duration
-            self._count("replaced" if replaces else "added", file)
+            self._copy(clips[0], file)
         elif failure := self._store.failure_with(digest):
             self._store.fail([replace(failure, file=file)])
             self.report.failed_before += 1
-            self._on_file(file.uri, "unchanged")
+            self._on_file(file.uri, "failed before")
         else:
             self._again.append(file)
 
+    def _copy(self, clip: StoredClip, file: AudioFile) -> None:
+        """Add a clip for a file with the same content as a stored clip."""
+        before = self._store.clip_at(file.uri)
+        with self._store.reading() as reading:
+            vectors, segments = reading.rows([(clip.id, 0, clip.count)])
+        # Tags belong to the other clip; human labels belong to the content.
+        record = replace(clip.record, file=file, tags=before.record.tags if before else {})
+        self._store.add([NewClip(record=record, embeddings=vectors, segments=segments)])
+        self.report.seconds += record.duration
+        self._count("replaced" if before else "added", file)
 
-def _is_gone(uri: str, roots: list[str]) -> bool:
-    inside = any(uri == root or uri.startswith(os.path.join(root, "")) for root in roots)
-    return inside and not os.path.lexists(uri)
+
+def _digest(file: AudioFile) -> bytes | None:
+    """The digest to remember a failed file by; None if it cannot be read."""
+    try:
+        return pipeline.content_digest(file.uri)
+    except (AudioError, OSError):
+        return None

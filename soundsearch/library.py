@@ -3,104 +3,89 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from soundsearch_ingest import encoders, pipeline
-from soundsearch_ingest.discover import RECORDS_SUFFIX, AudioFile, expand, stat_file
-
-from .asking.ranking import DEFAULT_RANKING, RANKINGS
-from .asking.searching import find_hits
-from .errors import (
-    ClipNotFound,
-    EncoderError,
-    LibraryError,
-    LibraryNotFound,
-    SoundsearchError,
-    SpaceMismatch,
+from soundsearch_ingest import encoders
+from soundsearch_ingest.decode import Decoder
+from soundsearch_ingest.discover import (
+    AUDIO_SUFFIXES,
+    RECORDS_SUFFIX,
+    AudioFile,
+    discover,
+    expand,
+    stat_file,
 )
-from .hearing import Source, embed_source, label
-from .labels.head import given, named
-from .labels.ontology import ontology
-from .labels.predict import predict
-from .listener import Listener
-from .loudness import sounding
-from .results import (
-    Answer,
-    Clip,
-    Failure,
-    Hit,
-    IngestReport,
-    LabelledClip,
-)
-from .stores.base import CLIP_LABELS, Settings, Store, StoredClip
-from .stores.opening import Place, create_store, open_store, place_of
 
-__all__ = ["Library", "default_path", "user_data"]
+from .asking.questions import Moments, Sound, Source
+from .clips import Clips
+from .errors import AudioError, EncoderError, LibraryError
+from .hearing import Listener
+from .results import CopyReport, Failure, IngestReport, LabelledClip, TagReport
+from .session import Session, default_address
+from .stores.base import OnStep, Store
+from .stores.opening import Place, place_of
+from .stores.records import TagValue
 
-_AUDIOSET = Settings(encoders.AUDIOSET_SPACE, encoders.AUDIOSET_SPACE, 128, 0.96, 0.96)
+__all__ = ["Library"]
+
+OnFile = Callable[[str, str], None]
+OnSound = Callable[[float], None]
+Target = str | os.PathLike[str]
 
 
-def default_path() -> Place:
-    """Where the library is when nothing is said: ``SOUNDSEARCH_LIBRARY``, else user data."""
-    if path := os.environ.get("SOUNDSEARCH_LIBRARY"):
-        return place_of(path)
-    return user_data() / "library"
+def _ignore(*_values: Any) -> None:
+    pass
 
 
-def user_data() -> Path:
-    """The user's folder for soundsearch's data."""
-    from platformdirs import user_data_path
-
-    return user_data_path("soundsearch", appauthor=False)
-
-
-class Library:
+class Library(Clips):
     """A collection of clips that can be searched by sound. Use `soundsearch.open`.
+
+    It is the selection of all its clips, see `Clips`, and it can be filled.
 
     Parameters
     ----------
-    path : path or str, optional
+    address : path or str, optional
         Folder of the library, or its address in Milvus: ``milvus://host:19530/name``,
-        ``milvus-lite:file.db`` (see `soundsearch.stores.milvus.client.MilvusUri.parse`);
-        `default_path` when left out. It is made by the first `ingest`.
+        ``milvus-lite:file.db`` (see `soundsearch.stores.milvus.uri.MilvusUri.parse`). When left
+        out, ``SOUNDSEARCH_LIBRARY`` or a folder in the user's data. It is made by the first
+        `ingest`.
     encoder : str, optional
         For a library that is still to be made; an existing one keeps its own. By default
         ``vggish`` where it is installed, else ``mini``.
     hop : float, optional
-        Seconds between the starts of two segments, 0.01 to 0.96; likewise. By default the
-        segments do not overlap.
+        Seconds between the starts of two segments, 0.01 to 0.96, of a library that is still to be
+        made. By default the segments do not overlap.
+
+    Attributes
+    ----------
+    address : Path or MilvusUri
 
     Raises
     ------
     LibraryError
-        The library is damaged, of another version, or made with another encoder or hop.
+        The library is damaged or of another version.
+    ArgumentError
+        The library was made with another encoder or hop.
     """
 
     def __init__(
         self,
-        path: str | os.PathLike[str] | Place | None = None,
+        address: Target | Place | None = None,
         *,
         encoder: str | None = None,
         hop: float | None = None,
     ) -> None:
-        self.path = default_path() if path is None else place_of(path)
-        self._wanted = (encoder, hop)
-        self._listeners: dict[int, Listener] = {}
-        self._opened: Store | None = None
-        try:
-            self._opened = open_store(self.path)
-        except LibraryNotFound as error:
-            self._not_found = error
-        else:
-            self._check_wanted(self._opened.settings)
+        self.address = default_address() if address is None else place_of(address)
+        super().__init__(Session(self.address, encoder, hop), None, "")
+
+    def __repr__(self) -> str:
+        return f"<Library {self.address}>"
 
     def __enter__(self) -> Library:
         return self
@@ -114,103 +99,129 @@ class Library:
         self.close()
 
     def close(self) -> None:
-        """Release the library's files."""
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
+        """Release the library's files or connections."""
+        self._session.close()
 
     # Filling
 
     def ingest(
         self,
-        targets: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        targets: Target | Iterable[Target],
         *,
         prune: bool = False,
+        prune_all: bool = False,
         retry_failed: bool = False,
-        on_file: Callable[[str, str], None] = lambda _uri, _outcome: None,
-        on_sound: Callable[[float], None] = lambda _seconds: None,
-        on_step: Callable[[str], None] = lambda _text: None,
+        tags: Mapping[str, Mapping[str, TagValue | None]] | None = None,
+        on_file: OnFile = _ignore,
+        on_sound: OnSound = _ignore,
+        on_step: OnStep = _ignore,
     ) -> IngestReport:
         """Bring the library up to date with files and folders.
 
         Unchanged files are not opened, moved ones are recognised by their content, changed
-        ones replaced. One bad file never stops the run. It may be interrupted or killed at
-        any time: what was told to `on_file` is stored, and the same call goes on.
+        ones replaced. One bad file never stops the run; a clip whose file has become one stays
+        as it was heard, with a warning. It may be interrupted or killed at
+        any time: what `on_file` was told of is stored, and the same call goes on.
 
         Parameters
         ----------
         targets : path or iterable of paths
             Files, folders (searched recursively) and globs.
         prune : bool
-            Take clips out whose file is gone.
+            Take clips out whose file is gone: the folder that held it can be listed and it is
+            not there.
+        prune_all : bool
+            Also where all clips of a target would go, or more than ten and more than a tenth of
+            them.
         retry_failed : bool
             Try files again that failed before.
+        tags : mapping, optional
+            Given to the clips at the end; see `tag`.
         on_file : callable
-            Told uri and outcome (``added``, ``replaced``, ``renamed``, ``unchanged``,
-            ``failed``) of each file once that is stored.
+            Called with uri and outcome (``added``, ``replaced``, ``renamed``, ``unchanged``,
+            ``failed``, ``failed before``) of each file once that is stored.
         on_sound : callable
-            Told how many seconds of sound were decoded since it was last called; called from
-            other threads.
+            Called with the seconds of sound decoded since the last call, from other threads.
         on_step : callable
-            Told in words what is done beside the files: making a library, its index.
+            Called with a text that says what is done beside the files: making a library, its
+            index.
 
         Returns
         -------
         IngestReport
+            Where there is no library yet and nothing that could be audio, none is made.
 
         Raises
         ------
         AudioError
             A target does not exist.
+        ArgumentError
+            A tag has no usable key or value; nothing is ingested.
         LibraryBusy
             Another process is writing to the library.
         LibraryError
-            It cannot be written to, for example because the disk is full.
+            It cannot be written to, for example because the disk is full; or so many clips would
+            be pruned that a fault is likelier, such as a disk that is not mounted. What was
+            ingested is stored.
         """
         from .ingesting import Ingest
+        from .tags import Tagging
 
-        one = isinstance(targets, (str, os.PathLike))
-        roots = expand([targets] if one else targets)  # type: ignore[list-item, arg-type]
-        store = self._open_or_create(roots, on_step)
+        tagging = Tagging(tags or {})
+        roots = expand([targets] if isinstance(targets, (str, os.PathLike)) else targets)
+        if not self._session.is_made and (report := _without_sound(roots)) is not None:
+            report.tags = None if tags is None else TagReport(unknown=list(map(os.fspath, tags)))
+            return report
+        for_records = any(root.lower().endswith(RECORDS_SUFFIX) for root in roots)
+        store = self._session.create(for_records, on_step)
         with store.writing():
             if store.settings.space != encoders.AUDIOSET_SPACE:  # features need no encoder
-                self._listener(1)
-            ingest = Ingest(store, partial(self._listener, 1), retry_failed, on_file, on_sound)
+                self._session.listener(1)
+            ingest = Ingest(
+                store, partial(self._session.listener, 1), retry_failed, on_file, on_sound
+            )
             ingest.run(roots)
-            ingest.find_missing(roots, prune)
+            if tags is not None:
+                ingest.report.tags = tagging.apply(store)
             store.optimise(on_step)
+            ingest.find_missing(roots, prune or prune_all, prune_all)
         return ingest.report
 
     def reembed(
         self,
         *,
         prune: bool = False,
-        on_file: Callable[[str, str], None] = lambda _uri, _outcome: None,
-        on_sound: Callable[[float], None] = lambda _seconds: None,
-        on_step: Callable[[str], None] = lambda _text: None,
+        prune_all: bool = False,
+        on_file: OnFile = _ignore,
+        on_sound: OnSound = _ignore,
+        on_step: OnStep = _ignore,
     ) -> IngestReport:
-        """Embed every clip anew, for a library made with an older version of its encoder.
+        """Embed every clip again, for a library made with an older version of its encoder.
 
         The library answers as before until the last clip is done. An interrupted run goes on
-        where it was.
+        where it was. Tags stay, and so do the labels that people gave.
 
         Parameters
         ----------
         prune : bool
             Let clips go whose file is gone or cannot be read any more.
+        prune_all : bool
+            Also where these are all, or more than ten and more than a tenth of them.
         on_file, on_sound, on_step : callable
             See `ingest`.
 
         Raises
         ------
         LibraryError
-            Files are gone or unreadable and `prune` is not set; the library stays as it is.
+            Files are gone or unreadable and `prune` is not set, or these are too many; the
+            library stays as it is.
         LibraryBusy
             Another process is writing to the library.
         """
         from .ingesting import Ingest
+        from .pruning import check_plausible
 
-        store = self._store
+        store = self._session.store
         listener = Listener.open(store.settings.encoder)
         encoder = listener.encoder
         if encoder.space == store.settings.space:
@@ -225,191 +236,130 @@ class Library:
             successor = store.successor(settings)
             with closing(successor):
                 with successor.writing():
-                    ingest = Ingest(successor, lambda: listener, True, on_file, on_sound)
+                    ingest = Ingest(successor, lambda: listener, True, on_file, on_sound, store)
                     ingest.run_files(_files_of(store))
-                lost = [
-                    clip.file.uri
-                    for clip in store.clips()
-                    if successor.clip_at(clip.file.uri) is None
-                ]
-                if lost and not prune:
+                lost = [clip.uri for clip in store.clips() if successor.clip_at(clip.uri) is None]
+                if lost and not (prune or prune_all):
                     raise LibraryError(
-                        f"{self.path}: {len(lost)} of its clips cannot be embedded anew, their "
+                        f"{self.address}: {len(lost)} of its clips cannot be embedded again, their "
                         f"files are gone or cannot be read (the first: {lost[0]}); the library "
                         "is as before. Put them back, or let them go with --prune"
                     )
+                if not prune_all:
+                    check_plausible(str(self.address), lost, store.counts().clips)
                 store.adopt(successor)
             store.optimise(on_step)
-        self._listeners.clear()
+        self._session.forget_listeners()
         ingest.report.removed = len(lost)
         return ingest.report
 
-    def remove(self, uris: Iterable[str | os.PathLike[str]]) -> int:
-        """Take clips out, named by uri or by a folder above them; returns how many.
+    def tag(self, tags: Mapping[str, Mapping[str, TagValue | None]]) -> TagReport:
+        """Attach tags to clips.
+
+        Parameters
+        ----------
+        tags : mapping of uri to mapping of key to value
+            Uris may be relative paths. Values are texts, finite numbers or truth values; None
+            takes a tag away. Other tags of these clips stay.
+
+        Returns
+        -------
+        TagReport
+            Uris that no clip has are in it; the others are tagged all the same.
+
+        Raises
+        ------
+        ArgumentError
+            A key or value cannot be; nothing is tagged.
+        LibraryBusy
+            Another process is writing to the library.
+        """
+        from .tags import Tagging
+
+        tagging = Tagging(tags)
+        store = self._session.store
+        with store.writing():
+            return tagging.apply(store)
+
+    def remove(self, uris: Iterable[Target]) -> int:
+        """Take clips out, named by uri, by a folder above them or by a pattern; returns how many.
+
+        In a pattern of uris, ``*`` and ``?`` stand for what is within a folder, ``**`` for
+        folders too, and ``[...]`` for one of several characters.
 
         Raises
         ------
         ClipNotFound
-            Nothing in the library has that uri or lies in that folder; nothing is removed.
+            Nothing in the library has that uri, lies in that folder or fits; nothing is removed.
         """
-        store = self._store
+        from .naming import clips_named
+
+        store = self._session.store
         found: dict[int, None] = {}
         for uri in uris:
-            text = os.path.abspath(os.path.expanduser(os.fspath(uri)))
-            exact = store.clip_at(os.fspath(uri)) or store.clip_at(text)
-            ids = [exact.id] if exact else _ids_below(store, text)
-            if not ids:
-                raise ClipNotFound(f"{os.fspath(uri)}: no clip of {store.where} is there")
-            found.update(dict.fromkeys(ids))
+            found.update(dict.fromkeys(clips_named(store, uri)))
         with store.writing():
             store.remove(list(found))
         return len(found)
 
-    def rebuild(self, on_step: Callable[[str], None] = lambda _text: None) -> int:
-        """Make everything derived anew and free the space of removed clips.
+    def rebuild(self, on_step: OnStep = _ignore) -> int:
+        """Derive again whatever is derived, and free the space of removed clips.
 
         Returns how many clips had to be given up because their vectors are lost; ingest
         their folders again to get them back.
         """
-        with self._store.writing():
-            return self._store.rebuild(on_step)
+        store = self._session.store
+        with store.writing():
+            return store.rebuild(on_step)
 
-    # Asking
-
-    def query(
+    def copy(
         self,
-        source: Source,
-        k: int = 10,
+        target: Target | Place,
         *,
-        at: tuple[float, float | None] | None = None,
-        sample_rate: int | None = None,
-        ranking: str = DEFAULT_RANKING,
-    ) -> Answer:
-        """Find the clips nearest to a sound.
+        on_clip: Callable[[str], None] = _ignore,
+        on_step: OnStep = _ignore,
+    ) -> CopyReport:
+        """Copy every clip with its vectors, labels and tags, and the failures, to another library.
+
+        Nothing is decoded or embedded. Clips that the target has with the same file and content
+        are skipped: an interrupted copy goes on where it was. What else the target holds stays.
 
         Parameters
         ----------
-        source : path, binary file or array
-            An array is float in [-1, 1] or integer at full scale, [n] or [n, channels], and
-            needs `sample_rate`.
-        k : int
-            Clips wanted.
-        at : (start, end), optional
-            Part of the sound, seconds; end None means to the end.
-        sample_rate : int, optional
-            Of an array, Hz.
-        ranking : str
-            One of `soundsearch.asking.ranking.RANKINGS`.
-
-        Returns
-        -------
-        Answer
-            Iterates over at most `k` hits, nearest first.
+        target : path or str
+            A folder or an address in Milvus; created if nothing is there.
+        on_clip : callable
+            Called with the uri of each clip that is in the target.
+        on_step : callable
+            Called with a text that says what else is done.
 
         Raises
         ------
-        AudioError
-            The source gives no sound.
-        LibraryNotFound, SpaceMismatch
+        LibraryError
+            The two are of different spaces or lengths of segments, or the copy is not equal.
+        LibraryNotFound, LibraryBusy
         """
-        _check_wish(k, ranking)
-        store = self._store
-        listener = self._listener(pipeline.available_cores())
-        embeddings, levels, warning = embed_source(
-            source, at, sample_rate, listener.encoder, store.settings.hop
-        )
-        [(_, labels)] = predict(
-            listener.head, [(listener.for_head(embeddings), levels)], 1, CLIP_LABELS
-        )
-        embeddings, levels = sounding(listener.wanted(embeddings), levels)
-        hits = self._find(embeddings, levels, k, ranking)
-        return Answer(tuple(hits), named(labels), warning)
+        from .copying import copy
 
-    def similar(
-        self, uri: str | os.PathLike[str], k: int = 10, *, ranking: str = DEFAULT_RANKING
-    ) -> Answer:
-        """Find the clips nearest to one of the library; its encoder is not needed.
+        return copy(self._session.store, self.address, place_of(target), on_clip, on_step)
 
-        Parameters
-        ----------
-        uri : path or URL
-            Of the clip, which is not among the hits.
-        k, ranking
-            See `query`.
-
-        Raises
-        ------
-        ClipNotFound
-        """
-        _check_wish(k, ranking)
-        clip, vectors, segments = self._rows_at(uri)
-        hits = self._find(*sounding(vectors, segments["level"]), k + 1, ranking)
-        others = [hit for hit in hits if hit.clip_id != clip.id][:k]
-        return Answer(
-            tuple(replace(hit, rank=rank) for rank, hit in enumerate(others, 1)),
-            named(clip.labels) or given(clip.human),
-            clip.warning,
-        )
-
-    def _find(
-        self, query: NDArray[np.float32], levels: NDArray[np.float32], k: int, ranking: str
-    ) -> list[Hit]:
-        while True:
-            try:
-                return find_hits(self._store, query, levels, k, ranking)
-            except KeyError:  # a clip was removed or replaced between two steps
-                continue
+    # Beside the clips
 
     def label(
         self,
         source: Source,
         *,
-        at: tuple[float, float | None] | None = None,
+        at: Moments | None = None,
         sample_rate: int | None = None,
+        on_sound: OnSound = _ignore,
     ) -> LabelledClip:
-        """Predict the labels of a sound and of each of its segments; see `query`."""
-        encoder = self._opened.settings.encoder if self._opened else encoders.BUNDLED
-        return label(source, at=at, sample_rate=sample_rate, encoder=encoder)
-
-    def vectors(self, uri: str | os.PathLike[str]) -> NDArray[np.float32]:
-        """A clip's stored embeddings, float32 [segments, dimension]; raises ClipNotFound."""
-        return self._rows_at(uri)[1]
-
-    # What is there
-
-    def clips(self, human_label: str | None = None) -> Iterator[Clip]:
-        """Every clip, in the order in which they came.
-
-        Parameters
-        ----------
-        human_label : str, optional
-            Name or id of a node of the ontology: only clips that people gave this label or one
-            below it.
-
-        Raises
-        ------
-        SoundsearchError
-            The ontology has no such node.
-        """
-        classes = None if human_label is None else ontology().classes_below(human_label)
-        return (
-            Clip(
-                clip.id,
-                clip.file.uri,
-                clip.duration,
-                clip.count,
-                clip.padded,
-                clip.warning,
-                named(clip.labels),
-                given(clip.human),
-            )
-            for clip in self._store.clips()
-            if classes is None or not classes.isdisjoint(clip.human)
-        )
+        """Predict the labels of a sound and of each of its segments; see `soundsearch.label`."""
+        return self._session.labeller().label(Sound(source, at, sample_rate), on_sound)
 
     def failures(self) -> list[Failure]:
         """The files that could not be ingested, and why."""
-        return [Failure(failure.file.uri, failure.reason) for failure in self._store.failures()]
+        failures = self._session.store.failures()
+        return [Failure(failure.file.uri, failure.reason) for failure in failures]
 
     def info(self) -> dict[str, Any]:
         """Counts and settings: clips, segments, failures, encoder, space, hop, store.
@@ -417,100 +367,46 @@ class Library:
         ``installed_space`` is what the encoder gives that is installed now, None without it.
         Where it differs, the library waits for `reembed`.
         """
-        clips, segments, failures = self._store.counts()
-        settings = self._store.settings
+        store = self._session.store
+        counts, settings = store.counts(), store.settings
         installed = None
         with suppress(EncoderError):
             installed = encoders.load(settings.encoder).space
         return {
-            "clips": clips,
-            "segments": segments,
-            "failures": failures,
+            "clips": counts.clips,
+            "segments": counts.segments,
+            "failures": counts.failures,
             "encoder": settings.encoder,
             "space": settings.space,
             "installed_space": installed,
             "dimension": settings.dimension,
             "hop": settings.hop,
-            "store": self._store.where,
+            "store": store.address,
         }
 
-    # Within
 
-    @property
-    def _store(self) -> Store:
-        if self._opened is None:
-            raise self._not_found
-        return self._opened
+def _without_sound(roots: list[str]) -> IngestReport | None:
+    """The report of an ingest that has nothing to store; None where something may be audio.
 
-    def _open_or_create(self, roots: list[str], on_step: Callable[[str], None]) -> Store:
-        if self._opened is None:
-            name, hop = self._wanted
-            if name is None and any(root.lower().endswith(RECORDS_SUFFIX) for root in roots):
-                # Features need no encoder; who asks with a sound needs it.
-                settings = _AUDIOSET
-            else:
-                encoder = encoders.load(name or encoders.default())
-                settings = Settings(
-                    encoder.name,
-                    encoder.space,
-                    encoder.dimension,
-                    encoder.segment_seconds,
-                    encoder.hop_seconds if hop is None else hop,
-                )
-                pipeline.hop_frames(settings.hop)
-            self._opened = create_store(self.path, settings)
-            on_step(f"{self.path} is a new library of the encoder {settings.encoder}")
-            self._check_wanted(self._opened.settings)
-        return self._opened
-
-    def _check_wanted(self, settings: Settings) -> None:
-        for what, wanted, got in zip(
-            ("encoder", "hop"), self._wanted, (settings.encoder, settings.hop), strict=True
-        ):
-            if wanted is not None and wanted != got:
-                raise SoundsearchError(
-                    f"{self.path}: was made with {what} {got}, not {wanted}; leave the option "
-                    "out, or make a new library"
-                )
-
-    def _listener(self, threads: int) -> Listener:
-        """The encoder that made the library, checked to give its space, and its head."""
-        if threads not in self._listeners:
-            settings = self._store.settings
-            listener = Listener.open(settings.encoder, threads)
-            if listener.encoder.space != settings.space:
-                raise SpaceMismatch(self._store.where, settings.space, listener.encoder.space)
-            self._listeners[threads] = listener
-        return self._listeners[threads]
-
-    def _rows_at(
-        self, uri: str | os.PathLike[str]
-    ) -> tuple[StoredClip, NDArray[np.float32], NDArray[np.void]]:
-        text = os.fspath(uri)
-        while True:
-            clip = self._store.clip_at(text) or self._store.clip_at(os.path.abspath(text))
-            if clip is None:
-                raise ClipNotFound(f"{text}: no clip of {self._store.where} has this uri")
-            try:
-                return clip, *self._store.rows([(clip.id, 0, clip.count)])
-            except KeyError:  # it was removed or replaced between the two steps
-                continue
-
-
-def _check_wish(k: int, ranking: str) -> None:
-    if k < 1:
-        raise ValueError(f"k: expected at least 1, got {k}")
-    if ranking not in RANKINGS:
-        raise ValueError(f"ranking: expected one of {', '.join(RANKINGS)}, got {ranking!r}")
+    A damaged file is, by its name: that it failed is worth a library to keep it in.
+    """
+    skipped: Counter[str] = Counter()
+    report = IngestReport()
+    for file in discover(roots, skipped):
+        if os.path.splitext(file.uri)[1].lower() in {*AUDIO_SUFFIXES, RECORDS_SUFFIX}:
+            return None
+        try:
+            Decoder(file.uri).close()
+        except AudioError as error:
+            report.failed.append(Failure(file.uri, error.reason))
+        else:
+            return None
+    report.skipped = dict(skipped)
+    return report
 
 
 def _files_of(store: Store) -> Iterator[AudioFile]:
     """The clips' files as they are now, those that are there."""
     for clip in store.clips():
         with suppress(OSError):
-            yield stat_file(clip.file.uri)
-
-
-def _ids_below(store: Store, folder: str) -> Sequence[int]:
-    prefix = os.path.join(folder, "")
-    return [clip.id for clip in store.clips() if clip.file.uri.startswith(prefix)]
+            yield stat_file(clip.uri)

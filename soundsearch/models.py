@@ -1,4 +1,4 @@
-"""Encoders from files and from TensorFlow Hub, checked and put on this machine."""
+"""Install encoders from files or TensorFlow Hub, after checking them."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ __all__ = ["PRECISIONS", "import_model", "pull_model"]
 PRECISIONS = ("fp32", "int8")
 _SOURCES: dict[str, Any] = {"vggish": vggish, "yamnet": yamnet}
 
-# Below this mean cosine to the float network an 8-bit one is not the same encoder.
+# Below this mean cosine to the float network, an 8-bit network is not the same encoder.
 _LOWEST_INT8_COSINE = 0.99
-# How far our embeddings may be from a module's own. YAMNet's logarithm, with its offset of 0.001,
-# makes more of the rounding of an FFT.
+# How far our embeddings may be from the module's own. YAMNet's logarithm, with its offset of 0.001,
+# amplifies the rounding of an FFT.
 _LARGEST_DIFFERENCE = {"vggish": 1e-4, "yamnet": 1e-3}
 # What Google's weights give for `_test_tone`, from VGGish's own smoke test (tensorflow/models,
-# vggish_smoke_test.py): mean and deviation of the embeddings, and of the 8-bit values after its
-# PCA; and how far both may be from that.
+# vggish_smoke_test.py): mean and standard deviation of the embeddings and of the 8-bit values
+# after PCA, and the tolerance of both.
 _RAW = (0.000657, 0.343, 0.01)
 _CODES = (126.0, 89.3, 2.0)
 
@@ -49,9 +49,9 @@ def _say_nothing(_text: str) -> None:
 
 
 def pull_model(name: str, *, on_step: OnStep = _say_nothing, **options: Any) -> dict[str, Any]:
-    """Fetch an encoder from TensorFlow Hub and install it.
+    """Download an encoder from TensorFlow Hub and install it.
 
-    A module that TensorFlow Hub has in its cache (``TFHUB_CACHE_DIR``) is not fetched again.
+    A module in TensorFlow Hub's cache (``TFHUB_CACHE_DIR``) is not downloaded again.
 
     Parameters
     ----------
@@ -63,20 +63,20 @@ def pull_model(name: str, *, on_step: OnStep = _say_nothing, **options: Any) -> 
     Raises
     ------
     EncoderError
-        It cannot be fetched: the message says how to bring it from another machine.
+        The download failed; the message says how to bring the module from another machine.
     MissingExtra
         TensorFlow Hub is not installed.
     """
     url = _source(name).HUB_URL
     hub = _quiet_tensorflow("tensorflow_hub")
-    on_step(f"fetching {url}")
+    on_step(f"downloading {url}")
     try:
         folder = Path(hub.resolve(url))
     except Exception as error:  # URLError, and others for a damaged archive or a full disk
         raise EncoderError(
-            f"{url} cannot be fetched ({error}). On a machine with internet access download "
-            f"{url}?tf-hub-format=compressed and unpack it into a folder; bring that here and "
-            f"type: soundsearch models import {name} FOLDER"
+            f"{url} cannot be downloaded ({error}). On a machine with internet access download "
+            f"{url}?tf-hub-format=compressed and unpack it into a folder; copy the folder here "
+            f"and run: soundsearch models import {name} FOLDER"
         ) from error
     return import_model(name, folder, origin=url, on_step=on_step, **options)
 
@@ -91,7 +91,7 @@ def import_model(
     origin: str | None = None,
     on_step: OnStep = _say_nothing,
 ) -> dict[str, Any]:
-    """Install an encoder whose weights are in a file or folder.
+    """Install an encoder from weights in a file or folder.
 
     Parameters
     ----------
@@ -104,31 +104,31 @@ def import_model(
     precision : str
         One of `PRECISIONS`. ``int8`` is faster on CPUs and slightly different.
     audio : iterable of Path
-        Files and folders of real sound, which int8 is fitted to and checked on.
+        Files and folders of real sound, to calibrate and check int8 with.
     origin : str, optional
-        Where `path` is from, if not from where it is.
+        Where the weights come from; default `path`.
     on_step : callable
-        Told in words what is being done.
+        Called with a description of each step.
 
     Returns
     -------
     dict
-        What is kept beside the installed encoder, and its ``file``.
+        The facts stored beside the installed encoder, and its ``file``.
 
     Raises
     ------
     EncoderError
-        The weights are damaged or another network's, or int8 is too far from them. An encoder
-        that was installed before stays.
+        The weights are damaged or of another network, or int8 is too far from them. A previously
+        installed encoder stays.
     AudioError
-        A target of `audio` does not exist.
+        A file or folder of `audio` does not exist.
     MissingExtra
     """
     source = _source(name)
     if precision not in PRECISIONS:
         raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
     if pca is not None and name != "vggish":
-        raise EncoderError(f"{name} has no PCA; leave --pca out")
+        raise EncoderError(f"{name} has no PCA; leave out --pca")
     components = read_pca(pca) if pca is not None else None
     sound = sample_patches(audio) if precision == "int8" else None
     on_step(f"reading {path}")
@@ -142,7 +142,7 @@ def import_model(
         onnx.save(model, str(file))
         encoder = OnnxEncoder(file, pipeline.available_cores())
         if (path / "saved_model.pb").exists():
-            on_step("comparing its output with TensorFlow's")
+            on_step("comparing its output with that of TensorFlow")
             facts["difference"] = _difference(path, encoder)
         if name == "vggish":
             marks = _marks(encoder, model, components)
@@ -156,7 +156,7 @@ def import_model(
         else:
             write_head(folder / HEAD, encoder.space, *source.classifier(weights))
         if sound is not None:
-            on_step(f"fitting 8-bit numbers to {len(sound[0])} segments of sound")
+            on_step(f"calibrating int8 on {len(sound[0])} segments of sound")
             facts.update(_quantised(file, *sound))
 
     folder = install(name, write, facts)
@@ -177,7 +177,7 @@ def _quiet_tensorflow(module: str) -> Any:
 
 
 def _test_tone() -> Floats:
-    """Three seconds of 1 kHz, as in VGGish's own smoke test."""
+    """Three seconds of a 1 kHz sine at 16 kHz, as in VGGish's own smoke test."""
     return np.sin(2 * np.pi * 1000 * np.arange(0, 3, 1 / SAMPLE_RATE)).astype(np.float32)
 
 
@@ -188,19 +188,19 @@ def _embedded(encoder: Encoder, sound: Floats) -> Floats:
 def _difference(folder: Path, encoder: Encoder) -> float:
     """The largest difference from a SavedModel's own embeddings, on three signals.
 
-    Where these reach beyond 1, as a share of the largest of them.
+    If their largest magnitude exceeds 1, the difference is relative to it.
 
     Raises
     ------
     EncoderError
-        It is too large.
+        The difference is too large.
     """
     tensorflow = _quiet_tensorflow("tensorflow")
     try:
         module = tensorflow.saved_model.load(str(folder))
     except Exception as error:  # OSError for a damaged file, and others
         raise EncoderError(f"{folder}: cannot be read as a SavedModel ({error})") from error
-    # Keras's export() calls it serve.
+    # Keras's export() names it `serve`.
     network = getattr(module, "serve", module)
     time = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
     noise = np.random.default_rng(0).normal(0, 0.1, len(time)).astype(np.float32)
@@ -210,7 +210,7 @@ def _difference(folder: Path, encoder: Encoder) -> float:
         ours = _embedded(encoder, sound)
         try:
             outputs = tensorflow.nest.flatten(network(tensorflow.constant(sound)))
-        except Exception as error:  # what it raises is its own
+        except Exception as error:  # it may raise anything
             reason = str(error).partition("\n")[0]
             raise EncoderError(
                 f"{folder}: expected a module that takes {len(sound)} samples of sound ({reason})"
@@ -219,7 +219,7 @@ def _difference(folder: Path, encoder: Encoder) -> float:
         theirs = next(
             (out.numpy() for out in outputs if out.shape[-1] == encoder.dimension), np.empty(0)
         )
-        # The last activation of code from before August 2020; the weights are the same.
+        # Code from before August 2020 ends with a ReLU; the weights are the same.
         if theirs.size and theirs.min() >= 0 and encoder.name == "vggish":
             ours = np.maximum(ours, 0)
         # YAMNet's module pads the end of the sound to whole segments.
@@ -234,14 +234,14 @@ def _difference(folder: Path, encoder: Encoder) -> float:
     if largest > allowed:
         raise EncoderError(
             f"{folder}: its own embeddings of test signals differ from those of the network "
-            f"that was read from it by up to {largest:.2g}, expected at most "
-            f"{allowed}: it holds another network than it seems"
+            f"that was read from it by up to {largest:.2g}, expected at most {allowed}; it holds "
+            f"another network than {encoder.name}"
         )
     return largest
 
 
 def _marks(encoder: Encoder, model: Any, pca: Pca | None) -> tuple[str, str]:
-    """What tells the spaces of other weights or another PCA from those of Google's."""
+    """Suffixes that distinguish other weights or another PCA from Google's; else empty."""
     raw = _embedded(encoder, _test_tone())
     mark = pca_mark = ""
     if abs(raw.mean() - _RAW[0]) > _RAW[2] or abs(raw.std() - _RAW[1]) > _RAW[2]:
@@ -258,16 +258,16 @@ def _marks(encoder: Encoder, model: Any, pca: Pca | None) -> tuple[str, str]:
 
 
 def _quantised(file: Path, calibration: Floats, held_out: Floats) -> dict[str, Any]:
-    """Put the 8-bit network in the float one's place, and say how near it is."""
+    """Replace the float network by an 8-bit one; return how near the two are."""
     small = file.with_suffix(".int8")
     to_int8(file, small, calibration)
     threads = pipeline.available_cores()
     mean, worst = agreement(OnnxEncoder(file, threads), OnnxEncoder(small, threads), held_out)
     if mean < _LOWEST_INT8_COSINE:
         raise EncoderError(
-            f"int8 is too far from the float network: the mean cosine on sound it was not fitted "
-            f"to is {mean:.4f}, expected at least {_LOWEST_INT8_COSINE}; fit it to more or other "
-            "sound with --audio, or leave --precision out"
+            f"int8 is too far from the float network: their mean cosine on held-out sound is "
+            f"{mean:.4f}, expected at least {_LOWEST_INT8_COSINE}; calibrate it on more or other "
+            "sound with --audio, or leave out --precision"
         )
     os.replace(small, file)
     return {"cosine_mean": round(mean, 5), "cosine_worst": round(worst, 5)}

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Answer", "Clip", "Failure", "Hit", "IngestReport", "Label", "LabelledClip", "Segment"]
+__all__ = [
+    "Answer",
+    "Clip",
+    "CopyReport",
+    "Failure",
+    "Hit",
+    "IngestReport",
+    "Label",
+    "LabelledClip",
+    "Segment",
+    "TagReport",
+]
+
+Tags = dict[str, str | float | bool]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Label:
     """A class of the AudioSet ontology with its score.
 
@@ -30,6 +44,9 @@ class Label:
     def __str__(self) -> str:
         return f"{' > '.join(self.path)} {self.score:.2f}"
 
+    def __repr__(self) -> str:
+        return f"<Label {self.name} {self.score:.2f}>"
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "name": self.name,
@@ -39,14 +56,22 @@ class Label:
         }
 
 
-def _said(human_labels: tuple[Label, ...]) -> dict[str, Any]:
-    """Their part of a JSON object: nothing where there are none."""
-    if not human_labels:
-        return {}
-    return {"human_labels": [{"name": label.name, "mid": label.mid} for label in human_labels]}
+def _named(labels: tuple[Label, ...]) -> str:
+    """The best labels on a line."""
+    return ", ".join(f"{label.name} {label.score:.2f}" for label in labels[:3]) or "no labels"
 
 
-@dataclass(frozen=True, slots=True)
+def _attached(human_labels: tuple[Label, ...], tags: Tags) -> dict[str, Any]:
+    """The part of a JSON object that people gave: nothing where there is none."""
+    given: dict[str, Any] = {}
+    if human_labels:
+        given["human_labels"] = [{"name": label.name, "mid": label.mid} for label in human_labels]
+    if tags:
+        given["tags"] = tags
+    return given
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Segment:
     """A window of a clip, `start` to `end` in seconds, with its labels."""
 
@@ -54,6 +79,9 @@ class Segment:
     end: float
     silent: bool
     labels: tuple[Label, ...]
+
+    def __repr__(self) -> str:
+        return f"<Segment {self.start:.2f}-{self.end:.2f} s: {_named(self.labels)}>"
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -63,7 +91,7 @@ class Segment:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Hit:
     """One result row of a query.
 
@@ -81,7 +109,11 @@ class Hit:
         What that window sounds like, best first.
     clip_id : int
     human_labels : tuple of Label
-        What people said of the clip, with score 1.
+        Labels that people gave the clip, with score 1.
+    tags : dict
+        What the user attached to the clip.
+    warning : str or None
+        Why the clip may not hold what its file promises or holds by now.
     """
 
     rank: int
@@ -92,20 +124,28 @@ class Hit:
     labels: tuple[Label, ...]
     clip_id: int
     human_labels: tuple[Label, ...] = ()
+    tags: Tags = field(default_factory=dict, hash=False)
+    warning: str | None = None
+
+    def __repr__(self) -> str:
+        moment = f"{self.start:.2f}-{self.end:.2f} s"
+        return f"<Hit {self.rank}: {self.score:.3f} {self.uri} {moment}: {_named(self.labels)}>"
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "rank": self.rank,
+            "clip_id": self.clip_id,
             "score": round(self.score, 4),
             "uri": self.uri,
             "start": round(self.start, 3),
             "end": round(self.end, 3),
             "labels": [label.to_dict() for label in self.labels],
-            **_said(self.human_labels),
+            **_attached(self.human_labels, self.tags),
+            **({"warning": self.warning} if self.warning else {}),
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class LabelledClip:
     """A sound with the labels of the whole and of each of its segments."""
 
@@ -114,15 +154,19 @@ class LabelledClip:
     segments: tuple[Segment, ...]
     warning: str | None = None
 
+    def __repr__(self) -> str:
+        return f"<LabelledClip {self.uri}, {len(self.segments)} segments: {_named(self.labels)}>"
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "uri": self.uri,
             "labels": [label.to_dict() for label in self.labels],
             "segments": [segment.to_dict() for segment in self.segments],
+            **({"warning": self.warning} if self.warning else {}),
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Answer:
     """What a query found: the hits, and the query's own labels. Iterates over the hits."""
 
@@ -130,7 +174,11 @@ class Answer:
     labels: tuple[Label, ...]
     warning: str | None = None
 
-    def __iter__(self) -> Any:
+    def __repr__(self) -> str:
+        hits = "".join(f"\n  {hit!r}" for hit in self.hits)
+        return f"<Answer to {_named(self.labels)}: {len(self.hits)} hits{hits}>"
+
+    def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)
 
     def __len__(self) -> int:
@@ -140,7 +188,7 @@ class Answer:
         return self.hits[index]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Clip:
     """A clip of the library.
 
@@ -154,11 +202,13 @@ class Clip:
     padded : bool
         Shorter than one segment, zero-padded to one.
     warning : str or None
-        Why the clip may hold less than the file promised.
+        Why the clip may hold less than the file promised, or another sound than it does by now.
     labels : tuple of Label
         Predicted.
     human_labels : tuple of Label
-        What people said, with score 1; AudioSet's clips have them.
+        Given by people, with score 1; AudioSet's clips have them.
+    tags : dict
+        What the user attached to it.
     """
 
     id: int
@@ -169,6 +219,10 @@ class Clip:
     warning: str | None
     labels: tuple[Label, ...]
     human_labels: tuple[Label, ...] = ()
+    tags: Tags = field(default_factory=dict, hash=False)
+
+    def __repr__(self) -> str:
+        return f"<Clip {self.id}: {self.uri}, {self.duration:.2f} s: {_named(self.labels)}>"
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -177,7 +231,8 @@ class Clip:
             "duration": round(self.duration, 3),
             "segments": self.segments,
             "labels": [label.to_dict() for label in self.labels],
-            **_said(self.human_labels),
+            **_attached(self.human_labels, self.tags),
+            **({"warning": self.warning} if self.warning else {}),
         }
 
 
@@ -213,6 +268,8 @@ class IngestReport:
         Clips that hold less than their file promised.
     seconds : float
         Sound that was added.
+    tags : TagReport or None
+        What became of the tags that were given with the files; None where none were.
     """
 
     added: int = 0
@@ -226,3 +283,72 @@ class IngestReport:
     skipped: dict[str, int] = field(default_factory=dict)
     warnings: int = 0
     seconds: float = 0.0
+    tags: TagReport | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "added": self.added,
+            "replaced": self.replaced,
+            "renamed": self.renamed,
+            "unchanged": self.unchanged,
+            "removed": self.removed,
+            "failed": [failure.to_dict() for failure in self.failed],
+            "failed_before": self.failed_before,
+            "missing": self.missing,
+            "skipped": self.skipped,
+            "warnings": self.warnings,
+            "seconds": round(self.seconds, 3),
+            **({} if self.tags is None else {"tags": self.tags.to_dict()}),
+        }
+
+    def count(self, outcome: str) -> None:
+        """Count one more file ``added``, ``replaced``, ``renamed`` or ``unchanged``."""
+        match outcome:
+            case "added":
+                self.added += 1
+            case "replaced":
+                self.replaced += 1
+            case "renamed":
+                self.renamed += 1
+            case "unchanged":
+                self.unchanged += 1
+            case _:
+                raise ValueError(outcome)
+
+
+@dataclass(slots=True)
+class TagReport:
+    """What became of tags.
+
+    Attributes
+    ----------
+    tagged : int
+        Clips that have the tags now.
+    unknown : list of str
+        Uris that no clip has.
+    """
+
+    tagged: int = 0
+    unknown: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"tagged": self.tagged, "unknown": self.unknown}
+
+
+@dataclass(slots=True)
+class CopyReport:
+    """What a copy did.
+
+    Attributes
+    ----------
+    copied, replaced, unchanged, failures : int
+        Clips that were new, that were there otherwise, that were there; and files that failed.
+    compared : int
+        Clips whose vectors were read from both sides at the end, and were equal.
+    """
+
+    copied: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+    failures: int = 0
+    compared: int = 0

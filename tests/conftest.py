@@ -1,4 +1,4 @@
-"""Sounds that the tests make themselves."""
+"""Fixtures that many tests share."""
 
 from __future__ import annotations
 
@@ -7,37 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
-from milvus_server import MilvusServer, why_not
+from support.milvus_places import lite, milvus, milvus_store
+from support.milvus_server import MilvusServer, why_not
+from support.sounds import RATE, noise, tone, write
+from support.stores import place, store
 
-RATE = 16_000
+__all__ = ["lite", "milvus", "milvus_store", "place", "store"]  # fixtures
 
-# Encoders that are installed on this machine are none of the tests' business.
+# The tests do not see encoders that are installed on this machine.
 os.environ["SOUNDSEARCH_MODELS"] = os.path.join(os.path.dirname(__file__), "no models")
-
-
-def tone(hertz: float, seconds: float, level: float = 0.3) -> np.ndarray:
-    return (level * np.sin(2 * np.pi * hertz * np.arange(int(seconds * RATE)) / RATE)).astype(
-        np.float32
-    )
-
-
-def noise(seed: int, seconds: float, level: float = 0.1) -> np.ndarray:
-    return np.random.default_rng(seed).normal(0, level, int(seconds * RATE)).astype(np.float32)
-
-
-def write(path: Path, sound: np.ndarray, **options) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, sound, RATE, **options)
-    return path
-
-
-def assert_same_embeddings(found: np.ndarray, expected: np.ndarray) -> None:
-    """The same but for 8-bit rounding, which the last bit of a sample may tip."""
-    assert found.shape == expected.shape
-    norms = np.linalg.norm(found, axis=1), np.linalg.norm(expected, axis=1)
-    np.testing.assert_allclose(norms[0], norms[1], rtol=0.02)
-    assert ((found * expected).sum(1) / (norms[0] * norms[1])).min() > 0.999
 
 
 @pytest.fixture

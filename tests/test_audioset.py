@@ -1,4 +1,4 @@
-"""AudioSet's files: what is whole is read to the bit, what is not is refused."""
+"""AudioSet's files: intact ones are read bit by bit, damaged ones are refused."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_round_trip(path):
 
 
 def other_wires():
-    """The same clip, written in ways that protobuf allows."""
+    """The same clip in other encodings that protobuf allows."""
     start = entry(b"start_time_seconds", field(2, b"\x0d", struct.pack("<f", 420)))
     alone = entry(b"labels", field(3, b"\x08\x00", b"\x08\x8e\x04"))
     mixed = entry(b"labels", field(3, field(1, b"\x00"), b"\x08\x8e\x04"))
@@ -141,7 +141,7 @@ def other_wires():
 
 
 @pytest.mark.parametrize("how", other_wires())
-def test_other_ways_to_write_the_same(path, how):
+def test_other_valid_encodings(path, how):
     [record] = read(path, other_wires()[how])
     same(record, RECORD)
 
@@ -245,7 +245,7 @@ def test_every_flipped_bit_is_refused(path):
     assert len(list(read_records(path))) == 2
 
 
-def test_every_cut_is_seen(path):
+def test_every_truncation_is_refused(path):
     whole = framed(field(1, ID, START, END) + lists(bytes(ROWS[0])))
     path.write_bytes(whole * 3)
     for size in reversed(range(3 * len(whole))):
@@ -260,10 +260,10 @@ def test_every_cut_is_seen(path):
             assert next(records, None) is None
 
 
-def test_no_such_files(path):
+def test_missing_and_foreign_files(path):
     assert read(path) == []
     path.write_text("YTID, start_seconds, end_seconds, positive_labels\n")
-    with pytest.raises(AudioError, match=r"record 1 at byte 0: .* no TFRecord file: expected"):
+    with pytest.raises(AudioError, match=r"record 1 at byte 0: .* not a TFRecord file: expected"):
         list(read_records(path))
     path.write_bytes(framed(KNOWN, length=1 << 63))
     with pytest.raises(
@@ -276,7 +276,7 @@ def test_no_such_files(path):
                 list(reader(wrong))
 
 
-def test_what_cannot_be_written(path):
+def test_invalid_records_are_not_written(path):
     path.write_bytes(framed(KNOWN))
     for wrong in (
         Record("", 0.0, 1.0, (), ROWS),

@@ -1,4 +1,4 @@
-"""AudioSet's released features as a library: clips that nobody here has the sound of."""
+"""AudioSet's released features in a library: clips without sound files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import tone, write
 from soundsearch_ingest.audioset import Record, write_records
+from support.sounds import tone, write
 
 import soundsearch
 from soundsearch import errors
@@ -49,7 +49,7 @@ def lib(features, tmp_path):
         yield library
 
 
-def test_what_is_in_the_records_is_in_the_library(lib, tmp_path):
+def test_the_library_holds_what_the_records_hold(lib, tmp_path):
     info = lib.info()
     assert (info["clips"], info["segments"], info["space"]) == (51, 503, "vggish-audioset8")
     for record in (*records(0, 30), *records(1, 20), *records(2, 1, (), 3)):
@@ -58,7 +58,7 @@ def test_what_is_in_the_records_is_in_the_library(lib, tmp_path):
     assert os.path.getsize(tmp_path / "a.lib" / "vectors-1.u8") == 503 * 128
 
 
-def test_clips_of_the_library_can_be_asked_with(lib):
+def test_stored_clips_can_be_questions(lib):
     url = "https://www.youtube.com/watch?v=id-0-00003&t=30"
     answer = lib.similar(url, k=5)
     assert len(answer) == 5 and url not in [hit.uri for hit in answer]
@@ -66,18 +66,19 @@ def test_clips_of_the_library_can_be_asked_with(lib):
 
 
 def test_human_labels(lib):
-    dogs = list(lib.clips(human_label="Dog"))
-    assert len(dogs) == 30 and len(list(lib.clips(human_label="/m/0bt9lr"))) == 30
+    dogs = list(lib.where("human_label['Dog']"))
+    assert len(dogs) == 30 and len(lib.where("human_label['/m/0bt9lr']")) == 30
+    assert len(lib.where("label['Dog'] == 1")) == 30
     assert [label.name for label in dogs[0].human_labels] == ["Bark"]
     assert dogs[0].human_labels[0].path[:2] == ("Animal", "Domestic animals, pets")
-    assert dogs[0].labels == ()  # nothing is predicted that was not heard
-    assert len(list(lib.clips(human_label="music"))) == 20  # class 600 there is not
-    assert len(list(lib.clips())) == 51
+    assert dogs[0].labels == ()  # no predictions without sound
+    assert len(lib.where("human_label['music']")) == 20  # class 600 does not exist
+    assert len(lib) == len(list(lib)) == 51
     with pytest.raises(errors.SoundsearchError, match="Dgo"):
-        lib.clips(human_label="Dgo")
+        lib.where("human_label['Dgo']")
 
 
-def test_once_more_changes_nothing(lib, features, tmp_path):
+def test_a_second_ingest_changes_nothing(lib, features, tmp_path):
     again = lib.ingest([features])
     assert (again.added, again.unchanged) == (0, 51)
     write_records(features / "00.tfrecord", records(3, 2, (DOG,)))
@@ -88,7 +89,7 @@ def test_once_more_changes_nothing(lib, features, tmp_path):
     assert os.path.getsize(tmp_path / "a.lib" / "vectors-2.u8") == 523 * 128
 
 
-def test_what_comes_before_the_damage_is_kept(tmp_path, features):
+def test_records_before_the_damage_are_kept(tmp_path, features):
     path = features / "00.tfrecord"
     whole = path.read_bytes()
     middle = len(whole) // 2

@@ -1,4 +1,4 @@
-"""The command line as a stranger types it."""
+"""The command line as a new user types it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import noise, tone, write
+from support.sounds import noise, tone, write
 
 import soundsearch
 
@@ -42,7 +42,7 @@ def test_query_for_people_and_for_programs(library, sounds):
         for line in run("query", sounds / "low.wav", "--json", library=library).stdout.splitlines()
     ]
     assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5, 6]
-    assert rows[0].keys() == {"rank", "score", "uri", "start", "end", "labels"}
+    assert rows[0].keys() == {"rank", "clip_id", "score", "uri", "start", "end", "labels"}
     assert rows[0]["uri"] == str(sounds / "low.wav")
     for found in rows[0]["labels"]:
         assert found.keys() == {"name", "mid", "score", "path"}
@@ -56,7 +56,11 @@ def test_query_for_people_and_for_programs(library, sounds):
 def test_at(library, sounds):
     part = run("query", sounds / "chirp.flac", "--at", "4.0-6", "--json", library=library)
     assert part.returncode == 0
-    for wrong in ("5", "6-4", "a-b", "-"):
+    again = run(
+        "query", sounds / "chirp.flac", "--at", "0:04.00-0:00:06", "--json", library=library
+    )
+    assert again.stdout == part.stdout
+    for wrong in ("5", "6-4", "a-b", "1:60-3:00", "0:99:00-", "nan-5", "-"):
         refused = run("query", sounds / "chirp.flac", "--at", wrong, library=library)
         assert refused.returncode == (0 if wrong == "-" else 2), wrong
     beyond = run("query", sounds / "chirp.flac", "--at", "60-70", library=library)
@@ -107,8 +111,41 @@ def test_errors_are_one_line_without_a_traceback(library, sounds, tmp_path):
     assert b"Traceback" in run("--debug", "label", tmp_path / "empty.wav").stderr
     assert run("query", sounds / "low.wav", "-k", 0, library=library).returncode == 2
     assert run("query", sounds / "low.wav", "--ranking", "x", library=library).returncode == 2
-    missing = run("info", library=tmp_path / "none")
-    assert missing.returncode == 1 and b"soundsearch ingest" in missing.stderr
+
+
+def test_a_library_that_is_not_there(library, sounds, tmp_path):
+    """No command is named that would make another one; those beside it are."""
+    for name, beside in (("cil.lib", b"cli.lib"), ("x", b"cli.lib")):
+        for command in (["info"], ["query", sounds / "low.wav"], ["tag", sounds / "tags.csv"]):
+            (sounds / "tags.csv").write_text("path,mic\nlow.wav,AKG\n")
+            missing = run(*command, library=tmp_path / name)
+            assert missing.returncode == 1 and beside in missing.stderr
+            assert b"no library" in missing.stderr and b"ingest" not in missing.stderr
+        assert not (tmp_path / name).exists()
+    alone = run("info", library=tmp_path / "none" / "x.lib")
+    assert alone.stderr.endswith(b"x.lib: there is no library here; is its name right?\n")
+    assert b"ingest" not in run("info", SOUNDSEARCH_LIBRARY=str(tmp_path / "y")).stderr
+    (tmp_path / "home").mkdir()
+    home = {"HOME": str(tmp_path / "home"), "XDG_DATA_HOME": str(tmp_path / "home")}
+    assert b"soundsearch ingest" in run("info", **home).stderr
+
+
+def test_a_mistaken_ingest_makes_no_library(sounds, tmp_path):
+    notes = tmp_path / "notes.txt"
+    notes.write_text("no sound")
+    (tmp_path / "empty").mkdir()
+    place = tmp_path / "new.lib"
+    mistaken = run("ingest", notes, library=place)
+    assert mistaken.returncode == 3 and not place.exists()
+    assert mistaken.stdout == b"1 failed; no library was made\n"
+    assert b"notes.txt: its content is not readable audio" in mistaken.stderr
+    empty = run("ingest", tmp_path / "empty", "--json", library=place)
+    assert empty.returncode == 0 and json.loads(empty.stdout)["clips"] == 0
+    assert not place.exists()
+    # A damaged file is audio by its name: the library remembers that it failed.
+    (tmp_path / "bad.wav").write_text("no sound")
+    assert run("ingest", tmp_path / "bad.wav", library=place).returncode == 3
+    assert b"bad.wav" in run("failures", library=place).stdout
 
 
 def test_default_library_and_version(sounds, tmp_path):
@@ -121,7 +158,7 @@ def test_default_library_and_version(sounds, tmp_path):
     assert version == f"soundsearch {soundsearch.__version__}"
 
 
-def test_names_a_terminal_would_act_on_are_escaped(tmp_path):
+def test_control_characters_in_names_are_escaped(tmp_path):
     folder = tmp_path / "s"
     write(folder / "a\x1b[31m\nred.wav", tone(300, 2))
     os.link(folder / "a\x1b[31m\nred.wav", os.fsencode(folder) + b"/\xff.wav")
@@ -136,8 +173,8 @@ def test_models_list():
     assert json.loads(row)["dimension"] == 128
 
 
-def test_a_second_ingest_is_told_who_holds_the_library(library, sounds):
-    with soundsearch.open(library) as lib, lib._store.writing():
+def test_a_second_ingest_is_told_which_process_is_writing(library, sounds):
+    with soundsearch.open(library) as lib, lib._session.store.writing():
         refused = run("ingest", sounds, library=library)
         assert refused.returncode == 1
         assert f"process {os.getpid()}".encode() in refused.stderr

@@ -1,4 +1,4 @@
-"""The sounds of the demo: what each promises, and where the recording says they are."""
+"""The sounds of the demo: their properties, and their places in the recording."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders, links, globs and names, as they come."""
+"""Discovery of files through folders, links, globs and awkward names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from soundsearch_ingest.discover import discover, expand
+from soundsearch_ingest.discover import Absence, discover, expand, stat_file
 from soundsearch_ingest.errors import AudioError
 
 RIFF = b"RIFF\x00\x00\x00\x00WAVEfmt "
@@ -47,6 +47,19 @@ def test_state_of_a_file(tmp_path):
     assert (file.uri, file.size, file.mtime_ns) == (str(path), 77, 123_456_789)
 
 
+@pytest.mark.parametrize("seconds", [9_300_000_000, -9_300_000_000])
+def test_dates_that_64_bits_of_nanoseconds_do_not_hold(tmp_path, seconds):
+    path = tmp_path / "a.wav"
+    path.write_bytes(RIFF)
+    try:
+        os.utime(path, (seconds, seconds))
+    except OSError:
+        pytest.skip("this file system has no such dates")
+    [file] = discover(expand([tmp_path]))
+    assert file == stat_file(str(path))
+    assert -(1 << 63) <= file.mtime_ns < 1 << 63
+
+
 def test_links_broken_and_looping(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "a.wav").write_bytes(RIFF)
@@ -57,6 +70,43 @@ def test_links_broken_and_looping(tmp_path):
     skipped = Counter()
     assert len(names(tmp_path, skipped)) == 1
     assert skipped["broken link"] == 2
+
+
+def test_globs_follow_no_loops(tmp_path):
+    folder = tmp_path
+    for name in ("a", "b", "c"):
+        folder = folder / name
+        folder.mkdir()
+        (folder / f"{name}.wav").write_bytes(RIFF)
+        (folder / "up").symlink_to(tmp_path)
+        (folder / f"again-{name}").symlink_to(folder)
+    (tmp_path / "a" / ".hidden").mkdir()
+    (tmp_path / "a" / ".hidden" / "x.wav").write_bytes(RIFF)
+    for pattern in ("**/*.wav", "**", "a/**/*.wav", "**/b/**"):
+        found = [Path(path).name for path in map(os.path.basename, expand([tmp_path / pattern]))]
+        assert len(found) == len(set(found)) <= 6, pattern
+    files = [file.uri for file in discover(expand([tmp_path / "**" / "*.wav"]))]
+    assert sorted(map(os.path.basename, files)) == ["a.wav", "b.wav", "c.wav"]
+    assert len(list(discover(expand([tmp_path / "**"])))) == 3
+
+
+def test_absence_is_certain_only_if_a_folder_can_be_listed(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "a.wav").write_bytes(RIFF)
+    (tmp_path / "file").write_bytes(RIFF)
+    absence = Absence()
+    for there in ("here", "here/a.wav"):
+        assert not absence.is_certain(str(tmp_path / there))
+    for gone in ("here/b.wav", "was/here/too/c.wav", "file/d.wav", "was"):
+        assert absence.is_certain(str(tmp_path / gone)), gone
+    assert not absence.is_certain("relative.wav")
+    assert not absence.is_certain("https://example.org/a.wav")
+
+    def fails(_folder):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "listdir", fails)
+    assert not Absence().is_certain(str(tmp_path / "here" / "b.wav"))
 
 
 def test_nothing_comes_twice(tmp_path):
@@ -75,7 +125,7 @@ def test_awkward_names(tmp_path, name):
     assert [os.fsencode(file.uri) for file in discover(expand([os.fsdecode(path)]))] == [path]
 
 
-def test_globs_and_what_is_not_there(tmp_path):
+def test_globs_and_missing_files(tmp_path):
     for name in ("a.wav", "b.wav", "c.mp3"):
         (tmp_path / name).write_bytes(RIFF)
     assert len(expand([tmp_path / "*.wav"])) == 2
@@ -83,6 +133,6 @@ def test_globs_and_what_is_not_there(tmp_path):
         expand([tmp_path / "nowhere"])
 
 
-def test_a_pipe_is_no_file(tmp_path):
+def test_a_pipe_is_not_ingested(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     assert names(tmp_path) == []

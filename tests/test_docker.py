@@ -1,4 +1,4 @@
-"""The container files, as far as they can be judged without a Docker engine."""
+"""The container files, as far as they can be checked without a Docker engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DOCKERFILES = [ROOT / "docker" / name for name in ("Dockerfile", "Dockerfile.gpu
 
 
 def instructions(dockerfile: Path) -> list[tuple[str, str]]:
-    """Instructions and what they say, comments gone and continued lines joined."""
+    """Instructions and their arguments, without comments and with continued lines joined."""
     text = re.sub(r"^\s*#.*\n", "", dockerfile.read_text(), flags=re.MULTILINE)
     lines = re.sub(r"\\\n", "", text).splitlines()
     return [tuple(line.split(maxsplit=1)) for line in lines if line.strip()]
@@ -57,7 +57,7 @@ def test_compose_waits_for_health(services):
             assert "healthcheck" in services[name]
 
 
-def test_compose_builds_what_is_there(services):
+def test_compose_builds_from_existing_files(services):
     build = services["soundsearch"]["build"]
     context = (COMPOSE.parent / build["context"]).resolve()
     assert context == ROOT.resolve()

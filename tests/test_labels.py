@@ -33,7 +33,7 @@ def test_paths_and_ancestors():
     bark = "/m/05tny_"
     assert ontology().path(bark) == ("Animal", "Domestic animals, pets", "Dog", "Bark")
     assert all(mid not in ontology().ancestors(mid) for mid in NODES)
-    # Through nodes that are no classes too: 49 classes reach a class only that way.
+    # Also through nodes that are not classes: 49 classes reach a class only that way.
     through = 0
     for node in ontology().classes:
         direct = any(NODES[mid].class_index is not None for mid in node.parents)
@@ -44,7 +44,7 @@ def test_paths_and_ancestors():
 
 @pytest.fixture
 def head(tmp_path) -> Head:
-    """A head that is 521 classes wide and takes each class's logit from one dimension."""
+    """A head of 521 classes that takes each class's logit from one dimension."""
     known = [node.mid for node in ontology().classes][:521]
     rng = np.random.default_rng(0)
     np.savez(
@@ -84,7 +84,7 @@ def test_best_labels_name_the_specific_class():
     scores[0, [INDEX["Animal"], INDEX["Dog"], INDEX["Bark"]]] = 0.9, 0.85, 0.8
     scores[0, [INDEX["Music"], INDEX["Guitar"]]] = 0.7, 0.1
     labels = named(best_labels(scores, 5)[0])
-    # Guitar says far less than Music does, so Music stays.
+    # Guitar scores far below Music, so Music stays.
     assert [label.name for label in labels] == ["Bark", "Music", "Guitar"]
     assert labels[0].path == ("Animal", "Domestic animals, pets", "Dog", "Bark")
     assert labels[0].score == pytest.approx(0.8, abs=1e-3)
@@ -94,7 +94,7 @@ def test_nothing_worth_showing():
     assert named(best_labels(np.full((1, CLASSES), 0.001, np.float32), 5)[0]) == ()
 
 
-def test_predict_in_one_go_equals_clip_by_clip(head):
+def test_predicting_many_clips_equals_one_by_one(head):
     rng = np.random.default_rng(3)
     clips = []
     for length in (1, 3, 2000, 2, 5):

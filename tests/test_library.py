@@ -1,4 +1,4 @@
-"""Ingest, ask, move, change, break and ask again: the library as its users see it."""
+"""Ingest, query, move, change, break and query again: the library as its users see it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,17 @@ import io
 import json
 import os
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
-import time
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import RATE, assert_same_embeddings, noise, tone, write
+from support.sounds import RATE, assert_same_embeddings, noise, tone, write
 
 import soundsearch
 from soundsearch import errors
-from soundsearch.stores.local.catalog import MIGRATIONS
-from soundsearch.stores.local.store import LocalStore
 
 
 @pytest.fixture
@@ -41,6 +35,17 @@ def names(answer):
     return [Path(hit.uri).name for hit in answer]
 
 
+def test_nothing_that_is_audio_makes_no_library(lib, tmp_path):
+    (tmp_path / "notes").write_text("no sound")
+    report = lib.ingest(tmp_path / "notes", tags={"x.wav": {"mic": "AKG"}})
+    assert [failure.uri for failure in report.failed] == [str(tmp_path / "notes")]
+    assert report.tags is not None and report.tags.unknown == ["x.wav"]
+    with pytest.raises(errors.LibraryNotFound):
+        lib.info()
+    shutil.move(write(tmp_path / "x.wav", tone(300, 1)), tmp_path / "notes")
+    assert lib.ingest(tmp_path / "notes").added == 1  # by its content
+
+
 def test_a_clip_finds_itself_first(filled, sounds):
     for path in sounds.rglob("*.*"):
         answer = filled.query(path, k=3)
@@ -52,7 +57,7 @@ def test_a_clip_finds_itself_first(filled, sounds):
         assert [hit.rank for hit in answer] == [1, 2, 3]
 
 
-def test_similar_asks_with_a_clip_of_the_library(filled, sounds):
+def test_similar_queries_with_a_clip_of_the_library(filled, sounds):
     answer = filled.similar(sounds / "low.wav", k=3)
     asked = [hit for hit in filled.query(sounds / "low.wav", k=4) if "low.wav" not in hit.uri]
     assert [(hit.uri, hit.start) for hit in answer] == [(hit.uri, hit.start) for hit in asked]
@@ -111,8 +116,8 @@ def test_bad_questions(filled, sounds, tmp_path):
         soundsearch.open(tmp_path / "none").query(sounds / "low.wav")
 
 
-def test_more_clips_than_segments_near(lib, tmp_path):
-    # 300 segments of one clip must not crowd the others out.
+def test_one_long_clip_does_not_crowd_out_the_others(lib, tmp_path):
+    # 300 near segments belong to one clip.
     write(tmp_path / "s" / "long.wav", np.tile(noise(1, 3), 100))
     for n in range(12):
         write(tmp_path / "s" / f"{n}.wav", tone(200 + 100 * n, 2))
@@ -154,7 +159,7 @@ def test_second_run_opens_nothing(filled, sounds):
 
 
 def test_moved_changed_touched_copied_and_gone(filled, sounds):
-    ids = {Path(clip.uri).name: clip.id for clip in filled.clips()}
+    ids = {Path(clip.uri).name: clip.id for clip in filled}
     (sounds / "low.wav").rename(sounds / "renamed.bin.wav")
     write(sounds / "middle.flac", noise(7, 3))
     os.utime(sounds / "deeper" / "high.ogg")
@@ -163,7 +168,7 @@ def test_moved_changed_touched_copied_and_gone(filled, sounds):
     report = filled.ingest(sounds)
     assert outcome(report) == (1, 1, 1, 3, 0)
     assert [Path(uri).name for uri in report.missing] == ["rumble.WAV"]
-    now = {Path(clip.uri).name: clip.id for clip in filled.clips()}
+    now = {Path(clip.uri).name: clip.id for clip in filled}
     assert now["renamed.bin.wav"] == ids["low.wav"]
     assert now["middle.flac"] == ids["middle.flac"]
     np.testing.assert_array_equal(
@@ -210,7 +215,51 @@ def test_a_clip_that_breaks_keeps_its_old_vectors(filled, sounds):
     (sounds / "low.wav").write_text("overwritten by accident")
     assert len(filled.ingest(sounds).failed) == 1
     np.testing.assert_array_equal(filled.vectors(sounds / "low.wav"), before)
-    assert filled.ingest(sounds).failed == []
+    outcomes = {}
+    report = filled.ingest(sounds, on_file=lambda uri, outcome: outcomes.update({uri: outcome}))
+    assert (report.failed, report.failed_before) == ([], 1)
+    assert outcomes[str(sounds / "low.wav")] == "failed before"
+
+
+def test_a_clip_whose_file_broke_warns_until_it_is_repaired(filled, sounds):
+    path = sounds / "low.wav"
+    whole, status = path.read_bytes(), path.stat()
+    filled.tag({str(path): {"keep": "me"}})
+    for broken in (b"overwritten by accident", b""):
+        path.write_bytes(broken)
+        filled.ingest(sounds)
+        [stale] = filled.where("warning is not missing")
+        assert (stale.uri, stale.tags) == (str(path), {"keep": "me"})
+        assert "no sound any more" in stale.to_dict()["warning"]
+        [hit] = [hit for hit in filled.similar(sounds / "middle.flac") if hit.uri == str(path)]
+        assert hit.warning == stale.warning
+    # From a backup, with the old date: the same size and time as the clip has.
+    path.write_bytes(whole)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert filled.ingest(sounds).replaced == 1
+    assert len(filled.where("warning is not missing")) == 0 and filled.failures() == []
+    assert filled.clip(path).tags == {"keep": "me"}
+    assert outcome(filled.ingest(sounds)) == (0, 0, 0, 6, 0)
+
+
+def test_transient_errors_are_not_the_files_fault(lib, sounds, monkeypatch):
+    from soundsearch_ingest import pipeline
+
+    real = pipeline.content_digest
+
+    def fails(path):
+        if path.endswith("low.wav"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(pipeline, "content_digest", fails)
+    for _ in range(2):  # reported each time, not remembered
+        report = lib.ingest(sounds)
+        assert [failure.reason for failure in report.failed] == ["Permission denied"]
+        assert report.failed_before == 0
+    monkeypatch.undo()
+    report = lib.ingest(sounds)
+    assert (report.added, report.failed, lib.failures()) == (1, [], [])
 
 
 def test_awkward_names_go_through(lib, tmp_path):
@@ -255,13 +304,13 @@ def test_options_of_a_library_stay(lib, sounds, tmp_path):
 
 
 def aged(library):
-    """The library as if an older version of its encoder had made it."""
-    with closing(sqlite3.connect(library.path / "catalog.sqlite")) as catalog, catalog:
+    """The library as if made by an older version of its encoder."""
+    with closing(sqlite3.connect(library.address / "catalog.sqlite")) as catalog, catalog:
         catalog.execute("""UPDATE settings SET value = '"mini-0"' WHERE key = 'space'""")
-    vectors = np.memmap(library.path / "vectors-1.f32", np.float32, "r+")
+    vectors = np.memmap(library.address / "vectors-1.f32", np.float32, "r+")
     vectors[:] = vectors[::-1].copy()
     vectors.flush()
-    return soundsearch.open(library.path)
+    return soundsearch.open(library.address)
 
 
 def test_another_space_is_refused(filled, sounds):
@@ -287,7 +336,7 @@ def test_reembedding(filled, sounds):
         other.reembed(on_file=interrupt)
     assert other.info()["space"] == "mini-0"
     assert other.info()["clips"] == len(before)
-    reader = soundsearch.open(filled.path)
+    reader = soundsearch.open(filled.address)
     assert reader.info()["space"] == "mini-0"
     done = []
     report = other.reembed(on_file=lambda uri, outcome: done.append(outcome))
@@ -296,14 +345,14 @@ def test_reembedding(filled, sounds):
     assert other.query(asked).hits == before
     assert other.info()["space"] == space == other.info()["installed_space"]
     with pytest.raises(errors.LibraryError, match="open it again"):
-        list(reader.vectors(asked))
-    reopened = soundsearch.open(filled.path)
+        reader.vectors(asked)
+    reopened = soundsearch.open(filled.address)
     assert reopened.query(asked).hits == before
     assert outcome(reopened.ingest(sounds)) == (0, 0, 0, len(before), 0)
-    assert not (filled.path / "successor").exists()
+    assert not (filled.address / "successor").exists()
 
 
-def test_reembedding_lets_go_of_what_is_gone(filled, sounds):
+def test_reembedding_removes_clips_whose_files_are_gone(filled, sounds):
     other = aged(filled)
     (sounds / "middle.flac").unlink()
     with pytest.raises(errors.LibraryError, match="middle"):
@@ -319,171 +368,5 @@ def test_a_folder_without_audio(lib, tmp_path):
     report = lib.ingest(tmp_path / "docs")
     assert outcome(report) == (0, 0, 0, 0, 0)
     assert report.skipped == {"not audio": 1}
-    assert len(lib.query(tone(440, 1), sample_rate=RATE)) == 0
-
-
-INGEST = """
-import sys, soundsearch
-lib = soundsearch.open(sys.argv[1])
-print("started", flush=True)
-lib.ingest(sys.argv[2], on_file=lambda uri, outcome: print(outcome, uri, flush=True))
-print("finished", flush=True)
-"""
-
-
-def test_killed_at_any_instant_nothing_done_is_lost(tmp_path):
-    folder, path = tmp_path / "s", tmp_path / "killed.lib"
-    for n in range(150):
-        write(folder / f"{n:03}.wav", noise(n, 3))
-    reported = set()
-    for attempt in range(6):
-        process = subprocess.Popen(
-            [sys.executable, "-c", INGEST, str(path), str(folder)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout.readline() == "started\n"
-        time.sleep(0.05 + 0.12 * attempt)
-        process.kill()
-        for line in process.stdout:
-            done, _, uri = line.rstrip("\n").partition(" ")
-            if done == "added":
-                reported.add(uri)
-        process.wait()
-        process.stdout.close()
-        if path.exists() and (path / "catalog.sqlite").exists():
-            store = LocalStore(path)
-            stored = {clip.file.uri: clip for clip in store.clips()}
-            assert reported <= stored.keys()
-            for clip in stored.values():
-                assert store.rows([(clip.id, 0, 3)])[0].shape == (3, 128)
-                assert np.abs(store.rows([(clip.id, 0, 3)])[0]).sum() > 0
-            store.close()
-    subprocess.run([sys.executable, "-c", INGEST, str(path), str(folder)], check=True)
-    with soundsearch.open(path) as lib:
-        assert lib.info()["clips"] == 150
-        assert lib.info()["segments"] == 450
-        for n in (0, 75, 149):
-            assert names(lib.query(folder / f"{n:03}.wav", 1)) == [f"{n:03}.wav"]
-
-
-def heed_ctrl_c():
-    """In a child: a shell that puts pytest in the background has it ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX signal")
-def test_ctrl_c_keeps_what_is_done(tmp_path):
-    folder, path = tmp_path / "s", tmp_path / "stopped.lib"
-    # Names so long that what is said of them fills the pipe, which nobody reads: the ingest
-    # waits there for the signal.
-    for n in range(600):
-        write(folder / f"{n:03}{'-' * 200}.wav", noise(n, 1))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "soundsearch", "ingest", "-v", str(folder), "--library", str(path)],
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=heed_ctrl_c,
-    )
-    assert "new library" in process.stderr.readline()
-    first = process.stderr.readline()
-    process.send_signal(signal.SIGINT)
-    _, rest = process.communicate(timeout=30)
-    lines = (first + rest).splitlines()
-    assert "Traceback" not in rest
-    assert process.returncode == 130
-    assert "run the same command again" in lines[-1]
-    stored = sum(line.startswith("added") for line in lines)
-    with soundsearch.open(path) as lib:
-        # The signal may fall between storing and saying so.
-        kept = lib.info()["clips"]
-        assert kept >= stored > 0
-        assert lib.ingest(folder).added == 600 - kept
-
-
-@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX signal")
-@pytest.mark.parametrize("where", ["finalizer", "lock"])
-def test_ctrl_c_counts_wherever_it_falls(where):
-    script = """
-import signal, sys, threading, time
-from soundsearch.cli.main import main
-
-class Finalized:
-    def __del__(self):
-        signal.raise_signal(signal.SIGINT)
-
-@main.command()
-def finalizer():
-    Finalized()
-    for _ in range(200):
-        time.sleep(0.1)
-
-@main.command()
-def lock():
-    lock = threading.Lock()
-    try:
-        signal.raise_signal(signal.SIGINT)
-    finally:
-        lock.release()
-
-main(sys.argv[1:])
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script, where],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-        preexec_fn=heed_ctrl_c,
-    )
-    assert done.returncode == 130
-    assert done.stderr.startswith("Stopped.")
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a small file system")
-def test_full_disk_loses_nothing(sounds, tmp_path):
-    import resource
-
-    lib = soundsearch.open(tmp_path / "full.lib")
-    lib.ingest(sounds)
-    for n in range(300):
-        write(tmp_path / "more" / f"{n}.wav", noise(n, 2))
-    # A limit on the size of files stands in for a full disk: writing fails half-way.
-    script = (
-        "import resource, signal, soundsearch, sys\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "lib = soundsearch.open(sys.argv[1])\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))\n"
-        "lib.ingest(sys.argv[2])\n"
-    )
-    assert resource.RLIMIT_FSIZE >= 0
-    run = subprocess.run(
-        [sys.executable, "-c", script, str(lib.path), str(tmp_path / "more")],
-        capture_output=True,
-        text=True,
-    )
-    assert "LibraryError" in run.stderr and "cannot be written to" in run.stderr
-    with soundsearch.open(lib.path) as again:
-        assert names(again.query(sounds / "low.wav", 1)) == ["low.wav"]
-        again.ingest(tmp_path / "more")
-        assert again.info()["clips"] == 306
-
-
-def test_a_library_of_the_first_schema_opens(tmp_path, sounds, monkeypatch):
-    """Its catalogue is brought up to date when it is opened, also by two at once."""
-    path = tmp_path / "old.lib"
-    with monkeypatch.context() as patch:
-        patch.setattr("soundsearch.stores.local.catalog.MIGRATIONS", MIGRATIONS[:1])
-        patch.setattr(
-            "soundsearch.stores.local.catalog.CLIP",
-            "id, uri, size, mtime_ns, digest, duration, padded, warning, count, labels",
-        )
-        with soundsearch.open(path) as lib, pytest.raises(errors.LibraryError, match="human"):
-            lib.ingest([sounds])
-    catalog = sqlite3.connect(path / "catalog.sqlite")
-    assert catalog.execute("PRAGMA user_version").fetchone() == (1,)
-    catalog.close()
-    with soundsearch.open(path) as lib, soundsearch.open(path) as other:
-        assert lib.ingest([sounds]).added == 6
-        assert other.info()["clips"] == 6
+    with pytest.raises(errors.LibraryNotFound):  # none was made
+        lib.query(tone(440, 1), sample_rate=RATE)

@@ -67,7 +67,7 @@ def test_levels():
     assert levels(batch)[0] == -80
     louder = patches(log_mel(noise * np.float32(1e-1)))
     assert levels(louder)[0] - levels(batch)[2] == pytest.approx(20, abs=0.01)
-    # The edge that the docstring names, for a tone: about -80 dBFS.
+    # The threshold in the docstring, for a tone: about -80 dBFS.
     tone = SINE[:15_600]
     quiet, heard = (patches(log_mel(tone * np.float32(10 ** (db / 20)))) for db in (-90, -70))
     assert levels(quiet)[0] < SILENT < levels(heard)[0]

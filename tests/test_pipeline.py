@@ -6,14 +6,15 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import assert_same_embeddings, noise, tone, write
 from soundsearch_ingest import decode, encoders, logmel, pipeline
 from soundsearch_ingest.discover import discover, stat_file
+from soundsearch_ingest.errors import ArgumentError
 from soundsearch_ingest.logmel import SILENT
+from support.sounds import assert_same_embeddings, noise, tone, write
 
 
 def by_hand(path, encoder, hop_frames=96):
-    """One file after the other, each in one piece."""
+    """Embed one file after the other, each in one piece."""
     frames = logmel.log_mel(decode.read(path))
     count = len(logmel.patches(frames, hop_frames))
     if not encoder.context_seconds:
@@ -136,5 +137,5 @@ def test_hops():
     assert pipeline.hop_frames(0.96) == 96
     assert pipeline.hop_frames(0.01) == 1
     for wrong in (0.0, 0.97, -1.0, 0.123, float("nan")):
-        with pytest.raises(pipeline.SoundsearchError, match="hop"):
+        with pytest.raises(ArgumentError, match="hop"):
             pipeline.hop_frames(wrong)

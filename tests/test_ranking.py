@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from soundsearch.asking.ranking import RANKINGS, spans
-from soundsearch.loudness import weights
+from soundsearch.vectors import loudness_weights
 
 AXES = np.eye(8, dtype=np.float32)
 EVEN = np.zeros(100, np.float32)  # levels, dB
@@ -17,7 +17,11 @@ EVEN = np.zeros(100, np.float32)  # levels, dB
 def rank(ranking, query, clip, levels, query_levels=EVEN):
     """Score one clip."""
     scores, moments = RANKINGS[ranking](
-        query, weights(query_levels[: len(query)]), clip, weights(levels), np.array([0])
+        query,
+        loudness_weights(query_levels[: len(query)]),
+        clip,
+        loudness_weights(levels),
+        np.array([0]),
     )
     return float(scores[0]), int(moments[0])
 
@@ -94,7 +98,9 @@ def test_many_clips_at_once_score_as_one_by_one(ranking):
     starts = np.cumsum(lengths) - lengths
     vectors = rng.normal(0, 1, (lengths.sum(), 8)).astype(np.float32)
     levels = rng.uniform(-60, 10, len(vectors)).astype(np.float32)
-    scores, moments = RANKINGS[ranking](query, weights(EVEN[:3]), vectors, weights(levels), starts)
+    scores, moments = RANKINGS[ranking](
+        query, loudness_weights(EVEN[:3]), vectors, loudness_weights(levels), starts
+    )
     for start, length, score, moment in zip(starts, lengths, scores, moments, strict=True):
         part = slice(start, start + length)
         alone, alone_moment = rank(ranking, query, vectors[part], levels[part])

@@ -1,4 +1,4 @@
-"""VGGish from every kind of file, on weights of its shapes that are made here."""
+"""VGGish from every kind of file, with random weights of its shapes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import RATE, noise, tone, write
 from soundsearch_ingest import audioset, encoders, postprocess
 from soundsearch_ingest.encoders import vggish
 from soundsearch_ingest.logmel import log_mel, patches
+from support.sounds import RATE, noise, tone, write
 
 import soundsearch
 from benchmarks.standins import in_tensorflow_names, random_weights, save_module
@@ -46,7 +46,7 @@ def network(weights, batch):
 
 @pytest.fixture(scope="module")
 def weights():
-    """Random weights that answer Google's test tone as Google's own do."""
+    """Random weights that respond to Google's test tone as Google's own do."""
     made = random_weights(7)
     raw = network(made, patches(log_mel(TONE)))
     kernel, bias = made["fc2"]
@@ -65,7 +65,7 @@ def weights_file(weights, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pca_file(weights, tmp_path_factory):
-    """A whitening PCA whose 8-bit codes of the test tone are as those of Google's."""
+    """A whitening PCA whose 8-bit codes of the test tone are like those of Google's."""
     raw = network(weights, patches(log_mel(TONE)))
     rng = np.random.default_rng(0)
     matrix, means = np.linalg.qr(rng.normal(size=(128, 128)))[0], rng.normal(0, 0.01, (128, 1))
@@ -131,7 +131,7 @@ def test_pca_and_eight_bits(weights, pca_file, vggish_here):
     np.testing.assert_allclose(found, expected, atol=0.0158)
 
 
-def test_eight_bits_are_cut_and_come_back():
+def test_eight_bits_are_truncated_and_restored():
     codes = np.arange(256, dtype=np.uint8)
     floats = postprocess.dequantise(codes)
     assert (postprocess.quantise(floats) == codes).all()
@@ -181,7 +181,7 @@ def damaged(path, weights, **changes):
     return path
 
 
-def test_files_that_hold_no_vggish(weights, weights_file, no_models, tmp_path):
+def test_files_without_vggish(weights, weights_file, no_models, tmp_path):
     last = {"vggish/fc2/weights": None, "vggish/fc2/biases": None}
     short = np.zeros((4096, 100), np.float32)
     broken = np.full(64, np.nan, np.float32)
@@ -220,7 +220,7 @@ def test_wrong_pca(weights_file, no_models, tmp_path):
     assert not no_models.exists() or list(no_models.iterdir()) == []
 
 
-def test_other_weights_get_a_space_of_their_own(weights, pca_file, no_models, tmp_path):
+def test_other_weights_get_their_own_space(weights, pca_file, no_models, tmp_path):
     kernel = weights["fc2"][0] * 2
     other = damaged(tmp_path / "other.npz", weights, **{"vggish/fc2/weights": kernel})
     facts = models.import_model("vggish", other, pca=pca_file)
@@ -231,7 +231,7 @@ def test_other_weights_get_a_space_of_their_own(weights, pca_file, no_models, tm
     assert len(set(spaces.values())) == 4
 
 
-def test_a_library_of_its_own(vggish_here, sounds, tmp_path):
+def test_its_own_library(vggish_here, sounds, tmp_path):
     steps = []
     with soundsearch.open(tmp_path / "v.lib") as lib:
         lib.ingest([sounds], on_step=steps.append)
@@ -244,17 +244,17 @@ def test_a_library_of_its_own(vggish_here, sounds, tmp_path):
         batch = patches(log_mel(tone(220, 3)))
         expected = encoders.load("vggish").embed(batch)
         np.testing.assert_allclose(lib.vectors(sounds / "low.wav"), expected, atol=1e-2)
-        found = {Path(clip.uri).name: clip.labels for clip in lib.clips()}
+        found = {Path(clip.uri).name: clip.labels for clip in lib}
     with soundsearch.open(tmp_path / "m.lib", encoder="mini") as bundled:
         bundled.ingest([sounds])
-        for clip in bundled.clips():
+        for clip in bundled:
             assert found[Path(clip.uri).name] == clip.labels  # the bundled classifier's
     with pytest.raises(errors.SoundsearchError, match="vggish"):
         soundsearch.open(tmp_path / "v.lib", encoder="mini")
 
 
-def test_own_sound_among_audiosets_features(vggish_here, sounds, tmp_path):
-    """A sound is answered with the record that holds its own features, at its second."""
+def test_sound_and_audioset_features_in_one_space(vggish_here, sounds, tmp_path):
+    """A sound finds the record that holds its own features, at the right second."""
     encoder = encoders.load("vggish-audioset8")
     records = []
     for number, path in enumerate(sorted(sounds.rglob("*.*"))):
@@ -271,7 +271,7 @@ def test_own_sound_among_audiosets_features(vggish_here, sounds, tmp_path):
             assert len(hit.human_labels) == 1 and hit.labels == ()
         lib.ingest([sounds])  # sounds join it through PCA and 8 bits
         assert lib.info()["clips"] == 12
-        low = next(clip for clip in lib.clips() if clip.uri.endswith("low.wav"))
+        low = next(clip for clip in lib if clip.uri.endswith("low.wav"))
         assert low.labels and not low.human_labels
 
 
@@ -299,7 +299,7 @@ def test_int8(weights_file, no_models, sounds):
         encoders.load("vggish")
 
 
-def test_int8_wants_real_sound(weights_file, no_models, tmp_path):
+def test_int8_needs_real_sound(weights_file, no_models, tmp_path):
     with pytest.raises(errors.EncoderError, match="at least two files"):
         write(tmp_path / "one" / "only.wav", tone(440, 2))
         models.import_model("vggish", weights_file, precision="int8", audio=[tmp_path / "one"])
@@ -328,7 +328,7 @@ def test_saved_models_that_are_something_else(weights, no_models, tmp_path):
     with pytest.raises(errors.EncoderError, match="differ"):
         models.import_model("vggish", tmp_path / "other")
     found = (no_models / "vggish" / "origin.json").read_text()
-    assert json.loads(found)["origin"].endswith("relu")  # what was there stays
+    assert json.loads(found)["origin"].endswith("relu")  # the installed one stays
 
 
 def test_a_tensorflow_checkpoint(weights, tmp_path):

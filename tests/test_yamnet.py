@@ -1,4 +1,4 @@
-"""YAMNet as an encoder, on weights of its shapes that are made here."""
+"""YAMNet as an encoder, with random weights of its shapes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import noise, tone
 from soundsearch_ingest import encoders
 from soundsearch_ingest.encoders import yamnet
 from soundsearch_ingest.logmel import log_mel, mel_magnitudes, patches
+from support.sounds import noise, tone
 
 import soundsearch
 from soundsearch import errors, models
@@ -41,7 +41,7 @@ def network(layers, mel):
     for (kernel, bias), stride in zip(layers[:-1], STRIDES, strict=True):
         size = kernel.shape[1]
         height, width = (-(-length // stride) for length in x.shape[1:3])
-        # TensorFlow's SAME: what is missing is split, an odd one goes to the end.
+        # TensorFlow's SAME: padding is split, an odd one goes to the end.
         missing = [
             max((out - 1) * stride + size - length, 0)
             for out, length in zip((height, width), x.shape[1:3], strict=True)
@@ -120,7 +120,7 @@ def save_module(layers, folder):
 
 @pytest.fixture
 def installed(layers, tmp_path, monkeypatch):
-    """YAMNet's stand-in in a cache of models."""
+    """A model cache with YAMNet's stand-in."""
     monkeypatch.setenv("SOUNDSEARCH_MODELS", str(tmp_path / "models"))
     with monkeypatch.context() as patch:
         patch.setattr(yamnet, "read", lambda _path: layers)
@@ -135,7 +135,7 @@ def test_the_graph_is_the_network(layers, installed):
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_a_library_of_its_own(layers, installed, sounds, tmp_path):
+def test_its_own_library(layers, installed, sounds, tmp_path):
     with soundsearch.open(tmp_path / "y.lib", encoder="yamnet") as lib:
         lib.ingest([sounds])
         info = lib.info()
@@ -144,17 +144,18 @@ def test_a_library_of_its_own(layers, installed, sounds, tmp_path):
         assert lib.vectors(low).shape == (5, 1024)  # 3 s, a segment every 0.48 s
         hit = lib.query(low, k=1)[0]
         assert Path(hit.uri) == low and hit.score == pytest.approx(1, abs=1e-3)
-        # Its own classifier labels, not the bundled one.
+        # Labels come from its own classifier, not the bundled one.
         weight, bias = layers[-1]
         scores = 1 / (1 + np.exp(-(lib.vectors(low) @ weight.T + bias)))
         assert lib.label(low).segments[0].labels[0].score == pytest.approx(
             scores[0].max(), abs=1e-3
         )
-    assert soundsearch.open(tmp_path / "new.lib")._wanted == (None, None)
-    assert encoders.default() == "mini"  # only VGGish is taken without being asked for
+    session = soundsearch.open(tmp_path / "new.lib")._session
+    assert (session._encoder, session._hop) == (None, None)
+    assert encoders.default() == "mini"  # only VGGish becomes the default
 
 
-def test_files_that_hold_no_yamnet(tmp_path, monkeypatch):
+def test_files_without_yamnet(tmp_path, monkeypatch):
     monkeypatch.setenv("SOUNDSEARCH_MODELS", str(tmp_path / "models"))
     for name, content in (
         ("text.tflite", b"these are no weights at all"),
@@ -174,7 +175,7 @@ def test_a_saved_model(layers, tmp_path, monkeypatch):
     tensorflow = pytest.importorskip("tensorflow")
     monkeypatch.setenv("SOUNDSEARCH_MODELS", str(tmp_path / "models"))
     save_module(layers, tmp_path / "module")
-    # Batch norm that is folded and unfolded leaves the network as it was.
+    # Folding and unfolding batch norm leaves the network unchanged.
     assert models.import_model("yamnet", tmp_path / "module")["difference"] < 1e-3
     for (kernel, bias), (expected, expected_bias) in zip(
         yamnet.read(tmp_path / "module"), layers, strict=True
@@ -192,7 +193,7 @@ def test_a_saved_model(layers, tmp_path, monkeypatch):
 
 
 def test_a_numbered_list_of_variables(layers, tmp_path, monkeypatch):
-    """What Keras's export() writes: no layer's name, and a second copy without order."""
+    """What Keras's export() writes: no layer names, and a second, unordered copy."""
     rng = np.random.default_rng(7)
     arrays = []
     for kernel, bias in layers[:-1]:

@@ -1,8 +1,7 @@
 """AudioSet's released features (TFRecord files) and segment lists (CSV).
 
-A record of the features is a ``tf.train.SequenceExample``: 128 bytes for every second of a clip,
-as VGGish, PCA and 8-bit quantising left them, with the clip's id, its place in a video and its
-labels.
+A feature record is a ``tf.train.SequenceExample``: 128 bytes for every second of a clip, produced
+by VGGish, PCA and 8-bit quantisation, with the clip's id, its place in a video and its labels.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _Value = TypeVar("_Value")
 
 _WIDTH = 128
 _EMBEDDING = "audio_embedding"
-# What stands before the 128 bytes of each second as protobuf's own writers encode it.
+# What precedes the 128 bytes of each second, as protobuf's own writers encode it.
 _ROW_START = np.frombuffer(
     tfrecord.encode_list([tfrecord.encode_strings([bytes(_WIDTH)])])[:-_WIDTH], np.uint8
 )
@@ -41,14 +40,14 @@ class Record:
     Attributes
     ----------
     video_id : str
-        Of YouTube.
+        YouTube's id of the video.
     start, end : float
-        The clip's place in the video, seconds; files hold them as float32.
+        The clip's place in the video, in seconds; files hold float32.
     labels : tuple of int
-        Indices of classes, rows of ``class_labels_indices.csv`` counted from 0.
+        Class indices: rows of ``class_labels_indices.csv``, from 0.
     features : uint8 [seconds, 128]
-        Post-processed VGGish embeddings, one a second, not dequantised: 0 to 255 stand for -2
-        to 2. AudioSet has up to 10 a clip.
+        Post-processed VGGish embeddings, one per second, not dequantised: 0 to 255 stand for -2
+        to 2. AudioSet has up to 10 per clip.
     """
 
     video_id: str
@@ -59,7 +58,7 @@ class Record:
 
     @property
     def uri(self) -> str:
-        """Address of the video, at the second in which the clip starts."""
+        """The address of the video at the second in which the clip starts."""
         return f"https://www.youtube.com/watch?v={self.video_id}&t={int(self.start)}"
 
 
@@ -70,11 +69,11 @@ class ListedClip:
     Attributes
     ----------
     video_id : str
-        Of YouTube.
+        YouTube's id of the video.
     start, end : float
-        The clip's place in the video, seconds.
+        The clip's place in the video, in seconds.
     mids : tuple of str
-        Labels, as ids of the ontology: ``/m/03v3yw``.
+        Labels, as ids of the ontology such as ``/m/03v3yw``.
     """
 
     video_id: str
@@ -84,7 +83,7 @@ class ListedClip:
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """Read a TFRecord file of AudioSet features, a record at a time.
+    """Read a TFRecord file of AudioSet features, one record at a time.
 
     Parameters
     ----------
@@ -97,9 +96,9 @@ def read_records(path: Path) -> Iterator[Record]:
     Raises
     ------
     AudioError
-        While iterating, after the records before the fault: the file cannot be read, is cut
-        short or fails a checksum, or a record is no ``SequenceExample`` or lacks its id, its
-        times or its features. Records are counted from 1, bytes from 0.
+        While iterating, after the records before the fault: the file cannot be read, is truncated
+        or fails a checksum, or a record is not a ``SequenceExample`` or lacks its id, times or
+        features. The message counts records from 1 and bytes from 0.
     SoundsearchError
         The extra ``audioset`` is not installed.
     """
@@ -118,7 +117,7 @@ def read_records(path: Path) -> Iterator[Record]:
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
-    """Write a TFRecord file of AudioSet features; a file of that name is replaced at the end.
+    """Write a TFRecord file of AudioSet features; an existing file is replaced at the end.
 
     Parameters
     ----------
@@ -129,8 +128,8 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
     Raises
     ------
     AudioError
-        A record that `read_records` would refuse, or the file cannot be written. What was there
-        before stays.
+        `read_records` would refuse a record, or the file cannot be written. An existing file stays
+        unchanged.
     SoundsearchError
         The extra ``audioset`` is not installed.
     """
@@ -148,12 +147,12 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
     except (OverflowError, TypeError, ValueError) as error:
         raise AudioError(name, f"record {number}: {error}") from error
     finally:
-        with contextlib.suppress(OSError):  # it is gone when all went well
+        with contextlib.suppress(OSError):  # after success it is gone
             os.unlink(temporary)
 
 
 def read_list(path: Path) -> Iterator[ListedClip]:
-    """Read a segment list of AudioSet, a row at a time; lines that start with ``#`` are skipped.
+    """Read an AudioSet segment list, one row at a time; lines that start with ``#`` are skipped.
 
     Parameters
     ----------
@@ -168,7 +167,7 @@ def read_list(path: Path) -> Iterator[ListedClip]:
     ------
     AudioError
         While iterating, after the rows before the fault: the file cannot be read, or a line is
-        no such row. Lines are counted from 1.
+        not such a row. The message counts lines from 1.
     """
     name = os.fspath(path)
     number = 1
@@ -199,7 +198,7 @@ def _listed_clip(line: str) -> ListedClip:
 def _check_place(clip: Record | ListedClip) -> None:
     if not clip.video_id:
         raise ValueError("expected a video id, got an empty one")
-    if not 0 <= clip.start <= clip.end < math.inf:  # false for NaN too
+    if not 0 <= clip.start <= clip.end < math.inf:  # also false for NaN
         raise ValueError(f"expected 0 <= start <= end, got {clip.start} to {clip.end} s")
 
 
@@ -227,7 +226,7 @@ def _only(values: list[_Value], name: str) -> _Value:
 
 
 def _features(rows: bytes) -> NDArray[np.uint8]:
-    """uint8 [seconds, 128] from a list of features of one string each."""
+    """Decode a list of features with one string each to uint8 [seconds, 128]."""
     table = np.frombuffer(rows, np.uint8)
     if not len(table) % (len(_ROW_START) + _WIDTH):
         table = table.reshape(-1, len(_ROW_START) + _WIDTH)
@@ -260,5 +259,5 @@ def _encode(record: Record) -> bytes:
             )
         },
     )
-    _decode(payload)  # refuses what could not be read
+    _decode(payload)  # refuses what could not be read back
     return payload

@@ -7,7 +7,6 @@ libsndfile reads WAV, AIFF, FLAC, Ogg, Opus, MP3 and their kin; what it refuses 
 from __future__ import annotations
 
 import os
-import re
 import stat
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import soxr
 from numpy.typing import NDArray
 
 from .errors import AudioError
+from .readers import ContainerReader, SoundFileReader, error_text, has_descriptor
 
 __all__ = ["SAMPLE_RATE", "Decoder", "read", "to_mono_16k"]
 
@@ -27,8 +27,6 @@ SAMPLE_RATE = 16_000
 
 Array = NDArray[np.float32]
 
-_BLOCK_SECONDS = 20
-_BLOCK_SAMPLES = 1 << 22  # all channels together
 _QUALITY = "HQ"
 # 60 dB above full scale: no sound, but a file read as what it is not.
 _ABSURD = 1000.0
@@ -38,13 +36,6 @@ _LONGEST_SLOW = 86_400
 # A decoder that ends within this of what the header promises has read the whole file: headers
 # of MP3 and AAC count padding that decoding takes away.
 _TOLERANCE_SECONDS = 0.2
-
-# FFmpeg's demuxers of files that hold sound. None that opens further files or addresses.
-_FORMATS = (
-    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,loas,matroska,mov,mp3,"
-    "mpc,mpc8,mpeg,mpegts,mp4,m4a,3gp,nistsphere,nut,ogg,oma,rm,shn,tak,truehd,tta,voc,w64,wav,"
-    "webm,wv,xwma"
-)
 
 
 class Decoder:
@@ -98,6 +89,12 @@ class Decoder:
             raise
 
     def _check_rate(self) -> None:
+        if self.sample_rate < _SLOW and self._reader.promised is None:
+            raise AudioError(
+                self._name,
+                f"has a sample rate of {self.sample_rate} Hz and does not say how long it is; "
+                f"expected audio of at least {_SLOW} Hz",
+            )
         seconds = (self._reader.promised or 0) / self.sample_rate
         if self.sample_rate < _SLOW and seconds > _LONGEST_SLOW:
             raise AudioError(
@@ -117,6 +114,12 @@ class Decoder:
     ) -> None:
         self.close()
 
+    @property
+    def promised(self) -> float | None:
+        """How many seconds the header says there are; None where it does not say."""
+        frames = self._reader.promised
+        return None if frames is None else frames / self.sample_rate
+
     def close(self) -> None:
         """Close what was opened; a stream that was given stays open."""
         if self._owned:
@@ -130,14 +133,14 @@ class Decoder:
         if frames == 0:
             raise AudioError(self._name, self._nothing())
 
-    def _open_reader(self) -> _SoundFile | _Container:
-        size = os.fstat(self._file.fileno()).st_size if _has_descriptor(self._file) else -1
+    def _open_reader(self) -> SoundFileReader | ContainerReader:
+        size = os.fstat(self._file.fileno()).st_size if has_descriptor(self._file) else -1
         if size == 0:
             raise AudioError(self._name, "is empty")
         try:
-            return _SoundFile(self._file)
+            return SoundFileReader(self._file)
         except (soundfile.SoundFileError, ValueError):
-            return _Container(self._file, self._name)
+            return ContainerReader(self._file, self._name)
 
     def _resampled(self) -> Iterator[Array]:
         if self.sample_rate == SAMPLE_RATE:
@@ -168,7 +171,7 @@ class Decoder:
                 if last is not None and position >= last:
                     break
         except reader.errors as error:
-            self._ended(position, _reason(error))
+            self._ended(position, error_text(error))
         else:
             if last is None or position < last:
                 self._ended(position, None)
@@ -224,6 +227,10 @@ def to_mono_16k(samples: NDArray[Any], sample_rate: int) -> Array:
     name = "array"
     if samples.ndim not in (1, 2) or 0 in samples.shape:
         raise AudioError(name, f"expected [n] or [n, channels] samples, got {samples.shape}")
+    if samples.ndim == 2 and samples.shape[1] > samples.shape[0]:  # as librosa and torch have it
+        raise AudioError(
+            name, f"expected [n, channels] samples, got {samples.shape}; transpose it first"
+        )
     if sample_rate <= 0:
         raise AudioError(name, f"expected a sample rate above 0 Hz, got {sample_rate}")
     if np.issubdtype(samples.dtype, np.integer):
@@ -242,146 +249,6 @@ def to_mono_16k(samples: NDArray[Any], sample_rate: int) -> Array:
         return mono
     resampled: Array = soxr.resample(mono, sample_rate, SAMPLE_RATE, _QUALITY)
     return resampled
-
-
-class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
-    """soundfile seeks to where it stands after every read: slow, and fatal if a header lies."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-class _SoundFile:
-    """A file that libsndfile reads."""
-
-    errors = (soundfile.SoundFileError, OSError)
-
-    def __init__(self, file: BinaryIO) -> None:
-        if _has_descriptor(file):
-            # A descriptor is read in C; a Python file would be called back for every piece.
-            file.seek(0)
-            os.lseek(file.fileno(), 0, os.SEEK_SET)
-            self._sound = _Sequential(file.fileno(), closefd=False)
-        else:
-            file.seek(0)
-            self._sound = _Sequential(file)
-        self.sample_rate: int = self._sound.samplerate
-        self.channels: int = self._sound.channels
-        self.promised = self._promised_frames()
-
-    def _promised_frames(self) -> int | None:
-        frames: int = self._sound.frames
-        # libsndfile cuts the length of an uncompressed file down to what is there and says so
-        # in its log. A length of all ones stands for a stream of unknown length.
-        log = self._sound.extra_info
-        if counted := re.search(r"value from 'ds64' chunk of (\d+)", log):
-            return int(counted[1])
-        cut = re.search(r"(?:data|SSND|riff)\s*: (\d+) \(should be (\d+)\)", log)
-        if cut is not None and 0 < int(cut[1]) < 0x7FFFFF00 and int(cut[2]):
-            return round(frames * int(cut[1]) / int(cut[2]))
-        return frames if frames < 1 << 60 else None
-
-    def seek(self, frame: int) -> int:
-        if frame == 0:
-            return 0
-        position: int = self._sound.seek(min(frame, self._sound.frames))
-        return position
-
-    def blocks(self) -> Iterator[Array]:
-        length = max(1, min(_BLOCK_SECONDS * self.sample_rate, _BLOCK_SAMPLES // self.channels))
-        while True:
-            block = np.empty((length, self.channels), np.float32)
-            before = self._sound.tell()
-            try:
-                count = self._sound.buffer_read_into(block.data.cast("B"), "float32")
-            except self.errors:
-                # What was decoded up to the fault is in the block.
-                yield block[: max(0, self._sound.tell() - before)]
-                raise
-            if count == 0:
-                return
-            yield block[:count]
-
-
-class _Plain:
-    """A file for FFmpeg: a seek to nowhere, which broken files ask for, is refused quietly."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.read = file.read
-        self.tell = file.tell
-        self._seek = file.seek
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        try:
-            return self._seek(offset, whence)
-        except (OSError, ValueError, OverflowError):
-            return -1
-
-
-class _Container:
-    """A file that FFmpeg reads."""
-
-    def __init__(self, file: BinaryIO, name: str) -> None:
-        import av
-
-        self.errors = (av.error.FFmpegError, OSError, ValueError)
-        av.logging.set_level(None)
-        file.seek(0)
-        # From 19 on, titles that are not UTF-8 are no error.
-        lenient = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
-        try:
-            self._container = av.open(
-                _Plain(file),
-                **lenient,
-                options={"format_whitelist": _FORMATS, "protocol_whitelist": "none"},
-            )
-        except self.errors as error:
-            raise AudioError(
-                name, f"its content is no audio that can be read ({_reason(error)})"
-            ) from error
-        if not self._container.streams.audio:
-            raise AudioError(name, "holds no sound, only video or data")
-        self._stream = self._container.streams.audio[0]
-        if self._stream.codec_context is None:
-            raise AudioError(name, "its sound is coded in a way that FFmpeg does not know")
-        self.sample_rate: int = self._stream.rate or 0
-        self.channels: int = self._stream.channels
-        if self.sample_rate <= 0 or self.channels <= 0:
-            raise AudioError(name, "its sound has no sample rate or no channels")
-        seconds = (
-            float(self._stream.duration * self._stream.time_base)
-            if self._stream.duration
-            else (self._container.duration or 0) / 1_000_000  # av.time_base
-        )
-        self.promised = round(seconds * self.sample_rate) if seconds > 0 else None
-
-    def seek(self, frame: int) -> int:
-        return 0  # decoded from the start: seeking in these formats is not exact
-
-    def blocks(self) -> Iterator[Array]:
-        import av
-
-        planar = av.AudioResampler(format="fltp")
-        length = max(1, min(_BLOCK_SECONDS * self.sample_rate, _BLOCK_SAMPLES // self.channels))
-        parts: list[Array] = []
-        held = 0
-        try:
-            for frame in self._container.decode(self._stream):
-                frame.pts = None  # gaps in the time line are no sound
-                for part in planar.resample(frame):
-                    if part.sample_rate != self.sample_rate:
-                        raise ValueError("the sample rate changes within the file")
-                    parts.append(part.to_ndarray().T)
-                    held += len(parts[-1])
-                if held >= length:
-                    yield np.concatenate(parts)
-                    parts, held = [], 0
-        except self.errors:
-            if parts:
-                yield np.concatenate(parts)
-            raise
-        if parts:
-            yield np.concatenate(parts)
 
 
 def _down_mix(block: Array) -> Array:
@@ -412,7 +279,7 @@ def _open(source: str | os.PathLike[str] | BinaryIO, name: str) -> BinaryIO:
                 raise AudioError(name, f"is {what}")
             return open(source, "rb", buffering=0)
         except (OSError, ValueError) as error:
-            raise AudioError(name, _reason(error)) from error
+            raise AudioError(name, error_text(error)) from error
     if source.seekable():
         return source
     import shutil
@@ -424,13 +291,6 @@ def _open(source: str | os.PathLike[str] | BinaryIO, name: str) -> BinaryIO:
     return spool
 
 
-def _has_descriptor(file: BinaryIO) -> bool:
-    try:
-        return file.fileno() >= 0
-    except (AttributeError, OSError):
-        return False
-
-
 def _name(source: Any) -> str:
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source)
@@ -438,7 +298,3 @@ def _name(source: Any) -> str:
         return "standard input"
     name = getattr(source, "name", None)
     return name if isinstance(name, str) else "stream"
-
-
-def _reason(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error)

@@ -1,4 +1,4 @@
-"""Folders, globs and files -> the audio files to ingest, without opening what is known."""
+"""Finding the audio files to ingest in folders, globs and files, without opening known ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from pathlib import Path
 
 from .errors import AudioError
 
-__all__ = ["AUDIO_SUFFIXES", "RECORDS_SUFFIX", "AudioFile", "discover", "expand", "stat_file"]
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "RECORDS_SUFFIX",
+    "Absence",
+    "AudioFile",
+    "discover",
+    "expand",
+    "stat_file",
+]
 
 AUDIO_SUFFIXES = frozenset(
     ".wav .wave .w64 .rf64 .bwf .aif .aiff .aifc .au .snd .caf .flac .ogg .oga .opus .spx .mp1"
@@ -20,10 +28,12 @@ AUDIO_SUFFIXES = frozenset(
     " .sph".split()
 )
 
-# AudioSet's features: many clips in a file, embedded already.
+_LATEST = (1 << 63) - 1
+
+# AudioSet features: many clips in a file, already embedded.
 RECORDS_SUFFIX = ".tfrecord"
 
-# What a file without a telling name must start with to be taken for audio: offset, bytes.
+# Signatures (offset, bytes) by which files with other names are recognised as audio.
 _MAGIC = (
     (0, b"fLaC"),
     (0, b"OggS"),
@@ -48,7 +58,7 @@ _MAGIC = (
 
 @dataclass(frozen=True, slots=True)
 class AudioFile:
-    """A file on disk as discovery saw it.
+    """The state of a file on disk.
 
     Attributes
     ----------
@@ -57,7 +67,7 @@ class AudioFile:
     size : int
         Bytes.
     mtime_ns : int
-        Modification time, nanoseconds.
+        Modification time, nanoseconds since 1970, in 64 bits.
     """
 
     uri: str
@@ -66,28 +76,80 @@ class AudioFile:
 
 
 def stat_file(path: str) -> AudioFile:
-    """The state of one file now; raises OSError."""
-    status = os.stat(path)
-    return AudioFile(path, status.st_size, status.st_mtime_ns)
+    """Return the current state of a file; raises OSError."""
+    return _file(path, os.stat(path))
+
+
+def _file(path: str, status: os.stat_result) -> AudioFile:
+    # Clamp years beyond the range of 64-bit nanoseconds (1678 to 2262).
+    return AudioFile(path, status.st_size, max(-_LATEST, min(status.st_mtime_ns, _LATEST)))
+
+
+class Absence:
+    """Distinguishes files that are gone from files that cannot be reached.
+
+    A file is gone if its folder can be listed and does not contain it, or if its folder is gone
+    in the same way. An unreadable folder (failing disk, no permission, unreachable server) proves
+    nothing. Listings are cached: use one instance per run.
+    """
+
+    def __init__(self) -> None:
+        self._listings: dict[str, frozenset[str] | None] = {}
+
+    def is_certain(self, path: str) -> bool:
+        """Return whether the file or folder at this absolute path is certainly gone."""
+        folder, name = os.path.split(path)
+        if not name or not os.path.isabs(path) or os.path.lexists(path):
+            return False
+        if folder not in self._listings:
+            self._listings[folder] = self._listing(folder)
+        listing = self._listings[folder]
+        return listing is not None and name not in listing
+
+    def _listing(self, folder: str) -> frozenset[str] | None:
+        """The names in a folder: empty if it is gone, None if that cannot be known."""
+        try:
+            return frozenset(os.listdir(folder))
+        except NotADirectoryError:
+            return frozenset()
+        except FileNotFoundError:
+            return frozenset() if self.is_certain(folder) else None
+        except OSError:
+            return None
 
 
 def expand(targets: Iterable[str | os.PathLike[str]]) -> list[str]:
-    """Absolute paths of existing files and folders that were named, globs expanded.
+    """Return the absolute paths of existing files and folders, with globs expanded.
 
     Raises
     ------
     AudioError
-        A target is neither a file or folder nor a glob that matches something.
+        A target is not a file or folder, and as a glob it matches nothing.
     """
     found: dict[str, None] = {}
     for target in targets:
-        # A path that exists is never read as a pattern: names may hold brackets.
+        # An existing path is never treated as a pattern: names may contain brackets.
         text = os.path.expanduser(os.fspath(target))
-        matches = [text] if os.path.lexists(text) else sorted(glob.glob(text, recursive=True))
+        matches = [text] if os.path.lexists(text) else sorted(_matches(text))
         if not matches:
-            raise AudioError(text, "expected a file, a folder or a pattern; there is none")
+            raise AudioError(text, "is not a file or folder, and as a pattern it matches nothing")
         found.update(dict.fromkeys(os.path.abspath(match) for match in matches))
     return list(found)
+
+
+def _matches(pattern: str) -> Iterable[str]:
+    """Return the paths that a glob matches; ``**`` does not follow links, which may loop."""
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        return glob.glob(pattern)
+    first = next(n for n, part in enumerate(parts) if glob.has_magic(part))
+    base = Path(*parts[:first])
+    hidden = any(part.startswith(".") for part in parts[first:])
+    return [
+        str(path)
+        for path in base.glob(os.path.join(*parts[first:]))
+        if hidden or not any(part.startswith(".") for part in path.relative_to(base).parts)
+    ]
 
 
 def discover(
@@ -97,23 +159,23 @@ def discover(
 ) -> Iterator[AudioFile]:
     """Walk files and folders in a stable order, following links, each folder once.
 
-    A file named by itself is always taken. In a folder a file is taken when its name says
-    audio or video, when it `is_known`, or when its first bytes are those of an audio file.
+    A file among `roots` is always included. A file in a folder is included if it has an audio or
+    video suffix, if it `is_known`, or if its first bytes are those of an audio file.
 
     Parameters
     ----------
     roots : iterable of str
-        Absolute paths, see `expand`.
+        Absolute paths; see `expand`.
     skipped : Counter, optional
-        Counts what was left out: ``hidden``, ``not audio``, ``broken link``,
+        Counts what was skipped: ``hidden``, ``not audio``, ``broken link``,
         ``unreadable folder``.
     is_known : callable
-        Whether a path is in the library already, so that it need not be opened.
+        Whether a path is already in the library, so that the file need not be opened.
 
     Yields
     ------
     AudioFile
-        No path twice, also when roots overlap or links loop.
+        No path twice, even if roots overlap or links loop.
     """
     skipped = Counter() if skipped is None else skipped
     roots = list(roots)
@@ -166,7 +228,7 @@ def _walk(
                 skipped["broken link"] += 1
                 continue
             if entry.is_file() and (is_known(entry.path) or _looks_like_audio(entry.path)):
-                yield AudioFile(entry.path, status.st_size, status.st_mtime_ns)
+                yield _file(entry.path, status)
             else:
                 skipped["not audio"] += 1
         waiting.extend(reversed(folders))

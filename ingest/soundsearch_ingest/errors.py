@@ -1,31 +1,35 @@
-"""Errors of the ground floor, and the root of every error a user can meet.
+"""The exceptions of the ground floor, and the base class of all.
 
-The root lives here because imports only point down: ``soundsearch.errors``
-draws the whole tree and adds the upper floor's branches.
+The base class is here because imports only point down; ``soundsearch.errors`` draws the whole tree
+and adds the exceptions of the upper floor.
 """
 
 from __future__ import annotations
 
-__all__ = ["AudioError", "EncoderError", "MissingExtra", "SoundsearchError"]
+__all__ = ["ArgumentError", "AudioError", "EncoderError", "MissingExtra", "SoundsearchError"]
 
 
 class SoundsearchError(Exception):
-    """Root of every error that soundsearch raises on purpose.
+    """Base class of all errors that soundsearch raises deliberately.
 
-    The message is written for the person at the keyboard: it names the file,
-    what was expected, what was got, and what to do.
+    The message is written for the user: it names the file, says what was expected and what was
+    found, and what to do.
     """
 
 
+class ArgumentError(SoundsearchError, ValueError):
+    """An invalid argument; the message says what was expected."""
+
+
 class AudioError(SoundsearchError):
-    """A file or array that gives no usable audio.
+    """A file or array that holds no usable audio.
 
     Parameters
     ----------
     source : str
         Path or description of the input, as shown to the user.
     reason : str
-        What is wrong with it, without the name.
+        What is wrong with it, without the source.
     """
 
     def __init__(self, source: str, reason: str) -> None:
@@ -39,4 +43,4 @@ class EncoderError(SoundsearchError):
 
 
 class MissingExtra(SoundsearchError):
-    """A package that only some need is not installed; the message says how to install it."""
+    """An optional package is not installed; the message says how to install it."""

@@ -1,4 +1,4 @@
-"""Packages that are not needed by everybody."""
+"""Optional packages."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["needs"]
 
 
 def needs(module: str, extra: str | None) -> Any:
-    """Import a package of an extra, or one that belongs to none.
+    """Import an optional package; `extra` is the extra that installs it, or None.
 
     Raises
     ------
     MissingExtra
-        It is not installed; the message has the command that installs it.
+        The package is not installed; the message has the command that installs it.
     """
     try:
         return import_module(module)

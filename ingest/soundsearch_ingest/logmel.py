@@ -1,9 +1,9 @@
 """The VGGish front end: mono 16 kHz sound -> log-mel patches.
 
-Every constant is the reference's (tensorflow/models, research/audioset/vggish,
-``vggish_params.py`` and ``mel_features.py``): magnitude spectrum of 25 ms periodic
-Hann frames every 10 ms, 64 HTK mel bands from 125 to 7500 Hz, ``ln(mel + 0.01)``.
-A patch is 96 frames, about 0.96 s.
+All constants are those of the reference (tensorflow/models, research/audioset/vggish,
+``vggish_params.py`` and ``mel_features.py``): magnitude spectrum of 25 ms periodic Hann frames
+every 10 ms, 64 HTK mel bands from 125 to 7500 Hz, ``ln(mel + 0.01)``. A patch is 96 frames, about
+0.96 s.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ FRAME_SECONDS = HOP / SAMPLE_RATE
 Array = NDArray[np.float32]
 RealFFT = Callable[..., NDArray[Any]]
 
-# Frames transformed at once: their spectra fit a core's cache.
+# How many frames are transformed at a time: their spectra fit a core's cache.
 _CHUNK = 256
 
 
@@ -57,8 +57,8 @@ def mel_matrix() -> Array:
     Returns
     -------
     float32 [257, 64]
-        Triangles that are linear in HTK mel (1127 ln(1 + f / 700)), not in hertz,
-        without area normalisation; the row of the DC bin is zero.
+        Triangles that are linear in HTK mel (1127 ln(1 + f / 700)), not in hertz, without
+        area normalisation; the row of the DC bin is zero.
     """
 
     def mel(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -77,25 +77,25 @@ def mel_matrix() -> Array:
 
 @cache
 def _window() -> Array:
-    """Periodic Hann window, float32 [400]."""
+    """The periodic Hann window, float32 [400]."""
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)).astype(np.float32)
 
 
 def mel_magnitudes(samples: Array, rfft: RealFFT = np.fft.rfft) -> Array:
-    """Mel magnitude spectrogram of mono 16 kHz sound.
+    """Compute the mel magnitude spectrogram of mono 16 kHz sound.
 
     Parameters
     ----------
     samples : float32 [n]
-        Sound in [-1, 1]; its level is kept, it is never normalised.
+        Sound in [-1, 1]; its level is never normalised.
     rfft : callable
-        Real FFT with NumPy's signature. `scipy.fft.rfft` is about eight times faster
-        but takes 0.1 s to import: worth it for more than some minutes of sound.
+        Real FFT with NumPy's signature. `scipy.fft.rfft` is about eight times faster but takes
+        0.1 s to import, which pays off beyond a few minutes of sound.
 
     Returns
     -------
     float32 [1 + (n - 400) // 160, 64]
-        No padding and no partial frame; below 400 samples there are 0 frames.
+        No padding and no partial frames; fewer than 400 samples give 0 frames.
     """
     if len(samples) < WINDOW:
         return np.empty((0, BANDS), np.float32)
@@ -108,7 +108,7 @@ def mel_magnitudes(samples: Array, rfft: RealFFT = np.fft.rfft) -> Array:
 
 
 def log_mel(samples: Array, rfft: RealFFT = np.fft.rfft) -> Array:
-    """The logarithm ``ln(mel + 0.01)`` of `mel_magnitudes`, which see."""
+    """Compute ``ln(mel + 0.01)`` of `mel_magnitudes`, float32 [frames, 64]."""
     out = mel_magnitudes(samples, rfft)
     out += np.float32(LOG_OFFSET)
     return np.log(out, out=out)
@@ -121,7 +121,7 @@ def patches(frames: Array, hop_frames: int = PATCH_FRAMES) -> Array:
     ----------
     frames : float32 [n, 64]
     hop_frames : int
-        Frames from one patch's start to the next one's.
+        Frames from the start of one patch to the start of the next.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def patches(frames: Array, hop_frames: int = PATCH_FRAMES) -> Array:
 
 
 def levels(batch: Array) -> Array:
-    """How loud patches are: the highest mel magnitude of each, in dB.
+    """Return the level of each patch: its highest mel magnitude, in dB.
 
     Parameters
     ----------
@@ -143,9 +143,9 @@ def levels(batch: Array) -> Array:
     Returns
     -------
     float32 [n]
-        At least -80. Below `SILENT`, no mel magnitude reaches the log offset 0.01, under which
-        the logarithm flattens out: the front end cannot tell the patch from silence. That is
-        about -80 dBFS for a tone, -70 dBFS for noise.
+        At least -80. Below `SILENT`, no mel magnitude reaches the log offset 0.01, below which
+        the logarithm flattens out: the front end cannot tell the patch from silence. That
+        corresponds to about -80 dBFS for a tone and -70 dBFS for noise.
     """
     loudest = np.exp(batch.max(axis=(1, 2))) - np.float32(LOG_OFFSET)
     decibels: Array = 20 * np.log10(np.maximum(loudest, np.float32(1e-4)))
@@ -153,6 +153,6 @@ def levels(batch: Array) -> Array:
 
 
 def segments_in(samples: int, hop_frames: int = PATCH_FRAMES) -> int:
-    """How many patches so many samples give."""
+    """Return how many patches this many samples give."""
     frames = 1 + (samples - WINDOW) // HOP
     return max(0, 1 + (frames - PATCH_FRAMES) // hop_frames)

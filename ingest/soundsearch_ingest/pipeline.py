@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from .decode import SAMPLE_RATE, Decoder
 from .discover import AudioFile, stat_file
 from .encoders import Encoder
-from .errors import AudioError, SoundsearchError
+from .errors import ArgumentError, AudioError
 from .logmel import FRAME_SECONDS, PATCH_FRAMES, log_mel
 from .stretches import SegmentStream, Stretch, context_frames, embed
 
@@ -85,7 +85,11 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A file that gave no embeddings, and why; `digest` is None when it could not be read."""
+    """A file that gave no embeddings, and why.
+
+    `digest` is None where that is not the content's fault, which cannot be read just now or
+    changes: worth another try.
+    """
 
     file: AudioFile
     digest: bytes | None
@@ -208,10 +212,10 @@ def available_cores() -> int:
 
 
 def hop_frames(hop: float) -> int:
-    """A hop of so many seconds in frames; raises SoundsearchError when there is none."""
+    """A hop of so many seconds in frames; raises ArgumentError when there is none."""
     frames = round(hop / FRAME_SECONDS) if 0 < hop < 1 else 0
     if not 1 <= frames <= PATCH_FRAMES or abs(frames * FRAME_SECONDS - hop) > 1e-6:
-        raise SoundsearchError(
+        raise ArgumentError(
             f"hop: expected {FRAME_SECONDS} to {PATCH_FRAMES * FRAME_SECONDS:.2f} s "
             f"in steps of {FRAME_SECONDS} s, got {hop}"
         )
@@ -349,9 +353,12 @@ class _Run:
                 return
             self._embed(_Job(file, digest))
         except AudioError as error:
-            self._emit(Failed(file, digest, error.reason))
+            passing = isinstance(error.__cause__, OSError)
+            self._emit(Failed(file, None if passing else digest, error.reason))
         except OSError as error:
-            self._emit(Failed(file, digest, error.strerror or str(error)))
+            self._emit(Failed(file, None, error.strerror or str(error)))
+        except MemoryError:
+            self._emit(Failed(file, None, "there was not enough memory for it"))
         except Exception as error:  # one bad file never stops a run
             self._emit(Failed(file, digest, f"unexpected {type(error).__name__}: {error}"))
 
@@ -368,7 +375,7 @@ class _Run:
         last = stream.finish()
         self._put(job, last)
         if stat_file(job.file.uri) != job.file:
-            raise AudioError(job.file.uri, "changed while it was read; ingest it again")
+            raise OSError("changed while it was read; ingest it again")
 
         def finish(embeddings: NDArray[np.float32], loudness: NDArray[np.float32]) -> Embedded:
             return Embedded(

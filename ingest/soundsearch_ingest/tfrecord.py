@@ -1,9 +1,9 @@
-"""TFRecord files of ``tf.train.SequenceExample``, without TensorFlow and protobuf.
+"""TFRecord files of ``tf.train.SequenceExample``, without TensorFlow or protobuf.
 
-A file is a row of frames: length, its checksum, content, its checksum. A SequenceExample has a
-context, which is a map from names to features, and a map from names to lists of features; a
-feature is a list of strings, of floats or of integers. Features and lists of features are handed
-about as encoded, so that only what is asked for is decoded. What is malformed is a ValueError.
+A file is a sequence of frames: length, its checksum, content, its checksum. A SequenceExample has
+a context, which maps names to features, and a map from names to lists of features; a feature is a
+list of strings, floats or integers. Features and lists of features are passed around encoded, so
+that only what is needed is decoded. Malformed data raises ValueError.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _LENGTH = struct.Struct("<Q")
 _CHECKSUM = struct.Struct("<I")
 
 OVERHEAD = _LENGTH.size + 2 * _CHECKSUM.size
-"""Bytes of a frame beside its content."""
+"""Bytes of a frame besides its content."""
 
-# AudioSet's records hold under 2 kB. More than this is damage or another kind of file, and is
+# AudioSet's records are below 2 kB. A larger length means damage or another kind of file, and is
 # not worth the memory.
 _LARGEST = 1 << 24
 
-# Tags, which are 8 * a field's number + its wire type. Everything here is the field 1, 2 or 3
-# of its message, length-delimited; numbers in lists may also stand alone.
+# Protobuf tags: 8 * field number + wire type. Everything here is field 1, 2 or 3 of its message,
+# length-delimited; numbers in lists may also be unpacked.
 _FIRST, _SECOND, _THIRD = 0x0A, 0x12, 0x1A
 _STRINGS, _FLOATS, _INTEGERS = _FIRST, _SECOND, _THIRD
 _LONE = {_FLOATS: 0x0D, _INTEGERS: 0x08}
@@ -50,7 +50,7 @@ _FIXED_LENGTHS = {1: 8, 5: 4}
 
 
 def payloads(file: BinaryIO) -> Iterator[bytes]:
-    """The content of each frame of a file; both checksums are verified."""
+    """Yield the content of each frame of a file, after verifying both checksums."""
     while start := file.read(_LENGTH.size + _CHECKSUM.size):
         (length,) = _LENGTH.unpack(_whole("length", start, _LENGTH.size))
         if length > _LARGEST:
@@ -59,7 +59,7 @@ def payloads(file: BinaryIO) -> Iterator[bytes]:
 
 
 def frame(payload: bytes) -> bytes:
-    """Content with its length and the checksums, as files hold it."""
+    """Frame content with its length and checksums."""
     if len(payload) > _LARGEST:
         raise ValueError(f"expected at most {_LARGEST} bytes, got {len(payload)}")
     length = _LENGTH.pack(len(payload))
@@ -69,7 +69,7 @@ def frame(payload: bytes) -> bytes:
 
 
 def _whole(what: str, data: bytes, length: int) -> bytes:
-    """Data without its checksum, when it is all there and undamaged."""
+    """Return data without its checksum; raise ValueError if it is truncated or damaged."""
     if len(data) != length + _CHECKSUM.size:
         raise ValueError(
             f"the file is cut short: expected {length + _CHECKSUM.size} bytes of {what} and"
@@ -79,14 +79,14 @@ def _whole(what: str, data: bytes, length: int) -> bytes:
     data = data[:length]
     if (got := _masked(data)) != expected:
         raise ValueError(
-            f"its {what} is damaged, or this is no TFRecord file: expected the checksum"
+            f"its {what} is damaged, or this is not a TFRecord file: expected the checksum"
             f" {expected:08x}, got {got:08x}"
         )
     return data
 
 
 def _masked(data: bytes) -> int:
-    """The checksum of TFRecord files: crc32c, rotated and shifted."""
+    """The checksum of TFRecord files: CRC-32C, rotated and offset."""
     checksum = _crc32c()(data)
     return ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
@@ -98,7 +98,7 @@ def _crc32c() -> Callable[[bytes], int]:
 
 
 def parse(payload: bytes) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """Features of the context, and lists of features, of a SequenceExample."""
+    """Split a SequenceExample into its context features and its lists of features."""
     return _map(_contents(payload, _FIRST)), _map(_contents(payload, _SECOND))
 
 
@@ -110,17 +110,17 @@ def _map(pieces: list[bytes]) -> dict[str, bytes]:
 
 
 def features(encoded: bytes) -> list[bytes]:
-    """The features of a list of them."""
+    """The features in a list of features."""
     return _contents(encoded, _FIRST)
 
 
 def strings(feature: bytes) -> list[bytes]:
-    """The strings of a feature; none of a feature of another kind."""
+    """The strings of a feature; empty if it holds another type."""
     return _items(feature, _STRINGS)
 
 
 def floats(feature: bytes) -> list[float]:
-    """The float32 numbers of a feature; none of a feature of another kind."""
+    """The float32 numbers of a feature; empty if it holds another type."""
     packed = b"".join(_items(feature, _FLOATS))
     if len(packed) % 4:
         raise ValueError(f"expected float32 numbers, got {len(packed)} bytes of them")
@@ -128,7 +128,7 @@ def floats(feature: bytes) -> list[float]:
 
 
 def integers(feature: bytes) -> list[int]:
-    """The int64 numbers of a feature; none of a feature of another kind."""
+    """The int64 numbers of a feature; empty if it holds another type."""
     packed = b"".join(_items(feature, _INTEGERS))
     values = []
     at = 0
@@ -143,9 +143,9 @@ def _items(feature: bytes, kind: int) -> list[bytes]:
 
 
 def _contents(message: bytes, *tags: int | None) -> list[bytes]:
-    """Contents of a message's fields of these tags, varints still encoded; others are skipped.
+    """The contents of a message's fields with these tags, varints still encoded.
 
-    Joined, the pieces of a message that comes in several are the message: so protobuf merges.
+    A message may come in several pieces; as in protobuf, concatenating them merges it.
     """
     found = []
     at = 0
@@ -172,7 +172,7 @@ def _contents(message: bytes, *tags: int | None) -> list[bytes]:
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number that starts at `at`, and where it ends."""
+    """Decode the number at offset `at`; return it and the offset after it."""
     value = 0
     for place, byte in enumerate(data[at : at + 10]):
         value |= (byte & 0x7F) << 7 * place
@@ -182,7 +182,7 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def encode_example(context: dict[str, bytes], lists: dict[str, bytes]) -> bytes:
-    """A SequenceExample of encoded features and lists of features."""
+    """Encode a SequenceExample from encoded features and lists of features."""
     return _field(_FIRST, _encode_map(context)) + _field(_SECOND, _encode_map(lists))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks import encoder
 
-from . import ablation, calibrate, card, corpus, export, synth, train, waves, whiten
+from . import ablation, calibrate, card, corpus, export, reference, synth, train, waves, whiten
 from .model import Shape
 from .teacher import load_projection
 
@@ -123,9 +123,8 @@ class Recipe:
 
     def evaluate(self) -> None:
         """Measure the exported files; needs ESC-50."""
-        figures = encoder.measure(
-            self.o.data, self.run / "teacher.npz", self.o.model, self.o.head, self.o.every
-        )
+        beside = reference.teachers(self.mn04, self.run / "teacher.npz")
+        figures = encoder.measure(self.o.data, self.o.model, self.o.head, self.o.every, beside)
         (self.run / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
         encoder.show(figures)
 

@@ -176,7 +176,7 @@ def card(work: Path, run: Path) -> str:
         "among the clip's five best labels, mean of the 47 classes that have an obvious one. One "
         "run, one seed.",
         "",
-        "    python -m benchmarks.encoder DATA --pca SCRATCH/runs/main/teacher.npz",
+        "    python -m recipes.mini evaluate --work SCRATCH --data DATA",
         "",
         *measured,
         "",

@@ -1,8 +1,8 @@
-"""Segment vectors of a query and of a clip -> the clip's score and the moment that matched.
+"""Scoring clips against a query, and finding the moments that match.
 
-Pure functions on arrays. Vectors come as the encoder gave them, and each counts by its loudness:
-the sound of a clip is in its loud segments, what lies between them is room and noise. On ESC-50
-folds 1-3 that lifts the mean average precision from 0.58, silence left out, to 0.61
+Pure functions on arrays. Vectors are as the encoder gave them, and are weighted by loudness: the
+sound of a clip is in its loud segments; the others hold room and noise. On ESC-50 folds 1-3 this
+raises the mean average precision from 0.58, with silence left out, to 0.61
 (``python -m benchmarks.ranking``).
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..stores.local.index import unit
+from ..vectors import unit
 
 __all__ = ["DEFAULT_RANKING", "RANKINGS", "Ranking", "pool_query", "spans"]
 
@@ -31,10 +31,10 @@ def pool_query(query: Vectors, query_weights: Vectors) -> Vectors:
 def _pooled(
     query: Vectors, query_weights: Vectors, vectors: Vectors, weights: Vectors, starts: Ints
 ) -> tuple[Vectors, Ints]:
-    """Cosine of mean-pooled vectors, over the best window as long as the query.
+    """Cosine of mean-pooled vectors, in the best window of the query's length.
 
-    A stretch no longer than the query is pooled whole; in a longer one, pooling over
-    everything would drown a short event.
+    A span no longer than the query is pooled whole; pooling all of a longer one would drown a
+    short event.
     """
     lengths = np.diff(starts, append=len(vectors))
     sums = np.zeros((len(vectors) + 1, vectors.shape[1]))
@@ -58,7 +58,7 @@ def _pooled(
 def _mean_best(
     query: Vectors, query_weights: Vectors, vectors: Vectors, weights: Vectors, starts: Ints
 ) -> tuple[Vectors, Ints]:
-    """Mean over the query's segments of the best match anywhere in the stretch."""
+    """Mean, over the query's segments, of the best match anywhere in the span."""
     pairs = unit(vectors) @ unit(query).T
     means = np.maximum.reduceat(pairs, starts, axis=0) @ (query_weights / query_weights.sum())
     return means, _first_best(pairs.max(axis=1), starts)
@@ -67,14 +67,14 @@ def _mean_best(
 def _best_pair(
     query: Vectors, query_weights: Vectors, vectors: Vectors, weights: Vectors, starts: Ints
 ) -> tuple[Vectors, Ints]:
-    """The nearest pair of segments: finds one sound inside another."""
+    """Cosine of the nearest pair of segments: finds one sound inside another."""
     pairs = (unit(vectors) @ unit(query).T).max(axis=1)
     best = _first_best(pairs, starts)
     return pairs[best], best
 
 
 def _first_best(scores: Vectors, starts: Ints) -> Ints:
-    """Where the highest score of each group stands; `starts` says where groups begin."""
+    """The index of the highest score in each group; groups begin at `starts`."""
     lengths = np.diff(starts, append=len(scores))
     highest = np.repeat(np.maximum.reduceat(scores, starts), lengths)
     places = np.where(scores == highest, np.arange(len(scores)), len(scores))
@@ -82,9 +82,9 @@ def _first_best(scores: Vectors, starts: Ints) -> Ints:
     return first
 
 
-# Each takes the query's vectors [m, d] and their weights [m], the vectors of stretches of clips,
-# one after the other [n, d], and their weights [n], and where each stretch begins [s]. It gives
-# each stretch's score (cosine, -1 to 1) and the row of its best-matching segment [s].
+# Arguments: the query's vectors [m, d] and weights [m], the concatenated vectors of spans of clips
+# [n, d], their weights [n], and the row where each span begins [s]. Returns: each span's score
+# (cosine, -1 to 1) and the row of its best-matching segment [s].
 RANKINGS: dict[str, Ranking] = {
     "pooled": _pooled,
     "mean-best": _mean_best,
@@ -94,21 +94,21 @@ DEFAULT_RANKING = "pooled"
 
 
 def spans(hits: Iterable[int], reach: int, count: int) -> list[tuple[int, int]]:
-    """Stretches of a clip around the segments that were hit.
+    """Spans of a clip around the segments that were hit.
 
     Parameters
     ----------
     hits : iterable of int
         Segment numbers.
     reach : int
-        How far a window that holds a hit can extend to either side, in segments.
+        How far a window with a hit may extend to either side, in segments.
     count : int
-        Segments in the clip.
+        The number of segments in the clip.
 
     Returns
     -------
     list of (first, last)
-        Ascending, disjoint, half-open; together they hold every window that holds a hit.
+        Ascending, disjoint, half-open; together they cover every window with a hit.
     """
     merged: list[tuple[int, int]] = []
     for hit in sorted(set(hits)):

@@ -1,109 +1,122 @@
-"""What people see in a terminal: tables, reports, the progress bar."""
+"""What people and programs see: tables, reports, JSON lines."""
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import SoundsearchError
+from .layout import clocks, columns, cut, fitted, moments, padded, room, short_path
 
 if TYPE_CHECKING:
-    from ..library import Library
-    from ..results import Answer, Clip, Hit, IngestReport, Label, LabelledClip
+    from ..results import (
+        Answer,
+        Clip,
+        CopyReport,
+        Hit,
+        IngestReport,
+        Label,
+        LabelledClip,
+        TagReport,
+    )
+    from ..tagfiles import TagsFile
 
 __all__ = [
     "counted",
     "print_answer",
     "print_clip",
+    "print_copied",
+    "print_info",
+    "print_ingested",
     "print_installed",
     "print_json",
     "print_labelled",
-    "print_report",
+    "print_tag_problems",
     "print_warning",
-    "progress",
-    "run_ingest",
+    "say",
     "shown",
 ]
 
-
-def run_ingest(
-    lib: Library,
-    targets: Iterable[str],
-    prune: bool = False,
-    retry_failed: bool = False,
-    verbose: bool = False,
-) -> IngestReport:
-    """Ingest with a progress bar on standard error."""
-    targets = list(targets)
-
-    def count() -> int:
-        from soundsearch_ingest.discover import discover, expand
-
-        return sum(1 for _ in discover(expand(targets)))
-
-    with progress(verbose, count) as watchers:
-        return lib.ingest(targets, prune=prune, retry_failed=retry_failed, **watchers)
+_FAILURES_SHOWN = 10
+_PROBLEMS_SHOWN = 20
+_TAGS_WIDTH = 60
+# Columns of the table of clips, which is printed row by row.
+_DURATION = 11
+_LABELS = 38
 
 
-def print_answer(answer: Answer) -> None:
-    """Print a query's own labels and a table of its hits."""
-    click.echo(f"sounds like: {_names(answer.labels, paths=True)}\n")
+def say(text: str = "", *, err: bool = False) -> None:
+    """Print a line; nothing in it, wherever it came from, acts on a terminal.
+
+    The command line prints by this alone: names of files, tags and messages may hold anything.
+    """
+    click.echo(shown(text), err=err)
+
+
+def print_answer(answer: Answer, nothing: str, *, full: bool = False) -> None:
+    """Print a question's own labels and a table of the hits, or `nothing` where there are none.
+
+    It fits the terminal, unless `full` is set.
+    """
+    width = room(full)
+    _print_listed("sounds like: ", _scored(answer.labels, paths=True), width)
+    say()
     if not answer.hits:
-        click.echo("the library is empty: soundsearch ingest FOLDER fills it")
+        say(nothing)
         return
-    click.echo(f"{'#':>3}  score  {'moment':17}  {'labels':38}  clip")
-    for hit in answer:
-        moment = f"{_clock(hit.start)}-{_clock(hit.end)}"
-        click.echo(
-            f"{hit.rank:>3}  {hit.score:5.3f}  {moment:17}  {_heard(hit):38.38}  {_short(hit.uri)}"
-        )
+    times = moments([(hit.start, hit.end) for hit in answer])
+    beside = max(len(times[0]), len("moment"))
+    heard = [_heard(hit) for hit in answer]
+    left = None if width is None else width - len("  #  score    ") - beside - 2
+    share = _share(heard, left)
+    say(f"{'#':>3}  score  {'moment':{beside}}  {'labels':{share}}  clip")
+    for hit, moment, names in zip(answer, times, heard, strict=True):
+        labels = padded(fitted(names, None if left is None else share), share)
+        clip = _clip(hit, None if left is None else left - share - 2)
+        say(f"{hit.rank:>3}  {hit.score:5.3f}  {moment:{beside}}  {labels}  {clip}")
 
 
-def print_clip(clip: Clip) -> None:
-    said = ", ".join(label.name for label in clip.human_labels)
-    click.echo(
-        f"{_clock(clip.duration):>10}  {said or _names(clip.labels):38.38}  {_short(clip.uri)}"
-    )
+def print_clip(clip: Clip, *, full: bool = False, warning: bool = False) -> None:
+    """Print a row of the table of clips; with its `warning`, if wanted, on a line of its own."""
+    width = room(full)
+    [duration] = clocks([clip.duration])
+    left = None if width is None else width - _DURATION - 2
+    names = _given(clip) or _scored(clip.labels)
+    share = _LABELS if left is None else min(_LABELS, left // 2)
+    labels = padded(fitted(names, None if left is None else share), share)
+    tail = _clip(clip, None if left is None else left - share - 2)
+    say(f"{duration:>{_DURATION}}  {labels}  {tail}")
+    if warning:
+        say(f"{'':{_DURATION}}  {clip.warning}")
 
 
-def shown(text: str) -> str:
-    """Text with everything escaped that a terminal would act on or could not print."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
+def print_labelled(labelled: LabelledClip, *, full: bool = False) -> None:
+    width = room(full)
+    for label in _scored(labelled.labels, paths=True):
+        say(fitted([label], width))
+    say()
+    times = moments([(segment.start, segment.end) for segment in labelled.segments])
+    for segment, moment in zip(labelled.segments, times, strict=True):
+        left = None if width is None else width - len(moment) - 2
+        say(f"{moment}  {fitted(_scored(segment.labels), left)}")
 
 
-def print_json(rows: Iterable[dict[str, Any]]) -> None:
-    for row in rows:
-        click.echo(json.dumps(row))
+def _print_listed(title: str, names: Sequence[tuple[str, str]], width: int | None) -> None:
+    """Print a title and names after it, on as many lines as they need."""
+    left = None if width is None else width - len(title)
+    line: list[tuple[str, str]] = []
+    for name, after in names:
+        joined = fitted([*line, (name, after)], None)
+        if line and left is not None and columns(joined) > left - 1:
+            say(f"{title}{fitted(line, left)},")
+            title, line = " " * len(title), []
+        line.append((name, after))
+    say(f"{title}{fitted(line, left)}")
 
 
-def print_installed(name: str, facts: dict[str, Any]) -> None:
-    click.echo(f"{name} is installed: {facts['file']}")
-    if "difference" in facts:
-        click.echo(f"  differs from TensorFlow's output by at most {facts['difference']:.1g}")
-    if "cosine_mean" in facts:
-        click.echo(
-            f"  int8: cosine to fp32 on sound it was not fitted to: mean "
-            f"{facts['cosine_mean']:.4f}, worst {facts['cosine_worst']:.4f}"
-        )
-    for mark, what in (("mark", "weights"), ("pca_mark", "weights and PCA")):
-        if facts.get(mark):
-            click.echo(
-                f"  these are not Google's {what}, by what they make of a test tone: their space "
-                f"has the name of its own ...{facts[mark]}",
-                err=True,
-            )
-            break
-
-
-def print_report(report: IngestReport, facts: dict[str, Any]) -> None:
+def print_ingested(report: IngestReport, clips: int | None) -> None:
+    """Print what an ingest did to a library of so many clips now; None where none was made."""
     counts = [
         (len(report.failed), "failed"),
         (report.failed_before, "failed before"),
@@ -113,102 +126,157 @@ def print_report(report: IngestReport, facts: dict[str, Any]) -> None:
         (report.unchanged, "unchanged"),
         (report.removed, "removed"),
     ]
-    done = ", ".join(f"{count:,} {what}" for count, what in counts if count) or "nothing to do"
-    click.echo(f"{done}; the library holds {counted(facts['clips'], 'clip')}")
+    done = _listed(counts) or "nothing to do"
+    holds = (
+        "no library was made" if clips is None else f"the library holds {counted(clips, 'clip')}"
+    )
+    say(f"{done}; {holds}")
     for what, count in report.skipped.items():
-        click.echo(f"  skipped: {count:,} {what}", err=True)
+        say(f"  skipped: {count:,} {what}", err=True)
     if report.warnings:
-        click.echo(
-            f"  {counted(report.warnings, 'clip')} held less than promised, or odd samples",
+        say(
+            f"  {counted(report.warnings, 'clip')} held less than promised, or odd samples; "
+            "`soundsearch clips --damaged` names them",
             err=True,
         )
-    for failure in report.failed[:10]:
-        click.echo(f"  failed: {shown(failure.uri)}: {shown(failure.reason)}", err=True)
-    if len(report.failed) > 10:
-        click.echo("  ... the rest: soundsearch failures", err=True)
+    for failure in report.failed[:_FAILURES_SHOWN]:
+        say(f"  failed: {failure.uri}: {failure.reason}", err=True)
+    if len(report.failed) > _FAILURES_SHOWN:
+        say("  ... and more; `soundsearch failures` lists them all", err=True)
     if report.missing:
-        click.echo(
-            f"  {counted(len(report.missing), 'file')} gone, still in the library; "
+        say(
+            f"  {counted(len(report.missing), 'file')} gone but still in the library; "
             "--prune takes them out",
             err=True,
         )
 
 
-def print_labelled(labelled: LabelledClip) -> None:
-    for found in labelled.labels:
-        click.echo(str(found))
-    click.echo("")
-    for segment in labelled.segments:
-        click.echo(f"{_clock(segment.start)}-{_clock(segment.end)}  {_names(segment.labels)}")
+def print_tag_problems(file: TagsFile, report: TagReport) -> None:
+    """Print what kept rows of a tags file from being used, by their lines."""
+    problems = [(problem.line, problem.reason) for problem in file.problems]
+    problems += [(file.lines[uri], f"no clip of the library is at {uri}") for uri in report.unknown]
+    for line, reason in sorted(problems)[:_PROBLEMS_SHOWN]:
+        say(f"  {file.path}, line {line}: {reason}", err=True)
+    if len(problems) > _PROBLEMS_SHOWN:
+        say(f"  ... and {len(problems) - _PROBLEMS_SHOWN:,} more lines", err=True)
 
 
-def _heard(hit: Hit) -> str:
-    """The labels of a hit: predicted ones of its moment, else what people said of the clip."""
-    said = ", ".join(label.name for label in hit.human_labels)
-    return _names(hit.labels) if hit.labels or not said else said
-
-
-def _names(labels: tuple[Label, ...], paths: bool = False) -> str:
-    best = [
-        f"{' > '.join(found.path) if paths else found.name} {found.score:.2f}"
-        for found in labels[:3]
+def print_copied(report: CopyReport) -> None:
+    counts = [
+        (report.copied, "copied"),
+        (report.replaced, "replaced"),
+        (report.unchanged, "unchanged"),
     ]
-    return ", ".join(best) or "nothing known"
+    failures = f", {counted(report.failures, 'failure')}" if report.failures else ""
+    say(
+        f"{_listed(counts) or 'nothing to copy'}{failures}; "
+        f"{counted(report.compared, 'clip')} compared, equal"
+    )
 
 
-def _clock(seconds: float) -> str:
-    hours, rest = divmod(seconds, 3600)
-    minutes, rest = divmod(rest, 60)
-    return f"{hours:.0f}:{minutes:02.0f}:{rest:05.2f}" if hours else f"{minutes:.0f}:{rest:05.2f}"
+def print_info(facts: dict[str, Any]) -> None:
+    installed = facts.pop("installed_space")
+    for name, value in facts.items():
+        say(f"{name:10} {value:,}" if isinstance(value, int) else f"{name:10} {value}")
+    if installed is not None and installed != facts["space"]:
+        say(
+            f"The installed encoder gives the space {installed}; to bring the library up to date, "
+            "run: soundsearch ingest --reembed",
+            err=True,
+        )
+
+
+def print_installed(name: str, facts: dict[str, Any]) -> None:
+    say(f"{name} is installed: {facts['file']}")
+    if "difference" in facts:
+        say(f"  differs from TensorFlow's output by at most {facts['difference']:.1g}")
+    if "cosine_mean" in facts:
+        say(
+            f"  int8: cosine to fp32 on sound that it was not fitted to: mean "
+            f"{facts['cosine_mean']:.4f}, worst {facts['cosine_worst']:.4f}"
+        )
+    for mark, what in (("mark", "weights"), ("pca_mark", "weights and PCA")):
+        if facts.get(mark):
+            say(
+                f"  these are not Google's {what}, judging by their answer to a test tone; their "
+                f"space gets a name of its own, ...{facts[mark]}",
+                err=True,
+            )
+            break
+
+
+def print_json(rows: Iterable[dict[str, Any]]) -> None:
+    import json
+
+    for row in rows:
+        say(json.dumps(row))
+
+
+def print_warning(clip: str, warning: str | None) -> None:
+    if warning is not None:
+        say(f"Warning: {clip}: {warning}", err=True)
+
+
+def shown(text: str) -> str:
+    """Text with everything escaped that a terminal would act on or could not print."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
 
 
 def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def _short(uri: str) -> str:
-    home = os.path.expanduser("~")
-    return shown("~" + uri[len(home) :] if uri.startswith(home + os.sep) else uri)
+def _listed(counts: Iterable[tuple[int, str]]) -> str:
+    return ", ".join(f"{count:,} {what}" for count, what in counts if count)
 
 
-@contextmanager
-def progress(verbose: bool, count: Callable[[], int]) -> Iterator[dict[str, Any]]:
-    """What `Library.ingest` tells, on a bar of files with their rate, after the first second.
-
-    `count` gives the number of files; it is called from another thread, and need not succeed.
-    """
-    import threading
-
-    from tqdm import tqdm
-
-    lock = threading.Lock()
-    sound = 0.0
-    with tqdm(unit=" files", delay=1, disable=None, dynamic_ncols=True) as bar:
-
-        def find_total() -> None:
-            with suppress(SoundsearchError):  # the ingest itself will say so
-                bar.total = count()
-
-        def on_file(uri: str, outcome: str) -> None:
-            if verbose:
-                write(f"{outcome:9} {shown(uri)}")
-            elapsed = bar.format_dict["elapsed"]
-            bar.set_postfix_str(f"{sound / max(elapsed, 1e-9):,.0f}x real time", refresh=False)
-            bar.update()
-
-        def on_sound(seconds: float) -> None:
-            nonlocal sound
-            with lock:
-                sound += seconds
-
-        def write(text: str) -> None:
-            bar.write(text, file=sys.stderr)
-
-        if not bar.disable:  # counting goes on beside the work
-            threading.Thread(target=find_total, daemon=True).start()
-        yield {"on_file": on_file, "on_sound": on_sound, "on_step": write}
+def _scored(labels: tuple[Label, ...], paths: bool = False) -> list[tuple[str, str]]:
+    """The best labels, each with its score after it."""
+    best = [
+        (shown(" > ".join(label.path) if paths else label.name), f" {label.score:.2f}")
+        for label in labels[:3]
+    ]
+    return best or [("nothing known", "")]
 
 
-def print_warning(clip: str, warning: str | None) -> None:
-    if warning is not None:
-        click.echo(f"Warning: {shown(clip)}: {warning}", err=True)
+def _given(clip: Clip | Hit) -> list[tuple[str, str]]:
+    """The labels that people gave a clip."""
+    return [(shown(label.name), "") for label in clip.human_labels]
+
+
+def _heard(hit: Hit) -> list[tuple[str, str]]:
+    return _scored(hit.labels) if hit.labels or not hit.human_labels else _given(hit)
+
+
+def _share(heard: Sequence[Sequence[tuple[str, str]]], left: int | None) -> int:
+    """How wide the column of labels is, of what is left for it and the clips."""
+    widest = max(len("labels"), *(columns(fitted(names, None)) for names in heard))
+    return widest if left is None else min(widest, left // 2)
+
+
+def _clip(clip: Clip | Hit, width: int | None) -> str:
+    """A clip's path and tags: the end of the path is kept, and the beginning of the tags."""
+    path, tags = shown(short_path(clip.uri)), _tags(clip.tags)
+    if width is None:
+        return f"{path}{tags}"
+    if tags and columns(path) + columns(tags) > width:
+        tags = cut(tags, max(width // 3, width - columns(path)))
+    return cut(path, width - columns(tags), keep_end=True) + tags
+
+
+def _tags(tags: Mapping[str, str | float | bool]) -> str:
+    """Tags in brackets, after a clip's path; cut where they are long."""
+    if not tags:
+        return ""
+    text = shown(", ".join(f"{key}={_value(value)}" for key, value in tags.items()))
+    return f"  [{cut(text, _TAGS_WIDTH)}]"
+
+
+def _value(value: str | float | bool) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return str(value)

@@ -1,4 +1,4 @@
-"""Label scores from embeddings, and the few labels worth showing among them."""
+"""Label scores from embeddings, and the choice of the few labels worth showing."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from soundsearch_ingest.archives import read_archive
 
 from ..errors import EncoderError
 from ..results import Label
+from ..stores.records import LABEL, NO_LABEL
 from .ontology import CLASSES, ontology
 
 __all__ = [
-    "LABEL",
     "SILENCE",
     "Head",
     "best_labels",
@@ -26,20 +27,18 @@ __all__ = [
     "write_head",
 ]
 
-# A label as it is stored; `_NONE` fills the places of labels that are not there.
-LABEL = np.dtype([("class_index", "<u2"), ("score", "<f2")])
-_NONE = 0xFFFF
-
 SILENCE = "/m/028v0c"
 
-# Class indices of AudioSet that YAMNet leaves out; it keeps the order of the others.
+_LARGEST = 1 << 26
+
+# AudioSet class indices that YAMNet leaves out; it keeps the order of the others.
 _NOT_IN_YAMNET = (1, 2, 12, 32, 33, 277)
 
 # A score below this is not worth showing.
 _WORTH_SHOWING = 0.05
-# A class is left out when one below it says the same with nearly its score.
+# A class is left out if one below it has at least this share of its score.
 _EXPLAINED_BY_CHILD = 0.6
-# Classes looked at before those that others explain are left out.
+# How many of the best classes are considered for this.
 _CANDIDATES = 16
 
 
@@ -49,7 +48,7 @@ class Head:
     Parameters
     ----------
     path : Path
-        NumPy archive: ``weight`` [classes, dimension], ``bias`` [classes], ``space``,
+        NumPy archive with ``weight`` [classes, dimension], ``bias`` [classes], ``space``,
         ``mids`` [classes].
 
     Raises
@@ -60,21 +59,23 @@ class Head:
 
     def __init__(self, path: Path) -> None:
         try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-                weight = stored["weight"].astype(np.float32)
-                bias = stored["bias"].astype(np.float32)
-                self.space = str(stored["space"])
-                mids = [str(mid) for mid in stored["mids"]]
-        except (OSError, KeyError, ValueError) as error:
+            stored = read_archive(path, _LARGEST)
+            weight = stored["weight"].astype(np.float32)
+            bias = stored["bias"].astype(np.float32)
+            self.space = str(stored["space"])
+            mids = [str(mid) for mid in stored["mids"]]
+            _check(weight, bias, mids)
+        except Exception as error:  # zipfile, zlib and NumPy raise their own
             raise EncoderError(
-                f"{path}: cannot be read as a label head ({error}); reinstall soundsearch"
+                f"{path}: cannot be read as a label head ({error}); reinstall soundsearch, or the "
+                "encoder that the head belongs to"
             ) from error
         self.dimension = weight.shape[1]
         self._weight = np.ascontiguousarray(weight.T)
         self._bias = bias
         nodes = ontology().nodes
         columns = {nodes[mid].class_index: column for column, mid in enumerate(mids)}
-        # Column `len(mids)` holds zeros: the score of a class the head does not know.
+        # Column `len(mids)` holds zeros: the score of classes that the head lacks.
         own = [columns.get(index, len(mids)) for index in range(CLASSES)]
         groups = [
             [own[index], *(own[below] for below in np.flatnonzero(row))]
@@ -84,7 +85,7 @@ class Head:
         self._starts = np.cumsum([0] + [len(group) for group in groups[:-1]])
 
     def scores(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probability of every AudioSet class for every embedding.
+        """Predict the probability of every AudioSet class for every embedding.
 
         Parameters
         ----------
@@ -93,8 +94,8 @@ class Head:
         Returns
         -------
         float32 [n, 527]
-            Independent probabilities: they do not sum to 1. A class scores at least what
-            any class below it in the ontology scores.
+            Independent probabilities: they do not sum to 1. The score of a class is never below
+            that of a class below it in the ontology.
         """
         logits = embeddings @ self._weight + self._bias
         own = np.zeros((len(logits), logits.shape[1] + 1), np.float32)
@@ -102,17 +103,31 @@ class Head:
         return np.maximum.reduceat(own[:, self._members], self._starts, axis=1)
 
 
+def _check(weight: NDArray[np.float32], bias: NDArray[np.float32], mids: list[str]) -> None:
+    nodes = ontology().nodes
+    unknown = [mid for mid in mids if mid not in nodes or nodes[mid].class_index is None]
+    if unknown:
+        raise ValueError(f"expected AudioSet classes, got {unknown[0]!r}")
+    if weight.ndim != 2 or len(weight) != len(mids) or bias.shape != (len(mids),):
+        raise ValueError(
+            f"expected a weight [{len(mids)}, dimension] and a bias [{len(mids)}], got "
+            f"{list(weight.shape)} and {list(bias.shape)}"
+        )
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise ValueError("its weights are not finite")
+
+
 def write_head(
     path: Path, space: str, weight: NDArray[np.float32], bias: NDArray[np.float32]
 ) -> None:
-    """Write a `Head` of YAMNet's classes.
+    """Write a `Head` with YAMNet's classes.
 
     Parameters
     ----------
     path : Path
         Ends in ``.npz``.
     space : str
-        Of the embeddings that it reads.
+        The space of its embeddings.
     weight : float32 [521, dimension]
     bias : float32 [521]
     """
@@ -127,16 +142,16 @@ def bundled_head() -> Head:
 
 
 def best_labels(scores: NDArray[np.float32], count: int) -> NDArray[np.void]:
-    """The labels worth showing, best first.
+    """Choose the labels worth showing, best first.
 
-    A class is left out when a class below it in the ontology has nearly its score: the path
+    A class is left out if a class below it in the ontology has at least 0.6 of its score: the path
     of the lower one names it anyway.
 
     Parameters
     ----------
     scores : float32 [n, 527]
     count : int
-        Labels a row, at most.
+        The most labels per row.
 
     Returns
     -------
@@ -149,30 +164,30 @@ def best_labels(scores: NDArray[np.float32], count: int) -> NDArray[np.void]:
     below = ontology().above[top[:, :, None], top[:, None, :]]
     close = best[:, None, :] >= _EXPLAINED_BY_CHILD * best[:, :, None]
     kept = ~(below & close).any(axis=2) & (best >= _WORTH_SHOWING)
-    # A stable sort brings the kept ones forward without changing their order.
+    # A stable sort moves the kept ones forward without changing their order.
     order = np.argsort(~kept, axis=1, kind="stable")[:, :count]
     out = np.empty(order.shape, LABEL)
-    out["class_index"] = np.where(kept[rows, order], top[rows, order], _NONE)
+    out["class_index"] = np.where(kept[rows, order], top[rows, order], NO_LABEL)
     out["score"] = np.where(kept[rows, order], best[rows, order], 0.0)
     return out
 
 
 def silence(count: int) -> NDArray[np.void]:
-    """The labels of a near-silent segment: LABEL [count], Silence and nothing else."""
+    """The labels of a near-silent segment, LABEL [count]: only Silence."""
     out = unlabelled(count)
     out[0] = (ontology().nodes[SILENCE].class_index, 1.0)
     return out
 
 
 def unlabelled(*shape: int) -> NDArray[np.void]:
-    """Places for labels that hold none: LABEL of this shape."""
+    """An array LABEL of this shape without labels."""
     out = np.zeros(shape, LABEL)
-    out["class_index"] = _NONE
+    out["class_index"] = NO_LABEL
     return out
 
 
 def given(classes: Iterable[int]) -> tuple[Label, ...]:
-    """Classes that people gave a clip, by index, as records with score 1."""
+    """Human labels, by class index, as records with score 1."""
     table = ontology()
     return tuple(
         Label(node.name, node.mid, 1.0, table.path(node.mid))
@@ -186,6 +201,6 @@ def named(labels: NDArray[np.void]) -> tuple[Label, ...]:
     return tuple(
         Label(node.name, node.mid, float(score), table.path(node.mid))
         for index, score in labels.tolist()
-        if index != _NONE
+        if index != NO_LABEL
         for node in (table.classes[index],)
     )

@@ -1,7 +1,7 @@
-"""The AudioSet ontology: 632 nodes, several parents allowed, 527 of them classes.
+"""The AudioSet ontology: 632 nodes, 527 of them classes; a node may have several parents.
 
-The table beside this module holds facts only (ids, names, parents, restrictions, class
-indices) from Google's AudioSet ontology, CC BY-SA 4.0.
+The table beside this module holds only facts (ids, names, parents, restrictions, class indices)
+from Google's AudioSet ontology, CC BY-SA 4.0.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Node:
     ----------
     mid, name : str
     parents : tuple of str
-        Their ids; empty for the seven roots.
+        Ids; empty for the seven roots.
     restrictions : frozenset of str
         ``abstract`` and ``blacklist``, as AudioSet marks them.
     class_index : int or None
-        Position among AudioSet's 527 classes, None for a node that is no class.
+        Index among AudioSet's 527 classes; None for a node that is not a class.
     """
 
     mid: str
@@ -44,7 +44,7 @@ class Node:
 
 
 class Ontology:
-    """The nodes by id, and what follows from them."""
+    """The nodes by id, and relations derived from them."""
 
     def __init__(self, nodes: list[Node]) -> None:
         self.nodes = {node.mid: node for node in nodes}
@@ -52,7 +52,7 @@ class Ontology:
         self.classes = [by_index[index] for index in range(len(by_index))]
 
     def path(self, mid: str) -> tuple[str, ...]:
-        """Names from a root down to a node, by the shortest way (the first of equals)."""
+        """The names on the shortest path from a root to a node (the first of equals)."""
         paths: list[tuple[tuple[str, ...], str]] = [((self.nodes[mid].name,), mid)]
         while True:
             longer = []
@@ -64,7 +64,7 @@ class Ontology:
             paths = longer
 
     def ancestors(self, mid: str) -> frozenset[str]:
-        """Ids of all nodes above one, through nodes that are no classes too."""
+        """The ids of all nodes above a node, including those that are not classes."""
         found: set[str] = set()
         waiting = list(self.nodes[mid].parents)
         while waiting:
@@ -75,7 +75,7 @@ class Ontology:
         return frozenset(found)
 
     def classes_below(self, name: str) -> frozenset[int]:
-        """Indices of the classes that a node, named by name or id, is or has below it.
+        """The indices of the classes at and below a node, given by name or id.
 
         Raises
         ------
@@ -88,8 +88,13 @@ class Ontology:
             if name.lower() in (node.name.lower(), node.mid)
         }
         if not wanted:
+            from difflib import get_close_matches
+
+            names = {node.name.lower(): node.name for node in self.nodes.values()}
+            near = [names[found] for found in get_close_matches(name.lower(), names)]
+            hint = f"; similar: {', '.join(near)}" if near else ""
             raise SoundsearchError(
-                f"expected a label of the AudioSet ontology, by name or id, got {name!r}"
+                f"expected the name or id of an AudioSet label, got {name!r}{hint}"
             )
         return frozenset(
             index
@@ -110,7 +115,7 @@ class Ontology:
 
 @cache
 def ontology() -> Ontology:
-    """The ontology that comes with the package."""
+    """The bundled ontology."""
     nodes = []
     with open(_TABLE, encoding="utf-8") as table:
         for line in table:

@@ -1,4 +1,4 @@
-"""Labels of segments and of whole clips from their embeddings."""
+"""Labels of segments and clips, predicted from embeddings."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from soundsearch_ingest.logmel import SILENT
 
-from ..loudness import weights
-from .head import LABEL, Head, best_labels, silence
+from ..stores.records import LABEL
+from ..vectors import loudness_weights
+from .head import Head, best_labels, silence
 
 __all__ = ["predict"]
 
-# Rows scored at once: some megabytes of scores.
+# How many rows are scored at a time: some megabytes of scores.
 _ROWS = 1024
-# A clip's score of a class is a weighted power mean over its segments, between the average, which
-# drowns a short event, and the maximum, which believes every stray segment.
+# A clip's score for a class is a weighted power mean over its segments, between the average, which
+# drowns a short event, and the maximum, which trusts every stray segment.
 _POOLING_POWER = 2.0
 
 
@@ -31,23 +32,23 @@ def predict(
     Parameters
     ----------
     head : Head
-    clips : sequence of (float32 [segments, dimension], float32 [segments])
-        Embeddings, and levels in dB. Near-silent segments get the label Silence and nothing
-        else, and do not count for the clip unless there are no others; of the others, louder
-        ones count more.
+    clips : sequence of (float32 [n, dimension], float32 [n])
+        Embeddings and levels in dB of a clip's n segments. Near-silent segments get only the
+        label Silence, and count for the clip only if there are no others; of the others,
+        louder ones count more.
     per_segment, per_clip : int
-        Labels kept, at most.
+        The most labels to keep.
 
     Returns
     -------
-    list of (LABEL [segments, per_segment], LABEL [per_clip])
+    list of (LABEL [n, per_segment], LABEL [per_clip])
         Best first.
     """
     if not clips:
         return []
     levels = np.concatenate([loudness for _, loudness in clips])
     lengths = [len(loudness) for _, loudness in clips]
-    silent, shares = levels < SILENT, weights(levels)
+    silent, shares = levels < SILENT, loudness_weights(levels)
     owner = np.repeat(np.arange(len(clips)), lengths)
     segment_labels = np.empty((len(silent), per_segment), LABEL)
     segment_labels[silent] = silence(per_segment)

@@ -2,157 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from soundsearch_ingest.discover import AudioFile
 
-from ..labels.head import LABEL
+from .filters import Filter
+from .records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
 
-__all__ = [
-    "CLIP_LABELS",
-    "SEGMENT",
-    "SEGMENT_LABELS",
-    "NewClip",
-    "Settings",
-    "Span",
-    "Store",
-    "StoredClip",
-    "StoredFailure",
-]
+__all__ = ["ClipChanged", "OnStep", "Reading", "Span", "Store"]
 
+# A clip's id, the number of its first segment and the number after its last.
 Span = tuple[int, int, int]
-
-SEGMENT_LABELS = 5
-CLIP_LABELS = 10
-
-# What is kept of a segment beside its vector.
-SEGMENT = np.dtype([("level", "<f4"), ("labels", LABEL, SEGMENT_LABELS)])
+OnStep = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a library was made with, for ever.
+class ClipChanged(Exception):
+    """A clip was removed or replaced since this reading saw it; open another reading."""
 
-    Attributes
-    ----------
-    encoder, space : str
-    dimension : int
-    segment_seconds, hop : float
-        Length of a segment, and from one segment's start to the next one's.
+
+class Reading(Protocol):
+    """One consistent view of a store, opened for one answer.
+
+    Used by one thread at a time. Every method raises `ClipChanged` if the store no longer has the
+    state that this reading saw.
     """
 
-    encoder: str
-    space: str
-    dimension: int
-    segment_seconds: float
-    hop: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class NewClip:
-    """A clip on its way into a store.
-
-    Attributes
-    ----------
-    file : AudioFile
-    digest : bytes
-        BLAKE3 of the content.
-    duration : float
-        Seconds.
-    padded : bool
-    warning : str or None
-    embeddings : float32 [segments, dimension]
-        As the encoder gave them, not normalised.
-    segments : SEGMENT [segments]
-    labels : LABEL [CLIP_LABELS]
-        Predicted.
-    human : tuple of int
-        Class indices that people gave it.
-    """
-
-    file: AudioFile
-    digest: bytes
-    duration: float
-    padded: bool
-    warning: str | None
-    embeddings: NDArray[np.float32]
-    segments: NDArray[np.void]
-    labels: NDArray[np.void]
-    human: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StoredClip:
-    """A clip as a store knows it; see `NewClip`. `count` is its number of segments."""
-
-    id: int
-    file: AudioFile
-    digest: bytes
-    duration: float
-    padded: bool
-    warning: str | None
-    count: int
-    labels: NDArray[np.void]
-    human: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFailure:
-    """A file that failed. `digest` is None when it could not even be read."""
-
-    file: AudioFile
-    digest: bytes | None
-    reason: str
-
-
-class Store(Protocol):
-    """The small interface that every backend has; one test suite holds them all to it."""
-
-    settings: Settings
-    where: str
-
-    def counts(self) -> tuple[int, int, int]:
-        """Clips, segments, failures."""
+    def counts(self, filter: Filter | None = None) -> Counts:
+        """How many clips and segments a filter lets through, and how many failures there are."""
         ...
 
-    def clips(self) -> Iterator[StoredClip]:
-        """Every clip, in the order of ids."""
+    def clip_at(self, uri: str) -> StoredClip | None:
+        """The clip at this uri."""
         ...
 
     def clips_by_id(self, clip_ids: Sequence[int]) -> dict[int, StoredClip]:
-        """Those of these clips that are there, by their ids."""
-        ...
-
-    def clip_at(self, uri: str) -> StoredClip | None: ...
-
-    def clips_with(self, digest: bytes) -> list[StoredClip]:
-        """The clips with this content. Safe to call from any thread."""
-        ...
-
-    def failures(self) -> Iterator[StoredFailure]: ...
-
-    def failure_at(self, uri: str) -> StoredFailure | None: ...
-
-    def failure_with(self, digest: bytes) -> StoredFailure | None:
-        """A failure of this content. Safe to call from any thread."""
+        """Those of these clips that exist, by id."""
         ...
 
     def lengths(self, clip_ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How many segments these clips have, int64 [n]; 0 for a clip that is not there."""
+        """How many segments these clips have, int64 [n]; 0 for a clip that does not exist."""
         ...
 
     def rows(self, spans: Sequence[Span]) -> tuple[NDArray[np.float32], NDArray[np.void]]:
-        """What is stored of stretches of clips, one after the other.
+        """The stored rows of spans of clips, concatenated.
 
         Parameters
         ----------
         spans : sequence of (clip_id, first, last)
-            Segments from `first` up to `last` of a clip.
+            Segments `first` to `last` - 1 of a clip.
 
         Returns
         -------
@@ -162,79 +62,134 @@ class Store(Protocol):
 
         Raises
         ------
-        KeyError
-            A clip is not there or has fewer segments.
+        ClipChanged
+            A clip does not exist or has fewer segments.
         """
         ...
 
     def search(
-        self, queries: NDArray[np.float32], k: int
+        self, queries: NDArray[np.float32], k: int, filter: Filter | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
         """The segments with the highest cosine to each query.
 
         Parameters
         ----------
         queries : float32 [n, dimension]
-            Of any length, none of them zero.
+            Of any length, but not zero.
         k : int
+        filter : Filter, optional
+            Search only the segments of clips that it lets through; applied within the search.
 
         Returns
         -------
-        clip_ids, segments : int64 [n, m]
-            The clip and the segment's number in it, nearest first, m <= k; where a query
-            has fewer, -1 fills the end.
+        clip_ids, numbers : int64 [n, m]
+            The clip and the number of the segment in it, nearest first, m <= k; padded with -1
+            if a query has fewer.
         scores : float32 [n, m]
             Cosines, exact.
         """
         ...
 
+
+class Store(Protocol):
+    """The interface of every backend; one test suite checks them all."""
+
+    settings: Settings
+    address: str
+
+    def reading(self) -> AbstractContextManager[Reading]:
+        """Open a consistent view of the store. Never waits for a writer; thread-safe."""
+        ...
+
+    def counts(self) -> Counts:
+        """How many clips, segments and failures are stored."""
+        ...
+
+    def clips(self, filter: Filter | None = None) -> Iterator[StoredClip]:
+        """Iterate over the clips that a filter lets through, ordered by id.
+
+        Read in pages: clips that are added or removed meanwhile may or may not be included.
+        """
+        ...
+
+    def clip_at(self, uri: str) -> StoredClip | None:
+        """The clip at this uri."""
+        ...
+
+    def clips_with(self, digest: bytes) -> list[StoredClip]:
+        """The clips with this content. Thread-safe."""
+        ...
+
+    def failures(self) -> Iterator[FailureRecord]:
+        """Iterate over all failures, ordered by uri."""
+        ...
+
+    def failure_at(self, uri: str) -> FailureRecord | None:
+        """The failure at this uri."""
+        ...
+
+    def failure_with(self, digest: bytes) -> FailureRecord | None:
+        """A failure with this content. Thread-safe."""
+        ...
+
     def writing(self) -> AbstractContextManager[None]:
-        """Hold the store for writing; the methods below need it.
+        """Lock the store for writing; the methods below need it.
 
         Raises
         ------
         LibraryBusy
-            Another process holds it.
+            Another process has locked it.
         """
         ...
 
     def add(self, clips: Sequence[NewClip]) -> None:
-        """Store clips, all or none, each in the place of a clip at the same uri.
+        """Store clips, all or none; each replaces a clip at the same uri.
 
-        What failed at that uri before is forgotten. Durable when it returns.
+        Earlier failures at these uris are forgotten. Durable on return.
         """
         ...
 
-    def fail(self, failures: Sequence[StoredFailure]) -> None: ...
+    def amend(self, records: Mapping[int, ClipRecord]) -> None:
+        """Replace the records of clips, all or none; their segments stay unchanged.
 
-    def move(self, clip_id: int, file: AudioFile) -> None:
-        """Give a clip another file: a new uri, or a new time for the same content."""
+        A record with a new uri replaces a clip or failure at that uri. Unknown ids are ignored.
+        """
         ...
 
-    def remove(self, clip_ids: Sequence[int]) -> None: ...
-
-    def forget_failures(self, uris: Sequence[str]) -> None: ...
-
-    def optimise(self, on_progress: Callable[[str], None] = lambda _text: None) -> None:
-        """Bring whatever makes searching fast up to date; called after an ingest."""
+    def fail(self, failures: Sequence[FailureRecord]) -> None:
+        """Remember files that failed."""
         ...
 
-    def rebuild(self, on_progress: Callable[[str], None] = lambda _text: None) -> int:
-        """Make everything derived anew and free what removed clips left.
+    def remove(self, clip_ids: Sequence[int]) -> None:
+        """Remove clips."""
+        ...
 
-        Returns how many clips had to be given up because their vectors are lost.
+    def forget_failures(self, uris: Sequence[str]) -> None:
+        """Forget the failures at these uris."""
+        ...
+
+    def optimise(self, on_step: OnStep = lambda _text: None) -> None:
+        """Bring the search index up to date; called after an ingest."""
+        ...
+
+    def rebuild(self, on_step: OnStep = lambda _text: None) -> int:
+        """Rebuild derived data and free the space of removed clips.
+
+        Returns the number of clips that were removed because their vectors are lost.
         """
         ...
 
     def successor(self, settings: Settings) -> Store:
-        """A store for the same clips in another space; goes on with one that was begun."""
+        """Open a store for the same clips in another space, unfinished or new."""
         ...
 
     def adopt(self, successor: Store) -> None:
-        """Take over a successor's settings, clips and failures in one step, and delete it.
+        """Take over a successor's settings, clips and failures in one step and delete it.
 
         A clip at the same uri keeps its id.
         """
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release all resources; the store cannot be used afterwards."""
+        ...

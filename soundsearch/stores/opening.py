@@ -1,20 +1,23 @@
-"""A library's address -> its store."""
+"""From the address of a library to its store."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 
-from .base import Settings, Store
-from .milvus.client import SCHEMES, MilvusUri
+from .base import Store
+from .milvus.uri import SCHEMES, MilvusUri
+from .records import Settings
 
-__all__ = ["Place", "create_store", "open_store", "place_of"]
+__all__ = ["Place", "create_store", "libraries_near", "open_store", "place_of"]
 
 Place = Path | MilvusUri
 
 
 def place_of(library: str | os.PathLike[str] | MilvusUri) -> Place:
-    """A folder, or an address in Milvus: ``milvus://host:19530/name``, ``milvus-lite:x.db``."""
+    """Parse an address: a folder, ``milvus://host:19530/name`` or ``milvus-lite:x.db``."""
     if isinstance(library, MilvusUri):
         return library
     text = os.fspath(library)
@@ -24,7 +27,7 @@ def place_of(library: str | os.PathLike[str] | MilvusUri) -> Place:
 
 
 def open_store(place: Place) -> Store:
-    """Open the store at a place; see the errors of `LocalStore` and `MilvusStore`."""
+    """Open the store at a place; raises what `LocalStore` and `MilvusStore` raise."""
     if isinstance(place, MilvusUri):
         from .milvus.store import MilvusStore
 
@@ -35,7 +38,7 @@ def open_store(place: Place) -> Store:
 
 
 def create_store(place: Place, settings: Settings) -> Store:
-    """Make a new library at a place and open it."""
+    """Create a library at a place and open it."""
     if isinstance(place, MilvusUri):
         from .milvus.store import MilvusStore
 
@@ -43,3 +46,14 @@ def create_store(place: Place, settings: Settings) -> Store:
     from .local.store import LocalStore
 
     return LocalStore.create(place, settings)
+
+
+def libraries_near(place: Path) -> list[str]:
+    """The names of the libraries beside a folder that is none, the likeliest to be meant first."""
+    from .local.schema import CATALOG
+
+    found = []
+    with suppress(OSError):
+        found = [entry.parent.name for entry in place.absolute().parent.glob(f"*/{CATALOG}")]
+    alike = get_close_matches(place.name, found, n=len(found) or 1, cutoff=0.0)
+    return alike or sorted(found)

@@ -83,8 +83,11 @@ def origin(folder: Path) -> dict[str, Any]:
         return {}
     try:
         facts: dict[str, Any] = json.loads((folder / _ORIGIN).read_text("utf-8"))
+        checksums = facts.get("blake3", {})
+        if not all(isinstance(entry, str) for pair in checksums.items() for entry in pair):
+            raise ValueError("expected checksums by file names")
         return facts
-    except (OSError, ValueError) as error:
+    except (AttributeError, OSError, ValueError) as error:  # no JSON, or no object
         raise EncoderError(
             f"{folder}: is damaged ({error}); install {folder.name} again"
         ) from error

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..archives import read_archive
 from ..errors import EncoderError, SoundsearchError
 from ..extras import needs
 from .graph import Chain
@@ -25,6 +26,9 @@ from .graph import Chain
 __all__ = ["HUB_URL", "LAYERS", "Weights", "build", "read", "read_variables"]
 
 HUB_URL = "https://tfhub.dev/google/vggish/1"
+
+# The weights as float64 are 577 MB: a file may not unpack to more than twice that.
+_LARGEST = 1_200_000_000
 
 Weights = dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
 
@@ -121,8 +125,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    return read_archive(path, _LARGEST)
 
 
 def _read_h5(path: Path) -> dict[str, NDArray[Any]]:
@@ -133,6 +136,8 @@ def _read_h5(path: Path) -> dict[str, NDArray[Any]]:
 
         def take(name: str, item: Any) -> None:
             if isinstance(item, h5py.Dataset):
+                if sum(array.nbytes for array in found.values()) + item.nbytes > _LARGEST:
+                    raise ValueError(f"its arrays have more than the {_LARGEST:,} bytes expected")
                 found[name] = item[()]
 
         # Layers in the file's own order where it has one.

@@ -1,148 +1,406 @@
-"""The SQLite file of a local library: its schema, and its rows as records."""
+"""The truth about a local library: clips, failures and settings, in SQLite. All its SQL is here,
+in `schema`, which makes the tables, and in `conditions` and `postings`, which serve filters.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import sqlite3
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from soundsearch_ingest.discover import AudioFile
 
-from ...errors import LibraryDamaged
-from ...labels.head import LABEL
-from ..base import Settings, StoredClip, StoredFailure
+from ...errors import LibraryDamaged, LibraryError
+from ..filters import Filter
+from ..records import LABEL, ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
+from .conditions import condition_of
+from .connecting import connect, is_in_place, stamp_of, unreadable
+from .postings import HUMAN, add_postings, fill_postings, label_scores
+from .schema import CATALOG
 
-__all__ = [
-    "APPLICATION_ID",
-    "CLIP",
-    "FAILURE",
-    "HUMAN",
-    "MIGRATIONS",
-    "clip_of",
-    "connect",
-    "damaged",
-    "failure_of",
-    "make_catalog",
-    "migrate",
-    "set_setting",
-]
+__all__ = ["PAGE", "Catalog"]
 
-APPLICATION_ID = 0x53534C42  # "SSLB"
+# Rows that are read at a time.
+PAGE = 1000
 
-# Numbered migrations: the schema version is how many have been applied. Never edit one.
-MIGRATIONS = (
-    """
-    CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-    CREATE TABLE clips (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        uri BLOB NOT NULL UNIQUE,
-        size INTEGER NOT NULL,
-        mtime_ns INTEGER NOT NULL,
-        digest BLOB NOT NULL,
-        duration REAL NOT NULL,
-        padded INTEGER NOT NULL,
-        warning TEXT,
-        first_row INTEGER NOT NULL UNIQUE,
-        count INTEGER NOT NULL CHECK (count > 0),
-        labels BLOB NOT NULL
-    );
-    CREATE INDEX clips_digest ON clips (digest);
-    CREATE TABLE failures (
-        uri BLOB PRIMARY KEY,
-        size INTEGER NOT NULL,
-        mtime_ns INTEGER NOT NULL,
-        digest BLOB,
-        reason TEXT NOT NULL
-    );
-    CREATE INDEX failures_digest ON failures (digest);
-    """,
-    """
-    ALTER TABLE clips ADD COLUMN human BLOB NOT NULL DEFAULT x'';
-    """,
-)
-
-# Class indices that people gave a clip.
-HUMAN = np.dtype("<u2")
-
-CLIP = "id, uri, size, mtime_ns, digest, duration, padded, warning, count, labels, human"
-FAILURE = "uri, size, mtime_ns, digest, reason"
+# The columns that hold a record, in the order in which `_row_of` and `_record_of` have them.
+_RECORD = (
+    "uri", "size", "mtime_ns", "digest", "duration", "padded", "warning", "labels",
+    "human_labels", "tags",
+)  # fmt: skip
+# Those that say where its rows are, and what they were when they were written.
+_PLACE = ("first_row", "count", "checksum")
+# Those that are posted for filters.
+_POSTED = slice(_RECORD.index("labels"), _RECORD.index("human_labels") + 1)
+_CLIP = ", ".join(("id", "count", *_RECORD))
+_FAILURE = "uri, size, mtime_ns, digest, reason"
 
 
-def make_catalog(catalog: Path, settings: Settings) -> None:
-    # Complete under another name first: a library is there whole or not at all.
-    temporary = catalog.with_name(f"{catalog.name}.new")
-    temporary.unlink(missing_ok=True)
-    connection = sqlite3.connect(temporary, isolation_level=None)
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    migrate(connection)
-    for key, value in {**asdict(settings), "generation": 1, "rows": 0}.items():
-        set_setting(connection, key, value)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.close()
-    os.replace(temporary, catalog)
-
-
-def connect(catalog: Path) -> sqlite3.Connection:
-    """Open the catalogue; where its folder cannot be written to, as it is on disk."""
-    try:
-        connection = sqlite3.connect(
-            catalog.absolute().as_uri(),
-            uri=True,
-            timeout=30,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("SELECT count(*) FROM sqlite_schema")
-        return connection
-    except sqlite3.Error as error:
-        connection.close()
-        if isinstance(error, sqlite3.OperationalError) and not os.access(catalog.parent, os.W_OK):
-            return sqlite3.connect(
-                f"{catalog.absolute().as_uri()}?immutable=1",
-                uri=True,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-        raise damaged(catalog, error) from error
-
-
-def migrate(connection: sqlite3.Connection) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    for number, script in enumerate(MIGRATIONS[version:], version + 1):
-        try:
-            connection.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
-        except sqlite3.OperationalError:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            # Another process may have been first.
-            if connection.execute("PRAGMA user_version").fetchone()[0] < number:
-                raise
-
-
-def set_setting(catalog: sqlite3.Connection, key: str, value: Any) -> None:
-    catalog.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, json.dumps(value)))
-
-
-def damaged(catalog: Path, error: sqlite3.Error) -> LibraryDamaged:
-    return LibraryDamaged(
-        f"{catalog}: the catalogue cannot be read ({error}); restore it from a copy, or delete "
-        "the folder and ingest again"
+def _row_of(record: ClipRecord) -> tuple[Any, ...]:
+    return (
+        os.fsencode(record.file.uri),
+        record.file.size,
+        record.file.mtime_ns,
+        record.digest,
+        record.duration,
+        record.padded,
+        record.warning,
+        record.labels.astype(LABEL, copy=False).tobytes(),
+        np.array(record.human_labels, HUMAN).tobytes(),
+        # As `conditions` expects it: ASCII, no spaces. NULL when there are none.
+        json.dumps(dict(record.tags), separators=(",", ":")) if record.tags else None,
     )
 
 
-def clip_of(row: tuple[Any, ...]) -> StoredClip:
-    id, uri, size, mtime_ns, digest, duration, padded, warning, count, labels, human = row
-    file = AudioFile(os.fsdecode(uri), size, mtime_ns)
-    stored = np.frombuffer(labels, LABEL)
-    classes = tuple(np.frombuffer(human, HUMAN).tolist())
-    return StoredClip(id, file, digest, duration, bool(padded), warning, count, stored, classes)
+def _record_of(row: Sequence[Any]) -> ClipRecord:
+    uri, size, mtime_ns, digest, duration, padded, warning, labels, human_labels, tags = row
+    return ClipRecord(
+        file=AudioFile(os.fsdecode(uri), size, mtime_ns),
+        digest=digest,
+        duration=duration,
+        padded=bool(padded),
+        warning=warning,
+        labels=np.frombuffer(labels, LABEL),
+        human_labels=tuple(np.frombuffer(human_labels, HUMAN).tolist()),
+        tags=json.loads(tags) if tags else {},
+    )
 
 
-def failure_of(row: tuple[Any, ...]) -> StoredFailure:
+def _clip_of(row: Sequence[Any]) -> StoredClip:
+    return StoredClip(id=row[0], count=row[1], record=_record_of(row[2:]))
+
+
+def _failure_of(row: Sequence[Any]) -> FailureRecord:
     uri, size, mtime_ns, digest, reason = row
-    return StoredFailure(AudioFile(os.fsdecode(uri), size, mtime_ns), digest, reason)
+    return FailureRecord(AudioFile(os.fsdecode(uri), size, mtime_ns), digest, reason)
+
+
+class Catalog:
+    """A connection to a library's catalogue, used by one thread at a time.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the library.
+    for_writing : bool
+        Where it cannot be written to, raise; else it can be read all the same.
+    """
+
+    def __init__(self, folder: Path, for_writing: bool = False) -> None:
+        self.folder = folder
+        self._path = folder / CATALOG
+        self.connection, self._stamp = connect(self._path, for_writing)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+
+    def is_outdated(self) -> bool:
+        """Whether this shows a state that was, as another process wrote since."""
+        return self._stamp is not None and stamp_of(self._path) != self._stamp
+
+    @contextmanager
+    def pinned(self) -> Iterator[None]:
+        """Whatever is read within it is of one committed state."""
+        self._query("BEGIN")
+        try:
+            yield
+            self._check_unchanged()
+        finally:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+
+    def _check_unchanged(self) -> None:
+        """Raise where the file was written to while it was read without locks."""
+        if self._stamp is None or not is_in_place(self._stamp):
+            return
+        if stamp_of(self._path)[0] != self._stamp[0]:
+            raise LibraryError(
+                f"{self._path}: was written to while it was read; run the same command again"
+            )
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Whatever is written within it is committed as one, or not at all."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.connection.execute("COMMIT")
+        except BaseException:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            raise
+
+    def _query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        try:
+            return self.connection.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            self._check_unchanged()
+            raise unreadable(self._path, error) from error
+
+    # Settings
+
+    def setting(self, key: str) -> Any:
+        """A setting that must be there."""
+        rows = self._query("SELECT value FROM settings WHERE key = ?", key)
+        if not rows:
+            raise LibraryDamaged(f"{self._path}: lacks the setting {key!r}; restore it from a copy")
+        return json.loads(rows[0][0])
+
+    def revision(self) -> int:
+        """Which state of the clips this is; every change of them makes another."""
+        row = self._query("SELECT value FROM settings WHERE key = 'revision'")
+        return int(row[0][0])
+
+    def settings(self) -> Settings:
+        """What the library was made with."""
+        return Settings(**{key: self.setting(key) for key in Settings.__slots__})
+
+    def set(self, **values: Any) -> None:
+        """Set settings. In a transaction."""
+        self.connection.executemany(
+            "INSERT OR REPLACE INTO settings VALUES (?, ?)",
+            [(key, json.dumps(value)) for key, value in values.items()],
+        )
+
+    def index(self) -> tuple[str, int, int, int] | None:
+        """The index on disk: its name and bytes, the rows that it covers and was trained for."""
+        rows = self._query("SELECT value FROM settings WHERE key IN ('index', 'index_rows')")
+        if len(rows) < 2:
+            return None
+        name, size = self.setting("index")
+        covered, trained = self.setting("index_rows")
+        return name, size, covered, trained
+
+    def set_index(self, index: tuple[str, int, int, int] | None) -> None:
+        """Say which index on disk is valid. In a transaction."""
+        if index is None:
+            sql = "DELETE FROM settings WHERE key IN ('index', 'index_rows')"
+            self.connection.execute(sql)
+        else:
+            self.set(index=index[:2], index_rows=index[2:])
+        self._clips_changed()
+
+    def files(self) -> tuple[int, str | None]:
+        """Which files belong to the catalogue: the generation of the rows, and the index."""
+        index = self.index()
+        return self.setting("generation"), None if index is None else index[0]
+
+    def index_sums(self, name: str) -> list[int] | None:
+        """The checksums of the index of this name, where they are known."""
+        rows = self._query("SELECT value FROM settings WHERE key = 'index_sums'")
+        known, sums = json.loads(rows[0][0]) if rows else (None, [])
+        return sums if known == name else None
+
+    def _clips_changed(self) -> None:
+        self.connection.execute("UPDATE settings SET value = value + 1 WHERE key = 'revision'")
+
+    # Reading
+
+    def counts(self) -> Counts:
+        """Clips, segments, failures."""
+        sql = "SELECT count(*), coalesce(sum(count), 0), (SELECT count(*) FROM failures) FROM clips"
+        return Counts(*self._query(sql)[0])
+
+    def problems(self) -> list[str]:
+        """What SQLite finds wrong with its file, in its words; not more than a few."""
+        found = self._query("PRAGMA integrity_check(10)")
+        return [text for (text,) in found if text != "ok"]
+
+    def failure_count(self) -> int:
+        """How many failures there are."""
+        count: int = self._query("SELECT count(*) FROM failures")[0][0]
+        return count
+
+    def clips_after(self, clip_id: int) -> list[StoredClip]:
+        """The next page of clips, in the order of ids."""
+        sql = f"SELECT {_CLIP} FROM clips WHERE id > ? ORDER BY id LIMIT {PAGE}"
+        return [_clip_of(row) for row in self._query(sql, clip_id)]
+
+    def clips_by_id(self, clip_ids: Sequence[int]) -> dict[int, StoredClip]:
+        """Those of these clips that are there, by their ids."""
+        sql = f"SELECT {_CLIP} FROM clips WHERE id = ?"
+        rows = [row for clip_id in clip_ids for row in self._query(sql, clip_id)]
+        return {row[0]: _clip_of(row) for row in rows}
+
+    def clip_at(self, uri: str) -> StoredClip | None:
+        """The clip at this uri."""
+        rows = self._query(f"SELECT {_CLIP} FROM clips WHERE uri = ?", os.fsencode(uri))
+        return _clip_of(rows[0]) if rows else None
+
+    def clips_with(self, digest: bytes) -> list[StoredClip]:
+        """The clips with this content."""
+        sql = f"SELECT {_CLIP} FROM clips WHERE digest = ?"
+        return [_clip_of(row) for row in self._query(sql, digest)]
+
+    def failures_after(self, uri: str) -> list[FailureRecord]:
+        """The next page of failures, in the order of uris as bytes."""
+        sql = f"SELECT {_FAILURE} FROM failures WHERE uri > ? ORDER BY uri LIMIT {PAGE}"
+        return [_failure_of(row) for row in self._query(sql, os.fsencode(uri))]
+
+    def failure_at(self, uri: str) -> FailureRecord | None:
+        """What failed at this uri."""
+        rows = self._query(f"SELECT {_FAILURE} FROM failures WHERE uri = ?", os.fsencode(uri))
+        return _failure_of(rows[0]) if rows else None
+
+    def failure_with(self, digest: bytes) -> FailureRecord | None:
+        """A failure of this content."""
+        sql = f"SELECT {_FAILURE} FROM failures WHERE digest = ? LIMIT 1"
+        rows = self._query(sql, digest)
+        return _failure_of(rows[0]) if rows else None
+
+    def places(self, row: int = 0) -> NDArray[np.int64]:
+        """Clips whose rows begin at `row` or later, by their rows.
+
+        Returns
+        -------
+        int64 [n, 4]
+            Id, first row, count, checksum; -1 where that is not known.
+        """
+        sql = (
+            "SELECT id, first_row, count, coalesce(checksum, -1) FROM clips WHERE first_row >= ? "
+            "ORDER BY first_row"
+        )
+        return np.array(self._query(sql, row), np.int64).reshape(-1, 4)
+
+    def clips_before(self, row: int) -> int:
+        """How many clips have rows that begin before `row`."""
+        count: int = self._query("SELECT count(*) FROM clips WHERE first_row < ?", row)[0][0]
+        return count
+
+    def first_rows_where(self, filter: Filter) -> NDArray[np.int64]:
+        """First rows of the clips that a filter without labels lets through."""
+        condition, values = condition_of(filter)
+        found = self._query(f"SELECT first_row FROM clips WHERE {condition}", *values)
+        return np.fromiter((row for (row,) in found), np.int64, len(found))
+
+    def label_scores(
+        self, classes: frozenset[int], first_rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """What the labels of clips say of some classes: see `postings.label_scores`."""
+        try:
+            return label_scores(self.connection, classes, first_rows)
+        except sqlite3.Error as error:
+            raise unreadable(self._path, error) from error
+
+    # Writing, in a transaction
+
+    def add(self, clips: Sequence[NewClip], first_row: int, sums: Sequence[int]) -> None:
+        """Store clips whose rows begin at `first_row`, one after the other, with these sums."""
+        counts = [len(clip.embeddings) for clip in clips]
+        firsts = (first_row + np.cumsum([0, *counts[:-1]])).tolist()
+        rows = [_row_of(clip.record) for clip in clips]
+        self._forget([row[0] for row in rows])
+        columns = (*_RECORD, *_PLACE)
+        replaced = ", ".join(f"{name} = excluded.{name}" for name in columns[1:])
+        self.connection.executemany(
+            f"INSERT INTO clips ({', '.join(columns)}) VALUES ({_marks(columns)}) "
+            f"ON CONFLICT (uri) DO UPDATE SET {replaced}",
+            [(*row, *place) for row, *place in zip(rows, firsts, counts, sums, strict=True)],
+        )
+        add_postings(self.connection, firsts, [row[_POSTED] for row in rows])
+        self.set(rows=first_row + sum(counts))
+        self._clips_changed()
+
+    def amend(self, records: Mapping[int, ClipRecord]) -> None:
+        """Give clips other records; clips that are not there are passed over."""
+        sql = "SELECT id, first_row, uri, labels, human_labels FROM clips WHERE id = ?"
+        stored = [row for clip_id in records for row in self._query(sql, clip_id)]
+        rows = {row[0]: _row_of(records[row[0]]) for row in stored}
+        moved = [row[0] for row in stored if row[2] != rows[row[0]][0]]
+        # Out of each other's way first, so that clips can swap their places.
+        self.connection.executemany(
+            "UPDATE clips SET uri = ? WHERE id = ?", [(b"\0%d" % key, key) for key in moved]
+        )
+        targets = [(rows[key][0],) for key in moved]
+        self.connection.executemany("DELETE FROM clips WHERE uri = ?", targets)
+        self._forget([uri for (uri,) in targets])
+        assigned = ", ".join(f"{name} = ?" for name in _RECORD)
+        self.connection.executemany(
+            f"UPDATE clips SET {assigned} WHERE id = ?",
+            [(*row, clip_id) for clip_id, row in rows.items()],
+        )
+        posted = {
+            first_row: rows[clip_id][_POSTED]
+            for clip_id, first_row, _, *labels in stored
+            if (*labels,) != rows[clip_id][_POSTED]
+        }
+        add_postings(self.connection, list(posted), list(posted.values()), amended=True)
+        self._clips_changed()
+
+    def remove(self, clip_ids: Sequence[int]) -> None:
+        """Take clips out."""
+        self.connection.executemany("DELETE FROM clips WHERE id = ?", [(id,) for id in clip_ids])
+        self._clips_changed()
+
+    def fail(self, failures: Sequence[FailureRecord]) -> None:
+        """Remember failures."""
+        self.connection.executemany(
+            f"INSERT OR REPLACE INTO failures ({_FAILURE}) VALUES (?, ?, ?, ?, ?)",
+            [
+                (
+                    os.fsencode(failure.file.uri),
+                    failure.file.size,
+                    failure.file.mtime_ns,
+                    failure.digest,
+                    failure.reason,
+                )
+                for failure in failures
+            ],
+        )
+
+    def forget_failures(self, uris: Sequence[str]) -> None:
+        """Forget what failed at these uris."""
+        self._forget([os.fsencode(uri) for uri in uris])
+
+    def _forget(self, uris: Sequence[bytes]) -> None:
+        self.connection.executemany("DELETE FROM failures WHERE uri = ?", [(uri,) for uri in uris])
+
+    def renumber(self, places: Mapping[int, tuple[int, int]], rows: int, generation: int) -> None:
+        """Say which first rows and checksums clips have, in the files of another generation."""
+        # They are unique: out of the way first, then to the new places.
+        self.connection.execute("UPDATE clips SET first_row = -first_row - 1")
+        self.connection.executemany(
+            "UPDATE clips SET first_row = ?, checksum = ? WHERE id = ?",
+            [(*place, clip_id) for clip_id, place in places.items()],
+        )
+        fill_postings(self.connection)
+        self.set(rows=rows, generation=generation)
+        self.set_index(None)
+
+    @contextmanager
+    def attached(self, folder: Path) -> Iterator[None]:
+        """Another library's catalogue, for `take_over`. Not in a transaction."""
+        uri = (folder / CATALOG).absolute().as_uri()
+        self.connection.execute("ATTACH ? AS successor", (uri,))
+        try:
+            yield
+        finally:
+            self.connection.execute("DETACH successor")
+
+    def take_over(self) -> None:
+        """Hold what the attached catalogue holds; a clip at the same uri keeps its id."""
+        columns = ", ".join((*_RECORD, *_PLACE))
+        for sql in (
+            "CREATE TEMP TABLE known AS SELECT id AS known_id, uri FROM clips",
+            "DELETE FROM clips",
+            f"INSERT INTO clips (id, {columns}) SELECT known_id, {columns} FROM successor.clips "
+            "LEFT JOIN known USING (uri) ORDER BY known_id IS NULL, first_row",
+            "DELETE FROM failures WHERE uri IN (SELECT uri FROM clips)",
+            f"INSERT OR REPLACE INTO failures ({_FAILURE}) SELECT {_FAILURE} "
+            "FROM successor.failures",
+            "DELETE FROM postings",
+            "INSERT INTO postings SELECT * FROM successor.postings",
+            "DROP TABLE known",
+        ):
+            self.connection.execute(sql)
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join("?" * len(values))

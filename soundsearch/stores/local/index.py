@@ -4,55 +4,61 @@ A `SegmentIndex` serves one snapshot of a local library. The rows that an approx
 disk covers are searched there and its candidates re-scored exactly from the stored vectors; the
 rows after them (all of them, in a small library) are searched exactly. So a reader's answer is
 complete also when the index on disk is old or missing.
+
+A search among some of the rows is one in other parts, made by `SegmentIndex.among`.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...vectors import unit
 from .rows import Rows
 
-__all__ = ["EXACT_ROWS", "SegmentIndex", "build", "extend", "unit"]
+__all__ = ["BLOCK", "CANDIDATES", "EXACT_ROWS", "Part", "SegmentIndex", "load_faiss"]
 
 Vectors = NDArray[np.float32]
+Ints = NDArray[np.int64]
 
 # Up to here an exact search of 128-d vectors takes less than about 2 ms on one core.
 EXACT_ROWS = 125_000
 # Candidates taken from an approximate index for each result wanted, and at least.
 _CANDIDATES_PER_RESULT = 5
-_CANDIDATES = 50
-# What the approximate search is tuned for, on vectors of the library itself.
-_RECALL = 0.995
-_RECALL_AT = 10
-_TUNING_QUERIES = 400
-_TRAINING_ROWS_PER_CELL = 64
-_BLOCK = 1 << 16
-# Up to here NumPy answers before FAISS is imported.
+CANDIDATES = 50
+# Rows that are read, or pairs that are scored, at a time; queries that are searched for.
+BLOCK = 1 << 16
+_QUERIES = 256
+# Up to here NumPy answers before FAISS is imported, and a search among rows is exact.
 _FEW_ROWS = 20_000
 
 
-def unit(vectors: Vectors) -> Vectors:
-    """Vectors scaled to length 1; a zero vector stays zero. float32 [n, d]."""
-    norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None]
-    scaled: Vectors = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32, copy=False)
-    return scaled
-
-
-def _faiss() -> Any:
+def load_faiss() -> Any:
     """FAISS, imported where it is used; its type hints change from release to release."""
     import faiss
 
     return faiss
 
 
+class Part(Protocol):
+    """Some rows that can be searched."""
+
+    def search(self, queries: Vectors, k: int) -> tuple[Ints, Vectors]:
+        """The best of them for each query: rows, -1 where there are fewer, and cosines."""
+        ...
+
+    def among(self, rows: Ints) -> Part:
+        """A search among these rows only, ascending, which are of the part."""
+        ...
+
+
 class SegmentIndex:
-    """Search over rows of a vector file.
+    """Search over rows of a vector file; safe in threads.
 
     Parameters
     ----------
@@ -64,28 +70,40 @@ class SegmentIndex:
         The approximate index on disk, which covers the first rows.
     """
 
-    def __init__(self, vectors: Rows, live: NDArray[np.int64], path: Path | None) -> None:
+    def __init__(self, vectors: Rows, live: Ints, path: Path | None) -> None:
         self._vectors = vectors
-        self._ivf: Any = None
-        self._selector: Any = None
-        covered = 0
+        self._covered = 0
+        self._parts: list[tuple[bool, Part]] = []
         if path is not None:
-            faiss = _faiss()
-            self._ivf = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-            covered = self._ivf.ntotal
-            indexed = live[: np.searchsorted(live, covered)]
-            if len(indexed) < covered:
-                alive = np.zeros(covered, np.bool_)
-                alive[indexed] = True
-                self._alive = np.packbits(alive, bitorder="little")  # the selector keeps a pointer
-                self._selector = faiss.IDSelectorBitmap(self._alive)
-        self._flat_rows = live[np.searchsorted(live, covered) :]
-        few = len(self._flat_rows) <= _FEW_ROWS
-        self._flat = _Few(vectors.shape[1]) if few else _flat_index(vectors.shape[1])
-        for begin in range(0, len(self._flat_rows), _BLOCK):
-            self._flat.add(unit(vectors[self._flat_rows[begin : begin + _BLOCK]]))
+            index = load_faiss().read_index(str(path), load_faiss().IO_FLAG_MMAP_IFC)
+            self._covered = index.ntotal
+            indexed, live = self._split(live)
+            if len(indexed):
+                whole = len(indexed) == self._covered
+                approximate = _Approximate(index, vectors, None if whole else indexed)
+                self._parts.append((True, approximate))
+        if len(live):
+            self._parts.append((False, _exact(vectors, live)))
 
-    def search(self, queries: Vectors, k: int) -> tuple[NDArray[np.int64], Vectors]:
+    def _split(self, rows: Ints) -> tuple[Ints, Ints]:
+        """Those that the index on disk covers, and the others."""
+        middle = np.searchsorted(rows, self._covered)
+        return rows[:middle], rows[middle:]
+
+    def among(self, rows: Ints) -> Sequence[Part]:
+        """A search among some live rows, ascending, for `search`."""
+        if len(rows) <= _FEW_ROWS:
+            return [_exact(self._vectors, rows)] if len(rows) else []
+        covered, others = self._split(rows)
+        return [
+            part.among(covered if is_covered else others)
+            for is_covered, part in self._parts
+            if len(covered if is_covered else others)
+        ]
+
+    def search(
+        self, queries: Vectors, k: int, parts: Sequence[Part] | None = None
+    ) -> tuple[Ints, Vectors]:
         """Rows with the highest cosine to each query.
 
         Parameters
@@ -93,6 +111,8 @@ class SegmentIndex:
         queries : float32 [n, d]
             Unit length.
         k : int
+        parts : sequence of Part, optional
+            Of `among`.
 
         Returns
         -------
@@ -101,141 +121,206 @@ class SegmentIndex:
         scores : float32 [n, m]
             Cosines, exact.
         """
-        rows: list[NDArray[np.int64]] = []
-        scores: list[Vectors] = []
-        if len(self._flat_rows):
-            found_scores, found = self._flat.search(queries, min(k, len(self._flat_rows)))
-            rows.append(self._flat_rows[found])
-            scores.append(found_scores)
-        if self._ivf is not None:
-            wanted = max(_CANDIDATES, _CANDIDATES_PER_RESULT * k)
-            faiss = _faiss()
-            parameters = faiss.SearchParametersIVF(nprobe=self._ivf.nprobe, sel=self._selector)
-            faiss.omp_set_num_threads(1)
-            _, found = self._ivf.search(queries, min(wanted, self._ivf.ntotal), params=parameters)
-            rows.append(found)
-            scores.append(self._exact(queries, found))
-        if not rows:
-            return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
-        all_rows, all_scores = np.hstack(rows), np.hstack(scores)
-        order = np.argsort(-all_scores, axis=1, kind="stable")[:, :k]
-        return np.take_along_axis(all_rows, order, 1), np.take_along_axis(all_scores, order, 1)
+        if parts is None:
+            parts = [part for _, part in self._parts]
+        blocks = [
+            _best(queries[begin : begin + _QUERIES], k, parts)
+            for begin in range(0, max(len(queries), 1), _QUERIES)
+        ]
+        if len(blocks) == 1:
+            return blocks[0]
+        return np.concatenate([rows for rows, _ in blocks]), np.concatenate([s for _, s in blocks])
 
-    def _exact(self, queries: Vectors, rows: NDArray[np.int64]) -> Vectors:
-        """Cosines of the candidates from the stored vectors; -inf where there is none."""
-        stored = unit(self._vectors[rows.ravel()].reshape(-1, queries.shape[1]))
-        cosines = np.einsum("nd,nmd->nm", queries, stored.reshape(*rows.shape, -1))
-        return np.where(rows >= 0, cosines, -np.inf).astype(np.float32)
+
+def _best(queries: Vectors, k: int, parts: Sequence[Part]) -> tuple[Ints, Vectors]:
+    if not parts:
+        return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
+    found = [part.search(queries, k) for part in parts]
+    rows, scores = found[0]
+    if len(found) > 1:
+        rows, scores = (np.hstack(column) for column in zip(*found, strict=True))
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
+
+
+def _exact(vectors: Rows, rows: Ints) -> Part:
+    """An exact search of rows, by NumPy if they are few and FAISS has not been imported yet.
+
+    NumPy's threads wait for each other where the cores are busy, so FAISS is better if it is there.
+    """
+    if len(rows) <= _FEW_ROWS and "faiss" not in sys.modules:
+        return _Few(vectors, rows)
+    return _Flat(_flat_index(vectors, rows), vectors, rows)
 
 
 class _Few:
-    """An exact search with FAISS's methods that does not wait for FAISS to be imported."""
+    """An exact search that does not wait for FAISS to be imported."""
 
-    def __init__(self, dimension: int) -> None:
-        self._vectors = np.empty((0, dimension), np.float32)
+    def __init__(self, vectors: Rows, rows: Ints) -> None:
+        self._source = vectors
+        self._rows = rows
+        self._vectors = unit(np.asarray(vectors[rows]))
 
-    def add(self, vectors: Vectors) -> None:
-        self._vectors = np.concatenate((self._vectors, vectors))
-
-    def search(self, queries: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:
+    def search(self, queries: Vectors, k: int) -> tuple[Ints, Vectors]:
+        k = min(k, len(self._rows))
         scores = queries @ self._vectors.T
         best = np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
         scores = np.take_along_axis(scores, best, 1)
         order = np.argsort(-scores, axis=1, kind="stable")
-        return np.take_along_axis(scores, order, 1), np.take_along_axis(best, order, 1)
+        rows = self._rows[np.take_along_axis(best, order, 1)]
+        return rows, np.take_along_axis(scores, order, 1)
+
+    def among(self, rows: Ints) -> Part:
+        return _Few(self._source, rows)
 
 
-def _flat_index(dimension: int) -> Any:
-    """An exact FAISS index, on the GPU where FAISS reports one.
-
-    It searches on one thread: for single queries, threads on busy cores wait for each other.
-    """
-    faiss = _faiss()
-    faiss.omp_set_num_threads(1)
-    index = faiss.IndexFlatIP(dimension)
-    return index if faiss.get_num_gpus() == 0 else faiss.index_cpu_to_all_gpus(index)
-
-
-def build(vectors: Rows, path: Path, on_progress: Callable[[str], None]) -> None:
-    """Write an approximate index of all rows to `path`, tuned by measured recall.
-
-    An inverted file with 8-bit cells: a quarter of the vectors' size, and the loss of the
-    8 bits goes away when the candidates are re-scored.
+class _Flat:
+    """An exact FAISS index of rows, of which all or some count.
 
     Parameters
     ----------
+    index : faiss.Index
+        See `_flat_index`.
     vectors : float32 [rows, d]
-    path : Path
-        Written under another name first and moved into place.
-    on_progress : callable
-        Told in words what is being done.
+    rows : int64 [n]
+        Those in the index, ascending.
+    chosen : int64 [m], optional
+        Where those that count are among them.
     """
-    faiss = _faiss()
-    rows, dimension = vectors.shape
-    cells = int(2 ** np.round(np.log2(4 * np.sqrt(rows))))
-    faiss.omp_set_num_threads(os.cpu_count() or 1)
-    index = faiss.index_factory(dimension, f"IVF{cells},SQ8", faiss.METRIC_INNER_PRODUCT)
-    index.cp.spherical = True
-    on_progress(f"training an index of {cells} cells for {rows} segments")
-    rng = np.random.default_rng(0)
-    sample = np.sort(rng.choice(rows, min(rows, cells * _TRAINING_ROWS_PER_CELL), replace=False))
+
+    def __init__(self, index: Any, vectors: Rows, rows: Ints, chosen: Ints | None = None) -> None:
+        self._index = index
+        self._vectors = vectors
+        self._rows = rows
+        self._count = len(rows if chosen is None else chosen)
+        self._bitmap = None if chosen is None else _Bitmap(chosen, len(rows))
+
+    def search(self, queries: Vectors, k: int) -> tuple[Ints, Vectors]:
+        options = {}
+        if self._bitmap:
+            options["params"] = load_faiss().SearchParameters(sel=self._bitmap.selector)
+        # Single queries on one thread: threads on busy cores wait for each other.
+        load_faiss().omp_set_num_threads(1)
+        scores, places = self._index.search(queries, min(k, self._count), **options)
+        there = places >= 0
+        return np.where(there, self._rows[places], -1), np.where(there, scores, -np.inf)
+
+    def among(self, rows: Ints) -> Part:
+        # An index on a GPU takes no selector.
+        if len(rows) <= _FEW_ROWS or load_faiss().get_num_gpus() > 0:
+            return _exact(self._vectors, rows)
+        return _Flat(self._index, self._vectors, self._rows, np.searchsorted(self._rows, rows))
+
+
+def _flat_index(vectors: Rows, rows: Ints) -> Any:
+    """An exact FAISS index of rows, on the GPU where FAISS reports one."""
+    faiss = load_faiss()
+    index = faiss.IndexFlatIP(vectors.shape[1])
     if faiss.get_num_gpus() > 0:
-        index.clustering_index = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(dimension))
-    index.train(unit(vectors[sample]))
-    on_progress(f"adding {rows} segments to the index")
-    _add(index, vectors)
-    on_progress("tuning the index")
-    index.nprobe = _tuned_nprobe(index, vectors, rng)
-    _write(index, path)
+        index = faiss.index_cpu_to_all_gpus(index)
+    for begin in range(0, len(rows), BLOCK):
+        index.add(unit(np.asarray(vectors[rows[begin : begin + BLOCK]])))
+    return index
 
 
-def extend(vectors: Rows, old: Path, path: Path) -> None:
-    """Write the index `old` with the rows added that it lacks to `path`."""
-    faiss = _faiss()
-    faiss.omp_set_num_threads(os.cpu_count() or 1)
-    index = faiss.read_index(str(old))
-    _add(index, vectors)
-    _write(index, path)
+class _Bitmap:
+    """A FAISS selector of some numbers below `size`."""
+
+    def __init__(self, numbers: Ints, size: int) -> None:
+        self.mask = np.zeros(size, np.bool_)
+        self.mask[numbers] = True
+        self._bits = np.packbits(self.mask, bitorder="little")  # the selector keeps a pointer
+        self.selector = load_faiss().IDSelectorBitmap(self._bits)
 
 
-def _add(index: Any, vectors: Rows) -> None:
-    for begin in range(index.ntotal, len(vectors), _BLOCK):
-        index.add(unit(vectors[begin : begin + _BLOCK]))
+class _Approximate:
+    """An inverted file on disk, its candidates re-scored from the stored vectors.
 
-
-def _write(index: Any, path: Path) -> None:
-    faiss = _faiss()
-    temporary = path.with_suffix(".tmp")
-    faiss.write_index(index, str(temporary))
-    os.replace(temporary, path)
-
-
-def _tuned_nprobe(index: Any, vectors: Rows, rng: np.random.Generator) -> int:
-    """The fewest cells to visit for the wanted recall after exact re-scoring.
-
-    Queries are rows of the library; each finds itself, which says nothing and is left out.
+    Parameters
+    ----------
+    index : faiss.IndexIVF
+    vectors : float32 [rows, d]
+    live : int64 [n] or None
+        The rows of it that are live, if not all are.
     """
-    faiss = _faiss()
-    queries = unit(vectors[np.sort(rng.choice(len(vectors), _TUNING_QUERIES, replace=False))])
-    exact_scores = np.full((len(queries), _RECALL_AT + 1), -np.inf, np.float32)
-    for begin in range(0, len(vectors), _BLOCK):
-        block, _ = faiss.knn(
-            queries,
-            unit(vectors[begin : begin + _BLOCK]),
-            min(_RECALL_AT + 1, len(vectors) - begin),
-            metric=faiss.METRIC_INNER_PRODUCT,
-        )
-        exact_scores = -np.sort(-np.hstack((exact_scores, block)), axis=1)[:, : _RECALL_AT + 1]
-    nprobe = 4
-    while nprobe < index.nlist:
-        index.nprobe = nprobe
-        _, found = index.search(queries, _CANDIDATES)
-        stored = unit(vectors[found.ravel()]).reshape(*found.shape, -1)
-        cosines = np.where(found >= 0, np.einsum("nd,nmd->nm", queries, stored), -np.inf)
-        # Counting by score, not by row, so that copies of a sound count as each other.
-        enough = exact_scores[:, -1:] - 1e-6
-        hits = np.minimum((cosines >= enough).sum(axis=1), _RECALL_AT + 1) - 1
-        if hits.mean() / _RECALL_AT >= _RECALL:
-            return nprobe
-        nprobe = int(np.ceil(nprobe * 1.5))
-    return int(index.nlist)
+
+    def __init__(self, index: Any, vectors: Rows, live: Ints | None) -> None:
+        self._index = index
+        self._vectors = vectors
+        self._count = index.ntotal if live is None else len(live)
+        self._bitmap = None if live is None else _Bitmap(live, index.ntotal)
+        # The cells to choose from, all of them if None, and how many are visited.
+        self._cells: _Bitmap | None = None
+        self._cell_count = index.nlist
+        self._visited = index.nprobe
+        self._made: dict[int, Any] = {}
+
+    def search(self, queries: Vectors, k: int) -> tuple[Ints, Vectors]:
+        wanted = int(min(max(CANDIDATES, _CANDIDATES_PER_RESULT * k), self._count))
+        # As many cells as hold the candidates, should more be wanted than it was tuned for.
+        enough = int(np.ceil(2 * wanted * self._cell_count / self._count))
+        visited = min(max(self._visited, enough), self._cell_count)
+        load_faiss().omp_set_num_threads(1)
+        _, found = self._index.search(queries, wanted, params=self._parameters(visited))
+        return found, self._scores(queries, found)
+
+    def _parameters(self, visited: int) -> Any:
+        """FAISS's parameters; the usual ones are kept, as making them takes a while."""
+        if visited in self._made:
+            return self._made[visited]
+        faiss = load_faiss()
+        options: dict[str, Any] = {"nprobe": visited}
+        if self._bitmap:
+            options["sel"] = self._bitmap.selector
+        if self._cells:
+            options["quantizer_params"] = faiss.SearchParameters(sel=self._cells.selector)
+        made = faiss.SearchParametersIVF(**options)
+        if visited == self._visited:
+            self._made[visited] = made
+        return made
+
+    def _scores(self, queries: Vectors, rows: Ints) -> Vectors:
+        """Exact cosines of the candidates from the stored vectors; -inf where there is none."""
+        scores = np.empty(rows.shape, np.float32)
+        together = max(1, BLOCK // max(1, rows.shape[1]))
+        for first in range(0, len(rows), together):
+            for begin in range(0, rows.shape[1], BLOCK):
+                place = np.s_[first : first + together, begin : begin + BLOCK]
+                stored = unit(np.asarray(self._vectors[rows[place].ravel()]))
+                stored = stored.reshape(*rows[place].shape, -1)
+                scores[place] = np.einsum("nd,nmd->nm", queries[place[0]], stored)
+        scores[rows < 0] = -np.inf
+        return scores
+
+    def among(self, rows: Ints) -> Part:
+        return _SomeCells(self._index, self._vectors, rows)
+
+
+class _SomeCells(_Approximate):
+    """An inverted file of which only some rows count.
+
+    Cells that hold none of them are passed over, and as many others visited as it takes to see
+    as many rows that count as an unfiltered search sees rows: the narrower the filter, the more
+    cells, so that recall does not suffer, also when what is asked for lies far from the query.
+    """
+
+    def __init__(self, index: Any, vectors: Rows, rows: Ints) -> None:
+        super().__init__(index, vectors, rows)
+        assert self._bitmap is not None
+        cells = _cells_with(index, self._bitmap.mask)
+        self._cells = _Bitmap(cells, index.nlist)
+        self._cell_count = len(cells)
+        share = len(rows) / len(cells) * index.nlist / index.ntotal
+        self._visited = int(np.ceil(index.nprobe / min(share, 1)))
+
+
+def _cells_with(index: Any, mask: NDArray[np.bool_]) -> Ints:
+    """The cells of an inverted file that hold one of some rows."""
+    faiss, lists = load_faiss(), index.invlists
+    sizes = [lists.list_size(cell) for cell in range(index.nlist)]
+    found = [
+        cell
+        for cell, size in enumerate(sizes)
+        if size and mask[faiss.rev_swig_ptr(lists.get_ids(cell), size)].any()
+    ]
+    return np.array(found, np.int64)

@@ -1,19 +1,46 @@
-"""The append-only files of a local library, whose rows are segments."""
+"""The append-only files of a local library, whose rows are segments.
+
+Vectors lie in one file, what is kept beside them in another. A rebuild writes new files, of the
+next generation. Rows never change once the catalogue says that they exist; what lies behind the
+last one is what a killed process left, and is overwritten.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from soundsearch_ingest.postprocess import dequantise
+from soundsearch_ingest.encoders import AUDIOSET_SPACE
+from soundsearch_ingest.postprocess import dequantise, quantise
 
-from ...errors import LibraryDamaged
+from ...errors import LibraryDamaged, LibraryError
+from ..records import SEGMENT, NewClip, Settings
+from .sums import are_finite, rows_sum
 
-__all__ = ["EightBit", "Rows", "check_length", "link_or_copy", "mapped", "ranges", "row_files"]
+__all__ = [
+    "EightBit",
+    "RowFiles",
+    "Rows",
+    "are_sound",
+    "delete_row_files",
+    "has_row_files",
+    "link_or_copy",
+    "map_rows",
+    "ranges",
+    "row_files",
+    "rows_there",
+]
+
+_BINARY = getattr(os, "O_BINARY", 0)
+# Bytes that are gathered for one write: clips come in parts of a few kilobytes.
+_BUFFER = 1 << 20
+_KINDS = ("vectors-*", "segments-*")
 
 
 class Rows(Protocol):
@@ -40,13 +67,94 @@ class EightBit:
     def __getitem__(self, rows: Any) -> NDArray[np.float32]:
         return dequantise(np.asarray(self._codes[rows]))
 
+    def stored(self, rows: slice) -> NDArray[np.uint8]:
+        """The codes themselves."""
+        return self._codes[rows]
 
-def row_files(folder: Path, generation: int, kind: str) -> tuple[Path, Path]:
-    """The vectors, of the kind ``f32`` or ``u8``, and what is kept beside them."""
+
+def _is_coded(settings: Settings) -> bool:
+    """Whether vectors are kept as the 8-bit codes that they are in this space."""
+    return settings.space == AUDIOSET_SPACE
+
+
+def row_files(folder: Path, generation: int, settings: Settings) -> tuple[Path, Path]:
+    """The files of a generation: vectors, and what is kept beside them."""
+    kind = "u8" if _is_coded(settings) else "f32"
     return folder / f"vectors-{generation}.{kind}", folder / f"segments-{generation}.rows"
 
 
-def check_length(file: BinaryIO, expected: int) -> None:
+def has_row_files(folder: Path) -> bool:
+    """Whether a folder holds vectors of any generation."""
+    return next(folder.glob(_KINDS[0]), None) is not None
+
+
+def delete_row_files(folder: Path, keep: Sequence[Path]) -> None:
+    """Delete files of other generations, which a rebuild left behind."""
+    for kind in _KINDS:
+        for file in folder.glob(kind):
+            if file not in keep:
+                with suppress(PermissionError):  # Windows keeps a file that a reader has mapped
+                    file.unlink(missing_ok=True)
+
+
+def map_rows(
+    folder: Path, generation: int, settings: Settings, rows: int
+) -> tuple[Rows, NDArray[np.void]]:
+    """The first rows of a generation's files, mapped into memory."""
+    vectors, segments = row_files(folder, generation, settings)
+    coded = _is_coded(settings)
+    kind = np.dtype("u1" if coded else "<f4")
+    stored = _mapped(vectors, kind, (rows, settings.dimension))
+    return EightBit(stored) if coded else stored, _mapped(segments, SEGMENT, (rows,))
+
+
+def rows_there(paths: Sequence[Path], settings: Settings) -> int:
+    """How many rows are in both files; 0 where one is missing."""
+    try:
+        sizes = [path.stat().st_size for path in paths]
+    except FileNotFoundError:
+        return 0
+    return min(size // width for size, width in zip(sizes, _widths(settings), strict=True))
+
+
+def _widths(settings: Settings) -> tuple[int, int]:
+    """Bytes of a row in each file."""
+    return (1 if _is_coded(settings) else 4) * settings.dimension, SEGMENT.itemsize
+
+
+def are_sound(
+    vectors: Rows, segments: NDArray[np.void], first: int, count: int, checksum: int
+) -> bool:
+    """Whether the rows of a clip are what was stored; `checksum` is -1 where it is not known."""
+    span = slice(first, first + count)
+    if first + count > len(vectors):
+        return False
+    if checksum < 0:
+        return are_finite(np.asarray(vectors[span])) and are_finite(segments["level"][span])
+    stored = vectors.stored(span) if isinstance(vectors, EightBit) else vectors[span]
+    return rows_sum(segments[span].tobytes(), rows_sum(np.ascontiguousarray(stored), 0)) == checksum
+
+
+def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+    if shape[0] == 0:
+        return np.empty(shape, dtype)
+    try:
+        with open(path, "rb") as file:
+            _check_length(file, int(np.prod(shape)) * dtype.itemsize)
+            return np.memmap(file, dtype, "r", shape=shape)
+    except FileNotFoundError as error:
+        raise LibraryDamaged(
+            f"{path}: is missing; restore it from a copy, or drop the clips that are lost with: "
+            "soundsearch rebuild, then ingest their folders again"
+        ) from error
+    except OSError as error:  # which says nothing against the file
+        raise LibraryError(
+            f"{path}: cannot be read just now ({error.strerror}); remove the cause, then run the "
+            "same command again"
+        ) from error
+
+
+def _check_length(file: BinaryIO, expected: int) -> None:
     size = os.fstat(file.fileno()).st_size
     if size < expected:
         raise LibraryDamaged(
@@ -55,19 +163,84 @@ def check_length(file: BinaryIO, expected: int) -> None:
         )
 
 
-def mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
-    """Rows of a file, mapped; an empty array when there are none."""
-    if shape[0] == 0:
-        return np.empty(shape, dtype)
-    try:
-        with open(path, "rb") as file:
-            check_length(file, int(np.prod(shape)) * dtype.itemsize)
-            return np.memmap(file, dtype, "r", shape=shape)
-    except OSError as error:
-        raise LibraryDamaged(
-            f"{path}: cannot be read ({error.strerror}); drop the clips that are lost with: "
-            "soundsearch rebuild, then ingest their folders again"
-        ) from error
+class RowFiles:
+    """The two files of a generation, open for reading and writing; made where they are missing."""
+
+    def __init__(self, folder: Path, generation: int, settings: Settings) -> None:
+        self.paths = row_files(folder, generation, settings)
+        self._coded = _is_coded(settings)
+        self._widths = _widths(settings)
+        self._files: list[BinaryIO] = []
+        try:
+            for path in self.paths:
+                opened = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o666)
+                self._files.append(os.fdopen(opened, "r+b", _BUFFER))
+        except OSError:
+            self.close()
+            raise
+
+    def append(self, clips: Sequence[NewClip], first: int) -> list[int]:
+        """Write clips' segments from the row `first` on; durable when it returns.
+
+        Returns the checksum of each clip's rows.
+        """
+        columns: tuple[list[NDArray[Any]], list[NDArray[Any]]] = (
+            [quantise(c.embeddings) if self._coded else c.embeddings for c in clips],
+            [clip.segments for clip in clips],
+        )
+        sums = [0] * len(clips)
+        for file, width, parts in zip(self._files, self._widths, columns, strict=True):
+            _check_length(file, first * width)
+            file.seek(first * width)
+            for place, part in enumerate(parts):
+                stored = np.ascontiguousarray(part).data
+                sums[place] = rows_sum(stored, sums[place])
+                file.write(stored)
+        self.sync()
+        return sums
+
+    def read(self, first: int, count: int, checksum: int) -> tuple[bytes, bytes, int] | None:
+        """A clip's rows as they are stored, and their checksum.
+
+        None where they are not all there, or not what was stored; `checksum` is -1 where it is
+        not known.
+        """
+        parts = []
+        for file, width in zip(self._files, self._widths, strict=True):
+            file.seek(first * width)
+            parts.append(file.read(count * width))
+            if len(parts[-1]) != count * width:
+                return None
+        found = rows_sum(parts[1], rows_sum(parts[0], 0))
+        if checksum >= 0:
+            return (parts[0], parts[1], found) if found == checksum else None
+        if not are_finite(np.frombuffer(parts[1], SEGMENT)["level"]):
+            return None
+        if not self._coded and not are_finite(np.frombuffer(parts[0], "<f4")):
+            return None
+        return parts[0], parts[1], found
+
+    def write(self, rows: Sequence[bytes]) -> None:
+        """Write rows as they are stored, where the last ones ended."""
+        for file, part in zip(self._files, rows, strict=True):
+            file.write(part)
+
+    def truncate(self) -> None:
+        """Empty the files."""
+        for file in self._files:
+            file.truncate(0)
+
+    def sync(self) -> None:
+        """Make what was written durable."""
+        for file in self._files:
+            file.flush()
+            os.fsync(file.fileno())
+
+    def close(self) -> None:
+        """Close the files, also when the rest of a write fails."""
+        for file in self._files:
+            with suppress(OSError):
+                file.close()
 
 
 def ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -77,6 +250,8 @@ def ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.i
 
 
 def link_or_copy(path: Path, new_path: Path) -> None:
+    """Have a file under another name too."""
+    new_path.unlink(missing_ok=True)
     try:
         os.link(path, new_path)
     except OSError:  # not on every file system

@@ -1,88 +1,102 @@
-"""The collections of a library in Milvus, their rows, and the index over the vectors.
+"""The collections of a library in Milvus, and the index over the vectors.
 
-===============  ============================================================================
-NAME_state       three rows: settings with the schema's version, counters, the writer's lease
-NAME_clips       a row a clip, and a row a failure
-NAME_segments    a row a segment
-===============  ============================================================================
+==================  =========================================================================
+NAME_state          rows of JSON: settings with the schema version, counters, the writer's
+                    lease, an unfinished successor
+NAME_clips_v2       one row per clip and one per failure
+NAME_segments       one row per segment
+==================  =========================================================================
 
-A library that was embedded anew has ``NAME_clips_2`` and ``NAME_segments_2``, and so on; the
-settings say which. A clip's segments belong to a *take*: one writing of the clip, with a number
-that never comes again. A segment's id is its take and its number in the clip, so that all
-segments of a take can be named without asking. Bytes are base64 in VARCHAR fields; uris are
-percent-encoded, because a file name need not be UTF-8. Every collection has a vector field because
-Milvus before 2.6 insists on one.
+A re-embedded library has ``NAME_clips_v2_2`` and ``NAME_segments_2``, and so on: a *generation*,
+whose number is in the settings. The segments of a clip belong to an *edition*: each time the clip
+is written, it gets a new number that is never reused. A segment's id combines its edition and its
+number in the clip, so the ids of an edition's segments need no query. A *revision* numbers the
+versions of a clip's row. Every collection has a vector field because Milvus before 2.6 requires
+one. `rows` describes the format of rows, `upgrades` how schemas change.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from base64 import b64decode, b64encode
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
-from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-import blake3
-import numpy as np
-from numpy.typing import NDArray
-from soundsearch_ingest.discover import AudioFile
 from soundsearch_ingest.extras import needs
 
 from ...errors import LibraryError
-from ...labels.head import LABEL
-from ..base import SEGMENT, SEGMENT_LABELS, NewClip, StoredClip, StoredFailure
-from .client import MilvusClient, MilvusUri
+from ..records import CLIP_LABELS, Settings
+from .client import MilvusClient, Row
+from .rows import LONGEST, NO_VECTOR
+from .uri import MilvusUri
 
 __all__ = [
-    "CLIP_FIELDS",
-    "SEGMENTS_PER_TAKE",
-    "SEGMENT_FIELDS",
-    "STATE_FIELDS",
-    "Row",
+    "NUMBERS",
+    "SETTINGS",
+    "SUCCESSOR",
+    "VERSION",
     "check_ours",
     "choose_index",
-    "clip_of",
-    "clip_row",
     "clips_schema",
+    "collections_of",
     "ensure_index",
-    "failure_id",
-    "failure_of",
-    "failure_row",
-    "index_type",
     "is_lossy",
     "make_collection",
-    "packed_uri",
+    "make_generation",
     "search_parameters",
-    "segment_ids",
-    "segment_rows",
-    "segments_of",
     "segments_schema",
-    "short_hash",
-    "state_row",
+    "settings_of",
+    "settings_row",
+    "state_collection",
+    "state_of",
     "state_schema",
 ]
 
-Row = dict[str, Any]
+# The schema version.
+VERSION = 2
+# Ids of state rows; 2 is the lease.
+SETTINGS, NUMBERS, SUCCESSOR = 0, 1, 3
 
 _OURS = "soundsearch"
-SEGMENTS_PER_TAKE = 1 << 24  # 46 h in steps of 10 ms
-
-_LONGEST = 65_535
 _LONGEST_URI = 16_384
-_NO_VECTOR = [0.0, 1.0]
+_MOST_HUMAN_LABELS = 4096
 
-STATE_FIELDS = ["id", "data", "vector"]
-CLIP_FIELDS = ["id", "uri", "digest", "take", "count", "data"]
-SEGMENT_FIELDS = ["id", "level", "labels", "vector"]
-
-# The index of a new library, and from how many segments on which one is used.
+# The number of segments from which each index is used.
 _INDEXES = ((0, "FLAT"), (100_000, "HNSW"), (20_000_000, "IVF_SQ8"))
-# Milvus Lite accepts every type; those that it does not have it answers by looking at all rows.
+# Milvus Lite accepts every type, and scans all rows for those that it does not implement.
 _IN_LITE = ("FLAT", "HNSW", "IVF_FLAT", "IVF_SQ8")
-# Others need parameters that depend on the vectors.
+# Other types need parameters that depend on the vectors.
 _IN_SERVERS = (*_IN_LITE, "AUTOINDEX", "DISKANN", "GPU_BRUTE_FORCE", "GPU_CAGRA", "GPU_IVF_FLAT")
-_INDEX_SECONDS = 3600
+
+
+def state_collection(uri: MilvusUri) -> str:
+    """The name of the collection that holds a library's state."""
+    return f"{uri.name}_state"
+
+
+def collections_of(uri: MilvusUri, generation: int) -> tuple[str, str]:
+    """The names of a generation's collections of clips and of segments."""
+    suffix = "" if generation == 1 else f"_{generation}"
+    return f"{uri.name}_clips_v2{suffix}", f"{uri.name}_segments{suffix}"
+
+
+def settings_row(settings: Settings, generation: int) -> Row:
+    """The state's settings row for a generation."""
+    return {"schema": VERSION, "generation": generation, **asdict(settings)}
+
+
+def settings_of(row: Row) -> Settings:
+    """The settings in a settings row."""
+    return Settings(**{key: row[key] for key in Settings.__slots__})
+
+
+def state_of(client: MilvusClient, state: str, id: int, level: str = "Strong") -> Row | None:
+    """The data of a state row; None if there is no such row."""
+    rows = client.query(state, f"id == {id}", ["data"], level)
+    if not rows:
+        return None
+    data: Row = json.loads(rows[0]["data"])
+    return data
 
 
 def _schema(description: str) -> Any:
@@ -95,26 +109,46 @@ def _schema(description: str) -> Any:
 
 
 def state_schema() -> Any:
+    """The schema of the collection that holds a library's state."""
     types = needs("pymilvus", "milvus").DataType
     schema = _schema("state")
-    schema.add_field("data", types.VARCHAR, max_length=_LONGEST)
-    schema.add_field("vector", types.FLOAT_VECTOR, dim=len(_NO_VECTOR))
+    schema.add_field("data", types.VARCHAR, max_length=LONGEST)
+    schema.add_field("vector", types.FLOAT_VECTOR, dim=len(NO_VECTOR))
     return schema
 
 
-def clips_schema() -> Any:
+def clips_schema(lite: bool) -> Any:
+    """The schema of clips and failures."""
     types = needs("pymilvus", "milvus").DataType
     schema = _schema("clips")
     schema.add_field("uri", types.VARCHAR, max_length=_LONGEST_URI)
     schema.add_field("digest", types.VARCHAR, max_length=128)
-    schema.add_field("take", types.INT64)
-    schema.add_field("count", types.INT64)
-    schema.add_field("data", types.VARCHAR, max_length=_LONGEST)
-    schema.add_field("vector", types.FLOAT_VECTOR, dim=len(_NO_VECTOR))
+    schema.add_field("edition", types.INT64)
+    schema.add_field("revision", types.INT64)
+    schema.add_field("segments", types.INT64)
+    schema.add_field("duration", types.DOUBLE)
+    schema.add_field("padded", types.BOOL)
+    schema.add_field("warning", types.VARCHAR, max_length=LONGEST)
+    for n in range(CLIP_LABELS):
+        schema.add_field(f"label_{n}", types.INT32)
+        schema.add_field(f"score_{n}", types.FLOAT)
+    if lite:
+        schema.add_field("human_labels", types.VARCHAR, max_length=LONGEST)
+    else:
+        schema.add_field(
+            "human_labels",
+            types.ARRAY,
+            element_type=types.INT32,
+            max_capacity=_MOST_HUMAN_LABELS,
+        )
+    schema.add_field("tags", types.JSON)
+    schema.add_field("data", types.VARCHAR, max_length=LONGEST)
+    schema.add_field("vector", types.FLOAT_VECTOR, dim=len(NO_VECTOR))
     return schema
 
 
 def segments_schema(dimension: int) -> Any:
+    """The schema of segments."""
     types = needs("pymilvus", "milvus").DataType
     schema = _schema("segments")
     schema.add_field("clip", types.INT64)
@@ -127,30 +161,43 @@ def segments_schema(dimension: int) -> Any:
 def make_collection(
     client: MilvusClient, uri: MilvusUri, name: str, schema: Any, index: str, shards: int = 1
 ) -> None:
-    """Make a collection with its index, or finish one that was begun, and load it."""
+    """Create a collection with its index, or finish an unfinished one, and load it."""
     if client.has_collection(name):
         check_ours(client, uri, name, [field.name for field in schema.fields])
     else:
-        client.create_collection(name, schema=schema, num_shards=shards)
+        client.create_collection(name, schema, shards)
     ensure_index(client, uri, name, index, 0)
-    client.load_collection(name, timeout=_INDEX_SECONDS)
+    client.load_collection(name)
 
 
-def check_ours(client: MilvusClient, uri: MilvusUri, name: str, fields: list[str]) -> None:
-    """Raise LibraryError where a collection has other fields: it is somebody else's."""
-    if [field["name"] for field in client.describe_collection(name)["fields"]] != fields:
+def make_generation(
+    client: MilvusClient, uri: MilvusUri, settings: Settings, generation: int
+) -> None:
+    """Create the collections of a generation."""
+    clips, segments = collections_of(uri, generation)
+    make_collection(client, uri, clips, clips_schema(uri.lite), "FLAT")
+    schema = segments_schema(settings.dimension)
+    make_collection(client, uri, segments, schema, choose_index(uri, 0), uri.shards)
+
+
+def check_ours(client: MilvusClient, uri: MilvusUri, name: str, fields: Sequence[str]) -> None:
+    """Raise LibraryError if a collection has other fields: another program made it."""
+    if client.fields(name) != list(fields):
         raise LibraryError(
-            f"{uri}: the collection {name} is there and is not soundsearch's; choose another name "
+            f"{uri}: the collection {name} exists and is not soundsearch's; choose another name "
             "for the library"
         )
 
 
 def choose_index(uri: MilvusUri, segments: int) -> str:
-    """The type of index for so many segments, unless the address insists on one."""
+    """The index type for a number of segments, unless the address names one."""
     if uri.index:
-        whose, types = ("Milvus Lite has", _IN_LITE) if uri.lite else ("there is", _IN_SERVERS)
+        product, types = ("Milvus Lite", _IN_LITE) if uri.lite else ("Milvus", _IN_SERVERS)
         if uri.index not in types:
-            raise LibraryError(f"{uri}: {whose} no index {uri.index}; take {', '.join(types)}")
+            raise LibraryError(
+                f"{uri}: soundsearch supports no index {uri.index} in {product}; use one of "
+                f"{', '.join(types)}"
+            )
         return uri.index
     return [name for least, name in _INDEXES if segments >= least][-1]
 
@@ -158,41 +205,32 @@ def choose_index(uri: MilvusUri, segments: int) -> str:
 def ensure_index(
     client: MilvusClient, uri: MilvusUri, name: str, wanted: str, segments: int
 ) -> bool:
-    """Give a collection's vectors an index of a type; returns whether it had to be made.
+    """Give a collection a vector index of a type; return whether it had to be built.
 
-    A change takes the collection out of memory until the new index is built: searches wait.
-    Raises LibraryError where the server made another one than was asked for.
+    A change of type unloads the collection until the new index is built: searches wait.
+
+    Raises
+    ------
+    LibraryError
+        The server built an index of another type.
     """
-    if index_type(client, name) == wanted:
+    there = client.index_type(name)
+    if there == wanted:
         return False
-    if index_type(client, name) is not None:
+    if there is not None:
         client.release_collection(name)
-        client.drop_index(name, "vector")
-    parameters = needs("pymilvus", "milvus").MilvusClient.prepare_index_params()
-    parameters.add_index(
-        "vector",
-        index_type=wanted,
-        index_name="vector",
-        metric_type="COSINE",
-        params=_index_parameters(wanted, segments),
-    )
-    client.create_index(name, parameters, timeout=_INDEX_SECONDS)
-    if (got := index_type(client, name)) != wanted:
-        raise LibraryError(f"{uri}: asked for an index {wanted} over {name}, Milvus made {got}")
-    client.load_collection(name, timeout=_INDEX_SECONDS)
+        client.drop_index(name)
+    client.create_index(name, wanted, _index_parameters(wanted, segments))
+    if (got := client.index_type(name)) != wanted:
+        raise LibraryError(
+            f"{uri}: asked for an index {wanted} over {name}, but Milvus built {got}"
+        )
+    client.load_collection(name)
     return True
 
 
-def index_type(client: MilvusClient, name: str) -> str | None:
-    """The type of the index over a collection's vectors, None without one."""
-    if "vector" not in client.list_indexes(name):
-        return None
-    found: str = client.describe_index(name, "vector")["index_type"]
-    return found
-
-
 def is_lossy(index: str) -> bool:
-    """Whether an index orders what it finds by less than the whole vectors."""
+    """Return whether an index ranks by compressed vectors instead of the full ones."""
     return index not in ("FLAT", "HNSW", "IVF_FLAT", "GPU_IVF_FLAT", "GPU_BRUTE_FORCE")
 
 
@@ -204,8 +242,12 @@ def _index_parameters(index: str, segments: int) -> dict[str, int]:
     return {}
 
 
-def search_parameters(index: str, limit: int) -> Row:
-    """How thoroughly to search: at least as many candidates as wanted, and some."""
+def search_parameters(index: str, limit: int, spread: float = 1.0) -> Row:
+    """Search parameters that ask for more candidates than `limit`.
+
+    If a filter lets through one in `spread` segments, the nearest are spread over `spread` times
+    as many cells of an IVF index.
+    """
     candidates = min(32_768, max(128, 4 * limit))
     parameters: dict[str, dict[str, int]] = {
         "HNSW": {"ef": candidates},
@@ -213,117 +255,6 @@ def search_parameters(index: str, limit: int) -> Row:
         "GPU_CAGRA": {"itopk_size": min(1024, candidates)},
     }
     if index.startswith(("IVF", "GPU_IVF")):
-        return {"metric_type": "COSINE", "params": {"nprobe": 64}}
+        probed = min(65_536, int(64 * spread))
+        return {"metric_type": "COSINE", "params": {"nprobe": probed}}
     return {"metric_type": "COSINE", "params": parameters.get(index, {})}
-
-
-# Rows
-
-
-def state_row(id: int, data: Row) -> Row:
-    return {"id": id, "data": json.dumps(data), "vector": _NO_VECTOR}
-
-
-def packed_uri(uri: str) -> str:
-    return quote_from_bytes(os.fsencode(uri))
-
-
-def short_hash(content: str | bytes) -> int:
-    """62 bits of a hash, to know uris and contents by."""
-    raw = content.encode() if isinstance(content, str) else content
-    return int.from_bytes(blake3.blake3(raw).digest(8), "big") >> 2
-
-
-def failure_id(uri: str) -> int:
-    """Clips have ids from 1; failures those below 0, by uri, so that one replaces another."""
-    return -1 - short_hash(packed_uri(uri))
-
-
-def clip_row(clip: StoredClip, take: int, revision: int) -> Row:
-    """A clip's row. Of two clips at one uri, the one with the higher revision counts."""
-    data = {
-        "size": int(clip.file.size),
-        "mtime_ns": int(clip.file.mtime_ns),
-        "duration": float(clip.duration),
-        "padded": bool(clip.padded),
-        "warning": clip.warning,
-        "labels": b64encode(clip.labels.tobytes()).decode(),
-        "human": list(clip.human),
-        "revision": revision,
-    }
-    return _row(clip.id, clip.file.uri, clip.digest, take, clip.count, data)
-
-
-def failure_row(failure: StoredFailure) -> Row:
-    data = {
-        "size": int(failure.file.size),
-        "mtime_ns": int(failure.file.mtime_ns),
-        "reason": failure.reason[:10_000],
-    }
-    return _row(failure_id(failure.file.uri), failure.file.uri, failure.digest, 0, 0, data)
-
-
-def _row(id: int, uri: str, digest: bytes | None, take: int, count: int, data: Row) -> Row:
-    return {
-        "id": id,
-        "uri": packed_uri(uri),
-        "digest": (digest or b"").hex(),
-        "take": take,
-        "count": count,
-        "data": json.dumps(data),
-        "vector": _NO_VECTOR,
-    }
-
-
-def _file_of(row: Row, data: Row) -> AudioFile:
-    return AudioFile(os.fsdecode(unquote_to_bytes(row["uri"])), data["size"], data["mtime_ns"])
-
-
-def clip_of(row: Row) -> StoredClip:
-    data = json.loads(row["data"])
-    return StoredClip(
-        row["id"],
-        _file_of(row, data),
-        bytes.fromhex(row["digest"]),
-        data["duration"],
-        data["padded"],
-        data["warning"],
-        row["count"],
-        np.frombuffer(b64decode(data["labels"]), LABEL),
-        tuple(data["human"]),
-    )
-
-
-def failure_of(row: Row) -> StoredFailure:
-    data = json.loads(row["data"])
-    return StoredFailure(_file_of(row, data), bytes.fromhex(row["digest"]) or None, data["reason"])
-
-
-def segment_ids(take: int, first: int, last: int) -> NDArray[np.int64]:
-    return take * SEGMENTS_PER_TAKE + np.arange(first, last)
-
-
-def segment_rows(clip: NewClip, clip_id: int, take: int, first: int, last: int) -> list[Row]:
-    """Rows of a clip's segments from `first` up to `last`."""
-    vectors = np.ascontiguousarray(clip.embeddings[first:last], np.float32)
-    ids = segment_ids(take, first, first + len(vectors)).tolist()
-    return [
-        {
-            "id": id,
-            "clip": clip_id,
-            "level": float(segment["level"]),
-            "labels": b64encode(segment["labels"].tobytes()).decode(),
-            "vector": vector,
-        }
-        for id, segment, vector in zip(ids, clip.segments[first:last], vectors, strict=True)
-    ]
-
-
-def segments_of(rows: Sequence[Row], dimension: int) -> tuple[Any, NDArray[np.void]]:
-    """Rows of segments as vectors, float32 [n, dimension], and SEGMENT [n]."""
-    vectors = np.array([row["vector"] for row in rows], np.float32).reshape(-1, dimension)
-    segments = np.empty(len(rows), SEGMENT)
-    segments["level"] = [row["level"] for row in rows]
-    labels = b"".join(b64decode(row["labels"]) for row in rows)
-    segments["labels"] = np.frombuffer(labels, LABEL).reshape(-1, SEGMENT_LABELS)
-    return vectors, segments

@@ -1,4 +1,4 @@
-"""One writer at a time: its lease is a row that it renews, and that others respect."""
+"""One writer at a time: a lease is a row that its holder renews and others respect."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ from contextlib import suppress
 from typing import Any
 
 from ...errors import LibraryBusy, LibraryError
-from .client import MilvusClient, MilvusUri
-from .collections import state_row
+from .client import MilvusClient
+from .rows import state_row
+from .uri import MilvusUri
 
 __all__ = ["Lease"]
 
 _ROW = 2
 _SECONDS = 60.0
 _RENEW_SECONDS = 15.0
-# Milvus has no compare-and-set. Who takes the lease waits, so that another who saw it free at the
-# same time has written too, and the one who wrote last has it.
+# Milvus has no compare-and-set. A writer that takes the lease waits a moment: any other writer
+# that saw it free at the same time has then written too, and the last to write holds it.
 _SETTLE_SECONDS = 1.0
 
 
 class Lease:
     """The right to write to a library.
 
-    It ends by itself a minute after its holder last renewed it, sooner when that was a process of
-    this machine that is gone. Clocks of machines that write to one library must not be
-    a minute apart.
+    It expires a minute after its last renewal, or at once if its holder was a process of this
+    machine that has ended. The clocks of machines that write to one library must agree to within
+    a minute.
     """
 
-    def __init__(self, client: MilvusClient, uri: MilvusUri, collection: str) -> None:
+    def __init__(self, client: MilvusClient, uri: MilvusUri) -> None:
         self._client = client
         self._uri = uri
-        self._collection = collection
+        self._collection = f"{uri.name}_state"
         self._mine = {
             "token": secrets.token_hex(8),
             "pid": os.getpid(),
@@ -48,39 +49,35 @@ class Lease:
         self._thread: threading.Thread | None = None
 
     def take(self) -> None:
-        """Raises LibraryBusy when another has it."""
+        """Take the lease, or raise LibraryBusy if another process holds it."""
         self._refuse_other(self._holder())
         self._write()
         if not self._uri.lite:
             time.sleep(_SETTLE_SECONDS)
         self._refuse_other(self._holder())
         self._stop.clear()
-        self._thread = threading.Thread(target=self._keep, daemon=True, name="lease")
+        self._thread = threading.Thread(target=self._keep_renewing, daemon=True, name="lease")
         self._thread.start()
 
     def check(self) -> None:
-        """Called before what others will see: is it still ours? Raises LibraryBusy."""
+        """Raise LibraryBusy if the lease was lost; call before each write that others will see."""
         with self._lock:
             if time.monotonic() - self._renewed > 2 * _RENEW_SECONDS:
                 self._refuse_other(self._holder())
                 self._write()
 
     def release(self) -> None:
+        """Give the lease back."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        with suppress(LibraryError):  # then it ends by itself
+        with suppress(LibraryError):  # the lease then expires
             holder = self._holder()
             if holder is not None and holder["token"] == self._mine["token"]:
-                self._client.delete(self._collection, ids=[_ROW])
+                self._client.delete(self._collection, [_ROW])
 
     def _holder(self) -> dict[str, Any] | None:
-        rows = self._client.query(
-            self._collection,
-            filter=f"id == {_ROW}",
-            output_fields=["data"],
-            consistency_level="Strong",
-        )
+        rows = self._client.query(self._collection, f"id == {_ROW}", ["data"], "Strong")
         return json.loads(rows[0]["data"]) if rows else None
 
     def _write(self) -> None:
@@ -88,9 +85,9 @@ class Lease:
         self._client.upsert(self._collection, [row])
         self._renewed = time.monotonic()
 
-    def _keep(self) -> None:
+    def _keep_renewing(self) -> None:
         while not self._stop.wait(_RENEW_SECONDS):
-            with self._lock, suppress(LibraryError):  # `check` tells
+            with self._lock, suppress(LibraryError):  # `check` will raise it
                 holder = self._holder()
                 if holder is None or holder["token"] == self._mine["token"]:
                     self._write()
@@ -106,12 +103,13 @@ class Lease:
             return
         raise LibraryBusy(
             f"{self._uri}: process {holder['pid']} on {holder['host'].partition('/')[0]} is "
-            f"writing to it; wait for it to end (if it was killed, {min(left, _SECONDS):.0f} s)"
+            "writing to the library; wait until it ends (if it was killed, wait "
+            f"{min(left, _SECONDS):.0f} s)"
         )
 
 
 def _machine() -> str:
-    """The machine, and where Linux has them the space in which its process ids count."""
+    """The name of this machine and, on Linux, its namespace of process ids."""
     space = ""
     with suppress(OSError):
         space = os.readlink("/proc/self/ns/pid")

@@ -25,7 +25,7 @@ _OWN_SPACES = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-p
 
 
 def why_not() -> str | None:
-    """Why the server cannot run here, None where it can."""
+    """Why the server cannot run here; None if it can."""
     if not sys.platform.startswith("linux") or os.geteuid() != 0:
         return "a Milvus server needs Linux and root"
     if importlib.util.find_spec("milvus") is None:
@@ -36,7 +36,7 @@ def why_not() -> str | None:
 
 
 class MilvusServer:
-    """A server whose data lies in `folder`; `address` is its host and port.
+    """A server that keeps its data in `folder`; `address` is its host and port.
 
     `settings` go into its milvus.yaml, such as ``{"common.security.tlsMode": 1}``.
     """
@@ -69,17 +69,17 @@ class MilvusServer:
         self._process.stdin.flush()
 
     def kill(self) -> None:
-        """Kill -9; connections are closed, new ones refused."""
+        """Send SIGKILL; connections are closed, new ones refused."""
         self._tell("kill")
         self._answer("killed")
 
     def start(self) -> None:
-        """Start it again; takes up to a minute."""
+        """Restart the server; takes up to a minute."""
         self._tell("start")
         self._answer("ready")
 
     def drop(self) -> None:
-        """Close the connections that are open."""
+        """Close all open connections."""
         self._tell("drop")
         self._answer("dropped")
 

@@ -1,28 +1,29 @@
-"""What a writer to a Milvus library knows without asking the server each time."""
+"""A writer's record of which clips a Milvus library holds, kept to save queries."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 
-from .collections import Row, short_hash
+from .client import Row
+from .rows import short_hash
 
-__all__ = ["Known"]
+__all__ = ["Inventory"]
 
 _PAGE = 256
 _PAGES = 16
 
 
-class Known:
-    """Which uris and contents are in the library; some 250 bytes a clip. Safe in threads.
+class Inventory:
+    """The uris and contents in the library, in some 250 bytes a clip. Thread-safe.
 
-    An ingest asks three times for each file, and after a write the server answers a question that
-    must see it only after some 300 ms. While one holds the lease nobody else changes clips.
+    An ingest looks up each file three times, and a server takes some 300 ms for a query that must
+    see the last write. Nobody else changes clips while the writer holds the lease.
 
     Parameters
     ----------
     fetch : callable
-        Gives the rows of clips with ids from a first up to a last one.
+        Returns the clip rows with ids from a first up to, not including, a last one.
     """
 
     def __init__(self, fetch: Callable[[int, int], list[Row]]) -> None:
@@ -33,7 +34,7 @@ class Known:
         self._lock = threading.RLock()
 
     def add(self, row: Row) -> None:
-        """Learn of a row, without what was known of the same id."""
+        """Add a row; an earlier row with its id must have been discarded."""
         with self._lock:
             self._at[short_hash(row["uri"])] = row["id"]
             same = self._with.setdefault(row["digest"][:16], [])
@@ -44,7 +45,7 @@ class Known:
                 page[row["id"]] = row
 
     def discard(self, row: Row) -> None:
-        """Forget a row that is as it was learned."""
+        """Discard a row, given as it was added."""
         with self._lock:
             if self._at.get(short_hash(row["uri"])) == row["id"]:
                 del self._at[short_hash(row["uri"])]
@@ -56,25 +57,25 @@ class Known:
             self._pages.get(row["id"] // _PAGE, {}).pop(row["id"], None)
 
     def has(self, uri: str) -> bool:
-        """Whether there is a row of this packed uri."""
+        """Return whether there is a row with this packed uri."""
         return short_hash(uri) in self._at
 
     def at(self, uri: str) -> Row | None:
-        """The row of this packed uri."""
+        """The row with this packed uri."""
         with self._lock:
             id = self._at.get(short_hash(uri))
             row = None if id is None else self._row(id)
             return row if row is not None and row["uri"] == uri else None
 
     def having(self, digest: str) -> list[Row]:
-        """The rows with this digest, in hexadecimal digits."""
+        """The rows with this digest (hexadecimal)."""
         with self._lock:
             rows = [self._row(id) for id in self._with.get(digest[:16], [])]
             return [row for row in rows if row is not None and row["digest"] == digest]
 
     def _row(self, id: int) -> Row | None:
-        """A row by its id. Files come in about the order in which they came first, so that the
-        rows beside it will be asked for next."""
+        """A row by its id, fetched with its neighbours: files arrive in about the order of the
+        first ingest."""
         number = id // _PAGE
         if number not in self._pages:
             while len(self._pages) >= _PAGES:

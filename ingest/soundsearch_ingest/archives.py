@@ -1,0 +1,40 @@
+"""Safe reading of NumPy archives (.npz), whose compressed arrays may exceed memory."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["read_archive"]
+
+
+def read_archive(path: Path, largest: int) -> dict[str, NDArray[Any]]:
+    """Read all arrays of an archive, by name; nothing is unpickled.
+
+    Parameters
+    ----------
+    path : Path
+    largest : int
+        The largest total size of the arrays, in bytes.
+
+    Raises
+    ------
+    ValueError
+        The arrays are larger, or hold Python objects.
+    OSError
+        The file cannot be read. A damaged archive raises the errors of zipfile, zlib and NumPy.
+    """
+    with open(path, "rb") as file:
+        with zipfile.ZipFile(file) as archive:
+            promised = sum(member.file_size for member in archive.infolist())
+        if promised > largest:
+            raise ValueError(
+                f"its arrays have {promised:,} bytes, expected at most {largest:,} in total"
+            )
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}

@@ -1,0 +1,180 @@
+"""``query``, ``similar`` and ``label``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+import soundsearch
+
+from ..errors import AudioError
+from .options import (
+    EXIT_ERROR,
+    EXIT_SOME_FAILED,
+    ClipName,
+    at_option,
+    full_option,
+    json_option,
+    k_option,
+    library_option,
+    ranking_option,
+    where_option,
+)
+from .printing import print_answer, print_json, print_labelled, print_warning, say
+from .progress import sound_progress
+
+if TYPE_CHECKING:
+    from ..results import Answer, LabelledClip
+
+__all__ = ["label", "query", "similar"]
+
+OnSound = Callable[[float], None]
+
+_Moments = tuple[float, float | None]
+_Heard = TypeVar("_Heard")
+_UNNAMED: Mapping[str, str] = MappingProxyType({})
+_NO_MATCH = "No clip of the library matches the filter."
+
+
+@click.command()
+@click.argument("clips", nargs=-1, required=True, type=click.Path(allow_dash=True))
+@library_option
+@where_option
+@k_option
+@ranking_option
+@at_option
+@full_option
+@json_option
+def query(
+    clips: tuple[str, ...],
+    library: str | None,
+    where: str | None,
+    k: int,
+    ranking: str,
+    at: _Moments | None,
+    full: bool,
+    as_json: bool,
+) -> None:
+    """Find the clips nearest to each of CLIPS, sound files or - for standard input."""
+    empty = "The library is empty; `soundsearch ingest FOLDER` fills it."
+    nothing = empty if where is None else _NO_MATCH
+    with soundsearch.open(library) as lib:
+        selection = lib if where is None else lib.where(where)
+
+        def ask(source: Any, on_sound: OnSound) -> Answer:
+            return selection.query(source, k, at=at, ranking=ranking, on_sound=on_sound)
+
+        for clip, answer in _each(clips, at, ask):
+            print_warning(clip, answer.warning)
+            with _named(clip, clips, as_json) as name:
+                _print(answer, full, as_json, nothing, name)
+
+
+@click.command()
+@click.argument("clip", type=ClipName())
+@library_option
+@where_option
+@k_option
+@ranking_option
+@full_option
+@json_option
+def similar(
+    clip: str | int,
+    library: str | None,
+    where: str | None,
+    k: int,
+    ranking: str,
+    full: bool,
+    as_json: bool,
+) -> None:
+    """Find the clips nearest to CLIP, one of the library, by its path, address or id."""
+    with soundsearch.open(library) as lib:
+        selection = lib if where is None else lib.where(where)
+        answer = selection.similar(clip, k, ranking=ranking)
+    _print(
+        answer, full, as_json, "The library holds no other clip." if where is None else _NO_MATCH
+    )
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(allow_dash=True))
+@at_option
+@full_option
+@json_option
+def label(files: tuple[str, ...], at: _Moments | None, full: bool, as_json: bool) -> None:
+    """Predict the labels of each of FILES (or - for standard input) and of its segments."""
+
+    def hear(source: Any, on_sound: OnSound) -> LabelledClip:
+        return soundsearch.label(source, at=at, on_sound=on_sound)
+
+    for file, labelled in _each(files, at, hear):
+        print_warning(file, labelled.warning)
+        with _named(file, files, as_json) as name:
+            if as_json:
+                print_json([{**name, **labelled.to_dict()}])
+            else:
+                print_labelled(labelled, full=full)
+
+
+def _each(
+    files: Sequence[str], at: _Moments | None, hear: Callable[[Any, OnSound], _Heard]
+) -> Iterator[tuple[str, _Heard]]:
+    """Each file with what comes of it; of several, one that gives no sound stops no other."""
+    if files.count("-") > 1:
+        raise click.UsageError("standard input, -, can be read only once")
+    failed = 0
+    for file in files:
+        try:
+            with sound_progress(partial(_length, file, at)) as on_sound:
+                heard = hear(sys.stdin.buffer if file == "-" else file, on_sound)
+        except AudioError as error:
+            if len(files) == 1:
+                raise
+            say(f"Error: {error}", err=True)
+            failed += 1
+        else:
+            yield file, heard
+    if failed:
+        sys.exit(EXIT_SOME_FAILED if failed < len(files) else EXIT_ERROR)
+
+
+def _length(file: str, at: _Moments | None) -> float | None:
+    """How many seconds there are to hear, as far as the file's header says."""
+    from soundsearch_ingest.decode import Decoder
+
+    if file == "-":
+        return None
+    with Decoder(file) as decoder:
+        promised = decoder.promised
+    if promised is None or at is None:
+        return promised
+    start, end = at
+    return (promised if end is None else min(end, promised)) - start
+
+
+@contextmanager
+def _named(file: str, files: Sequence[str], as_json: bool) -> Iterator[dict[str, str]]:
+    """Set an answer apart from others by its file: by a heading, or by what is given in JSON."""
+    if len(files) == 1:
+        yield {}
+    elif as_json:
+        yield {"query": file}
+    else:
+        say(f"{file}:")
+        yield {}
+        say()
+
+
+def _print(
+    answer: Answer, full: bool, as_json: bool, nothing: str, name: Mapping[str, str] = _UNNAMED
+) -> None:
+    if as_json:
+        print_json({**name, **hit.to_dict()} for hit in answer)
+    else:
+        print_answer(answer, nothing, full=full)

@@ -1,0 +1,159 @@
+"""``ingest``, ``tag``, ``remove``, ``rebuild`` and ``copy``: what changes a library."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import click
+
+import soundsearch
+
+from ..errors import LibraryNotFound
+from .options import EXIT_SOME_FAILED, json_option, library_option
+from .printing import counted, print_copied, print_ingested, print_json, print_tag_problems, say
+from .progress import clip_progress, file_progress, targets_counter
+
+if TYPE_CHECKING:
+    from ..results import IngestReport, TagReport
+    from ..tagfiles import TagsFile
+
+__all__ = ["copy", "ingest", "rebuild", "remove", "tag"]
+
+
+@click.command()
+@click.argument("targets", nargs=-1, type=click.Path())
+@library_option
+@click.option(
+    "--tags", metavar="FILE", type=click.Path(), help="Tag the clips of this run: see `tag`."
+)
+@click.option("--encoder", help="For a new library: see `soundsearch models list`.")
+@click.option("--hop", type=float, help="For a new library: seconds between segments.")
+@click.option("--prune", is_flag=True, help="Take out clips whose file is gone.")
+@click.option("--prune-all", is_flag=True, help="Also where most or all of them are gone.")
+@click.option("--retry-failed", is_flag=True, help="Try files again that failed before.")
+@click.option("--reembed", is_flag=True, help="First bring all clips to the encoder's version.")
+@click.option("-v", "--verbose", is_flag=True, help="Print a line for each file once it is stored.")
+@json_option
+def ingest(
+    targets: tuple[str, ...],
+    library: str | None,
+    tags: str | None,
+    encoder: str | None,
+    hop: float | None,
+    prune: bool,
+    prune_all: bool,
+    retry_failed: bool,
+    reembed: bool,
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    """Add TARGETS to the library: files, folders or patterns. Updates what is there."""
+    if not targets and not reembed:
+        raise click.UsageError("Missing argument 'TARGETS...': a file, a folder or a pattern.")
+    if tags is not None and not targets:
+        raise click.UsageError("--tags needs TARGETS; `soundsearch tag` tags clips that are there.")
+    file = None if tags is None else _read_tags(tags)
+    failed = False
+    with soundsearch.open(library, encoder=encoder, hop=hop) as lib:
+        if reembed:
+            with file_progress(verbose, lambda: len(lib)) as watchers:
+                report = lib.reembed(prune=prune, prune_all=prune_all, **watchers)
+            _print_ingested("reembed", report, lib, as_json)
+            failed = bool(report.failed)
+        if targets:
+            with file_progress(verbose, targets_counter(targets)) as watchers:
+                report = lib.ingest(
+                    targets,
+                    prune=prune,
+                    prune_all=prune_all,
+                    retry_failed=retry_failed,
+                    tags=None if file is None else file.tags,
+                    **watchers,
+                )
+            _print_ingested("ingest", report, lib, as_json)
+            failed = failed or bool(report.failed)
+            if file is not None and report.tags is not None:
+                failed = _print_tagged(file, report.tags, as_json) or failed
+    if failed:
+        sys.exit(EXIT_SOME_FAILED)
+
+
+@click.command()
+@click.argument("file", type=click.Path())
+@library_option
+def tag(file: str, library: str | None) -> None:
+    """Attach the tags in FILE to clips of the library.
+
+    FILE is a table (.csv) whose first row names its columns, or JSON objects, one a line (.jsonl).
+    The column or key `path` says which clip; the others are tags. An empty cell leaves a tag as it
+    is, null takes it away.
+    """
+    content = _read_tags(file)
+    with soundsearch.open(library) as lib:
+        report = lib.tag(content.tags)
+    if _print_tagged(content, report):
+        sys.exit(EXIT_SOME_FAILED)
+
+
+@click.command()
+@click.argument("clips", nargs=-1, required=True)
+@library_option
+def remove(clips: tuple[str, ...], library: str | None) -> None:
+    """Take CLIPS, files, whole folders or patterns, out of the library. The files stay.
+
+    Patterns are put in quotes, so that the shell leaves them alone: '~/Sounds/**/*.wav'.
+    """
+    with soundsearch.open(library) as lib:
+        say(f"{counted(lib.remove(clips), 'clip')} removed")
+
+
+@click.command()
+@library_option
+def rebuild(library: str | None) -> None:
+    """Build the index again and free the space of removed clips."""
+    with soundsearch.open(library) as lib:
+        lost = lib.rebuild(lambda text: say(text, err=True))
+    say("rebuilt" if not lost else f"rebuilt; {counted(lost, 'clip')} lost: ingest again")
+
+
+@click.command()
+@library_option
+@click.option(
+    "--to", "target", required=True, metavar="FOLDER|URI", help="Created if it does not exist."
+)
+def copy(library: str | None, target: str) -> None:
+    """Copy the library, with its vectors, labels and tags, to another folder or to Milvus.
+
+    An interrupted copy continues where it stopped.
+    """
+    with soundsearch.open(library) as lib, clip_progress() as watchers:
+        report = lib.copy(target, **watchers)
+    print_copied(report)
+
+
+def _read_tags(path: str) -> TagsFile:
+    from ..tagfiles import read_tags
+
+    return read_tags(path)
+
+
+def _print_ingested(
+    action: str, report: IngestReport, lib: soundsearch.Library, as_json: bool
+) -> None:
+    clips = None
+    with suppress(LibraryNotFound):  # there was nothing to make one for
+        clips = len(lib)
+    if as_json:
+        print_json([{"action": action, **report.to_dict(), "clips": clips or 0}])
+    else:
+        print_ingested(report, clips)
+
+
+def _print_tagged(file: TagsFile, report: TagReport, as_json: bool = False) -> bool:
+    """Print what became of a tags file; returns whether some of it was no use."""
+    if not as_json:  # there, the report of the ingest holds it
+        say(f"{counted(report.tagged, 'clip')} tagged")
+    print_tag_problems(file, report)
+    return bool(file.problems or report.unknown)

@@ -1,0 +1,112 @@
+"""Options that several commands share, each said once, and the types of their values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+__all__ = [
+    "EXIT_ERROR",
+    "EXIT_INTERRUPTED",
+    "EXIT_SOME_FAILED",
+    "EXIT_USAGE",
+    "RANKINGS",
+    "ClipName",
+    "at_option",
+    "full_option",
+    "json_option",
+    "k_option",
+    "library_option",
+    "ranking_option",
+    "where_option",
+]
+
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+EXIT_SOME_FAILED = 3
+EXIT_INTERRUPTED = 130
+
+# `soundsearch.asking.ranking` has these too, but needs NumPy; a test holds the two together.
+RANKINGS = ("pooled", "mean-best", "best-pair")
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Option = Callable[[Command], Command]
+
+
+# Seconds, minutes:seconds or hours:minutes:seconds.
+_TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
+
+
+class _Moments(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """``3.0-6.5``, ``3.0-``, ``-6.5`` or ``1:05:36-1:05:38``."""
+
+    name = "START-END"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, float | None]:
+        start, dash, end = str(value).partition("-")
+        moments = _seconds(start or "0"), _seconds(end) if end else None
+        if not dash or moments[0] is None or (end and (moments[1] or 0) <= moments[0]):
+            self.fail(
+                f"expected START-END, as in 3.0-6.5 (seconds) or 1:05:36-1:05:38, got {value!r}",
+                param,
+                ctx,
+            )
+        return moments[0], moments[1]
+
+
+def _seconds(text: str) -> float | None:
+    """A time in seconds; None for what is none."""
+    parts = _TIME.fullmatch(text.strip())
+    if parts is None:
+        return None
+    hours, minutes, seconds = (float(part or 0) for part in parts.groups())
+    if (parts[2] and seconds >= 60) or (parts[1] and minutes >= 60):
+        return None
+    return hours * 3600 + minutes * 60 + seconds
+
+
+class ClipName(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """A clip of the library: a number is its id, everything else its path or address."""
+
+    name = "CLIP"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str | int:
+        text = str(value)
+        return int(text) if text.isascii() and text.isdigit() else text
+
+
+library_option: Option[Any] = click.option(
+    "--library",
+    metavar="FOLDER|URI",
+    help="A folder, milvus://host:19530/name or milvus-lite:file.db.  [default: "
+    "SOUNDSEARCH_LIBRARY, else a folder in your user data]",
+)
+full_option: Option[Any] = click.option(
+    "--full", is_flag=True, help="Print whole paths and labels, wider than the terminal."
+)
+json_option: Option[Any] = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object per line."
+)
+k_option: Option[Any] = click.option(
+    "-k", default=10, show_default=True, type=click.IntRange(1), help="How many clips to find."
+)
+ranking_option: Option[Any] = click.option(
+    "--ranking",
+    default=RANKINGS[0],
+    show_default=True,
+    type=click.Choice(RANKINGS),
+    help="How clips are scored.",
+)
+at_option: Option[Any] = click.option(
+    "--at",
+    type=_Moments(),
+    help="Use only this part of the sound: in seconds, as in 3.0-6.5, or as in 1:05:36-1:05:38.",
+)
+where_option: Option[Any] = click.option(
+    "--where",
+    metavar="EXPR",
+    help="Only clips that this filter lets through, as in: duration < 10 and tag['mic'] == 'AKG'.",
+)

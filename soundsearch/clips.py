@@ -1,0 +1,273 @@
+"""A selection of a library's clips: what can be asked, of all of them or of some."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from soundsearch_ingest import pipeline
+
+from .asking.expressions import parse_filter
+from .asking.questions import (
+    Moments,
+    Question,
+    Sound,
+    Source,
+    Stored,
+    check_k,
+    check_ranking,
+)
+from .asking.ranking import DEFAULT_RANKING
+from .asking.searching import find_hits
+from .errors import ClipNotFound, LibraryBusy
+from .labels.head import given, named
+from .results import Answer, Clip, Hit
+from .session import Session
+from .stores.base import ClipChanged, Reading
+from .stores.filters import And, Filter, matches
+from .stores.records import CLIP_LABELS, StoredClip
+from .vectors import sounding
+
+__all__ = ["Clips"]
+
+# A reading of a store that cannot hold its state may see clips change; each try takes a new one.
+_TRIES = 20
+
+_Answer = TypeVar("_Answer")
+OnSound = Callable[[float], None]
+
+
+def _ignore(_seconds: float) -> None:
+    pass
+
+
+class Clips:
+    """The clips of a library that a filter lets through; made by `where`.
+
+    Lazy: the library is read when the selection is counted, iterated over or asked, each time
+    as it is then. The library itself is the selection of all.
+    """
+
+    def __init__(self, session: Session, filter: Filter | None, text: str) -> None:
+        self._session = session
+        self._filter = filter
+        self._text = text
+
+    def where(self, expression: str, /, **parameters: Any) -> Clips:
+        """Select the clips that a filter lets through.
+
+        Parameters
+        ----------
+        expression : str
+            Such as ``label['Dog'] > 0.5 and duration < 10 and tag['mic'] == :mic``; see
+            `soundsearch.asking.expressions`.
+        **parameters
+            The values of ``:name`` in it.
+
+        Returns
+        -------
+        Clips
+
+        Raises
+        ------
+        ArgumentError
+            The expression is no filter: the message says where and what was expected.
+        """
+        filter = parse_filter(expression, parameters)
+        if self._filter is not None:
+            filter = And((self._filter, filter))
+        given = ", ".join(f":{name} = {value!r}" for name, value in parameters.items())
+        text = f"{expression} [{given}]" if given else expression
+        if self._text:
+            text = f"({self._text}) and ({text})"
+        return Clips(self._session, filter, text)
+
+    def __repr__(self) -> str:
+        return f"<Clips of {self._session.address} where {self._text}>"
+
+    def __iter__(self) -> Iterator[Clip]:
+        """The clips, in the order in which they came."""
+        return map(_shown, self._session.store.clips(self._filter))
+
+    def __len__(self) -> int:
+        with self._session.store.reading() as reading:
+            return reading.counts(self._filter).clips
+
+    def __bool__(self) -> bool:
+        return True  # not the number of clips, which might have to be read from far away
+
+    def __contains__(self, clip: str | os.PathLike[str] | int) -> bool:
+        """Whether a clip, by its uri or id, is in the selection."""
+        with self._session.store.reading() as reading:
+            found = _find(reading, clip)
+        return found is not None and (self._filter is None or matches(self._filter, found))
+
+    def clip(self, clip: str | os.PathLike[str] | int) -> Clip:
+        """A clip of the library, in the selection or not, by its uri or id.
+
+        Raises
+        ------
+        ClipNotFound
+        """
+        with self._session.store.reading() as reading:
+            return _shown(self._clip(reading, clip))
+
+    def query(
+        self,
+        question: Question | Source,
+        k: int = 10,
+        *,
+        at: Moments | None = None,
+        sample_rate: int | None = None,
+        ranking: str = DEFAULT_RANKING,
+        on_sound: OnSound = _ignore,
+    ) -> Answer:
+        """Find the clips nearest to a question.
+
+        Parameters
+        ----------
+        question : Sound, Stored, path, binary file or array
+            What is no `Sound` or `Stored` is taken as the source of a `Sound`.
+        k : int
+            Clips wanted.
+        at, sample_rate
+            Of the sound; see `Sound`.
+        ranking : str
+            One of `soundsearch.asking.ranking.RANKINGS`.
+        on_sound : callable
+            Called with the seconds of a file that were heard since the last call.
+
+        Returns
+        -------
+        Answer
+            Iterates over at most `k` hits, nearest first. A clip of the library that is asked
+            with is not among them.
+
+        Raises
+        ------
+        ArgumentError
+            An argument cannot be.
+        AudioError
+            The source gives no sound.
+        ClipNotFound
+            No clip of the library is the one that is asked with.
+        LibraryNotFound, SpaceMismatch
+        """
+        k, ranking = check_k(k), check_ranking(ranking)
+        if isinstance(question, Stored):
+            return self._nearest_to_stored(question, k, ranking)
+        if not isinstance(question, Sound):
+            question = Sound(question, at, sample_rate)
+        return self._nearest_to_sound(question, k, ranking, on_sound)
+
+    def similar(
+        self,
+        clip: str | os.PathLike[str] | int,
+        k: int = 10,
+        *,
+        ranking: str = DEFAULT_RANKING,
+    ) -> Answer:
+        """Find the clips nearest to one of the library: ``query(Stored(clip))``."""
+        return self.query(Stored(clip), k, ranking=ranking)
+
+    def vectors(self, clip: str | os.PathLike[str] | int) -> NDArray[np.float32]:
+        """The stored embeddings of a clip of the library, in the selection or not.
+
+        Parameters
+        ----------
+        clip : path, URL or int
+            Its uri, or its id.
+
+        Returns
+        -------
+        float32 [segments, dimension]
+
+        Raises
+        ------
+        ClipNotFound
+        """
+
+        def read(reading: Reading) -> NDArray[np.float32]:
+            found = self._clip(reading, clip)
+            return reading.rows([(found.id, 0, found.count)])[0]
+
+        return self._read(read)
+
+    def _nearest_to_sound(self, sound: Sound, k: int, ranking: str, on_sound: OnSound) -> Answer:
+        store = self._session.store
+        listener = self._session.listener(pipeline.available_cores())
+        heard = listener.hear(sound, store.settings.hop, on_sound)
+        [(_, labels)] = listener.labels([heard], 1, CLIP_LABELS)
+        query, levels = sounding(heard.vectors, heard.levels)
+
+        def find(reading: Reading) -> list[Hit]:
+            return find_hits(reading, store.settings, query, levels, k, ranking, self._filter)
+
+        return Answer(tuple(self._read(find)), named(labels), heard.warning)
+
+    def _nearest_to_stored(self, question: Stored, k: int, ranking: str) -> Answer:
+        settings = self._session.store.settings
+
+        def find(reading: Reading) -> Answer:
+            clip = self._clip(reading, question.clip)
+            vectors, segments = reading.rows([(clip.id, 0, clip.count)])
+            query, levels = sounding(vectors, segments["level"])
+            hits = find_hits(reading, settings, query, levels, k + 1, ranking, self._filter)
+            others = [hit for hit in hits if hit.clip_id != clip.id][:k]
+            record = clip.record
+            return Answer(
+                tuple(replace(hit, rank=rank) for rank, hit in enumerate(others, 1)),
+                named(record.labels) or given(record.human_labels),
+                record.warning,
+            )
+
+        return self._read(find)
+
+    def _read(self, read: Callable[[Reading], _Answer]) -> _Answer:
+        """What a function makes of one reading, tried again where the reading could not hold."""
+        for _ in range(_TRIES):
+            with self._session.store.reading() as reading:
+                try:
+                    return read(reading)
+                except ClipChanged:
+                    continue
+        raise LibraryBusy(
+            f"{self._session.address}: its clips were replaced {_TRIES} times while this was "
+            "asked; ask again when less is written to it"
+        )
+
+    def _clip(self, reading: Reading, clip: str | os.PathLike[str] | int) -> StoredClip:
+        found = _find(reading, clip)
+        if found is None:
+            kind = "id" if isinstance(clip, int) else "uri"
+            raise ClipNotFound(
+                f"{clip if isinstance(clip, int) else os.fspath(clip)}: no clip of "
+                f"{self._session.address} has this {kind}"
+            )
+        return found
+
+
+def _find(reading: Reading, clip: str | os.PathLike[str] | int) -> StoredClip | None:
+    if isinstance(clip, int):
+        return reading.clips_by_id([clip]).get(clip)
+    uri = os.fspath(clip)
+    return reading.clip_at(uri) or reading.clip_at(os.path.abspath(os.path.expanduser(uri)))
+
+
+def _shown(clip: StoredClip) -> Clip:
+    record = clip.record
+    return Clip(
+        id=clip.id,
+        uri=record.uri,
+        duration=record.duration,
+        segments=clip.count,
+        padded=record.padded,
+        warning=record.warning,
+        labels=named(record.labels),
+        human_labels=given(record.human_labels),
+        tags=dict(record.tags),
+    )

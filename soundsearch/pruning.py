@@ -1,0 +1,92 @@
+"""Finding clips whose files are gone, as opposed to unreachable, and guarding their removal.
+
+An unmounted disk leaves an empty folder, in which every file seems to be gone. Clips are therefore
+removed without asking only if they are few; the caller must confirm the removal of many.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from soundsearch_ingest.discover import Absence, AudioFile
+
+from .errors import LibraryError
+from .stores.base import Store
+
+__all__ = ["Gone", "Sightings", "check_plausible", "find_gone", "is_below"]
+
+# Up to this many clips, or this share of the target's, are removed without asking.
+_FEW = 10
+_SMALL_SHARE = 0.1
+
+
+class Sightings:
+    """The files that one run has seen, as hashes of 8 bytes each."""
+
+    def __init__(self) -> None:
+        self._hashes = array("q")
+        self._sorted: np.ndarray | None = None
+
+    def watch(self, files: Iterable[AudioFile]) -> Iterator[AudioFile]:
+        """Pass files through and remember them."""
+        for file in files:
+            self._hashes.append(hash(file.uri))
+            yield file
+
+    def has(self, uri: str) -> bool:
+        """Return whether a file with this uri, or one with the same 64-bit hash, was seen."""
+        if self._sorted is None or len(self._sorted) != len(self._hashes):
+            self._sorted = np.sort(np.array(self._hashes, np.int64))
+        wanted = hash(uri)
+        place = int(np.searchsorted(self._sorted, wanted))
+        return place < len(self._sorted) and int(self._sorted[place]) == wanted
+
+
+@dataclass(slots=True)
+class Gone:
+    """The lost clips of one target of an ingest: ids, uris, and the number of all its clips."""
+
+    target: str
+    clips: int = 0
+    ids: list[int] = field(default_factory=list)
+    uris: list[str] = field(default_factory=list)
+
+
+def find_gone(store: Store, targets: Sequence[str], seen: Sightings) -> list[Gone]:
+    """Find the clips of each target whose files are certainly gone and were not seen."""
+    absence = Absence()
+    found = [Gone(target) for target in targets]
+    for clip in store.clips():
+        for gone in found:
+            if is_below(clip.uri, gone.target):
+                gone.clips += 1
+                if absence.is_certain(clip.uri) and not seen.has(clip.uri):
+                    gone.ids.append(clip.id)
+                    gone.uris.append(clip.uri)
+                break
+    return found
+
+
+def check_plausible(place: str, lost: Sequence[str], clips: int) -> None:
+    """Refuse to remove so many clips of a target or library that a fault is more likely.
+
+    Raises
+    ------
+    LibraryError
+        All are lost, or more than ten and more than a tenth.
+    """
+    if lost and (len(lost) == clips or len(lost) > max(_FEW, _SMALL_SHARE * clips)):
+        raise LibraryError(
+            f"{place}: {len(lost):,} of its {clips:,} clips would be removed, because their files "
+            f"are gone (the first: {lost[0]}). Is the disk mounted and complete? Nothing was "
+            "removed; to remove these clips, run the same command with --prune-all"
+        )
+
+
+def is_below(uri: str, target: str) -> bool:
+    """Return whether a file is a target or lies below it."""
+    return uri == target or uri.startswith(os.path.join(target, ""))

@@ -1,0 +1,165 @@
+"""What a library and its selections share: an address, the store there, and what hears for it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from soundsearch_ingest import encoders, pipeline
+
+from .errors import ArgumentError, LibraryNotFound, SpaceMismatch
+from .hearing import Listener
+from .stores.base import OnStep, Store
+from .stores.opening import Place, create_store, libraries_near, open_store, place_of
+from .stores.records import Settings
+
+__all__ = ["Session", "default_address", "user_data"]
+
+# Libraries named in a message where the one that was meant is not there.
+_NEIGHBOURS = 5
+
+_AUDIOSET = Settings(encoders.AUDIOSET_SPACE, encoders.AUDIOSET_SPACE, 128, 0.96, 0.96)
+
+
+def default_address() -> Place:
+    """Where the library is when nothing is said: ``SOUNDSEARCH_LIBRARY``, else user data."""
+    if address := os.environ.get("SOUNDSEARCH_LIBRARY"):
+        return place_of(address)
+    return user_data() / "library"
+
+
+def user_data() -> Path:
+    """The user's folder for soundsearch's data."""
+    from platformdirs import user_data_path
+
+    return user_data_path("soundsearch", appauthor=False)
+
+
+class Session:
+    """An address and, once there is a library, its store and listeners.
+
+    Parameters
+    ----------
+    address : Path or MilvusUri
+    encoder, hop
+        What a new library is to be made with, and an existing one is checked against; None
+        takes what is there.
+
+    Raises
+    ------
+    LibraryError
+        The library is damaged, of another version, or made with another encoder or hop.
+    """
+
+    def __init__(self, address: Place, encoder: str | None, hop: float | None) -> None:
+        self.address = address
+        self._encoder = encoder
+        self._hop = hop
+        self._store: Store | None = None
+        self._closed = False
+        self._listeners: dict[int, Listener] = {}
+        self._opening = threading.Lock()
+        with suppress(LibraryNotFound):
+            self._store = open_store(address)
+            self._check_wanted(self._store)
+
+    @property
+    def store(self) -> Store:
+        """The open store; raises LibraryNotFound where no library has been made yet."""
+        if self._store is not None:
+            return self._store
+        if self._closed:
+            raise LibraryNotFound(f"{self.address}: this library was closed; open it again")
+        raise LibraryNotFound(f"{self.address}: there is no library here{self._advice()}")
+
+    @property
+    def is_made(self) -> bool:
+        """Whether there is a library at the address, and it is open."""
+        return self._store is not None
+
+    def _advice(self) -> str:
+        """What to do about a library that is not there; never to make one by mistake."""
+        if "SOUNDSEARCH_LIBRARY" not in os.environ and self.address == default_address():
+            return "; make one with: soundsearch ingest FOLDER"
+        near = libraries_near(self.address) if isinstance(self.address, Path) else []
+        if not near:
+            return "; is its name right?"
+        more = ", ..." if len(near) > _NEIGHBOURS else ""
+        return f"; is its name right? Beside it are: {', '.join(near[:_NEIGHBOURS])}{more}"
+
+    def create(self, for_records: bool, on_step: OnStep) -> Store:
+        """The open store, made first where there is none.
+
+        `for_records` says that AudioSet's features come, which need no encoder: only who asks
+        with a sound will.
+        """
+        if self._store is None:
+            if self._encoder is None and for_records:
+                settings = _AUDIOSET
+            else:
+                encoder = encoders.load(self._encoder or encoders.default())
+                settings = Settings(
+                    encoder.name,
+                    encoder.space,
+                    encoder.dimension,
+                    encoder.segment_seconds,
+                    encoder.hop_seconds if self._hop is None else self._hop,
+                )
+                pipeline.hop_frames(settings.hop)
+            store = create_store(self.address, settings)
+            on_step(f"{self.address}: made a new library with the encoder {settings.encoder}")
+            self._check_wanted(store)
+            self._store = store
+        return self._store
+
+    def _check_wanted(self, store: Store) -> None:
+        for name, wanted, got in (
+            ("encoder", self._encoder, store.settings.encoder),
+            ("hop", self._hop, store.settings.hop),
+        ):
+            if wanted is not None and wanted != got:
+                store.close()
+                raise ArgumentError(
+                    f"{self.address}: was made with {name} {got}, not {wanted}; leave the option "
+                    "out, or make a new library"
+                )
+
+    def listener(self, threads: int) -> Listener:
+        """The library's encoder, checked to give its space, and its head.
+
+        Raises
+        ------
+        SpaceMismatch
+            The encoder that is installed gives another space.
+        EncoderError
+        """
+        listener = self._any_listener(self.store.settings.encoder, threads)
+        space = self.store.settings.space
+        if listener.encoder.space != space:
+            raise SpaceMismatch(self.store.address, space, listener.encoder.space)
+        return listener
+
+    def labeller(self) -> Listener:
+        """What predicts labels for the library, of whatever version its encoder is by now."""
+        encoder = self._store.settings.encoder if self._store else encoders.BUNDLED
+        return self._any_listener(encoder, pipeline.available_cores())
+
+    def _any_listener(self, encoder: str, threads: int) -> Listener:
+        with self._opening:
+            if threads not in self._listeners:
+                self._listeners[threads] = Listener.open(encoder, threads)
+            return self._listeners[threads]
+
+    def forget_listeners(self) -> None:
+        """Open the encoder again when it is needed next: the library's space has changed."""
+        self._listeners.clear()
+
+    def close(self) -> None:
+        """Release what is open."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+        self._closed = True
+        self._listeners.clear()

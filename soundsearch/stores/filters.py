@@ -1,0 +1,185 @@
+"""Filters on the fields of clips, as data. Each store compiles them.
+
+`soundsearch.asking.expressions` parses and checks them. `matches` defines their meaning, and every
+store must let exactly the same clips through.
+
+A comparison is true or false, never unknown. With a missing value (a tag that the clip does not
+have, no warning) it is false, whatever the operator: ``tag['take'] != 1`` finds clips that have
+another `take`. `Missing` tests for the absence.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from .records import NO_LABEL, StoredClip, TagValue
+
+__all__ = [
+    "OPERATORS",
+    "And",
+    "Comparison",
+    "Field",
+    "Filter",
+    "HumanLabel",
+    "Label",
+    "Missing",
+    "Not",
+    "OneOf",
+    "Or",
+    "Plain",
+    "Tag",
+    "like_pattern",
+    "matches",
+]
+
+# In the order in which the tokenizer must try them.
+OPERATORS = ("==", "!=", "<=", ">=", "<", ">", "like")
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A plain field: ``uri``, ``duration``, ``segments`` (a count), ``padded`` or ``warning``."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A tag by its key; its value is a text, a number or a truth value."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """The score of a node of the ontology, 0 to 1.
+
+    The highest score of a clip's kept labels among these classes: the node and those below it. A
+    human label counts as 1; without any label the score is 0.
+    """
+
+    classes: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class HumanLabel:
+    """Whether a clip has a human label among these classes: a node and those below it."""
+
+    classes: frozenset[int]
+
+
+Field = Plain | Tag | Label | HumanLabel
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A comparison of a field with a value of its type, by one of `OPERATORS`.
+
+    Texts compare by code points and are case-sensitive; in ``like``, ``%`` stands for any run of
+    characters and ``_`` for one. Truth values have only ``==`` and ``!=``. A tag whose type is not
+    the value's counts as missing.
+    """
+
+    field: Field
+    operator: str
+    value: TagValue
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Whether a field equals one of several values."""
+
+    field: Plain | Tag
+    values: tuple[TagValue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Whether a clip lacks a tag or has no warning."""
+
+    field: Plain | Tag
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    part: Filter
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    parts: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    parts: tuple[Filter, ...]
+
+
+Filter = Comparison | OneOf | Missing | Not | And | Or
+
+
+def matches(filter: Filter, clip: StoredClip) -> bool:
+    """Return whether a filter lets a clip through."""
+    match filter:
+        case And(parts):
+            return all(matches(part, clip) for part in parts)
+        case Or(parts):
+            return any(matches(part, clip) for part in parts)
+        case Not(part):
+            return not matches(part, clip)
+        case Missing(field):
+            return _value(field, clip) is None
+        case OneOf(field, values):
+            return any(matches(Comparison(field, "==", value), clip) for value in values)
+        case Comparison(field, name, value):
+            found = _value(field, clip)
+            if found is None or _kind(found) is not _kind(value):
+                return False
+            return _COMPARE[name](found, value)
+
+
+def _value(field: Field, clip: StoredClip) -> Any:
+    record = clip.record
+    match field:
+        case Plain("segments"):
+            return clip.count
+        case Plain(name):
+            return getattr(record, name)
+        case Tag(key):
+            return record.tags.get(key)
+        case HumanLabel(classes):
+            return not classes.isdisjoint(record.human_labels)
+        case Label(classes):
+            if not classes.isdisjoint(record.human_labels):
+                return 1.0
+            labels = record.labels.tolist()
+            return max((s for i, s in labels if i in classes and i != NO_LABEL), default=0.0)
+
+
+def _kind(value: TagValue) -> type:
+    if isinstance(value, bool):
+        return bool
+    return str if isinstance(value, str) else float
+
+
+@lru_cache(maxsize=64)
+def like_pattern(pattern: str) -> re.Pattern[str]:
+    """Translate a pattern of ``like`` to a regular expression that must match the whole text."""
+    parts = (".*" if c == "%" else "." if c == "_" else re.escape(c) for c in pattern)
+    return re.compile("".join(parts), re.DOTALL)
+
+
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+    "like": lambda text, pattern: like_pattern(pattern).fullmatch(text) is not None,
+}

@@ -1,0 +1,120 @@
+"""Compares what a local library holds with its checksums, and says what is damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import LibraryDamaged
+from ..base import OnStep
+from .catalog import PAGE, Catalog
+from .rows import Rows, are_sound, map_rows, row_files, rows_there
+from .sums import are_finite, is_whole
+
+__all__ = ["Finding", "check", "refuse_damaged"]
+
+# Rows that are looked at together.
+_BLOCK = 1 << 14
+
+_REBUILD = "soundsearch rebuild"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is damaged.
+
+    Attributes
+    ----------
+    what : str
+        A sentence that names the file.
+    clips : tuple of str
+        Uris of the clips that are concerned.
+    remedy : str
+        What to do.
+    """
+
+    what: str
+    clips: tuple[str, ...]
+    remedy: str
+
+
+def check(folder: Path, catalog: Catalog, on_step: OnStep) -> list[Finding]:
+    """What is damaged in a library, whose catalogue is pinned to one state."""
+    on_step("checking the catalogue")
+    findings = [
+        Finding(
+            f"{folder}: the catalogue contradicts itself: {problem}",
+            (),
+            "restore the library's folder from a copy, or ingest again into a new library",
+        )
+        for problem in catalog.problems()
+    ]
+    on_step("checking the segments of all clips")
+    lost = _damaged_clips(folder, catalog)
+    if lost:
+        findings.append(
+            Finding(
+                f"{folder}: the segments of {len(lost)} clips are missing or not what was stored",
+                _uris(catalog, lost),
+                f"take these clips out with: {_REBUILD}, then ingest their folders again",
+            )
+        )
+    index = catalog.index()
+    if index is not None:
+        on_step("checking the index")
+        path = folder / index[0]
+        if not is_whole(path, catalog.index_sums(path.name)) or path.stat().st_size != index[1]:
+            findings.append(
+                Finding(
+                    f"{path}: the index is missing or not what was written",
+                    (),
+                    f"no clip is concerned; make it again with: {_REBUILD}",
+                )
+            )
+    return findings
+
+
+def _damaged_clips(folder: Path, catalog: Catalog) -> list[int]:
+    settings, generation = catalog.settings(), catalog.setting("generation")
+    there = rows_there(row_files(folder, generation, settings), settings)
+    vectors, segments = map_rows(folder, generation, settings, min(there, catalog.setting("rows")))
+    return _lost(vectors, segments, catalog.places())
+
+
+def _lost(vectors: Rows, segments: NDArray[np.void], places: NDArray[np.int64]) -> list[int]:
+    return [
+        clip_id
+        for clip_id, first, count, checksum in places.tolist()
+        if not are_sound(vectors, segments, first, count, checksum)
+    ]
+
+
+def refuse_damaged(catalog: Catalog, vectors: Rows, segments: NDArray[np.void], row: int) -> None:
+    """Raise LibraryDamaged where rows from `row` on are not such that an index can be made."""
+    lost = _lost(vectors, segments, catalog.places(row))
+    if lost:
+        which = f"{', '.join(_uris(catalog, lost[:3]))}{' and others' * (len(lost) > 3)}"
+        what = f"the segments of {which} are not what was stored"
+    elif all(
+        are_finite(np.asarray(vectors[begin : begin + _BLOCK]))
+        for begin in range(row, len(vectors), _BLOCK)
+    ):
+        return
+    else:
+        what = "segments of clips that were removed are damaged"
+    raise LibraryDamaged(
+        f"{catalog.folder}: no index is made, as {what}; what was reported as done is stored. "
+        f"Take out what is damaged with: {_REBUILD}, then ingest those folders again"
+    )
+
+
+def _uris(catalog: Catalog, clip_ids: Sequence[int]) -> tuple[str, ...]:
+    uris: list[str] = []
+    for begin in range(0, len(clip_ids), PAGE):
+        clips = catalog.clips_by_id(clip_ids[begin : begin + PAGE])
+        uris += [clip.uri for clip in clips.values()]
+    return tuple(uris)

@@ -1,0 +1,183 @@
+"""The SQLite file of a local library: how it is made, opened and upgraded."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from dataclasses import asdict
+from pathlib import Path
+
+from ...errors import LibraryBusy, LibraryDamaged, LibraryVersion
+from ..records import Settings
+from .postings import fill_postings
+
+__all__ = [
+    "CATALOG",
+    "HOLDER",
+    "LOCK",
+    "MIGRATIONS",
+    "check_schema",
+    "held_by",
+    "make_catalog",
+    "upgrade",
+]
+
+CATALOG = "catalog.sqlite"
+LOCK = "writer.lock"
+# Says which process writes.
+HOLDER = "writer.json"
+APPLICATION_ID = 0x53534C42  # "SSLB"
+
+# Numbered migrations: the schema version is how many have been applied. Never edit one.
+MIGRATIONS = (
+    """
+    CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+    CREATE TABLE clips (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        uri BLOB NOT NULL UNIQUE,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        duration REAL NOT NULL,
+        padded INTEGER NOT NULL,
+        warning TEXT,
+        first_row INTEGER NOT NULL UNIQUE,
+        count INTEGER NOT NULL CHECK (count > 0),
+        labels BLOB NOT NULL
+    );
+    CREATE INDEX clips_digest ON clips (digest);
+    CREATE TABLE failures (
+        uri BLOB PRIMARY KEY,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        digest BLOB,
+        reason TEXT NOT NULL
+    );
+    CREATE INDEX failures_digest ON failures (digest);
+    """,
+    """
+    ALTER TABLE clips ADD COLUMN human BLOB NOT NULL DEFAULT x'';
+    """,
+    # Every transaction that changes clips raises the revision.
+    """
+    ALTER TABLE clips RENAME COLUMN human TO human_labels;
+    ALTER TABLE clips ADD COLUMN tags TEXT;
+    CREATE TABLE postings (number INTEGER PRIMARY KEY, postings BLOB NOT NULL);
+    INSERT INTO settings VALUES ('revision', '1');
+    """,
+    # Of the clip's rows, see `sums`; NULL until a rebuild where an older version stored them.
+    """
+    ALTER TABLE clips ADD COLUMN checksum INTEGER;
+    """,
+)
+# What a migration does beside its script, in the same transaction.
+_FILL = {3: fill_postings}
+
+# How long a migration waits for a writer, seconds.
+_PATIENCE = 30.0
+
+
+def make_catalog(catalog: Path, settings: Settings) -> None:
+    """Make the file, complete under another name first: a library is there whole or not at all."""
+    temporary = catalog.with_name(f"{catalog.name}.new")
+    # Also what SQLite would take for the new file's log: that of a catalogue which was lost.
+    for left in (temporary, catalog):
+        for end in ("", "-wal", "-shm", "-journal"):
+            left.with_name(left.name + end).unlink(missing_ok=True)
+    connection = sqlite3.connect(temporary, isolation_level=None)
+    try:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        _migrate(connection)
+        values = {**asdict(settings), "generation": 1, "rows": 0}
+        connection.executemany(
+            "INSERT INTO settings VALUES (?, ?)",
+            [(key, json.dumps(value)) for key, value in values.items()],
+        )
+        connection.execute("PRAGMA journal_mode = WAL")
+    finally:
+        connection.close()
+    os.replace(temporary, catalog)
+
+
+def upgrade(folder: Path, connection: sqlite3.Connection) -> None:
+    """Apply the migrations that a library's catalogue lacks, while nobody writes to it.
+
+    Raises
+    ------
+    LibraryVersion
+        It cannot be upgraded here, or a newer soundsearch made it.
+    LibraryBusy
+        A process writes to it and goes on writing.
+    LibraryDamaged
+        It is not a catalogue of soundsearch.
+    """
+    import filelock
+
+    version = check_schema(folder, connection)
+    if version == len(MIGRATIONS):
+        return
+    state = (
+        f"{folder}: an older soundsearch made it (schema {version}; this one works with "
+        f"schema {len(MIGRATIONS)})"
+    )
+    try:
+        with filelock.FileLock(folder / LOCK, timeout=_PATIENCE):
+            _migrate(connection)
+    except filelock.Timeout:
+        raise LibraryBusy(
+            f"{state}; it is upgraded when it is opened while nobody writes to it, and "
+            f"{held_by(folder)}: wait for that to end"
+        ) from None
+    except (OSError, sqlite3.OperationalError) as error:
+        raise LibraryVersion(
+            f"{state}, and it cannot be upgraded here: {error}; open it once where its folder "
+            "can be written to, for example with: soundsearch info"
+        ) from error
+
+
+def check_schema(folder: Path, connection: sqlite3.Connection) -> int:
+    """The schema version of a catalogue, if this soundsearch may work with it."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application != APPLICATION_ID:
+        raise LibraryDamaged(
+            f"{folder / CATALOG}: is a SQLite file, but not a catalogue of soundsearch"
+        )
+    if version > len(MIGRATIONS):
+        raise LibraryVersion(
+            f"{folder}: a newer soundsearch made it (schema {version}; this one knows up to "
+            f"schema {len(MIGRATIONS)}); upgrade with: pip install --upgrade soundsearch"
+        )
+    return version
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Apply what is missing, each migration in a transaction of its own."""
+    while True:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            # Read within the transaction: another process may have been first.
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version >= len(MIGRATIONS):
+                connection.execute("ROLLBACK")
+                return
+            for statement in filter(str.strip, MIGRATIONS[version].split(";")):
+                connection.execute(statement)
+            if fill := _FILL.get(version + 1):
+                fill(connection)
+            connection.execute(f"PRAGMA user_version = {version + 1}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def held_by(folder: Path) -> str:
+    """Which process writes to a library, in words."""
+    try:
+        who = json.loads((folder / HOLDER).read_text())
+        return f"process {who['pid']} on {who['host']} is writing to it"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process is writing to it"

@@ -1,0 +1,251 @@
+"""What a reading of a local library sees: one committed state of the catalogue, and its rows."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import LibraryError
+from ...vectors import unit
+from ..base import ClipChanged
+from ..filters import Filter
+from ..records import Settings
+from .catalog import Catalog
+from .index import Part, SegmentIndex
+from .rows import Rows, are_sound, map_rows, ranges
+from .selecting import let_through
+from .sums import is_whole
+
+__all__ = ["Selection", "Snapshot", "Snapshots"]
+
+Ints = NDArray[np.int64]
+
+# Filters whose clips are remembered, for each snapshot.
+_SELECTIONS = 8
+
+
+class MappedRows:
+    """The mapped rows of a snapshot, and the search over them, which is made when first asked."""
+
+    def __init__(
+        self,
+        vectors: Rows,
+        segments: NDArray[np.void],
+        index_path: Path | None,
+        index_sums: Sequence[int] | None = None,
+    ) -> None:
+        self.vectors = vectors
+        self.segments = segments
+        self.index_path = index_path
+        self._index_sums = index_sums
+        # By their first rows: clips whose rows were compared with their checksum.
+        self._sound = np.zeros(len(segments), np.bool_)
+        self._index: SegmentIndex | None = None
+        self._lock = threading.Lock()
+
+    def index(self, first_rows: Ints, counts: Ints) -> SegmentIndex:
+        """The search over the rows of clips; raises FileNotFoundError if its file is gone."""
+        if self._index is None:
+            with self._lock:
+                if self._index is None:
+                    self._index = self._open(ranges(first_rows, counts))
+        return self._index
+
+    def _open(self, live: Ints) -> SegmentIndex:
+        path = self.index_path
+        try:
+            if path is not None and not is_whole(path, self._index_sums, sampled=True):
+                raise RuntimeError("damaged")
+            return SegmentIndex(self.vectors, live, path)
+        except (RuntimeError, ValueError, IndexError, AssertionError):
+            if path is not None and not path.exists():
+                raise FileNotFoundError(path) from None
+            return SegmentIndex(self.vectors, live, None)  # damaged: do without
+
+    def without_index(self, first_rows: Ints, counts: Ints) -> SegmentIndex:
+        """The search over the rows of clips that reads no index, as its file is damaged."""
+        with self._lock:
+            self._index = SegmentIndex(self.vectors, ranges(first_rows, counts), None)
+        return self._index
+
+    def is_sound(self, first: int, count: int, checksum: int) -> bool:
+        """Whether a clip's rows are what was stored; compared once."""
+        if not self._sound[first]:
+            self._sound[first] = are_sound(self.vectors, self.segments, first, count, checksum)
+        return bool(self._sound[first])
+
+    def take_over(self, last: MappedRows) -> None:
+        """Know what was compared of fewer rows of the same files."""
+        self._sound[: len(last._sound)] = last._sound
+
+
+@dataclass(slots=True)
+class Selection:
+    """Clips that a filter lets through, and the search among their segments."""
+
+    clips: NDArray[np.bool_]
+    parts: Sequence[Part] | None = None
+
+
+class Snapshot:
+    """Where the rows of clips are, by ascending rows, in one state of the catalogue."""
+
+    def __init__(
+        self, revision: int, generation: int, rows: int, places: Ints, vectors: MappedRows
+    ) -> None:
+        self.revision = revision
+        self.generation = generation
+        self.rows = rows
+        self.places = places
+        self.ids, self.first_rows, self.counts, self.sums = np.ascontiguousarray(places.T)
+        self.vectors = vectors
+        self.is_stale = False
+        self._are_sound = np.zeros(len(self.ids), np.bool_)
+        self._by_id: Ints | None = None
+        self._selections: OrderedDict[str, Selection] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def at(self, clip_ids: Ints) -> Ints:
+        """Where clips are in the arrays, -1 for those that are not."""
+        if len(self.ids) == 0:
+            return np.full(len(clip_ids), -1)
+        if self._by_id is None:
+            self._by_id = np.argsort(self.ids)
+        nearest = np.searchsorted(self.ids, clip_ids, sorter=self._by_id)
+        places = self._by_id[np.minimum(nearest, len(self.ids) - 1)]
+        return np.where(self.ids[places] == clip_ids, places, -1)
+
+    def search(
+        self, queries: NDArray[np.float32], k: int, selection: Selection | None
+    ) -> tuple[Ints, Ints, NDArray[np.float32]]:
+        """Clips, numbers of segments and cosines: see `Reading.search`."""
+        try:
+            index = self.vectors.index(self.first_rows, self.counts)
+        except FileNotFoundError:
+            # It was there when the snapshot was taken: there is a newer one, of a newer state.
+            self.is_stale = True
+            raise ClipChanged("the index was made again") from None
+        parts = None
+        if selection is not None:
+            if selection.parts is None:
+                selection.parts = index.among(self._rows_of(selection))
+            parts = selection.parts
+        try:
+            rows, scores = index.search(unit(queries), k, parts)
+        except IndexError:  # it names rows that are not there
+            index = self.vectors.without_index(self.first_rows, self.counts)
+            parts = None if selection is None else index.among(self._rows_of(selection))
+            rows, scores = index.search(unit(queries), k, parts)
+        if not rows.size:
+            return rows, rows, scores
+        clips = np.searchsorted(self.first_rows, rows, side="right") - 1
+        numbers = rows - self.first_rows[clips]
+        # A damaged vector has no cosine, and a damaged index may name a row of no clip.
+        there = (rows >= 0) & (numbers < self.counts[clips]) & np.isfinite(scores)
+        scores = np.where(there, scores, np.float32(-np.inf))
+        return np.where(there, self.ids[clips], -1), np.where(there, numbers, -1), scores
+
+    def _rows_of(self, selection: Selection) -> Ints:
+        chosen = selection.clips
+        return ranges(self.first_rows[chosen], self.counts[chosen])
+
+    def damaged(self, places: Ints) -> Ints:
+        """Those of some clips, given by their places, whose rows are not what was stored.
+
+        Rows that were found sound are not compared again for as long as the snapshot serves.
+        """
+        found = []
+        for place in sorted(set(places[~self._are_sound[places]].tolist())):
+            first, count, checksum = self.first_rows[place], self.counts[place], self.sums[place]
+            if self.vectors.is_sound(int(first), int(count), int(checksum)):
+                self._are_sound[place] = True
+            else:
+                found.append(place)
+        return np.array(found, np.int64)
+
+    def selection(self, filter: Filter, catalog: Catalog) -> Selection:
+        """The clips that a filter lets through; `catalog` shows the state of this snapshot."""
+        # Not the filter itself: 1 and true are equal, and mean other things in one.
+        key = repr(filter)
+        with self._lock:
+            if found := self._selections.get(key):
+                self._selections.move_to_end(key)
+                return found
+        made = Selection(let_through(filter, catalog, self.first_rows))
+        with self._lock:
+            made = self._selections.setdefault(key, made)
+            while len(self._selections) > _SELECTIONS:
+                self._selections.popitem(last=False)
+        return made
+
+
+class Snapshots:
+    """Makes snapshots and keeps the newest, which all readings of its revision share.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._newest: Snapshot | None = None
+        self._lock = threading.Lock()
+
+    def of(self, catalog: Catalog, settings: Settings) -> Snapshot:
+        """The snapshot that belongs to what a pinned catalogue shows."""
+        revision = catalog.revision()
+        newest = self._newest
+        if newest is not None and newest.revision == revision and not newest.is_stale:
+            return newest
+        with self._lock:  # one thread makes it, the others need not
+            newest = self._newest
+            if newest is None or newest.revision < revision or newest.is_stale:
+                newest = self._newest = self._take(catalog, settings, revision, newest)
+            if newest.revision == revision:
+                return newest
+        return self._take(catalog, settings, revision, None)
+
+    def _take(
+        self, catalog: Catalog, settings: Settings, revision: int, last: Snapshot | None
+    ) -> Snapshot:
+        if catalog.settings() != settings:
+            raise LibraryError(
+                f"{self._folder}: another process re-embedded it in another space; open it again"
+            )
+        rows, generation = catalog.setting("rows"), catalog.setting("generation")
+        known = 0
+        if last is not None and last.generation == generation:
+            # First rows only grow: if none of the known ones is gone, only new ones are read.
+            known = last.rows if catalog.clips_before(last.rows) == len(last.ids) else 0
+        places = catalog.places(known)
+        if last is not None and known:
+            places = np.concatenate((last.places, places)) if len(places) else last.places
+        index_path = self._index_path(catalog)
+        if (
+            last is not None
+            and places is last.places
+            and (rows, index_path) == (last.rows, last.vectors.index_path)
+        ):
+            vectors = last.vectors
+        else:
+            mapped = map_rows(self._folder, generation, settings, rows)
+            sums = catalog.index_sums(index_path.name) if index_path is not None else None
+            vectors = MappedRows(*mapped, index_path, sums)
+            if last is not None and last.generation == generation and last.rows <= rows:
+                vectors.take_over(last.vectors)
+        return Snapshot(revision, generation, rows, places, vectors)
+
+    def _index_path(self, catalog: Catalog) -> Path | None:
+        index = catalog.index()
+        if index is None:
+            return None
+        path = self._folder / index[0]
+        # A cut-off index is a cache miss; mapping it could crash the process.
+        return path if path.exists() and path.stat().st_size == index[1] else None

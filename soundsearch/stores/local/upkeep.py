@@ -1,0 +1,135 @@
+"""What keeps a local library fast and small: its index, its row files, another space."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+
+from ..base import OnStep
+from ..records import Settings
+from .building import build, extend
+from .catalog import Catalog
+from .checking import refuse_damaged
+from .index import EXACT_ROWS
+from .rows import RowFiles, link_or_copy, map_rows, row_files
+from .sums import block_sums, is_whole, sync, sync_folder
+from .writing import Writer
+
+__all__ = ["adopt", "optimise", "rebuild"]
+
+# The index on disk is brought up to date when more than this share of its rows is missing
+# from it, and trained again when the library has grown by more than that factor.
+_STALE_SHARE = 0.05
+_RETRAIN_FACTOR = 4
+
+
+def optimise(writer: Writer, on_step: OnStep) -> None:
+    """Make, extend or retrain the approximate index when the library's size asks for it."""
+    catalog, folder = writer.catalog, writer.folder
+    rows, generation = catalog.setting("rows"), catalog.setting("generation")
+    index = catalog.index()
+    old = None
+    covered = trained = 0
+    if index is not None and _is_whole(catalog, folder / index[0], index[1]):
+        old, covered, trained = folder / index[0], index[2], index[3]
+    if rows <= EXACT_ROWS or rows - covered <= _STALE_SHARE * rows:
+        return
+    vectors, segments = map_rows(folder, generation, writer.settings, rows)
+    extends = old is not None and rows < _RETRAIN_FACTOR * trained
+    refuse_damaged(catalog, vectors, segments, covered if extends else 0)
+    path = folder / f"index-{generation}-{rows}.faiss"
+    made = path.with_suffix(".new")
+    try:
+        # What a killed process left; or a link, which is not to be followed.
+        for left in (made, made.with_suffix(".tmp")):
+            left.unlink(missing_ok=True)
+        if old is not None and extends:
+            on_step(f"adding {rows - covered} segments to the index")
+            extend(vectors, old, made)
+        else:
+            trained = rows
+            build(vectors, made, on_step)
+        sums = block_sums(made)
+        sync(made)
+        os.replace(made, path)
+        sync_folder(folder)
+    except (OSError, RuntimeError) as error:
+        raise writer.error(error) from error
+    with writer.transaction():
+        catalog.set_index((path.name, path.stat().st_size, rows, trained))
+        catalog.set(index_sums=(path.name, sums))
+    _delete_indexes(folder, path)
+
+
+def _is_whole(catalog: Catalog, path: Path, size: int) -> bool:
+    return (
+        path.exists()
+        and path.stat().st_size == size
+        and is_whole(path, catalog.index_sums(path.name))
+    )
+
+
+def _delete_indexes(folder: Path, keep: Path | None) -> None:
+    for old in folder.glob("index-*"):
+        if old != keep:
+            old.unlink(missing_ok=True)
+
+
+def rebuild(writer: Writer, on_step: OnStep) -> int:
+    """Copy the rows that clips use to new files, drop lost clips, make the index again."""
+    catalog = writer.catalog
+    generation = catalog.setting("generation") + 1
+    on_step("copying the rows that are in use")
+    places: dict[int, tuple[int, int]] = {}
+    lost: list[int] = []
+    rows = 0
+    try:
+        with closing(RowFiles(writer.folder, generation, writer.settings)) as new_files:
+            new_files.truncate()
+            for clip_id, first_row, count, checksum in catalog.places().tolist():
+                stored = writer.files.read(first_row, count, checksum)
+                if stored is None:
+                    lost.append(clip_id)
+                    continue
+                *parts, checksum = stored
+                new_files.write(parts)
+                places[clip_id] = rows, checksum
+                rows += count
+            new_files.sync()
+    except OSError as error:
+        raise writer.error(error) from error
+    for clip_id in lost:
+        for clip in catalog.clips_by_id([clip_id]).values():
+            on_step(f"{clip.uri}: given up, as its segments are damaged; ingest it again")
+    with writer.transaction():
+        catalog.remove(lost)
+        catalog.renumber(places, rows, generation)
+    writer.use_files()
+    _delete_indexes(writer.folder, None)
+    optimise(writer, on_step)
+    return len(lost)
+
+
+def adopt(writer: Writer, folder: Path, settings: Settings) -> None:
+    """Hold what the library in `folder`, of these settings, holds."""
+    catalog = writer.catalog
+    generation = catalog.setting("generation") + 1
+    with closing(Catalog(folder)) as theirs:
+        rows, their_generation = theirs.setting("rows"), theirs.setting("generation")
+    paths = row_files(folder, their_generation, settings)
+    try:
+        for path, new_path in zip(
+            paths, row_files(writer.folder, generation, settings), strict=True
+        ):
+            link_or_copy(path, new_path)
+    except OSError as error:
+        raise writer.error(error) from error
+    with catalog.attached(folder), writer.transaction():
+        catalog.take_over()
+        catalog.set(**asdict(settings), rows=rows, generation=generation)
+        catalog.set_index(None)
+    writer.settings = settings
+    writer.use_files()
+    _delete_indexes(writer.folder, None)

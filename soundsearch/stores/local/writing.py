@@ -1,0 +1,114 @@
+"""One process at a time writes to a local library."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ...errors import LibraryBusy, LibraryError
+from ..records import Settings
+from .catalog import Catalog
+from .rows import RowFiles, delete_row_files
+from .schema import HOLDER, LOCK, held_by
+
+__all__ = ["Writer", "write_error", "writer_lock"]
+
+
+class Writer:
+    """What is open while a library is held for writing.
+
+    Parameters
+    ----------
+    folder : Path
+    settings : Settings
+    """
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.catalog = Catalog(folder, for_writing=True)
+        try:
+            self.files = self._open_files()
+        except OSError as error:
+            self.catalog.close()
+            raise self.error(error) from error
+        except BaseException:
+            self.catalog.close()
+            raise
+
+    def _open_files(self) -> RowFiles:
+        files = RowFiles(self.folder, self.catalog.setting("generation"), self.settings)
+        delete_row_files(self.folder, keep=files.paths)
+        return files
+
+    def use_files(self) -> None:
+        """Go on with the row files that the catalogue names now."""
+        self.files.close()
+        self.files = self._open_files()
+
+    def close(self) -> None:
+        """Close everything."""
+        self.files.close()
+        self.catalog.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Write to the catalogue, all or nothing."""
+        try:
+            with self.catalog.transaction():
+                yield
+        except (OSError, sqlite3.Error) as error:
+            raise self.error(error) from error
+
+    def error(self, error: Exception) -> LibraryError:
+        """What to say when writing failed."""
+        return write_error(self.folder, error)
+
+
+def write_error(folder: Path, error: Exception) -> LibraryError:
+    """What to say when writing to a library failed."""
+    return LibraryError(
+        f"{folder}: cannot be written to ({error}); what was reported as done is "
+        "stored. Free some space or remove the cause, then run the same command again"
+    )
+
+
+@contextmanager
+def writer_lock(folder: Path) -> Iterator[None]:
+    """Hold a library against other writers, and say who holds it.
+
+    Raises
+    ------
+    LibraryBusy
+        Another process holds it.
+    LibraryError
+        The folder cannot be written to.
+    """
+    import socket
+
+    import filelock
+
+    lock = filelock.FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise LibraryBusy(f"{folder}: {held_by(folder)}; wait for it to end") from None
+    except OSError as error:
+        raise LibraryError(f"{folder}: cannot be written to: {error}") from error
+    holder = folder / HOLDER
+    try:
+        try:
+            holder.unlink(missing_ok=True)
+            with open(os.open(holder, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                json.dump({"pid": os.getpid(), "host": socket.gethostname()}, file)
+        except OSError as error:
+            raise write_error(folder, error) from error
+        yield
+    finally:
+        with suppress(OSError):
+            holder.unlink(missing_ok=True)
+        lock.release()

@@ -1,0 +1,224 @@
+"""The collections of one generation of a library, and how a store reads them.
+
+Consistency levels and their cost on a 2.3 server (Milvus Lite is always up to date):
+
+===========================================  ==========  =================================
+what                                         level       costs
+===========================================  ==========  =================================
+settings, lease, a writer's starting state,  Strong      200 to 400 ms a call, a few calls
+the first read after a deletion, segments
+that a clip row names but a read missed
+reading and searching in a store that        Session     nothing when idle; up to 300 ms
+wrote: it sees its own writes                            just after a write
+reading and searching in any other           Bounded     nothing; some 0.2 to 0.4 s behind
+                                                         (Milvus allows 5 s)
+===========================================  ==========  =================================
+
+While it is behind, a reader may miss a clip that is being replaced; it never sees part of one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import LibraryDamaged, LibraryError
+from .client import MilvusClient, Row
+from .collections import (
+    NUMBERS,
+    collections_of,
+    search_parameters,
+    settings_of,
+    state_collection,
+    state_of,
+)
+from .rows import CLIP_FIELDS
+from .uri import MilvusUri
+
+__all__ = ["BATCH_IDS", "LIMIT", "Tables", "both"]
+
+# gRPC refuses messages of 64 MB.
+BATCH_BYTES = 8 << 20
+BATCH_IDS = 4096
+# The most rows that one query or search returns.
+LIMIT = 16_384
+_PAGE = 1024
+
+
+class Tables:
+    """A generation's clips and segments.
+
+    Parameters
+    ----------
+    client : MilvusClient
+    uri : MilvusUri
+    row : dict
+        The settings row of this generation.
+    """
+
+    def __init__(self, client: MilvusClient, uri: MilvusUri, row: Row) -> None:
+        self.client = client
+        self.uri = uri
+        self.state = state_collection(uri)
+        self.settings = settings_of(row)
+        self.generation: int = row["generation"]
+        self.clips, self.segments = collections_of(uri, self.generation)
+        for name in (self.clips, self.segments):
+            client.load_collection(name)
+        self.index = client.index_type(self.segments) or "FLAT"
+        # The consistency level of reads: "Session" once this store has written.
+        self.level = "Bounded"
+        self.is_written_out = True
+        self._deletions = {self.clips: 0, self.segments: 0}
+        self._strongly_read = dict(self._deletions)
+        # The end of the clip ids when the counters were last read.
+        self.end = 0
+        self._lock = threading.Lock()
+
+    @property
+    def segments_per_batch(self) -> int:
+        """How many segments with vectors fit one message."""
+        return max(1, BATCH_BYTES // (4 * self.settings.dimension + 64))
+
+    def query(
+        self,
+        collection: str,
+        expression: str,
+        fields: Sequence[str],
+        level: str | None = None,
+        limit: int | None = LIMIT,
+    ) -> list[Row]:
+        """The rows that match an expression, in no particular order.
+
+        On a 2.3 server the level Session waits for upserts but not for deletions. After deletions,
+        one Strong read brings the server's view up to date for good.
+        """
+        deletions = self._deletions[collection]
+        behind = self._strongly_read[collection] < deletions
+        if level is None:
+            level = "Strong" if behind else self.level
+        rows = self.client.query(collection, expression, fields, level, limit)
+        if behind and level == "Strong":
+            self._was_strongly_read(collection, deletions)
+        return rows
+
+    def nearest(
+        self, queries: NDArray[np.float32], limit: int, expression: str = "", spread: float = 1.0
+    ) -> list[list[Row]]:
+        """For each query, the nearest matching segments with clip and vector.
+
+        `spread` is the ratio of all segments to matching ones: an IVF index must probe that many
+        times more cells.
+        """
+        deletions = self._deletions[self.segments]
+        behind = self._strongly_read[self.segments] < deletions
+        for attempt in (1, 2):
+            try:
+                found = self.client.search(
+                    self.segments,
+                    list(queries),
+                    limit,
+                    search_parameters(self.index, limit, spread),
+                    ["clip", "vector"],
+                    "Strong" if behind else self.level,
+                    expression,
+                )
+                break
+            except LibraryError:
+                index = self.client.index_type(self.segments)
+                if attempt == 2 or index is None or index == self.index:
+                    raise
+                self.index = index  # another process changed it
+        if behind:
+            self._was_strongly_read(self.segments, deletions)
+        return found
+
+    def _was_strongly_read(self, collection: str, deletions: int) -> None:
+        with self._lock:
+            self._strongly_read[collection] = max(deletions, self._strongly_read[collection])
+
+    def by_ids(
+        self, collection: str, ids: Iterable[int], fields: Sequence[str], level: str | None = None
+    ) -> list[Row]:
+        """The existing rows with these ids, in no particular order."""
+        batch = BATCH_IDS
+        if "vector" in fields:
+            batch = min(batch, self.segments_per_batch)
+        wanted = sorted(set(ids))
+        rows: list[Row] = []
+        for begin in range(0, len(wanted), batch):
+            expression = f"id in {wanted[begin : begin + batch]}"
+            rows += self.query(collection, expression, fields, level)
+        return rows
+
+    def clip_rows(self, first: int, last: int) -> list[Row]:
+        """Clip rows with ids from `first` to `last` - 1, ordered by id; at most `LIMIT`."""
+        rows = self.query(self.clips, f"id >= {first} and id < {last}", CLIP_FIELDS)
+        return sorted(rows, key=_id)
+
+    def clip_pages(
+        self, fields: Sequence[str], page: int = _PAGE, expression: str = ""
+    ) -> Iterator[list[Row]]:
+        """Iterate over the matching clip rows, ordered by id, a page at a time."""
+        end = self.numbers()["id"]
+        for first in range(1, end, page):
+            window = both(f"id >= {first} and id < {first + page}", expression)
+            yield sorted(self.query(self.clips, window, fields), key=_id)
+
+    def all_clips(self, fields: Sequence[str], page: int, expression: str) -> Iterator[list[Row]]:
+        """As `clip_pages` but unordered; without `data`, a known id range is not read again."""
+        end = self.end if self.end and "data" not in fields else self.numbers()["id"]
+        for first in range(1, max(2, end), page):
+            is_last = first + page >= end
+            window = f"id >= {first}" if is_last else f"id >= {first} and id < {first + page}"
+            yield self.query(self.clips, both(window, expression), fields, limit=None)
+
+    def failure_pages(self, fields: Sequence[str]) -> Iterator[list[Row]]:
+        """Iterate over all failures; their ids are hashes, so equal ranges hold equally many."""
+
+        def part(first: int, last: int) -> Iterator[list[Row]]:
+            window = f"id <= {-1 - first} and id > {-1 - last}"
+            rows = self.query(self.clips, window, fields)
+            if len(rows) < LIMIT // 2:
+                yield rows
+            else:
+                middle = (first + last) // 2
+                yield from part(first, middle)
+                yield from part(middle, last)
+
+        return part(0, 1 << 62)
+
+    def numbers(self, level: str | None = None) -> dict[str, int]:
+        """The counters of ids and editions."""
+        numbers = state_of(self.client, self.state, NUMBERS, level or self.level)
+        if numbers is None:
+            raise LibraryDamaged(
+                f"{self.uri}: the collection {self.state} lacks the row with the counters"
+            )
+        self.end = numbers["id"]
+        return numbers
+
+    def delete(self, collection: str, ids: Sequence[int]) -> None:
+        """Delete rows by their ids."""
+        for begin in range(0, len(ids), BATCH_IDS):
+            self.client.delete(collection, ids[begin : begin + BATCH_IDS])
+        if ids:
+            self.note_deletion(collection)
+
+    def note_deletion(self, collection: str) -> None:
+        """Note a deletion, by this process or others, so that the next read is Strong."""
+        with self._lock:
+            self._deletions[collection] += 1
+
+
+def both(one: str, other: str) -> str:
+    """Join two expressions by `and`; "" matches everything."""
+    return f"({one}) and ({other})" if one and other else one or other
+
+
+def _id(row: Row) -> int:
+    id: int = row["id"]
+    return id

@@ -1,0 +1,170 @@
+"""The records of a store: the only place that lists the fields of a clip.
+
+A new field needs a line in `ClipRecord` and, for each store, a line in its row codec
+(`soundsearch.stores.local.catalog`, `soundsearch.stores.milvus.rows`) and a migration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from soundsearch_ingest.discover import AudioFile
+
+__all__ = [
+    "CLIP_LABELS",
+    "LABEL",
+    "NO_LABEL",
+    "SEGMENT",
+    "SEGMENT_LABELS",
+    "ClipRecord",
+    "Counts",
+    "FailureRecord",
+    "NewClip",
+    "Settings",
+    "StoredClip",
+    "TagValue",
+]
+
+# How many predicted labels are kept, at most.
+SEGMENT_LABELS = 5
+CLIP_LABELS = 10
+
+# A stored label; unused places hold `NO_LABEL`.
+LABEL = np.dtype([("class_index", "<u2"), ("score", "<f2")])
+NO_LABEL = 0xFFFF
+
+# What is stored of a segment besides its vector.
+SEGMENT = np.dtype([("level", "<f4"), ("labels", LABEL, SEGMENT_LABELS)])
+
+_STALE = "the file has changed and is no sound any more: "
+
+TagValue = str | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The fixed properties of a library.
+
+    Attributes
+    ----------
+    encoder, space : str
+    dimension : int
+    segment_seconds, hop : float
+        Length of a segment, and time from the start of one segment to the start of the next.
+    """
+
+    encoder: str
+    space: str
+    dimension: int
+    segment_seconds: float
+    hop: float
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many clips, segments and failures a store holds."""
+
+    clips: int
+    segments: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class ClipRecord:
+    """What is known of a clip besides its segments.
+
+    Attributes
+    ----------
+    file : AudioFile
+        Uri, size and modification time.
+    digest : bytes
+        BLAKE3 of the content, 32 bytes.
+    duration : float
+        Seconds.
+    padded : bool
+        Whether the clip is shorter than one segment and was zero-padded.
+    warning : str or None
+        Why the clip may hold less sound than the file promised, or why the file no longer holds
+        this sound (see `is_stale`).
+    labels : LABEL [CLIP_LABELS]
+        Predicted, best first.
+    human_labels : tuple of int
+        Class indices given by people.
+    tags : mapping of str to str, float or bool
+        What the user attached to the clip. Never changed in place.
+    """
+
+    file: AudioFile
+    digest: bytes
+    duration: float
+    padded: bool = False
+    warning: str | None = None
+    labels: NDArray[np.void]
+    human_labels: tuple[int, ...] = ()
+    tags: Mapping[str, TagValue] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<ClipRecord {self.uri}, {self.duration:.2f} s>"
+
+    @property
+    def uri(self) -> str:
+        """Absolute path or URL."""
+        return self.file.uri
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the file was replaced by one that cannot be decoded."""
+        return self.warning is not None and self.warning.startswith(_STALE)
+
+    def as_stale(self, reason: str) -> ClipRecord:
+        """This record for a clip whose file was replaced by one that cannot be decoded."""
+        return replace(self, warning=f"{_STALE}{reason}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class NewClip:
+    """A clip on its way into a store.
+
+    Attributes
+    ----------
+    record : ClipRecord
+    embeddings : float32 [n, dimension]
+        As the encoder gave them, not normalised.
+    segments : SEGMENT [n]
+    """
+
+    record: ClipRecord
+    embeddings: NDArray[np.float32]
+    segments: NDArray[np.void]
+
+    def __repr__(self) -> str:
+        return f"<NewClip {self.record.uri}, {len(self.embeddings)} segments>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class StoredClip:
+    """A stored clip; `count` is its number of segments."""
+
+    id: int
+    count: int
+    record: ClipRecord
+
+    def __repr__(self) -> str:
+        return f"<StoredClip {self.id}: {self.uri}, {self.count} segments>"
+
+    @property
+    def uri(self) -> str:
+        """Absolute path or URL."""
+        return self.record.file.uri
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRecord:
+    """A file that failed; `digest` is None if the content is not known to be the cause."""
+
+    file: AudioFile
+    digest: bytes | None
+    reason: str

@@ -1,0 +1,1 @@
+"""Helpers for tests; importable because pytest puts the folder of conftest.py on the path."""

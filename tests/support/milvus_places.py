@@ -1,0 +1,70 @@
+"""Libraries in Milvus for tests: their addresses, and data that only tests inspect."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+
+from soundsearch.stores.milvus.store import MilvusStore
+
+from .stores import SETTINGS
+
+KINDS = ["lite", pytest.param("server", marks=pytest.mark.server)]
+
+# A process that ingests a folder and prints each file once it is stored.
+INGEST = """
+import sys, soundsearch
+lib = soundsearch.open(sys.argv[1])
+lib.ingest(sys.argv[2], on_file=lambda uri, outcome: print(outcome, uri, flush=True))
+"""
+
+
+def run(*arguments, library, **environment):
+    """Run the command line in its own process."""
+    return subprocess.run(
+        [sys.executable, "-m", "soundsearch", *map(str, arguments), "--library", str(library)],
+        capture_output=True,
+        env={**os.environ, "PYTHONWARNINGS": "", **environment},
+        timeout=60,
+    )
+
+
+class Killed(BaseException):
+    """Raised in place of killing the process."""
+
+
+def die(*_arguments, **_options):
+    raise Killed
+
+
+@pytest.fixture
+def lite(tmp_path):
+    """The address of a library in Milvus Lite that does not exist yet."""
+    pytest.importorskip("milvus_lite")
+    return f"milvus-lite:{tmp_path / 'sounds.db'}"
+
+
+@pytest.fixture(params=KINDS)
+def milvus(request):
+    """The address, in each kind of Milvus, of a library that does not exist yet."""
+    if request.param == "lite":
+        return request.getfixturevalue("lite")
+    address = request.getfixturevalue("milvus_server").address
+    return f"milvus://{address}/t{secrets.token_hex(8)}"
+
+
+@pytest.fixture
+def milvus_store(milvus):
+    """A new store of each kind of Milvus."""
+    with closing(MilvusStore.create(milvus, SETTINGS)) as store:
+        yield store
+
+
+def all_segments(store) -> list[dict]:
+    """The rows of all segments, including those without a clip."""
+    return store._client.query(store._tables.segments, "id > 0", ["id"], "Strong", 16_384)

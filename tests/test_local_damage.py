@@ -1,0 +1,215 @@
+"""Files of a local library that are not what was written: found, named, mended."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support.stores import CLIPS, SETTINGS, filled, new_clip, rows, search
+
+from soundsearch import errors
+from soundsearch.copying import copy
+from soundsearch.stores.local import upkeep
+from soundsearch.stores.local.store import LocalStore
+from soundsearch.stores.opening import place_of
+from soundsearch.stores.records import SEGMENT
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "library"
+
+
+@pytest.fixture
+def store(folder):
+    with_store = LocalStore.create(folder, SETTINGS)
+    yield with_store
+    with_store.close()
+
+
+def flip(path, bit):
+    with open(path, "r+b") as file:
+        file.seek(bit // 8)
+        byte = file.read(1)[0]
+        file.seek(bit // 8)
+        file.write(bytes([byte ^ 1 << bit % 8]))
+
+
+def ignore(_text):
+    pass
+
+
+@pytest.mark.parametrize("name", ["vectors-1.f32", "segments-1.rows"])
+def test_any_bit_that_is_flipped_is_found_named_and_mended(store, folder, name, tmp_path):
+    ids = filled(store, CLIPS)
+    store.close()
+    path = folder / name
+    width = path.stat().st_size // 51
+    rng = random.Random(0)
+    for bit in rng.sample(range(path.stat().st_size * 8), 40):
+        flip(path, bit)
+        row = bit // 8 // width
+        at = int(np.searchsorted([3, 4, 44, 51], row, side="right"))
+        uri = CLIPS[at].record.uri
+        with closing(LocalStore(folder)) as damaged:
+            [finding] = damaged.check()
+            assert finding.clips == (uri,)
+            assert "rebuild" in finding.remedy
+            with pytest.raises(errors.LibraryDamaged, match=rf"{uri}.*rebuild"):
+                rows(damaged, ids[at], 0, 1)
+            for other in set(range(4)) - {at}:
+                np.testing.assert_array_equal(rows(damaged, ids[other])[0], CLIPS[other].embeddings)
+            for clip in CLIPS:
+                clips, numbers, scores = search(damaged, clip.embeddings[:1], 51)
+                assert np.isfinite(scores[clips >= 0]).all() and (numbers[clips >= 0] >= 0).all()
+            target = place_of(tmp_path / "copy")
+            with pytest.raises(errors.LibraryDamaged, match=uri):
+                copy(damaged, place_of(folder), target, ignore, ignore)
+            shutil.rmtree(target)
+        flip(path, bit)
+    flip(path, 7)
+    with closing(LocalStore(folder)) as damaged:
+        said = []
+        with damaged.writing():
+            assert damaged.rebuild(said.append) == 1
+        assert any(CLIPS[0].record.uri in text for text in said)
+        assert damaged.check() == []
+        assert [clip.id for clip in damaged.clips()] == ids[1:]
+        for clip_id, clip in zip(ids[1:], CLIPS[1:], strict=True):
+            np.testing.assert_array_equal(rows(damaged, clip_id)[0], clip.embeddings)
+
+
+def test_what_an_older_version_stored_is_known_after_a_rebuild(store, folder):
+    ids = filled(store, CLIPS)
+    catalog = sqlite3.connect(folder / "catalog.sqlite")
+    with closing(catalog), catalog:
+        catalog.execute("UPDATE clips SET checksum = NULL")
+        catalog.execute("UPDATE settings SET value = value + 1 WHERE key = 'revision'")
+    assert store.check() == []
+    np.testing.assert_array_equal(rows(store, ids[0])[0], CLIPS[0].embeddings)
+    with open(folder / "vectors-1.f32", "r+b") as file:
+        file.write(np.float32("nan").tobytes())
+        file.seek(3 * 16 * 4)
+        file.write(np.float32(-2e38).tobytes())
+    assert [finding.clips for finding in store.check()] == [("/sounds/1.wav", "/sounds/2.wav")]
+    with closing(LocalStore(folder)) as again:
+        with pytest.raises(errors.LibraryDamaged, match=r"/sounds/1\.wav"):
+            rows(again, ids[0])
+        with again.writing():
+            assert again.rebuild() == 2
+        flip(folder / "vectors-2.f32", 3)
+        assert [finding.clips for finding in again.check()] == [("/sounds/3.wav",)]
+
+
+def test_a_zeroed_or_missing_tail_is_found(store, folder):
+    filled(store, CLIPS)
+    with open(folder / "vectors-1.f32", "r+b") as file:
+        file.seek(45 * 64)
+        file.write(bytes(6 * 64))
+    assert [finding.clips for finding in store.check()] == [("/sounds/4.wav",)]
+    os.truncate(folder / "vectors-1.f32", 10 * 64)
+    assert [finding.clips for finding in store.check()] == [("/sounds/3.wav", "/sounds/4.wav")]
+    (folder / "segments-1.rows").unlink()
+    [finding] = store.check()
+    assert len(finding.clips) == 4
+
+
+def test_a_long_clip_is_compared_where_it_is_copied(store, folder):
+    [clip_id] = filled(store, [new_clip("/long.wav", 5000, 1)])
+    flip(folder / "vectors-1.f32", 4000 * 64 * 8)
+    with closing(LocalStore(folder)) as damaged:
+        assert rows(damaged, clip_id, 0, 10)[0].shape == (10, 16)
+        with pytest.raises(errors.LibraryDamaged, match=r"/long\.wav"):
+            rows(damaged, clip_id)
+
+
+def test_a_damaged_index_is_not_used_and_made_again(store, folder, monkeypatch):
+    monkeypatch.setattr(upkeep, "EXACT_ROWS", 2000)
+    synced = []
+    monkeypatch.setattr(upkeep, "sync", lambda path: synced.append(path.name))
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(0, 1, (4000, 16)).astype(np.float32)
+    made = [
+        replace(new_clip(f"/{n}.wav", 1, n), embeddings=part, segments=np.zeros(100, SEGMENT))
+        for n, part in enumerate(np.split(vectors[:3000], 30))
+    ]
+    filled(store, made)
+    with store.writing():
+        store.optimise()
+    assert synced == ["index-1-3000.new"]
+    assert not list(folder.glob("*.new"))
+    path = folder / "index-1-3000.faiss"
+    assert store.check() == []
+    flip(path, path.stat().st_size * 4)
+    [finding] = store.check()
+    assert path.name in finding.what and finding.clips == ()
+    with closing(LocalStore(folder)) as damaged:
+        exact = search(damaged, vectors[:50], 3)
+        np.testing.assert_allclose(exact[2][:, 0], 1, atol=1e-5)
+        # It is not extended either, but made from the vectors.
+        extended = []
+        monkeypatch.setattr(upkeep, "extend", lambda *_: extended.append(1))
+        last = replace(made[0], embeddings=vectors[3000:], segments=np.zeros(1000, SEGMENT))
+        filled(damaged, [replace(last, record=new_clip("/last.wav", 1, 99).record)])
+        with damaged.writing():
+            damaged.optimise()
+        assert not extended
+        assert damaged.check() == []
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -2e38])
+def test_no_index_is_made_of_damaged_vectors(store, folder, monkeypatch, value):
+    monkeypatch.setattr(upkeep, "EXACT_ROWS", 1000)
+    clips = [new_clip(f"/{n}.wav", 100, n) for n in range(15)]
+    ids = filled(store, clips)
+    with open(folder / "vectors-1.f32", "r+b") as file:
+        file.seek(250 * 64)
+        file.write(np.float32(value).tobytes())
+    with closing(LocalStore(folder)) as damaged:
+        for clip in clips:
+            found, _, scores = search(damaged, clip.embeddings[:3], 1500)
+            assert np.isfinite(scores[found >= 0]).all()
+        with damaged.writing():
+            with pytest.raises(errors.LibraryDamaged, match=r"no index.*/2\.wav.*rebuild"):
+                damaged.optimise()
+            damaged.remove([ids[2]])
+            with pytest.raises(errors.LibraryDamaged, match=r"no index.*removed.*rebuild"):
+                damaged.optimise()
+            assert damaged.rebuild() == 0
+        assert damaged.check() == []
+        assert (folder / "index-2-1400.faiss").exists()
+
+
+def test_a_check_beside_rebuilds_finds_nothing(store, folder):
+    filled(store, CLIPS)
+    done = threading.Event()
+
+    def rebuild_on():
+        with closing(LocalStore(folder)) as other, other.writing():
+            while not done.is_set():
+                other.rebuild()
+
+    with ThreadPoolExecutor(1) as pool:
+        rebuilding = pool.submit(rebuild_on)
+        found = [store.check() for _ in range(50)]
+        done.set()
+        rebuilding.result()
+    assert found == [[]] * 50
+
+
+def test_sums_cost_next_to_nothing():
+    from timeit import timeit
+
+    from soundsearch.stores.local.sums import rows_sum
+
+    stored = np.random.default_rng(0).normal(0, 1, (10_000, 128)).astype(np.float32).tobytes()
+    # A segment takes milliseconds to decode and embed.
+    assert timeit(lambda: rows_sum(stored, 0), number=3) / 3 / 10_000 < 20e-6
