@@ -25,6 +25,8 @@ _RENEW_SECONDS = 15.0
 # that saw it free at the same time has then written too, and the last to write holds it.
 _SETTLE_SECONDS = 1.0
 
+_taking_lite = threading.Lock()
+
 
 class Lease:
     """The right to write to a library.
@@ -50,11 +52,15 @@ class Lease:
 
     def take(self) -> None:
         """Take the lease, or raise LibraryBusy if another process holds it."""
-        self._refuse_other(self._holder())
-        self._write()
-        if not self._uri.lite:
+        if self._uri.lite:  # it serves this process alone
+            with _taking_lite:
+                self._refuse_other(self._holder())
+                self._write()
+        else:
+            self._refuse_other(self._holder())
+            self._write()
             time.sleep(_SETTLE_SECONDS)
-        self._refuse_other(self._holder())
+            self._refuse_other(self._holder())
         self._stop.clear()
         self._thread = threading.Thread(target=self._keep_renewing, daemon=True, name="lease")
         self._thread.start()
