@@ -311,7 +311,8 @@ class Ingest:
         """Reuse the stored results for a file's content: it moved, was touched, or is a copy."""
         clips = [clip for clip in self._store.clips_with(digest) if not clip.record.is_stale]
         same_place = [clip for clip in clips if clip.uri == file.uri]
-        moved = [clip for clip in clips if Absence().is_certain(clip.uri)]
+        absence = Absence()
+        moved = [clip for clip in clips if absence.is_certain(clip.uri)]
         if same_place or moved:
             clip = (same_place or moved)[0]
             self._store.amend({clip.id: replace(clip.record, file=file)})

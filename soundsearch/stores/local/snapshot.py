@@ -74,11 +74,15 @@ class MappedRows:
             self._index = SegmentIndex(self.vectors, ranges(first_rows, counts), None)
         return self._index
 
-    def is_sound(self, first: int, count: int, checksum: int) -> bool:
-        """Whether a clip's rows are what was stored; compared once."""
-        if not self._sound[first]:
-            self._sound[first] = are_sound(self.vectors, self.segments, first, count, checksum)
-        return bool(self._sound[first])
+    def unsound(self, first_rows: Ints, counts: Ints, checksums: Ints) -> NDArray[np.bool_]:
+        """Which clips' rows are not what was stored, bool [n]; sound ones are compared once."""
+        for place in np.flatnonzero(~self._sound[first_rows]).tolist():
+            first = int(first_rows[place])
+            if not self._sound[first]:  # a clip may be among them twice
+                self._sound[first] = are_sound(
+                    self.vectors, self.segments, first, int(counts[place]), int(checksums[place])
+                )
+        return ~self._sound[first_rows]
 
     def take_over(self, last: MappedRows) -> None:
         """Know what was compared of fewer rows of the same files."""
@@ -106,7 +110,6 @@ class Snapshot:
         self.ids, self.first_rows, self.counts, self.sums = np.ascontiguousarray(places.T)
         self.vectors = vectors
         self.is_stale = False
-        self._are_sound = np.zeros(len(self.ids), np.bool_)
         self._by_id: Ints | None = None
         self._selections: OrderedDict[str, Selection] = OrderedDict()
         self._lock = threading.Lock()
@@ -156,18 +159,12 @@ class Snapshot:
         return ranges(self.first_rows[chosen], self.counts[chosen])
 
     def damaged(self, places: Ints) -> Ints:
-        """Those of some clips, given by their places, whose rows are not what was stored.
-
-        Rows that were found sound are not compared again for as long as the snapshot serves.
-        """
-        found = []
-        for place in sorted(set(places[~self._are_sound[places]].tolist())):
-            first, count, checksum = self.first_rows[place], self.counts[place], self.sums[place]
-            if self.vectors.is_sound(int(first), int(count), int(checksum)):
-                self._are_sound[place] = True
-            else:
-                found.append(place)
-        return np.array(found, np.int64)
+        """Those of some clips, given by their places, whose rows are not what was stored."""
+        unsound = self.vectors.unsound(
+            self.first_rows[places], self.counts[places], self.sums[places]
+        )
+        found: Ints = places[unsound]
+        return found
 
     def selection(self, filter: Filter, catalog: Catalog) -> Selection:
         """The clips that a filter lets through; `catalog` shows the state of this snapshot."""
