@@ -1,4 +1,4 @@
-"""Begin with the trunk of an earlier mini instead of random weights."""
+"""Begin with the convolutions of an earlier mini instead of random weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 RIDGE = 0.03
 
 
-def trunk(path: Path) -> list[tuple[Floats, Floats]]:
+def convolutions(path: Path) -> list[tuple[Floats, Floats]]:
     """Return weight and bias of every convolution of a mini's ONNX file, its 8 bits undone."""
     graph = onnx.load(path).graph
     held = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
@@ -37,7 +37,9 @@ def trunk(path: Path) -> list[tuple[Floats, Floats]]:
 
 @torch.no_grad()
 def begin_with(student: Student, path: Path, batches: list[tuple[Tensor, Tensor]]) -> None:
-    """Give a student's trunk the weights of an earlier mini of the same widths.
+    """Give a student the convolutions of an earlier mini of the same widths.
+
+    One that heard no context gives those of the trunk alone.
 
     That one's batch norms are folded: each of the student's gets the factor and shift that undo
     what it does to some sound. The projection begins with least squares.
@@ -50,9 +52,12 @@ def begin_with(student: Student, path: Path, batches: list[tuple[Tensor, Tensor]
     batches : list of (mel, target)
         Log-mel float32 [n, 96 k, 64] and target float32 [n, k, 128].
     """
-    layers = [layer for layer in student.body.modules() if isinstance(layer, Conv)]
+    given = convolutions(path)
+    layers = [layer for layer in student.modules() if isinstance(layer, Conv)]
+    if len(given) < len(layers):
+        layers = [layer for layer in student.body.modules() if isinstance(layer, Conv)]
     hooks = []
-    for layer, (weight, bias) in zip(layers, trunk(path), strict=True):
+    for layer, (weight, bias) in zip(layers, given, strict=True):
         layer.conv.weight.copy_(torch.from_numpy(weight))
 
         def undo(norm: nn.Module, inputs: tuple[Tensor, ...], bias: Floats = bias) -> None:

@@ -17,6 +17,7 @@ import torch.nn.functional as func
 from numpy.typing import NDArray
 from soundsearch_ingest.logmel import BANDS, LOG_OFFSET
 from soundsearch_ingest.logmel import PATCH_FRAMES as PATCH
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from .mixing import PIECES, ROW, Mix, Mixer, heard, known_classes, samples_of
@@ -271,7 +272,7 @@ def train(
     plan : Plan
     shape : Shape
     start : Path, optional
-        ONNX file of an earlier mini whose trunk a new run begins with.
+        ONNX file of an earlier mini whose convolutions a new run begins with.
     every : float
         Seconds between checkpoints.
     make_pool : callable
@@ -304,6 +305,7 @@ def train(
     counter += held.get("seen", 0) // (plan.rows * ROW) // plan.workers
 
     def work_on(rank: int) -> None:
+        threadpool_limits(1)  # NumPy's threads would wait for each other where the cores are busy
         seed = plan.seed + 100 * rank + held.get("seen", 0)
         mixer = Mixer(open_store(work), seed, classes=classes)
         pool = make_pool(plan.pool, mixer, Teacher(mn04), projection, plan.power, seed)
