@@ -344,7 +344,7 @@ def learn(
     groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, plan.rate, (0.9, 0.98), weight_decay=plan.decay)
     average = copy.deepcopy(student).requires_grad_(False)
-    step = int(counter[rank])
+    step = begun = int(counter[rank])
     if held:
         average.load_state_dict(held["average"])
         if len(held["optimiser"]["param_groups"][0]["params"]) == len(decayed):
@@ -370,7 +370,7 @@ def learn(
         if done >= 1.0:
             return
         for group in optimiser.param_groups:
-            warm = min(1.0, (step + 1) / 200)
+            warm = min(1.0, (step - begun + 1) / 200)
             group["lr"] = plan.rate * warm * min(1.0, (1 - done) / plan.fall + 0.005)
         filling = pool.made < 2 * len(pool.mel) // 3
         pool.refresh(plan.rows // (1 if filling else plan.reuse))
