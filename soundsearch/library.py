@@ -24,7 +24,7 @@ from soundsearch_ingest.discover import (
 
 from .asking.questions import Moments, Sound, Source
 from .clips import Clips
-from .errors import AudioError, EncoderError, LibraryError
+from .errors import AudioError, EncoderError, LibraryDamaged, LibraryError
 from .hearing import Listener
 from .results import CopyReport, Failure, IngestReport, LabelledClip, TagReport
 from .session import Session, default_address
@@ -183,7 +183,7 @@ class Library(Clips):
             ingest.run(roots)
             if tags is not None:
                 ingest.report.tags = tagging.apply(store)
-            store.optimise(on_step)
+            _optimise(store, ingest.report, on_step)
             ingest.find_missing(roots, prune or prune_all, prune_all)
         return ingest.report
 
@@ -248,7 +248,7 @@ class Library(Clips):
                 if not prune_all:
                     check_plausible(str(self.address), lost, store.counts().clips)
                 store.adopt(successor)
-            store.optimise(on_step)
+            _optimise(store, ingest.report, on_step)
         self._session.forget_listeners()
         ingest.report.removed = len(lost)
         return ingest.report
@@ -383,6 +383,14 @@ class Library(Clips):
             "hop": settings.hop,
             "store": store.address,
         }
+
+
+def _optimise(store: Store, report: IngestReport, on_step: OnStep) -> None:
+    """Bring the index up to date; damage that is in its way ends no ingest, but is reported."""
+    try:
+        store.optimise(on_step)
+    except LibraryDamaged as error:
+        report.damage = str(error)
 
 
 def _without_sound(roots: list[str]) -> IngestReport | None:

@@ -270,6 +270,9 @@ class IngestReport:
         Sound that was added.
     tags : TagReport or None
         What became of the tags that were given with the files; None where none were.
+    damage : str or None
+        Which clips of the library turned out to be damaged when its index was to be made, and what
+        to do; all else was done.
     """
 
     added: int = 0
@@ -284,6 +287,7 @@ class IngestReport:
     warnings: int = 0
     seconds: float = 0.0
     tags: TagReport | None = None
+    damage: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -299,6 +303,7 @@ class IngestReport:
             "warnings": self.warnings,
             "seconds": round(self.seconds, 3),
             **({} if self.tags is None else {"tags": self.tags.to_dict()}),
+            **({} if self.damage is None else {"damage": self.damage}),
         }
 
     def count(self, outcome: str) -> None:

@@ -11,11 +11,12 @@ from soundsearch_ingest import encoders, pipeline
 
 from .errors import ArgumentError, LibraryNotFound, SpaceMismatch
 from .hearing import Listener
+from .hints import command, default_library
 from .stores.base import OnStep, Store
 from .stores.opening import Place, create_store, libraries_near, open_store, place_of
 from .stores.records import Settings
 
-__all__ = ["Session", "default_address", "user_data"]
+__all__ = ["Session", "default_address"]
 
 # Libraries named in a message where the one that was meant is not there.
 _NEIGHBOURS = 5
@@ -25,16 +26,7 @@ _AUDIOSET = Settings(encoders.AUDIOSET_SPACE, encoders.AUDIOSET_SPACE, 128, 0.96
 
 def default_address() -> Place:
     """Where the library is when nothing is said: ``SOUNDSEARCH_LIBRARY``, else user data."""
-    if address := os.environ.get("SOUNDSEARCH_LIBRARY"):
-        return place_of(address)
-    return user_data() / "library"
-
-
-def user_data() -> Path:
-    """The user's folder for soundsearch's data."""
-    from platformdirs import user_data_path
-
-    return user_data_path("soundsearch", appauthor=False)
+    return place_of(default_library())
 
 
 class Session:
@@ -82,7 +74,7 @@ class Session:
     def _advice(self) -> str:
         """What to do about a library that is not there; never to make one by mistake."""
         if "SOUNDSEARCH_LIBRARY" not in os.environ and self.address == default_address():
-            return "; make one with: soundsearch ingest FOLDER"
+            return f"; make one with: {command('ingest FOLDER', self.address)}"
         near = libraries_near(self.address) if isinstance(self.address, Path) else []
         if not near:
             return "; is its name right?"

@@ -176,6 +176,7 @@ def test_help_lists_every_command_and_loads_none():
         "soundsearch.cli.options",
         "soundsearch.cli.printing",
         "soundsearch.errors",
+        "soundsearch.hints",
         "soundsearch_ingest",
         "soundsearch_ingest.errors",
     ]

@@ -23,12 +23,13 @@ LONGEST = 450
 # The rooms of soundsearch, and what each may import besides itself and packages of others; a
 # module belongs to the room with the longest name that its own begins with. Arrows point down.
 _RECORDS = {"stores.base", "stores.filters", "stores.records"}
-_BASE = {"errors", "results", "vectors", GROUND}
-_STORES = {*_RECORDS, "vectors", "errors", GROUND}
+_BASE = {"errors", "hints", "results", "vectors", GROUND}
+_STORES = {*_RECORDS, "vectors", "errors", "hints", GROUND}
 _ASKING = {*_RECORDS, *_BASE, "labels"}
 _CLIPS = {*_ASKING, "asking", "hearing", "session"}
 ROOMS: dict[str, set[str]] = {
-    "errors": {GROUND},
+    "hints": set(),
+    "errors": {GROUND, "hints"},
     "results": {GROUND},
     "vectors": {GROUND},
     "stores.records": _BASE,

@@ -14,6 +14,7 @@ import click
 import soundsearch
 
 from ..errors import AudioError
+from ..hints import command
 from .options import (
     EXIT_ERROR,
     EXIT_SOME_FAILED,
@@ -62,9 +63,9 @@ def query(
     as_json: bool,
 ) -> None:
     """Find the clips nearest to each of CLIPS, sound files or - for standard input."""
-    empty = "The library is empty; `soundsearch ingest FOLDER` fills it."
-    nothing = empty if where is None else _NO_MATCH
     with soundsearch.open(library) as lib:
+        empty = f"The library is empty; `{command('ingest FOLDER', lib.address)}` fills it."
+        nothing = empty if where is None else _NO_MATCH
         selection = lib if where is None else lib.where(where)
 
         def ask(source: Any, on_sound: OnSound) -> Answer:

@@ -11,7 +11,8 @@ import click
 import soundsearch
 
 from ..errors import LibraryNotFound
-from .options import EXIT_SOME_FAILED, json_option, library_option
+from ..hints import command, default_library
+from .options import EXIT_ERROR, EXIT_SOME_FAILED, json_option, library_option
 from .printing import counted, print_copied, print_ingested, print_json, print_tag_problems, say
 from .progress import clip_progress, file_progress, targets_counter
 
@@ -53,14 +54,15 @@ def ingest(
     if not targets and not reembed:
         raise click.UsageError("Missing argument 'TARGETS...': a file, a folder or a pattern.")
     if tags is not None and not targets:
-        raise click.UsageError("--tags needs TARGETS; `soundsearch tag` tags clips that are there.")
+        instead = command("tag FILE", library or default_library())
+        raise click.UsageError(f"--tags needs TARGETS; `{instead}` tags clips that are there.")
     file = None if tags is None else _read_tags(tags)
-    failed = False
+    failed = damaged = False
     with soundsearch.open(library, encoder=encoder, hop=hop) as lib:
         if reembed:
             with file_progress(verbose, lambda: len(lib)) as watchers:
                 report = lib.reembed(prune=prune, prune_all=prune_all, **watchers)
-            _print_ingested("reembed", report, lib, as_json)
+            damaged = _print_ingested("reembed", report, lib, as_json)
             failed = bool(report.failed)
         if targets:
             with file_progress(verbose, targets_counter(targets)) as watchers:
@@ -72,12 +74,12 @@ def ingest(
                     tags=None if file is None else file.tags,
                     **watchers,
                 )
-            _print_ingested("ingest", report, lib, as_json)
+            damaged = _print_ingested("ingest", report, lib, as_json) or damaged
             failed = failed or bool(report.failed)
             if file is not None and report.tags is not None:
                 failed = _print_tagged(file, report.tags, as_json) or failed
-    if failed:
-        sys.exit(EXIT_SOME_FAILED)
+    if damaged or failed:
+        sys.exit(EXIT_ERROR if damaged else EXIT_SOME_FAILED)
 
 
 @click.command()
@@ -141,14 +143,16 @@ def _read_tags(path: str) -> TagsFile:
 
 def _print_ingested(
     action: str, report: IngestReport, lib: soundsearch.Library, as_json: bool
-) -> None:
+) -> bool:
+    """Print what an ingest did; returns whether it met damage."""
     clips = None
     with suppress(LibraryNotFound):  # there was nothing to make one for
         clips = len(lib)
     if as_json:
         print_json([{"action": action, **report.to_dict(), "clips": clips or 0}])
     else:
-        print_ingested(report, clips)
+        print_ingested(report, clips, lib.address)
+    return report.damage is not None
 
 
 def _print_tagged(file: TagsFile, report: TagReport, as_json: bool = False) -> bool:

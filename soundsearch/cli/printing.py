@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..hints import command
 from .layout import clocks, columns, cut, fitted, moments, padded, room, short_path
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _print_listed(title: str, names: Sequence[tuple[str, str]], width: int | Non
     say(f"{title}{fitted(line, left)}")
 
 
-def print_ingested(report: IngestReport, clips: int | None) -> None:
+def print_ingested(report: IngestReport, clips: int | None, library: object) -> None:
     """Print what an ingest did to a library of so many clips now; None where none was made."""
     counts = [
         (len(report.failed), "failed"),
@@ -136,19 +137,21 @@ def print_ingested(report: IngestReport, clips: int | None) -> None:
     if report.warnings:
         say(
             f"  {counted(report.warnings, 'clip')} held less than promised, or odd samples; "
-            "`soundsearch clips --damaged` names them",
+            f"`{command('clips --damaged', library)}` names them",
             err=True,
         )
     for failure in report.failed[:_FAILURES_SHOWN]:
         say(f"  failed: {failure.uri}: {failure.reason}", err=True)
     if len(report.failed) > _FAILURES_SHOWN:
-        say("  ... and more; `soundsearch failures` lists them all", err=True)
+        say(f"  ... and more; `{command('failures', library)}` lists them all", err=True)
     if report.missing:
         say(
             f"  {counted(len(report.missing), 'file')} gone but still in the library; "
             "--prune takes them out",
             err=True,
         )
+    if report.damage is not None:
+        say(f"Error: {report.damage}", err=True)
 
 
 def print_tag_problems(file: TagsFile, report: TagReport) -> None:
@@ -181,7 +184,7 @@ def print_info(facts: dict[str, Any]) -> None:
     if installed is not None and installed != facts["space"]:
         say(
             f"The installed encoder gives the space {installed}; to bring the library up to date, "
-            "run: soundsearch ingest --reembed",
+            f"run: {command('ingest --reembed', facts['store'])}",
             err=True,
         )
 

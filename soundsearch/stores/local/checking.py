@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import LibraryDamaged
+from ...hints import command
 from ..base import OnStep
 from .catalog import PAGE, Catalog
 from .rows import Rows, are_sound, map_rows, row_files, rows_there
@@ -19,8 +20,6 @@ __all__ = ["Finding", "check", "refuse_damaged"]
 
 # Rows that are looked at together.
 _BLOCK = 1 << 14
-
-_REBUILD = "soundsearch rebuild"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,8 @@ def check(folder: Path, catalog: Catalog, on_step: OnStep) -> list[Finding]:
             Finding(
                 f"{folder}: the segments of {len(lost)} clips are missing or not what was stored",
                 _uris(catalog, lost),
-                f"take these clips out with: {_REBUILD}, then ingest their folders again",
+                f"take these clips out with: {command('rebuild', folder)}, then "
+                "ingest their folders again",
             )
         )
     index = catalog.index()
@@ -72,7 +72,7 @@ def check(folder: Path, catalog: Catalog, on_step: OnStep) -> list[Finding]:
                 Finding(
                     f"{path}: the index is missing or not what was written",
                     (),
-                    f"no clip is concerned; make it again with: {_REBUILD}",
+                    f"no clip is concerned; make it again with: {command('rebuild', folder)}",
                 )
             )
     return findings
@@ -108,7 +108,8 @@ def refuse_damaged(catalog: Catalog, vectors: Rows, segments: NDArray[np.void], 
         what = "segments of clips that were removed are damaged"
     raise LibraryDamaged(
         f"{catalog.folder}: no index is made, as {what}; what was reported as done is stored. "
-        f"Take out what is damaged with: {_REBUILD}, then ingest those folders again"
+        f"Take out what is damaged with: {command('rebuild', catalog.folder)}, then ingest those "
+        "folders again"
     )
 
 

@@ -20,6 +20,7 @@ from soundsearch_ingest.encoders import AUDIOSET_SPACE
 from soundsearch_ingest.postprocess import dequantise, quantise
 
 from ...errors import LibraryDamaged, LibraryError
+from ...hints import command
 from ..records import SEGMENT, NewClip, Settings
 from .sums import are_finite, rows_sum
 
@@ -145,7 +146,7 @@ def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
     except FileNotFoundError as error:
         raise LibraryDamaged(
             f"{path}: is missing; restore it from a copy, or drop the clips that are lost with: "
-            "soundsearch rebuild, then ingest their folders again"
+            f"{command('rebuild', path.parent)}, then ingest their folders again"
         ) from error
     except OSError as error:  # which says nothing against the file
         raise LibraryError(
@@ -159,7 +160,8 @@ def _check_length(file: BinaryIO, expected: int) -> None:
     if size < expected:
         raise LibraryDamaged(
             f"{file.name}: expected at least {expected} bytes, it has {size}; drop the clips that "
-            "are lost with: soundsearch rebuild, then ingest their folders again"
+            f"are lost with: {command('rebuild', Path(file.name).parent)}, then ingest their "
+            "folders again"
         )
 
 

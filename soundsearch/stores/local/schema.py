@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ...errors import LibraryBusy, LibraryDamaged, LibraryVersion
+from ...hints import command
 from ..records import Settings
 from .postings import fill_postings
 
@@ -132,7 +133,7 @@ def upgrade(folder: Path, connection: sqlite3.Connection) -> None:
     except (OSError, sqlite3.OperationalError) as error:
         raise LibraryVersion(
             f"{state}, and it cannot be upgraded here: {error}; open it once where its folder "
-            "can be written to, for example with: soundsearch info"
+            f"can be written to, for example with: {command('info', folder)}"
         ) from error
 
 

@@ -24,6 +24,7 @@ from ...errors import (
     LibraryNotFound,
     LibraryVersion,
 )
+from ...hints import command
 from ..base import OnStep, Store
 from ..filters import Filter
 from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
@@ -71,7 +72,8 @@ class LocalStore:
                     "copy, or ingest again into a new library"
                 )
             raise LibraryNotFound(
-                f"{folder}: there is no library here; make one with: soundsearch ingest FOLDER"
+                f"{folder}: there is no library here; make one with: "
+                f"{command('ingest FOLDER', folder)}"
             )
         self._pool = Pool(folder)
         self._snapshots = Snapshots(folder)
@@ -323,7 +325,7 @@ def _refuse_foreign(folder: Path) -> None:
     if foreign:
         raise LibraryError(
             f"{folder}: expected a new or empty folder for a library, it holds "
-            f"{min(foreign)!r}; choose another with --library"
+            f"{min(foreign)!r}; choose another folder"
         )
 
 

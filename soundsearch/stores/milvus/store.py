@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ...errors import LibraryError, LibraryNotFound
+from ...hints import command
 from ..base import OnStep, Store
 from ..filters import Filter, matches
 from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
@@ -123,7 +124,8 @@ class MilvusStore:
 
     def _not_found(self) -> LibraryNotFound:
         return LibraryNotFound(
-            f"{self.address}: there is no library here; make one with: soundsearch ingest FOLDER"
+            f"{self.address}: there is no library here; make one with: "
+            f"{command('ingest FOLDER', self.address)}"
         )
 
     # Reading

@@ -22,6 +22,7 @@ import numpy as np
 from soundsearch_ingest.discover import AudioFile
 
 from ...errors import LibraryBusy, LibraryError, LibraryVersion
+from ...hints import command
 from ..records import LABEL, ClipRecord, FailureRecord
 from .client import Forbidden, MilvusClient, Row
 from .collections import (
@@ -98,7 +99,7 @@ def _not_now(uri: MilvusUri, version: int, reason: str) -> LibraryVersion:
     return LibraryVersion(
         f"{uri}: an older soundsearch made it: its schema version is {version}, this soundsearch "
         f"reads {VERSION}, and {reason}. It is upgraded when a user who may write to it opens it "
-        f"while nobody else is writing: soundsearch info --library {uri}"
+        f"while nobody else is writing: {command('info', uri)}"
     )
 
 
