@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from itertools import chain
 
@@ -13,11 +14,19 @@ import blake3
 import numpy as np
 from soundsearch_ingest import pipeline
 from soundsearch_ingest.audioset import Record, read_records
-from soundsearch_ingest.discover import RECORDS_SUFFIX, Absence, AudioFile, discover
+from soundsearch_ingest.decode import Decoder
+from soundsearch_ingest.discover import (
+    AUDIO_SUFFIXES,
+    RECORDS_SUFFIX,
+    Absence,
+    AudioFile,
+    discover,
+    stat_file,
+)
 from soundsearch_ingest.encoders import AUDIOSET_SPACE
 from soundsearch_ingest.postprocess import dequantise
 
-from .errors import AudioError
+from .errors import AudioError, LibraryDamaged
 from .hearing import Listener
 from .labels.head import unlabelled
 from .labels.ontology import CLASSES
@@ -35,7 +44,7 @@ from .stores.records import (
 )
 from .tags import inherited
 
-__all__ = ["Ingest"]
+__all__ = ["Ingest", "files_of", "without_sound"]
 
 # Results are stored in batches, to share one sync of the disk, but none waits for long.
 _FLUSH_CLIPS = 1024
@@ -64,6 +73,8 @@ class Ingest:
     predecessor : Store, optional
         The store from which clips at the same uris keep their tags and human labels; default
         `store`.
+    again : bool
+        Embed files that have not changed, and retry those that failed, too.
     """
 
     def __init__(
@@ -74,12 +85,14 @@ class Ingest:
         on_file: OnFile,
         on_sound: Callable[[float], None],
         predecessor: Store | None = None,
+        again: bool = False,
     ) -> None:
         self.report = IngestReport()
         self._store = store
         self._predecessor = predecessor or store
         self._open_listener = open_listener
-        self._retry_failed = retry_failed
+        self._retry_failed = retry_failed or again
+        self._embed_again = again
         self._on_file = on_file
         self._on_sound = on_sound
         self._embedded: list[pipeline.Embedded] = []
@@ -147,7 +160,7 @@ class Ingest:
         """Skip unchanged files that are in the library or failed before."""
         for file in files:
             clip = self._store.clip_at(file.uri)
-            if clip is not None and clip.record.file == file and not clip.record.is_stale:
+            if clip is not None and self._is_current(clip, file):
                 self._count("unchanged", file)
             elif not self._retry_failed and self._failed_before(file):
                 self.report.failed_before += 1
@@ -157,12 +170,18 @@ class Ingest:
             else:
                 yield file
 
+    def _is_current(self, clip: StoredClip, file: AudioFile) -> bool:
+        """Whether a file need not be opened, as the clip is what it holds."""
+        return clip.record.file == file and not (clip.record.is_stale or self._embed_again)
+
     def _failed_before(self, file: AudioFile) -> bool:
         """Whether this version of the file failed before, because of its content."""
         failure = self._store.failure_at(file.uri)
         return failure is not None and failure.digest is not None and failure.file == file
 
     def _has_content(self, digest: bytes) -> bool:
+        if self._embed_again:
+            return False
         if any(not clip.record.is_stale for clip in self._store.clips_with(digest)):
             return True
         return not self._retry_failed and self._store.failure_with(digest) is not None
@@ -283,7 +302,7 @@ class Ingest:
 
     def _add_record(self, features: Record, file: AudioFile) -> None:
         clip = self._store.clip_at(file.uri)
-        if clip is not None and clip.record.file == file:
+        if clip is not None and self._is_current(clip, file):
             self._count("unchanged", file)
             return
         count = len(features.features)
@@ -330,13 +349,44 @@ class Ingest:
     def _copy(self, clip: StoredClip, file: AudioFile) -> None:
         """Add a clip for a file with the same content as a stored clip."""
         before = self._store.clip_at(file.uri)
-        with self._store.reading() as reading:
-            vectors, segments = reading.rows([(clip.id, 0, clip.count)])
+        try:
+            with self._store.reading() as reading:
+                vectors, segments = reading.rows([(clip.id, 0, clip.count)])
+        except LibraryDamaged:  # which `check` tells of
+            self._again.append(file)
+            return
         # Tags belong to the other clip; human labels belong to the content.
         record = replace(clip.record, file=file, tags=before.record.tags if before else {})
         self._store.add([NewClip(record=record, embeddings=vectors, segments=segments)])
         self.report.seconds += record.duration
         self._count("replaced" if before else "added", file)
+
+
+def without_sound(roots: list[str]) -> IngestReport | None:
+    """The report of an ingest that has nothing to store; None where something may be audio.
+
+    A damaged file is, by its name: that it failed is worth a library to keep it in.
+    """
+    skipped: Counter[str] = Counter()
+    report = IngestReport()
+    for file in discover(roots, skipped):
+        if os.path.splitext(file.uri)[1].lower() in {*AUDIO_SUFFIXES, RECORDS_SUFFIX}:
+            return None
+        try:
+            Decoder(file.uri).close()
+        except AudioError as error:
+            report.failed.append(Failure(file.uri, error.reason))
+        else:
+            return None
+    report.skipped = dict(skipped)
+    return report
+
+
+def files_of(store: Store) -> Iterator[AudioFile]:
+    """The clips' files as they are now, those that are there."""
+    for clip in store.clips():
+        with suppress(OSError):
+            yield stat_file(clip.uri)
 
 
 def _digest(file: AudioFile) -> bytes | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
@@ -12,23 +11,15 @@ from types import TracebackType
 from typing import Any
 
 from soundsearch_ingest import encoders
-from soundsearch_ingest.decode import Decoder
-from soundsearch_ingest.discover import (
-    AUDIO_SUFFIXES,
-    RECORDS_SUFFIX,
-    AudioFile,
-    discover,
-    expand,
-    stat_file,
-)
+from soundsearch_ingest.discover import RECORDS_SUFFIX, expand
 
 from .asking.questions import Moments, Sound, Source
 from .clips import Clips
-from .errors import AudioError, EncoderError, LibraryDamaged, LibraryError
+from .errors import EncoderError, LibraryDamaged, LibraryError
 from .hearing import Listener
-from .results import CopyReport, Failure, IngestReport, LabelledClip, TagReport
+from .results import CopyReport, Failure, Finding, IngestReport, LabelledClip, TagReport
 from .session import Session, default_address
-from .stores.base import OnStep, Store
+from .stores.base import OnClips, OnStep, Store
 from .stores.opening import Place, place_of
 from .stores.records import TagValue
 
@@ -111,6 +102,7 @@ class Library(Clips):
         prune: bool = False,
         prune_all: bool = False,
         retry_failed: bool = False,
+        again: bool = False,
         tags: Mapping[str, Mapping[str, TagValue | None]] | None = None,
         on_file: OnFile = _ignore,
         on_sound: OnSound = _ignore,
@@ -135,6 +127,8 @@ class Library(Clips):
             them.
         retry_failed : bool
             Try files again that failed before.
+        again : bool
+            Embed files again that have not changed, as when their clips are damaged (`check`).
         tags : mapping, optional
             Given to the clips at the end; see `tag`.
         on_file : callable
@@ -164,12 +158,12 @@ class Library(Clips):
             be pruned that a fault is likelier, such as a disk that is not mounted. What was
             ingested is stored.
         """
-        from .ingesting import Ingest
+        from .ingesting import Ingest, without_sound
         from .tags import Tagging
 
         tagging = Tagging(tags or {})
         roots = expand([targets] if isinstance(targets, (str, os.PathLike)) else targets)
-        if not self._session.is_made and (report := _without_sound(roots)) is not None:
+        if not self._session.is_made and (report := without_sound(roots)) is not None:
             report.tags = None if tags is None else TagReport(unknown=list(map(os.fspath, tags)))
             return report
         for_records = any(root.lower().endswith(RECORDS_SUFFIX) for root in roots)
@@ -178,7 +172,12 @@ class Library(Clips):
             if store.settings.space != encoders.AUDIOSET_SPACE:  # features need no encoder
                 self._session.listener(1)
             ingest = Ingest(
-                store, partial(self._session.listener, 1), retry_failed, on_file, on_sound
+                store,
+                partial(self._session.listener, 1),
+                retry_failed,
+                on_file,
+                on_sound,
+                again=again,
             )
             ingest.run(roots)
             if tags is not None:
@@ -218,7 +217,7 @@ class Library(Clips):
         LibraryBusy
             Another process is writing to the library.
         """
-        from .ingesting import Ingest
+        from .ingesting import Ingest, files_of
         from .pruning import check_plausible
 
         store = self._session.store
@@ -237,7 +236,7 @@ class Library(Clips):
             with closing(successor):
                 with successor.writing():
                     ingest = Ingest(successor, lambda: listener, True, on_file, on_sound, store)
-                    ingest.run_files(_files_of(store))
+                    ingest.run_files(files_of(store))
                 lost = [clip.uri for clip in store.clips() if successor.clip_at(clip.uri) is None]
                 if lost and not (prune or prune_all):
                     raise LibraryError(
@@ -301,6 +300,27 @@ class Library(Clips):
         with store.writing():
             store.remove(list(found))
         return len(found)
+
+    def check(self, *, on_clips: OnClips = _ignore, on_step: OnStep = _ignore) -> list[Finding]:
+        """Read all that is stored, and compare it with its checksums.
+
+        Milvus shows none: there, it is checked that all segments are there and are numbers.
+
+        Parameters
+        ----------
+        on_clips : callable
+            Called with how many more clips were checked.
+        on_step : callable
+            Called with a text that says what is checked.
+
+        Returns
+        -------
+        list of Finding
+            What is damaged and what to do; empty where all is well.
+        """
+        from .checking import check
+
+        return check(self._session.store, on_clips, on_step)
 
     def rebuild(self, on_step: OnStep = _ignore) -> int:
         """Derive again whatever is derived, and free the space of removed clips.
@@ -391,30 +411,3 @@ def _optimise(store: Store, report: IngestReport, on_step: OnStep) -> None:
         store.optimise(on_step)
     except LibraryDamaged as error:
         report.damage = str(error)
-
-
-def _without_sound(roots: list[str]) -> IngestReport | None:
-    """The report of an ingest that has nothing to store; None where something may be audio.
-
-    A damaged file is, by its name: that it failed is worth a library to keep it in.
-    """
-    skipped: Counter[str] = Counter()
-    report = IngestReport()
-    for file in discover(roots, skipped):
-        if os.path.splitext(file.uri)[1].lower() in {*AUDIO_SUFFIXES, RECORDS_SUFFIX}:
-            return None
-        try:
-            Decoder(file.uri).close()
-        except AudioError as error:
-            report.failed.append(Failure(file.uri, error.reason))
-        else:
-            return None
-    report.skipped = dict(skipped)
-    return report
-
-
-def _files_of(store: Store) -> Iterator[AudioFile]:
-    """The clips' files as they are now, those that are there."""
-    for clip in store.clips():
-        with suppress(OSError):
-            yield stat_file(clip.uri)

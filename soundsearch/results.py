@@ -11,6 +11,7 @@ __all__ = [
     "Clip",
     "CopyReport",
     "Failure",
+    "Finding",
     "Hit",
     "IngestReport",
     "Label",
@@ -245,6 +246,28 @@ class Failure:
 
     def to_dict(self) -> dict[str, Any]:
         return {"uri": self.uri, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in a library that is damaged.
+
+    Attributes
+    ----------
+    what : str
+        A sentence that names the place.
+    clips : tuple of str
+        Uris of the clips that are concerned.
+    remedy : str
+        What to do.
+    """
+
+    what: str
+    clips: tuple[str, ...]
+    remedy: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"what": self.what, "clips": list(self.clips), "remedy": self.remedy}
 
 
 @dataclass(slots=True)

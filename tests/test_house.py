@@ -24,7 +24,7 @@ LONGEST = 450
 # module belongs to the room with the longest name that its own begins with. Arrows point down.
 _RECORDS = {"stores.base", "stores.filters", "stores.records"}
 _BASE = {"errors", "hints", "results", "vectors", GROUND}
-_STORES = {*_RECORDS, "vectors", "errors", "hints", GROUND}
+_STORES = {*_RECORDS, *_BASE}
 _ASKING = {*_RECORDS, *_BASE, "labels"}
 _CLIPS = {*_ASKING, "asking", "hearing", "session"}
 ROOMS: dict[str, set[str]] = {
@@ -43,6 +43,7 @@ ROOMS: dict[str, set[str]] = {
     "hearing": {*_ASKING, "asking"},
     "session": {*_ASKING, "hearing", "stores.opening"},
     "clips": _CLIPS,
+    "checking": {*_RECORDS, *_BASE},
     "copying": {*_RECORDS, *_BASE, "stores.milvus", "stores.opening"},
     "ingesting": {*_ASKING, "hearing", "pruning", "tags"},
     "naming": {"pruning", *_RECORDS, *_BASE},
@@ -50,6 +51,7 @@ ROOMS: dict[str, set[str]] = {
     "tags": {*_RECORDS, *_BASE},
     "library": {
         *_CLIPS,
+        "checking",
         "clips",
         "copying",
         "ingesting",

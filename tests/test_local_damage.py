@@ -199,8 +199,10 @@ def test_a_check_beside_rebuilds_finds_nothing(store, folder):
 
     with ThreadPoolExecutor(1) as pool:
         rebuilding = pool.submit(rebuild_on)
-        found = [store.check() for _ in range(50)]
-        done.set()
+        try:
+            found = [store.check() for _ in range(50)]
+        finally:
+            done.set()
         rebuilding.result()
     assert found == [[]] * 50
 

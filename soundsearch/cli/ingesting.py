@@ -1,4 +1,4 @@
-"""``ingest``, ``tag``, ``remove``, ``rebuild`` and ``copy``: what changes a library."""
+"""``ingest``, ``tag``, ``remove``, ``check``, ``rebuild`` and ``copy``: the care of a library."""
 
 from __future__ import annotations
 
@@ -13,14 +13,22 @@ import soundsearch
 from ..errors import LibraryNotFound
 from ..hints import command, default_library
 from .options import EXIT_ERROR, EXIT_SOME_FAILED, json_option, library_option
-from .printing import counted, print_copied, print_ingested, print_json, print_tag_problems, say
-from .progress import clip_progress, file_progress, targets_counter
+from .printing import (
+    counted,
+    print_copied,
+    print_findings,
+    print_ingested,
+    print_json,
+    print_tag_problems,
+    say,
+)
+from .progress import check_progress, clip_progress, file_progress, targets_counter
 
 if TYPE_CHECKING:
     from ..results import IngestReport, TagReport
     from ..tagfiles import TagsFile
 
-__all__ = ["copy", "ingest", "rebuild", "remove", "tag"]
+__all__ = ["check", "copy", "ingest", "rebuild", "remove", "tag"]
 
 
 @click.command()
@@ -34,6 +42,7 @@ __all__ = ["copy", "ingest", "rebuild", "remove", "tag"]
 @click.option("--prune", is_flag=True, help="Take out clips whose file is gone.")
 @click.option("--prune-all", is_flag=True, help="Also where most or all of them are gone.")
 @click.option("--retry-failed", is_flag=True, help="Try files again that failed before.")
+@click.option("--again", is_flag=True, help="Embed unchanged files too: see `check`.")
 @click.option("--reembed", is_flag=True, help="First bring all clips to the encoder's version.")
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for each file once it is stored.")
 @json_option
@@ -46,6 +55,7 @@ def ingest(
     prune: bool,
     prune_all: bool,
     retry_failed: bool,
+    again: bool,
     reembed: bool,
     verbose: bool,
     as_json: bool,
@@ -71,6 +81,7 @@ def ingest(
                     prune=prune,
                     prune_all=prune_all,
                     retry_failed=retry_failed,
+                    again=again,
                     tags=None if file is None else file.tags,
                     **watchers,
                 )
@@ -109,6 +120,26 @@ def remove(clips: tuple[str, ...], library: str | None) -> None:
     """
     with soundsearch.open(library) as lib:
         say(f"{counted(lib.remove(clips), 'clip')} removed")
+
+
+@click.command()
+@library_option
+@json_option
+def check(library: str | None, as_json: bool) -> None:
+    """Compare all that is stored with its checksums; name what is damaged, and what to do.
+
+    The exit code is 1 if something is damaged. The sound files are not read.
+    """
+    with soundsearch.open(library) as lib:
+        counts = lib.info()
+        with check_progress(counts["clips"]) as watchers:
+            findings = lib.check(**watchers)
+    if as_json:
+        print_json(finding.to_dict() for finding in findings)
+    else:
+        print_findings(findings, counts)
+    if findings:
+        sys.exit(EXIT_ERROR)
 
 
 @click.command()

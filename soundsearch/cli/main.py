@@ -20,6 +20,7 @@ __all__ = ["main"]
 # called is imported.
 _COMMANDS = {
     "audioset": ("audioset", "Look into AudioSet's lists and features."),
+    "check": ("ingesting", "Look for damage in what is stored."),
     "clips": ("looking", "List the clips with their labels and tags."),
     "copy": ("ingesting", "Copy the library to another folder or to Milvus."),
     "demo": ("demo", "Make some sounds, ingest them and search them."),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         Answer,
         Clip,
         CopyReport,
+        Finding,
         Hit,
         IngestReport,
         Label,
@@ -28,6 +29,7 @@ __all__ = [
     "print_answer",
     "print_clip",
     "print_copied",
+    "print_findings",
     "print_info",
     "print_ingested",
     "print_installed",
@@ -175,6 +177,18 @@ def print_copied(report: CopyReport) -> None:
         f"{_listed(counts) or 'nothing to copy'}{failures}; "
         f"{counted(report.compared, 'clip')} compared, equal"
     )
+
+
+def print_findings(findings: Sequence[Finding], counts: Mapping[str, int]) -> None:
+    """Print what a check of so many clips and segments found."""
+    for finding in findings:
+        say(finding.what)
+        for uri in finding.clips:
+            say(f"  {uri}")
+        say(f"  What to do: {finding.remedy}")
+    if not findings:
+        held = f"{counted(counts['clips'], 'clip')} and {counted(counts['segments'], 'segment')}"
+        say(f"nothing is damaged; checked {held}")
 
 
 def print_info(facts: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,37 +10,19 @@ from numpy.typing import NDArray
 
 from ...errors import LibraryDamaged
 from ...hints import command
-from ..base import OnStep
+from ...results import Finding
+from ..base import OnClips, OnStep
 from .catalog import PAGE, Catalog
 from .rows import Rows, are_sound, map_rows, row_files, rows_there
 from .sums import are_finite, is_whole
 
-__all__ = ["Finding", "check", "refuse_damaged"]
+__all__ = ["check", "refuse_damaged"]
 
 # Rows that are looked at together.
 _BLOCK = 1 << 14
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is damaged.
-
-    Attributes
-    ----------
-    what : str
-        A sentence that names the file.
-    clips : tuple of str
-        Uris of the clips that are concerned.
-    remedy : str
-        What to do.
-    """
-
-    what: str
-    clips: tuple[str, ...]
-    remedy: str
-
-
-def check(folder: Path, catalog: Catalog, on_step: OnStep) -> list[Finding]:
+def check(folder: Path, catalog: Catalog, on_clips: OnClips, on_step: OnStep) -> list[Finding]:
     """What is damaged in a library, whose catalogue is pinned to one state."""
     on_step("checking the catalogue")
     findings = [
@@ -53,11 +34,12 @@ def check(folder: Path, catalog: Catalog, on_step: OnStep) -> list[Finding]:
         for problem in catalog.problems()
     ]
     on_step("checking the segments of all clips")
-    lost = _damaged_clips(folder, catalog)
+    lost = _damaged_clips(folder, catalog, on_clips)
     if lost:
         findings.append(
             Finding(
-                f"{folder}: the segments of {len(lost)} clips are missing or not what was stored",
+                f"{folder}: the segments of {len(lost):,} of its clips are missing or not what "
+                "was stored",
                 _uris(catalog, lost),
                 f"take these clips out with: {command('rebuild', folder)}, then "
                 "ingest their folders again",
@@ -78,19 +60,25 @@ def check(folder: Path, catalog: Catalog, on_step: OnStep) -> list[Finding]:
     return findings
 
 
-def _damaged_clips(folder: Path, catalog: Catalog) -> list[int]:
+def _damaged_clips(folder: Path, catalog: Catalog, on_clips: OnClips) -> list[int]:
     settings, generation = catalog.settings(), catalog.setting("generation")
     there = rows_there(row_files(folder, generation, settings), settings)
     vectors, segments = map_rows(folder, generation, settings, min(there, catalog.setting("rows")))
-    return _lost(vectors, segments, catalog.places())
+    return _lost(vectors, segments, catalog.places(), on_clips)
 
 
-def _lost(vectors: Rows, segments: NDArray[np.void], places: NDArray[np.int64]) -> list[int]:
-    return [
-        clip_id
-        for clip_id, first, count, checksum in places.tolist()
-        if not are_sound(vectors, segments, first, count, checksum)
-    ]
+def _lost(
+    vectors: Rows,
+    segments: NDArray[np.void],
+    places: NDArray[np.int64],
+    on_clips: OnClips = lambda _count: None,
+) -> list[int]:
+    lost = []
+    for clip_id, first, count, checksum in places.tolist():
+        if not are_sound(vectors, segments, first, count, checksum):
+            lost.append(clip_id)
+        on_clips(1)
+    return lost
 
 
 def refuse_damaged(catalog: Catalog, vectors: Rows, segments: NDArray[np.void], row: int) -> None:

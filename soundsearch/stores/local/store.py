@@ -25,11 +25,12 @@ from ...errors import (
     LibraryVersion,
 )
 from ...hints import command
-from ..base import OnStep, Store
+from ...results import Finding
+from ..base import OnClips, OnStep, Store
 from ..filters import Filter
 from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
 from .catalog import PAGE, Catalog
-from .checking import Finding, check
+from .checking import check
 from .connecting import unreadable
 from .reading import LocalReading, Pool
 from .rows import has_row_files
@@ -253,19 +254,23 @@ class LocalStore:
         """Copy the rows that clips use to new files, drop lost clips, make the index again."""
         return rebuild(self._held, on_step)
 
-    def check(self, on_step: OnStep = lambda _text: None) -> list[Finding]:
-        """Compare all that is stored with its checksums, beside whoever reads and writes.
-
-        Returns
-        -------
-        list of Finding
-            What is damaged; none where all is well.
-        """
+    def check(
+        self, on_clips: OnClips = lambda _count: None, on_step: OnStep = lambda _text: None
+    ) -> list[Finding]:
+        """Compare all that is stored with its checksums; see `Store.check`."""
         found: list[Finding] = []
-        for _ in range(_TRIES):
-            with self._pool.pinned() as catalog:
-                found = check(self._folder, catalog, on_step)
-                files = catalog.files()
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                with self._pool.pinned() as catalog:
+                    files = catalog.files()
+                    found = check(self._folder, catalog, on_clips, on_step)
+            except (
+                LibraryDamaged,
+                FileNotFoundError,
+            ):  # a rebuild took them away between two steps
+                if not tries_left:
+                    raise
+                continue
             if not found:
                 break
             with self._pool.pinned() as catalog:

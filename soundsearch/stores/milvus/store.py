@@ -8,9 +8,11 @@ from pathlib import Path
 
 from ...errors import LibraryError, LibraryNotFound
 from ...hints import command
-from ..base import OnStep, Store
+from ...results import Finding
+from ..base import OnClips, OnStep, Store
 from ..filters import Filter, matches
 from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
+from .checking import check
 from .client import MilvusClient, Row
 from .collections import (
     NUMBERS,
@@ -271,6 +273,12 @@ class MilvusStore:
     def rebuild(self, on_step: OnStep = lambda _text: None) -> int:
         """Delete segments without a clip and clips with missing segments, then compact."""
         return self._held.rebuild(on_step)
+
+    def check(
+        self, on_clips: OnClips = lambda _count: None, on_step: OnStep = lambda _text: None
+    ) -> list[Finding]:
+        """Look for segments that are missing or not finite; see `Store.check`."""
+        return check(self._tables, on_clips, on_step)
 
     def successor(self, settings: Settings) -> MilvusStore:
         """The library's next generation, in its own collections; see `Store.successor`."""
