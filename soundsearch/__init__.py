@@ -28,9 +28,9 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .asking.questions import Sound, Stored
+    from .asking.questions import Embeddings, Sound, Stored
     from .clips import Clips
-    from .hearing import label
+    from .hearing import embed, label
     from .library import Library
     from .library import Library as open  # noqa: N813
     from .results import (
@@ -55,6 +55,7 @@ __all__ = [
     "ClipNotFound",
     "Clips",
     "CopyReport",
+    "Embeddings",
     "EncoderError",
     "Failure",
     "Finding",
@@ -76,6 +77,7 @@ __all__ = [
     "Stored",
     "TagReport",
     "__version__",
+    "embed",
     "label",
     "open",
 ]
@@ -85,8 +87,8 @@ __version__ = "0.2.0.dev0"
 # Loaded when first used: `soundsearch --help` needs none of it.
 _LAZY = {
     "Clips": "clips",
-    "label": "hearing",
-    **dict.fromkeys(("Sound", "Stored"), "asking.questions"),
+    **dict.fromkeys(("embed", "label"), "hearing"),
+    **dict.fromkeys(("Embeddings", "Sound", "Stored"), "asking.questions"),
     **dict.fromkeys(("Library", "open"), "library"),
     **dict.fromkeys(
         (

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from soundsearch_ingest import pipeline
 
 from .asking.expressions import parse_filter
 from .asking.questions import (
+    Embeddings,
     Moments,
     Question,
     Sound,
@@ -23,7 +24,7 @@ from .asking.questions import (
 )
 from .asking.ranking import DEFAULT_RANKING
 from .asking.searching import find_hits
-from .errors import ClipNotFound, LibraryBusy
+from .errors import ArgumentError, ClipNotFound, LibraryBusy, SpaceMismatch
 from .labels.head import given, named
 from .results import Answer, Clip, Hit
 from .session import Session
@@ -32,7 +33,7 @@ from .stores.filters import And, Filter, matches
 from .stores.records import CLIP_LABELS, StoredClip
 from .vectors import sounding
 
-__all__ = ["Clips"]
+__all__ = ["Clips", "shown"]
 
 # A reading of a store that cannot hold its state may see clips change; each try takes a new one.
 _TRIES = 20
@@ -91,7 +92,7 @@ class Clips:
 
     def __iter__(self) -> Iterator[Clip]:
         """The clips, in the order in which they came."""
-        return map(_shown, self._session.store.clips(self._filter))
+        return map(shown, self._session.store.clips(self._filter))
 
     def __len__(self) -> int:
         with self._session.store.reading() as reading:
@@ -114,13 +115,14 @@ class Clips:
         ClipNotFound
         """
         with self._session.store.reading() as reading:
-            return _shown(self._clip(reading, clip))
+            return shown(self._clip(reading, clip))
 
     def query(
         self,
-        question: Question | Source,
+        question: Question | Source | None = None,
         k: int = 10,
         *,
+        vectors: ArrayLike | None = None,
         at: Moments | None = None,
         sample_rate: int | None = None,
         ranking: str = DEFAULT_RANKING,
@@ -130,10 +132,12 @@ class Clips:
 
         Parameters
         ----------
-        question : Sound, Stored, path, binary file or array
-            What is no `Sound` or `Stored` is taken as the source of a `Sound`.
+        question : Sound, Stored, Embeddings, path, binary file or array
+            What is no question is taken as the source of a `Sound`.
         k : int
             Clips wanted.
+        vectors : float [n, dimension] or [dimension]
+            In place of a question: embeddings of the library's space; see `Embeddings`.
         at, sample_rate
             Of the sound; see `Sound`.
         ranking : str
@@ -158,10 +162,16 @@ class Clips:
         LibraryNotFound, SpaceMismatch
         """
         k, ranking = check_k(k), check_ranking(ranking)
+        if vectors is not None:
+            if question is not None:
+                raise ArgumentError("expected a question or vectors, got both")
+            question = vectors if isinstance(vectors, Embeddings) else Embeddings(vectors)
+        if isinstance(question, Embeddings):
+            return self._nearest_to_embeddings(question, k, ranking)
         if isinstance(question, Stored):
             return self._nearest_to_stored(question, k, ranking)
         if not isinstance(question, Sound):
-            question = Sound(question, at, sample_rate)
+            question = Sound(cast(Source, question), at, sample_rate)
         return self._nearest_to_sound(question, k, ranking, on_sound)
 
     def similar(
@@ -208,6 +218,25 @@ class Clips:
             return find_hits(reading, store.settings, query, levels, k, ranking, self._filter)
 
         return Answer(tuple(self._read(find)), named(labels), heard.warning)
+
+    def _nearest_to_embeddings(self, given: Embeddings, k: int, ranking: str) -> Answer:
+        store = self._session.store
+        settings = store.settings
+        if given.space is not None and given.space != settings.space:
+            raise SpaceMismatch(store.address, settings.space, given.space)
+        if given.vectors.shape[1] != settings.dimension:
+            raise ArgumentError(
+                f"vectors: expected {settings.dimension} numbers each, as in the space "
+                f"{settings.space}, got {given.vectors.shape[1]}"
+            )
+        query, levels = sounding(given.vectors, given.levels)
+        if not query.any(axis=1).all():
+            raise ArgumentError("vectors: expected a direction in each, got one that is zero")
+
+        def find(reading: Reading) -> list[Hit]:
+            return find_hits(reading, settings, query, levels, k, ranking, self._filter)
+
+        return Answer(tuple(self._read(find)), ())
 
     def _nearest_to_stored(self, question: Stored, k: int, ranking: str) -> Answer:
         settings = self._session.store.settings
@@ -258,7 +287,8 @@ def _find(reading: Reading, clip: str | os.PathLike[str] | int) -> StoredClip | 
     return reading.clip_at(uri) or reading.clip_at(os.path.abspath(os.path.expanduser(uri)))
 
 
-def _shown(clip: StoredClip) -> Clip:
+def shown(clip: StoredClip) -> Clip:
+    """A stored clip as it is answered."""
     record = clip.record
     return Clip(
         id=clip.id,

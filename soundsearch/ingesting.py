@@ -5,34 +5,35 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from itertools import chain
 
 import blake3
 import numpy as np
+from numpy.typing import NDArray
 from soundsearch_ingest import pipeline
 from soundsearch_ingest.audioset import Record, read_records
-from soundsearch_ingest.decode import Decoder
+from soundsearch_ingest.decode import SAMPLE_RATE, Decoder
 from soundsearch_ingest.discover import (
     AUDIO_SUFFIXES,
     RECORDS_SUFFIX,
     Absence,
     AudioFile,
     discover,
-    stat_file,
 )
 from soundsearch_ingest.encoders import AUDIOSET_SPACE
+from soundsearch_ingest.logmel import segments_in
 from soundsearch_ingest.postprocess import dequantise
 
 from .errors import AudioError, LibraryDamaged
-from .hearing import Listener
+from .hearing import Heard, Listener
 from .labels.head import unlabelled
 from .labels.ontology import CLASSES
 from .pruning import Sightings, check_plausible, find_gone, is_below
 from .results import Failure, IngestReport
-from .stores.base import Store
+from .stores.base import OnStep, Store
 from .stores.records import (
     CLIP_LABELS,
     SEGMENT,
@@ -44,7 +45,7 @@ from .stores.records import (
 )
 from .tags import inherited
 
-__all__ = ["Ingest", "files_of", "without_sound"]
+__all__ = ["Ingest", "new_clip", "optimise", "without_sound"]
 
 # Results are stored in batches, to share one sync of the disk, but none waits for long.
 _FLUSH_CLIPS = 1024
@@ -221,18 +222,16 @@ class Ingest:
         clips, self._clips, self._segments = self._clips, [], 0
         embedded, self._embedded = self._embedded, []
         failed, self._failed = self._failed, []
+        uris = [clip.record.uri for clip in clips] + [result.file.uri for result in embedded]
+        there = {uri: self._store.clip_at(uri) for uri in uris}
         if embedded:
-            clips += self._labelled(embedded)
+            clips += self._labelled(embedded, there)
         if clips:
-            records = [clip.record for clip in clips]
-            replaced = {
-                record.uri for record in records if self._store.clip_at(record.uri) is not None
-            }
             self._store.add(clips)
-            for record in records:
+            for record in (clip.record for clip in clips):
                 self.report.seconds += record.duration
                 self.report.warnings += record.warning is not None
-                self._count("replaced" if record.uri in replaced else "added", record.file)
+                self._count("replaced" if there[record.uri] else "added", record.file)
         if failed:
             self._store.fail(failed)
             self._mark_stale(failed)
@@ -255,29 +254,21 @@ class Ingest:
         self.report.count(outcome)
         self._on_file(file.uri, outcome)
 
-    def _labelled(self, embedded: list[pipeline.Embedded]) -> list[NewClip]:
+    def _labelled(
+        self, embedded: list[pipeline.Embedded], there: Mapping[str, StoredClip | None]
+    ) -> list[NewClip]:
+        if self._predecessor is not self._store:
+            there = {uri: self._predecessor.clip_at(uri) for uri in there}
         listener = self._open_listener()
-        heard = [listener.heard(result.embeddings, result.levels) for result in embedded]
+        heard = [
+            listener.heard(result.embeddings, result.levels, result.duration, result.warning)
+            for result in embedded
+        ]
         labels = listener.labels(heard, SEGMENT_LABELS, CLIP_LABELS)
-        clips = []
-        for result, sound, (segment_labels, clip_labels) in zip(
-            embedded, heard, labels, strict=True
-        ):
-            segments = np.empty(len(sound.levels), SEGMENT)
-            segments["level"] = sound.levels
-            segments["labels"] = segment_labels
-            before = self._predecessor.clip_at(result.file.uri)
-            record = ClipRecord(
-                file=result.file,
-                digest=result.digest,
-                duration=result.duration,
-                padded=result.padded,
-                warning=result.warning,
-                labels=clip_labels,
-                **inherited(before.record if before else None, result.digest),
-            )
-            clips.append(NewClip(record=record, embeddings=sound.vectors, segments=segments))
-        return clips
+        return [
+            new_clip(result.file, result.digest, sound, labelled, there[result.file.uri])
+            for result, sound, labelled in zip(embedded, heard, labels, strict=True)
+        ]
 
     def _add_records(self, file: AudioFile) -> None:
         """Store the clips of an AudioSet feature file."""
@@ -362,6 +353,29 @@ class Ingest:
         self._count("replaced" if before else "added", file)
 
 
+def new_clip(
+    file: AudioFile,
+    digest: bytes,
+    heard: Heard,
+    labels: tuple[NDArray[np.void], NDArray[np.void]],
+    before: StoredClip | None,
+) -> NewClip:
+    """A clip of a sound that was heard, with what it keeps of the one that was there before."""
+    segments = np.empty(len(heard.levels), SEGMENT)
+    segments["level"] = heard.levels
+    segments["labels"], clip_labels = labels
+    record = ClipRecord(
+        file=file,
+        digest=digest,
+        duration=heard.duration,
+        padded=segments_in(round(heard.duration * SAMPLE_RATE)) == 0,
+        warning=heard.warning,
+        labels=clip_labels,
+        **inherited(before.record if before else None, digest),
+    )
+    return NewClip(record=record, embeddings=heard.vectors, segments=segments)
+
+
 def without_sound(roots: list[str]) -> IngestReport | None:
     """The report of an ingest that has nothing to store; None where something may be audio.
 
@@ -382,16 +396,17 @@ def without_sound(roots: list[str]) -> IngestReport | None:
     return report
 
 
-def files_of(store: Store) -> Iterator[AudioFile]:
-    """The clips' files as they are now, those that are there."""
-    for clip in store.clips():
-        with suppress(OSError):
-            yield stat_file(clip.uri)
-
-
 def _digest(file: AudioFile) -> bytes | None:
     """The digest to remember a failed file by; None if it cannot be read."""
     try:
         return pipeline.content_digest(file.uri)
     except (AudioError, OSError):
         return None
+
+
+def optimise(store: Store, report: IngestReport, on_step: OnStep) -> None:
+    """Bring the index up to date; damage that is in its way ends no ingest, but is reported."""
+    try:
+        store.optimise(on_step)
+    except LibraryDamaged as error:
+        report.damage = str(error)

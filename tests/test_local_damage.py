@@ -21,6 +21,7 @@ from soundsearch.stores.local import upkeep
 from soundsearch.stores.local.store import LocalStore
 from soundsearch.stores.opening import place_of
 from soundsearch.stores.records import SEGMENT
+from soundsearch.waiting import Patience
 
 
 @pytest.fixture
@@ -45,6 +46,9 @@ def flip(path, bit):
 
 def ignore(_text):
     pass
+
+
+NO_PATIENCE = Patience.of(False, ignore)
 
 
 @pytest.mark.parametrize("name", ["vectors-1.f32", "segments-1.rows"])
@@ -72,7 +76,7 @@ def test_any_bit_that_is_flipped_is_found_named_and_mended(store, folder, name, 
                 assert np.isfinite(scores[clips >= 0]).all() and (numbers[clips >= 0] >= 0).all()
             target = place_of(tmp_path / "copy")
             with pytest.raises(errors.LibraryDamaged, match=uri):
-                copy(damaged, place_of(folder), target, ignore, ignore)
+                copy(damaged, place_of(folder), target, NO_PATIENCE, ignore, ignore)
             shutil.rmtree(target)
         flip(path, bit)
     flip(path, 7)

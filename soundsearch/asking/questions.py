@@ -8,15 +8,30 @@ import os
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ArgumentError
 from .ranking import RANKINGS
 
-__all__ = ["Moments", "Question", "Sound", "Source", "Stored", "check_k", "check_ranking"]
+__all__ = [
+    "MAX_DURATION",
+    "Embeddings",
+    "Moments",
+    "Question",
+    "Sound",
+    "Source",
+    "Stored",
+    "check_k",
+    "check_ranking",
+]
 
 Source = str | os.PathLike[str] | BinaryIO | ArrayLike
 Moments = tuple[float, float | None]
+
+
+# An hour, in seconds.
+MAX_DURATION = 3600.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,21 +47,31 @@ class Sound:
         Part of the sound, in seconds; an end of None means to the end.
     sample_rate : int, optional
         Sample rate of an array, in Hz.
+    max_duration : float, optional
+        How much of a binary file is heard at most, from its beginning, seconds: a stream need not
+        end. None for all of it. Files given by a path are heard whole.
 
     Raises
     ------
     ArgumentError
-        `source`, `at` or `sample_rate` is invalid.
+        `source`, `at`, `sample_rate` or `max_duration` is invalid.
     """
 
     source: Source
     at: Moments | None = None
     sample_rate: int | None = None
+    max_duration: float | None = MAX_DURATION
 
     def __post_init__(self) -> None:
         _check_source(self.source, self.sample_rate)
+        _check_duration(self.max_duration)
         if self.at is not None:
             _check_moments(self.at)
+
+    @property
+    def longest(self) -> float | None:
+        """`max_duration` where it counts; None for what cannot go on for ever."""
+        return self.max_duration if hasattr(self.source, "read") else None
 
     @property
     def is_file(self) -> bool:
@@ -67,7 +92,84 @@ class Stored:
     clip: str | os.PathLike[str] | int
 
 
-Question = Sound | Stored
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Embeddings:
+    """What `soundsearch.embed` gives, or embeddings from elsewhere. NumPy takes it as an array.
+
+    Parameters
+    ----------
+    vectors : float32 [n, dimension]
+        Of any length, but not zero. [dimension] is taken for one.
+    levels : float32 [n], optional
+        How loud each segment is, dB; as a question, louder ones count more. By default all count
+        the same.
+    times : float64 [n, 2], optional
+        Where each segment starts and ends in the sound, seconds.
+    space : str, optional
+        The space that they are known to be of; a library of another refuses them.
+
+    Raises
+    ------
+    ArgumentError
+        They are of another shape or kind, not finite, or zero.
+    """
+
+    vectors: Any
+    levels: Any = None
+    times: Any = None
+    space: str | None = None
+
+    def __post_init__(self) -> None:
+        vectors = _numbers(self.vectors, "vectors", "[n, dimension]")
+        if vectors.ndim == 1:
+            vectors = vectors[None]
+        if vectors.ndim != 2 or 0 in vectors.shape:
+            raise ArgumentError(
+                f"vectors: expected [n, dimension] or [dimension], got {np.shape(self.vectors)}"
+            )
+        levels = np.zeros(len(vectors), np.float32)
+        if self.levels is not None:
+            levels = _numbers(self.levels, "levels", "[n]")
+        if levels.shape != (len(vectors),):
+            raise ArgumentError(f"levels: expected one for each vector, got {levels.shape}")
+        object.__setattr__(self, "vectors", vectors)
+        object.__setattr__(self, "levels", levels)
+
+    def __repr__(self) -> str:
+        count, dimension = self.vectors.shape
+        return f"<Embeddings [{count}, {dimension}] of {self.space or 'an unknown space'}>"
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.vectors, dtype, copy=copy)
+
+
+Question = Sound | Stored | Embeddings
+
+
+def _numbers(values: Any, what: str, shape: str) -> NDArray[np.float32]:
+    numbers = np.asarray(values)
+    if numbers.dtype.kind not in "fiu":
+        raise ArgumentError(f"{what}: expected numbers {shape}, got {numbers.dtype}")
+    single: NDArray[np.float32] = numbers.astype(np.float32)
+    if not (np.abs(single) < _LARGEST).all():
+        raise ArgumentError(f"{what}: expected finite numbers, got others")
+    return single
+
+
+# The squares of larger numbers have no sum in float32.
+_LARGEST = 1e15
+
+
+def _check_duration(seconds: Any) -> None:
+    try:
+        right = seconds is None or 0 < float(seconds) < math.inf
+    except (TypeError, ValueError):
+        right = False
+    if not right:
+        raise ArgumentError(f"max_duration: expected seconds above 0, or None, got {seconds!r}")
 
 
 def _check_source(source: Any, sample_rate: Any) -> None:

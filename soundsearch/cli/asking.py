@@ -24,6 +24,7 @@ from .options import (
     json_option,
     k_option,
     library_option,
+    max_duration_option,
     ranking_option,
     where_option,
 )
@@ -50,6 +51,7 @@ _NO_MATCH = "No clip of the library matches the filter."
 @k_option
 @ranking_option
 @at_option
+@max_duration_option
 @full_option
 @json_option
 def query(
@@ -59,6 +61,7 @@ def query(
     k: int,
     ranking: str,
     at: _Moments | None,
+    max_duration: float,
     full: bool,
     as_json: bool,
 ) -> None:
@@ -69,7 +72,8 @@ def query(
         selection = lib if where is None else lib.where(where)
 
         def ask(source: Any, on_sound: OnSound) -> Answer:
-            return selection.query(source, k, at=at, ranking=ranking, on_sound=on_sound)
+            sound = soundsearch.Sound(source, at, max_duration=max_duration)
+            return selection.query(sound, k, ranking=ranking, on_sound=on_sound)
 
         for clip, answer in _each(clips, at, ask):
             print_warning(clip, answer.warning)
@@ -106,13 +110,21 @@ def similar(
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(allow_dash=True))
 @at_option
+@max_duration_option
 @full_option
 @json_option
-def label(files: tuple[str, ...], at: _Moments | None, full: bool, as_json: bool) -> None:
+def label(
+    files: tuple[str, ...],
+    at: _Moments | None,
+    max_duration: float,
+    full: bool,
+    as_json: bool,
+) -> None:
     """Predict the labels of each of FILES (or - for standard input) and of its segments."""
 
     def hear(source: Any, on_sound: OnSound) -> LabelledClip:
-        return soundsearch.label(source, at=at, on_sound=on_sound)
+        sound = soundsearch.Sound(source, at, max_duration=max_duration)
+        return soundsearch.label(sound, on_sound=on_sound)
 
     for file, labelled in _each(files, at, hear):
         print_warning(file, labelled.warning)

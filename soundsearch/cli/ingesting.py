@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +13,7 @@ import soundsearch
 
 from ..errors import LibraryNotFound
 from ..hints import command, default_library
-from .options import EXIT_ERROR, EXIT_SOME_FAILED, json_option, library_option
+from .options import EXIT_ERROR, EXIT_SOME_FAILED, json_option, library_option, wait_option
 from .printing import (
     counted,
     print_copied,
@@ -44,6 +45,7 @@ __all__ = ["check", "copy", "ingest", "rebuild", "remove", "tag"]
 @click.option("--retry-failed", is_flag=True, help="Try files again that failed before.")
 @click.option("--again", is_flag=True, help="Embed unchanged files too: see `check`.")
 @click.option("--reembed", is_flag=True, help="First bring all clips to the encoder's version.")
+@wait_option
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for each file once it is stored.")
 @json_option
 def ingest(
@@ -57,6 +59,7 @@ def ingest(
     retry_failed: bool,
     again: bool,
     reembed: bool,
+    wait: bool,
     verbose: bool,
     as_json: bool,
 ) -> None:
@@ -68,7 +71,7 @@ def ingest(
         raise click.UsageError(f"--tags needs TARGETS; `{instead}` tags clips that are there.")
     file = None if tags is None else _read_tags(tags)
     failed = damaged = False
-    with soundsearch.open(library, encoder=encoder, hop=hop) as lib:
+    with _opened(library, wait, encoder=encoder, hop=hop) as lib:
         if reembed:
             with file_progress(verbose, lambda: len(lib)) as watchers:
                 report = lib.reembed(prune=prune, prune_all=prune_all, **watchers)
@@ -96,7 +99,8 @@ def ingest(
 @click.command()
 @click.argument("file", type=click.Path())
 @library_option
-def tag(file: str, library: str | None) -> None:
+@wait_option
+def tag(file: str, library: str | None, wait: bool) -> None:
     """Attach the tags in FILE to clips of the library.
 
     FILE is a table (.csv) whose first row names its columns, or JSON objects, one a line (.jsonl).
@@ -104,7 +108,7 @@ def tag(file: str, library: str | None) -> None:
     is, null takes it away.
     """
     content = _read_tags(file)
-    with soundsearch.open(library) as lib:
+    with _opened(library, wait) as lib:
         report = lib.tag(content.tags)
     if _print_tagged(content, report):
         sys.exit(EXIT_SOME_FAILED)
@@ -113,12 +117,13 @@ def tag(file: str, library: str | None) -> None:
 @click.command()
 @click.argument("clips", nargs=-1, required=True)
 @library_option
-def remove(clips: tuple[str, ...], library: str | None) -> None:
+@wait_option
+def remove(clips: tuple[str, ...], library: str | None, wait: bool) -> None:
     """Take CLIPS, files, whole folders or patterns, out of the library. The files stay.
 
     Patterns are put in quotes, so that the shell leaves them alone: '~/Sounds/**/*.wav'.
     """
-    with soundsearch.open(library) as lib:
+    with _opened(library, wait) as lib:
         say(f"{counted(lib.remove(clips), 'clip')} removed")
 
 
@@ -144,9 +149,10 @@ def check(library: str | None, as_json: bool) -> None:
 
 @click.command()
 @library_option
-def rebuild(library: str | None) -> None:
+@wait_option
+def rebuild(library: str | None, wait: bool) -> None:
     """Build the index again and free the space of removed clips."""
-    with soundsearch.open(library) as lib:
+    with _opened(library, wait) as lib:
         lost = lib.rebuild(lambda text: say(text, err=True))
     say("rebuilt" if not lost else f"rebuilt; {counted(lost, 'clip')} lost: ingest again")
 
@@ -156,14 +162,20 @@ def rebuild(library: str | None) -> None:
 @click.option(
     "--to", "target", required=True, metavar="FOLDER|URI", help="Created if it does not exist."
 )
-def copy(library: str | None, target: str) -> None:
+@wait_option
+def copy(library: str | None, target: str, wait: bool) -> None:
     """Copy the library, with its vectors, labels and tags, to another folder or to Milvus.
 
     An interrupted copy continues where it stopped.
     """
-    with soundsearch.open(library) as lib, clip_progress() as watchers:
+    with _opened(library, wait) as lib, clip_progress() as watchers:
         report = lib.copy(target, **watchers)
     print_copied(report)
+
+
+def _opened(library: str | None, wait: bool, **options: Any) -> soundsearch.Library:
+    """The library, to write to it."""
+    return soundsearch.open(library, wait=wait, on_wait=partial(say, err=True), **options)
 
 
 def _read_tags(path: str) -> TagsFile:

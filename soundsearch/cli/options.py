@@ -20,7 +20,9 @@ __all__ = [
     "json_option",
     "k_option",
     "library_option",
+    "max_duration_option",
     "ranking_option",
+    "wait_option",
     "where_option",
 ]
 
@@ -104,6 +106,17 @@ at_option: Option[Any] = click.option(
     "--at",
     type=_Moments(),
     help="Use only this part of the sound: in seconds, as in 3.0-6.5, or as in 1:05:36-1:05:38.",
+)
+max_duration_option: Option[Any] = click.option(
+    "--max-duration",
+    default=3600.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="How much of standard input is heard at most; files are heard whole.",
+)
+wait_option: Option[Any] = click.option(
+    "--wait", is_flag=True, help="Wait where another process is writing to the library."
 )
 where_option: Option[Any] = click.option(
     "--where",

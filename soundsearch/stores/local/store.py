@@ -264,10 +264,7 @@ class LocalStore:
                 with self._pool.pinned() as catalog:
                     files = catalog.files()
                     found = check(self._folder, catalog, on_clips, on_step)
-            except (
-                LibraryDamaged,
-                FileNotFoundError,
-            ):  # a rebuild took them away between two steps
+            except (LibraryDamaged, FileNotFoundError):  # a rebuild took files away meanwhile
                 if not tries_left:
                     raise
                 continue
