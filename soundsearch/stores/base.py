@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .filters import Filter
-from .records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
+from .records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip, Tuning
 
 __all__ = ["ClipChanged", "OnStep", "Reading", "Span", "Store"]
 
@@ -103,6 +103,10 @@ class Store(Protocol):
 
     def counts(self) -> Counts:
         """How many clips, segments and failures are stored."""
+        ...
+
+    def tuning(self) -> Tuning | None:
+        """How the search index is tuned; None where there is none, or the database does it."""
         ...
 
     def clips(self, filter: Filter | None = None) -> Iterator[StoredClip]:

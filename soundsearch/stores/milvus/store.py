@@ -9,7 +9,7 @@ from pathlib import Path
 from ...errors import LibraryError, LibraryNotFound
 from ..base import OnStep, Store
 from ..filters import Filter, matches
-from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
+from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip, Tuning
 from .client import MilvusClient, Row
 from .collections import (
     NUMBERS,
@@ -136,6 +136,10 @@ class MilvusStore:
     def counts(self) -> Counts:
         """How many clips, segments and failures are stored."""
         return MilvusReading(self._tables).counts()
+
+    def tuning(self) -> Tuning | None:
+        """None: Milvus searches its indexes as it is told, and nothing is measured."""
+        return None
 
     def clips(self, filter: Filter | None = None) -> Iterator[StoredClip]:
         """Iterate over the clips that a filter lets through, ordered by id; see `Store.clips`."""
