@@ -285,9 +285,11 @@ class _Approximate:
         # The cells to choose from, all of them if None, and how many are visited.
         self._cells: _Bitmap | None = None
         self._cell_count = index.nlist
-        # Version 0.1.0 had tuned the cells alone, and visited all where that could not help.
-        self._visited = min(tuning.cells if tuning else index.nprobe, most_cells(index.nlist))
-        self._candidates = tuning.candidates if tuning else _UNTUNED_CANDIDATES
+        if tuning is not None:
+            self._visited, self._candidates = tuning.cells, tuning.candidates
+        else:  # version 0.1.0 tuned the cells alone, and visited all where that could not help
+            self._visited = min(index.nprobe, most_cells(index.nlist))
+            self._candidates = _UNTUNED_CANDIDATES
         self._made: dict[int, Any] = {}
 
     def search(self, queries: Vectors, k: int) -> tuple[Ints, Vectors]:
