@@ -1,15 +1,17 @@
 """The time of a query, and the recall of the approximate index against an exact search.
 
-    python -m benchmarks.query [--sizes 10000 100000 1000000] [--vectors FILE.npy]
+    python -m benchmarks.query [--sizes 10000 100000 1000000] [--data DATA | --vectors FILE.npy]
 
 For libraries of several sizes, all in one run: milliseconds to find the 10 nearest segments of
-one vector (median over 500, one after the other), recall@10 against an exact search, and the
-whole query of a five-second clip given its embeddings (search, exact scores, ranking, labels).
-Then whole processes: `soundsearch query` on 2 000 clips, compared with `python -c "import numpy,
-onnxruntime, faiss"`, and `soundsearch --help`.
+one vector (median over 500, one after the other), recall@10 against an exact search and what the
+library says of it, the cells that are visited and the candidates scored, and the whole query of a
+five-second clip given its embeddings (search, exact scores, ranking, labels). Then whole
+processes: `soundsearch query` on 2 000 clips, compared with `python -c "import numpy, onnxruntime,
+faiss"`, and `soundsearch --help`.
 
-Vectors are mixtures of embeddings of the demo sounds (with neighbours like those of real sounds),
-or of those in FILE.npy, float32 [n, 128].
+Vectors are mixtures of embeddings: of pairs of demo sounds and silence (which are as hard to
+search as mixtures of recordings), of the recordings in DATA, a folder with ``esc50/labels.csv`` and
+``esc50/audio/``, and the demo sounds, or of those in FILE.npy, float32 [n, 128].
 """
 
 from __future__ import annotations
@@ -30,9 +32,10 @@ import soundfile
 import soundsearch
 from benchmarks.vectors import (
     CLIP_SEGMENTS,
+    add_vector_options,
     bundled_settings,
+    chosen_embeddings,
     clips_of,
-    demo_embeddings,
     median_ms,
     mixed,
     tenth_best,
@@ -72,7 +75,10 @@ def answer(store: Store, clip: np.ndarray) -> list[Hit]:
 
 def in_process(real: np.ndarray, sizes: list[int]) -> None:
     """Print one row per size."""
-    print(f"{'segments':>9}  {'search ms':>9}  {'recall@10':>9}  {'query ms':>8}")
+    print(
+        f"{'segments':>9}  {'search ms':>9}  {'recall@10':>9}  {'said':>6}  {'cells':>12}  "
+        f"{'candidates':>10}  {'query ms':>8}"
+    )
     queries = unit(mixed(real, QUERIES, 1))
     clips = mixed(real, 100 * CLIP_SEGMENTS, 2).reshape(100, CLIP_SEGMENTS, -1)
     for size in sizes:
@@ -83,8 +89,17 @@ def in_process(real: np.ndarray, sizes: list[int]) -> None:
             recall = (scores >= tenth_best(vectors, queries)[:, None] - 1e-5).mean()
             search_ms = median_ms([partial(search, store, query) for query in queries])
             query_ms = median_ms([partial(answer, store, clip) for clip in clips])
+            tuning = store.tuning()
             store.close()
-        print(f"{size:9}  {search_ms:9.3f}  {recall:9.4f}  {query_ms:8.2f}", flush=True)
+        said, cells, candidates = "exact", "", ""
+        if tuning is not None:
+            said, candidates = f"{tuning.recall:.4f}", f"{tuning.candidates}"
+            cells = f"{tuning.cells} of {tuning.all_cells}"
+        print(
+            f"{size:9}  {search_ms:9.3f}  {recall:9.4f}  {said:>6}  {cells:>12}  "
+            f"{candidates:>10}  {query_ms:8.2f}",
+            flush=True,
+        )
 
 
 def whole_process(rounds: int = 15) -> None:
@@ -131,10 +146,9 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--vectors", type=Path)
+    add_vector_options(parser)
     options = parser.parse_args()
-    real = np.load(options.vectors) if options.vectors else demo_embeddings()
-    in_process(real.astype(np.float32), options.sizes)
+    in_process(chosen_embeddings(options), options.sizes)
     whole_process()
 
 

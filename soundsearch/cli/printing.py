@@ -192,9 +192,16 @@ def print_findings(findings: Sequence[Finding], counts: Mapping[str, int]) -> No
 
 
 def print_info(facts: dict[str, Any]) -> None:
-    installed = facts.pop("installed_space")
+    installed, index = facts.pop("installed_space"), facts.pop("index")
     for name, value in facts.items():
         say(f"{name:10} {value:,}" if isinstance(value, int) else f"{name:10} {value}")
+    if index is not None:
+        say(
+            f"{'index':10} recall@10 {index['recall']:.3f} (of {index['queries']:,} queries), "
+            f"{index['cells']:,} of {index['all_cells']:,} cells, {index['candidates']} candidates"
+        )
+        if index["warning"]:
+            say(f"The index is approximate: {index['warning']}.", err=True)
     if installed is not None and installed != facts["space"]:
         say(
             f"The installed encoder gives the space {installed}; to bring the library up to date, "

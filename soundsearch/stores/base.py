@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..results import Finding
 from .filters import Filter
-from .records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
+from .records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip, Tuning
 
 __all__ = ["ClipChanged", "OnClips", "OnStep", "Reading", "Span", "Store"]
 
@@ -105,6 +105,10 @@ class Store(Protocol):
 
     def counts(self) -> Counts:
         """How many clips, segments and failures are stored."""
+        ...
+
+    def tuning(self) -> Tuning | None:
+        """How the search index is tuned; None where there is none, or the database does it."""
         ...
 
     def clips(self, filter: Filter | None = None) -> Iterator[StoredClip]:

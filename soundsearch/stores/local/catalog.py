@@ -9,6 +9,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,16 @@ from soundsearch_ingest.discover import AudioFile
 
 from ...errors import LibraryDamaged, LibraryError
 from ..filters import Filter
-from ..records import LABEL, ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
+from ..records import (
+    LABEL,
+    ClipRecord,
+    Counts,
+    FailureRecord,
+    NewClip,
+    Settings,
+    StoredClip,
+    Tuning,
+)
 from .conditions import condition_of
 from .connecting import connect, is_in_place, stamp_of, unreadable
 from .postings import HUMAN, add_postings, fill_postings, label_scores
@@ -178,13 +188,24 @@ class Catalog:
         covered, trained = self.setting("index_rows")
         return name, size, covered, trained
 
-    def set_index(self, index: tuple[str, int, int, int] | None) -> None:
-        """Say which index on disk is valid. In a transaction."""
-        if index is None:
-            sql = "DELETE FROM settings WHERE key IN ('index', 'index_rows')"
-            self.connection.execute(sql)
-        else:
+    def tuning(self) -> Tuning | None:
+        """How the index on disk is tuned; None where there is none, or version 0.1.0 made it."""
+        rows = self._query("SELECT value FROM settings WHERE key = 'index_tuning'")
+        try:
+            return Tuning(**json.loads(rows[0][0])) if rows else None
+        except (TypeError, ValueError):
+            return None  # it is measured again
+
+    def set_index(
+        self, index: tuple[str, int, int, int] | None, tuning: Tuning | None = None
+    ) -> None:
+        """Say which index on disk is valid, and how it is tuned. In a transaction."""
+        sql = "DELETE FROM settings WHERE key IN ('index', 'index_rows', 'index_tuning')"
+        self.connection.execute(sql)
+        if index is not None:
             self.set(index=index[:2], index_rows=index[2:])
+        if tuning is not None:
+            self.set(index_tuning=asdict(tuning))
         self._clips_changed()
 
     def files(self) -> tuple[int, str | None]:

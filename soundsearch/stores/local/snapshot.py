@@ -15,7 +15,7 @@ from ...errors import LibraryError
 from ...vectors import unit
 from ..base import ClipChanged
 from ..filters import Filter
-from ..records import Settings
+from ..records import Settings, Tuning
 from .catalog import Catalog
 from .index import Part, SegmentIndex
 from .rows import Rows, are_sound, map_rows, ranges
@@ -39,11 +39,13 @@ class MappedRows:
         segments: NDArray[np.void],
         index_path: Path | None,
         index_sums: Sequence[int] | None = None,
+        tuning: Tuning | None = None,
     ) -> None:
         self.vectors = vectors
         self.segments = segments
         self.index_path = index_path
         self._index_sums = index_sums
+        self.tuning = tuning
         # By their first rows: clips whose rows were compared with their checksum.
         self._sound = np.zeros(len(segments), np.bool_)
         self._index: SegmentIndex | None = None
@@ -62,7 +64,7 @@ class MappedRows:
         try:
             if path is not None and not is_whole(path, self._index_sums, sampled=True):
                 raise RuntimeError("damaged")
-            return SegmentIndex(self.vectors, live, path)
+            return SegmentIndex(self.vectors, live, path, self.tuning)
         except (RuntimeError, ValueError, IndexError, AssertionError):
             if path is not None and not path.exists():
                 raise FileNotFoundError(path) from None
@@ -224,17 +226,18 @@ class Snapshots:
         places = catalog.places(known)
         if last is not None and known:
             places = np.concatenate((last.places, places)) if len(places) else last.places
-        index_path = self._index_path(catalog)
+        index_path, tuning = self._index_path(catalog), catalog.tuning()
         if (
             last is not None
             and places is last.places
-            and (rows, index_path) == (last.rows, last.vectors.index_path)
+            and (rows, index_path, tuning)
+            == (last.rows, last.vectors.index_path, last.vectors.tuning)
         ):
             vectors = last.vectors
         else:
             mapped = map_rows(self._folder, generation, settings, rows)
             sums = catalog.index_sums(index_path.name) if index_path is not None else None
-            vectors = MappedRows(*mapped, index_path, sums)
+            vectors = MappedRows(*mapped, index_path, sums, tuning)
             if last is not None and last.generation == generation and last.rows <= rows:
                 vectors.take_over(last.vectors)
         return Snapshot(revision, generation, rows, places, vectors)

@@ -28,7 +28,7 @@ from ...hints import command
 from ...results import Finding
 from ..base import OnClips, OnStep, Store
 from ..filters import Filter
-from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
+from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip, Tuning
 from .catalog import PAGE, Catalog
 from .checking import check
 from .connecting import unreadable
@@ -143,6 +143,11 @@ class LocalStore:
         """What is stored now."""
         with self._pool.pinned() as catalog:
             return catalog.counts()
+
+    def tuning(self) -> Tuning | None:
+        """How the index is tuned; None where there is none, or version 0.1.0 made it."""
+        with self._pool.pinned() as catalog:
+            return catalog.tuning()
 
     def clips(self, filter: Filter | None = None) -> Iterator[StoredClip]:
         """Every clip that a filter lets through, in the order of ids; read in pages."""

@@ -7,26 +7,31 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..base import OnStep
-from ..records import Settings
+from ..records import Settings, Tuning
 from .building import build, extend
 from .catalog import Catalog
 from .checking import refuse_damaged
 from .index import EXACT_ROWS
-from .rows import RowFiles, link_or_copy, map_rows, row_files
+from .rows import RowFiles, Rows, link_or_copy, map_rows, row_files
 from .sums import block_sums, is_whole, sync, sync_folder
+from .tuning import tuned
 from .writing import Writer
 
 __all__ = ["adopt", "optimise", "rebuild"]
 
 # The index on disk is brought up to date when more than this share of its rows is missing
-# from it, and trained again when the library has grown by more than that factor.
+# from it. It is trained, or tuned, again when the library has grown by more than these factors.
 _STALE_SHARE = 0.05
 _RETRAIN_FACTOR = 4
+_RETUNE_FACTOR = 2
 
 
 def optimise(writer: Writer, on_step: OnStep) -> None:
-    """Make, extend or retrain the approximate index when the library's size asks for it."""
+    """Make, extend, retrain or tune the approximate index when the library's size asks for it."""
     catalog, folder = writer.catalog, writer.folder
     rows, generation = catalog.setting("rows"), catalog.setting("generation")
     index = catalog.index()
@@ -34,9 +39,16 @@ def optimise(writer: Writer, on_step: OnStep) -> None:
     covered = trained = 0
     if index is not None and _is_whole(catalog, folder / index[0], index[1]):
         old, covered, trained = folder / index[0], index[2], index[3]
-    if rows <= EXACT_ROWS or rows - covered <= _STALE_SHARE * rows:
+    tuning = catalog.tuning() if old is not None else None
+    is_current = rows - covered <= _STALE_SHARE * rows
+    if rows <= EXACT_ROWS or (is_current and tuning is not None):
         return
     vectors, segments = map_rows(folder, generation, writer.settings, rows)
+    if is_current and old is not None:  # version 0.1.0 made it
+        tuning = _tuned(old, vectors, segments, on_step)
+        with writer.transaction():
+            catalog.set_index(index, tuning)
+        return
     extends = old is not None and rows < _RETRAIN_FACTOR * trained
     refuse_damaged(catalog, vectors, segments, covered if extends else 0)
     path = folder / f"index-{generation}-{rows}.faiss"
@@ -50,7 +62,10 @@ def optimise(writer: Writer, on_step: OnStep) -> None:
             extend(vectors, old, made)
         else:
             trained = rows
+            tuning = None
             build(vectors, made, on_step)
+        if tuning is None or rows > _RETUNE_FACTOR * tuning.rows:
+            tuning = _tuned(made, vectors, segments, on_step)
         sums = block_sums(made)
         sync(made)
         os.replace(made, path)
@@ -58,9 +73,17 @@ def optimise(writer: Writer, on_step: OnStep) -> None:
     except (OSError, RuntimeError) as error:
         raise writer.error(error) from error
     with writer.transaction():
-        catalog.set_index((path.name, path.stat().st_size, rows, trained))
+        catalog.set_index((path.name, path.stat().st_size, rows, trained), tuning)
         catalog.set(index_sums=(path.name, sums))
     _delete_indexes(folder, path)
+
+
+def _tuned(path: Path, vectors: Rows, segments: NDArray[np.void], on_step: OnStep) -> Tuning:
+    on_step("tuning the index")
+    tuning = tuned(path, vectors, segments["level"])
+    if tuning.warning:
+        on_step(tuning.warning)
+    return tuning
 
 
 def _is_whole(catalog: Catalog, path: Path, size: int) -> bool:

@@ -11,7 +11,7 @@ from ...hints import command
 from ...results import Finding
 from ..base import OnClips, OnStep, Store
 from ..filters import Filter, matches
-from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
+from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip, Tuning
 from .checking import check
 from .client import MilvusClient, Row
 from .collections import (
@@ -140,6 +140,10 @@ class MilvusStore:
     def counts(self) -> Counts:
         """How many clips, segments and failures are stored."""
         return MilvusReading(self._tables).counts()
+
+    def tuning(self) -> Tuning | None:
+        """None: Milvus searches its indexes as it is told, and nothing is measured."""
+        return None
 
     def clips(self, filter: Filter | None = None) -> Iterator[StoredClip]:
         """Iterate over the clips that a filter lets through, ordered by id; see `Store.clips`."""
