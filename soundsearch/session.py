@@ -9,7 +9,7 @@ from pathlib import Path
 
 from soundsearch_ingest import encoders, pipeline
 
-from .errors import ArgumentError, LibraryNotFound, SpaceMismatch
+from .errors import ArgumentError, LibraryDamaged, LibraryNotFound, SpaceMismatch
 from .hearing import Listener
 from .stores.base import OnStep, Store
 from .stores.opening import Place, create_store, libraries_near, open_store, place_of
@@ -139,6 +139,13 @@ class Session:
         space = self.store.settings.space
         if listener.encoder.space != space:
             raise SpaceMismatch(self.store.address, space, listener.encoder.space)
+        dimension = self.store.settings.dimension
+        if listener.dimension != dimension:
+            raise LibraryDamaged(
+                f"{self.store.address}: says that its vectors have {dimension} numbers, but those "
+                f"of the space {space} have {listener.dimension}; restore it from a copy, or "
+                "ingest again into a new library"
+            )
         return listener
 
     def labeller(self) -> Listener:

@@ -76,6 +76,8 @@ class SegmentIndex:
         self._parts: list[tuple[bool, Part]] = []
         if path is not None:
             index = load_faiss().read_index(str(path), load_faiss().IO_FLAG_MMAP_IFC)
+            if not isinstance(index, load_faiss().IndexIVF) or index.d != vectors.shape[1]:
+                raise ValueError(f"{path}: is not the index of these vectors")
             self._covered = index.ntotal
             indexed, live = self._split(live)
             if len(indexed):
