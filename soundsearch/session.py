@@ -173,6 +173,13 @@ class Session:
         space = self.store.settings.space
         if listener.encoder.space != space:
             raise SpaceMismatch(self.store.address, space, listener.encoder.space)
+        dimension = self.store.settings.dimension
+        if listener.dimension != dimension:
+            raise LibraryDamaged(
+                f"{self.store.address}: says that its vectors have {dimension} numbers, but those "
+                f"of the space {space} have {listener.dimension}; restore it from a copy, or "
+                "ingest again into a new library"
+            )
         return listener
 
     def labeller(self) -> Listener:

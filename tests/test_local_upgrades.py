@@ -31,6 +31,7 @@ import soundsearch
 from soundsearch import errors
 from soundsearch.stores.filters import Comparison, Label, Or, Plain, matches
 from soundsearch.stores.local import schema
+from soundsearch.stores.local.locking import FileLock
 from soundsearch.stores.local.store import LocalStore
 
 DATA = Path(__file__).parent / "data" / "library-0.1"
@@ -230,8 +231,6 @@ def test_an_older_library_that_cannot_be_written_to(folder, monkeypatch):
 
 
 def test_an_older_library_that_is_being_written_to(folder, monkeypatch):
-    from filelock import FileLock
-
     copy_of("mini", folder)
     monkeypatch.setattr(schema, "_PATIENCE", 0.1)
     (folder / "writer.json").write_text('{"pid": 12, "host": "there", "command": []}')

@@ -100,6 +100,13 @@ def _message(error: Exception) -> str:
     message = str(error)
     if isinstance(error, SoundsearchError):
         return message
+    if isinstance(error, OSError) and error.strerror:  # of a file that no library holds
+        names = (error.filename, error.filename2)
+        files = [os.fsdecode(name) for name in names if isinstance(name, (str, bytes))]
+        where = f"{' and '.join(files)}: " if files else ""
+        return f"{where}{error.strerror}; remove the cause, then run the same command again"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; free some, then run the same command again"
     return (
         f"{type(error).__name__}: {message} (this is a bug in soundsearch; "
         "`soundsearch --debug ...` shows where)"

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from soundsearch_ingest.archives import read_archive
 
-from ..errors import EncoderError
+from ..errors import EncoderError, LibraryDamaged
 from ..results import Label
 from ..stores.records import LABEL, NO_LABEL
-from .ontology import CLASSES, ontology
+from .ontology import CLASSES, Node, ontology
 
 __all__ = [
     "SILENCE",
@@ -190,8 +190,7 @@ def given(classes: Iterable[int]) -> tuple[Label, ...]:
     """Human labels, by class index, as records with score 1."""
     table = ontology()
     return tuple(
-        Label(node.name, node.mid, 1.0, table.path(node.mid))
-        for node in (table.classes[index] for index in classes)
+        Label(node.name, node.mid, 1.0, table.path(node.mid)) for node in map(_class, classes)
     )
 
 
@@ -202,5 +201,14 @@ def named(labels: NDArray[np.void]) -> tuple[Label, ...]:
         Label(node.name, node.mid, float(score), table.path(node.mid))
         for index, score in labels.tolist()
         if index != NO_LABEL
-        for node in (table.classes[index],)
+        for node in (_class(index),)
     )
+
+
+def _class(index: int) -> Node:
+    if index >= CLASSES:
+        raise LibraryDamaged(
+            f"a clip of the library has the label {index}, and there are {CLASSES} only (from 0 "
+            "on); restore the library from a copy, or ingest again into a new one"
+        )
+    return ontology().classes[index]

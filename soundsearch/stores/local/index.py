@@ -107,6 +107,8 @@ class SegmentIndex:
         self._parts: list[tuple[bool, Part]] = []
         if path is not None:
             index = open_index(path)
+            if not isinstance(index, load_faiss().IndexIVF) or index.d != vectors.shape[1]:
+                raise ValueError(f"{path}: is not the index of these vectors")
             self._covered = index.ntotal
             indexed, live = self._split(live)
             if len(indexed):

@@ -45,8 +45,11 @@ def add_postings(
     amended : bool
         Void what was posted for these clips before.
     """
-    predicted = np.frombuffer(b"".join(blob for blob, _ in labels), LABEL)
-    human = np.frombuffer(b"".join(blob for _, blob in labels), HUMAN)
+    try:
+        predicted = np.frombuffer(b"".join(blob for blob, _ in labels), LABEL)
+        human = np.frombuffer(b"".join(blob for _, blob in labels), HUMAN)
+    except (TypeError, ValueError) as error:
+        raise sqlite3.DataError(f"labels that are none: {error}") from error
     owners = np.repeat(first_rows, [len(blob) // LABEL.itemsize for blob, _ in labels])
     there = predicted["class_index"] != NO_LABEL
     begin = len(first_rows) if amended else 0

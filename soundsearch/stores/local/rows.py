@@ -22,6 +22,7 @@ from soundsearch_ingest.postprocess import dequantise, quantise
 from ...errors import LibraryDamaged, LibraryError
 from ...hints import command
 from ..records import SEGMENT, NewClip, Settings
+from .files import open_own, open_plain
 from .sums import are_finite, rows_sum
 
 __all__ = [
@@ -38,7 +39,6 @@ __all__ = [
     "rows_there",
 ]
 
-_BINARY = getattr(os, "O_BINARY", 0)
 # Bytes that are gathered for one write: clips come in parts of a few kilobytes.
 _BUFFER = 1 << 20
 _KINDS = ("vectors-*", "segments-*")
@@ -128,7 +128,7 @@ def are_sound(
 ) -> bool:
     """Whether the rows of a clip are what was stored; `checksum` is -1 where it is not known."""
     span = slice(first, first + count)
-    if first + count > len(vectors):
+    if not 0 <= first < first + count <= len(vectors):
         return False
     if checksum < 0:
         return are_finite(np.asarray(vectors[span])) and are_finite(segments["level"][span])
@@ -140,7 +140,7 @@ def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
     if shape[0] == 0:
         return np.empty(shape, dtype)
     try:
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
             _check_length(file, int(np.prod(shape)) * dtype.itemsize)
             return np.memmap(file, dtype, "r", shape=shape)
     except FileNotFoundError as error:
@@ -175,9 +175,8 @@ class RowFiles:
         self._files: list[BinaryIO] = []
         try:
             for path in self.paths:
-                opened = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o666)
-                self._files.append(os.fdopen(opened, "r+b", _BUFFER))
-        except OSError:
+                self._files.append(open_own(path, buffering=_BUFFER))
+        except BaseException:
             self.close()
             raise
 
@@ -207,12 +206,14 @@ class RowFiles:
         None where they are not all there, or not what was stored; `checksum` is -1 where it is
         not known.
         """
+        if first < 0 or count < 1:
+            return None
         parts = []
         for file, width in zip(self._files, self._widths, strict=True):
+            if (first + count) * width > os.fstat(file.fileno()).st_size:
+                return None
             file.seek(first * width)
             parts.append(file.read(count * width))
-            if len(parts[-1]) != count * width:
-                return None
         found = rows_sum(parts[1], rows_sum(parts[0], 0))
         if checksum >= 0:
             return (parts[0], parts[1], found) if found == checksum else None
@@ -257,6 +258,7 @@ def link_or_copy(path: Path, new_path: Path) -> None:
     try:
         os.link(path, new_path)
     except OSError:  # not on every file system
-        shutil.copyfile(path, new_path)
-        with open(new_path, "rb") as file:
-            os.fsync(file.fileno())
+        with open_plain(path) as file, open_own(new_path, new=True) as new_file:
+            shutil.copyfileobj(file, new_file, _BUFFER)
+            new_file.flush()
+            os.fsync(new_file.fileno())

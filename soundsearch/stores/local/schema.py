@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from contextlib import closing
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 from ...errors import LibraryBusy, LibraryDamaged, LibraryVersion
 from ...hints import command
 from ..records import Settings
+from .connecting import check_files
+from .files import open_own
+from .locking import FileLock, Locked
 from .postings import fill_postings
+from .vetting import Objects, check_tables, objects_of
 
 __all__ = [
     "CATALOG",
@@ -86,6 +92,7 @@ def make_catalog(catalog: Path, settings: Settings) -> None:
     for left in (temporary, catalog):
         for end in ("", "-wal", "-shm", "-journal"):
             left.with_name(left.name + end).unlink(missing_ok=True)
+    open_own(temporary, new=True).close()
     connection = sqlite3.connect(temporary, isolation_level=None)
     try:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -113,8 +120,6 @@ def upgrade(folder: Path, connection: sqlite3.Connection) -> None:
     LibraryDamaged
         It is not a catalogue of soundsearch.
     """
-    import filelock
-
     version = check_schema(folder, connection)
     if version == len(MIGRATIONS):
         return
@@ -123,9 +128,10 @@ def upgrade(folder: Path, connection: sqlite3.Connection) -> None:
         f"schema {len(MIGRATIONS)})"
     )
     try:
-        with filelock.FileLock(folder / LOCK, timeout=_PATIENCE):
+        with FileLock(folder / LOCK, _PATIENCE):
+            check_files(folder / CATALOG, for_writing=True)
             _migrate(connection)
-    except filelock.Timeout:
+    except Locked:
         raise LibraryBusy(
             f"{state}; it is upgraded when it is opened while nobody writes to it, and "
             f"{held_by(folder)}: wait for that to end"
@@ -145,22 +151,41 @@ def check_schema(folder: Path, connection: sqlite3.Connection) -> int:
         raise LibraryDamaged(
             f"{folder / CATALOG}: is a SQLite file, but not a catalogue of soundsearch"
         )
+    if version < 1:
+        raise LibraryDamaged(
+            f"{folder / CATALOG}: has the schema version {version}, which no library has; restore "
+            "the library's folder from a copy"
+        )
     if version > len(MIGRATIONS):
         raise LibraryVersion(
             f"{folder}: a newer soundsearch made it (schema {version}; this one knows up to "
             f"schema {len(MIGRATIONS)}); upgrade with: pip install --upgrade soundsearch"
         )
+    try:
+        check_tables(connection, _objects_of_version(version))
+    except ValueError as error:
+        raise LibraryDamaged(
+            f"{folder / CATALOG}: is not what soundsearch makes ({error}), and nothing in it is "
+            "trusted; restore the library's folder from a copy, or ingest again into a new library"
+        ) from error
     return version
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
+@cache
+def _objects_of_version(version: int) -> Objects:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as made:
+        _migrate(made, version)
+        return objects_of(made)
+
+
+def _migrate(connection: sqlite3.Connection, target: int = len(MIGRATIONS)) -> None:
     """Apply what is missing, each migration in a transaction of its own."""
     while True:
         connection.execute("BEGIN IMMEDIATE")
         try:
             # Read within the transaction: another process may have been first.
             version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version >= len(MIGRATIONS):
+            if version >= target:
                 connection.execute("ROLLBACK")
                 return
             for statement in filter(str.strip, MIGRATIONS[version].split(";")):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import LibraryError
+from ...errors import LibraryDamaged, LibraryError
 from ...vectors import unit
 from ..base import ClipChanged
 from ..filters import Filter
@@ -224,6 +224,13 @@ class Snapshots:
             # First rows only grow: if none of the known ones is gone, only new ones are read.
             known = last.rows if catalog.clips_before(last.rows) == len(last.ids) else 0
         places = catalog.places(known)
+        _, firsts, counts, _ = places.T
+        # In this order, as a sum may be more than an integer holds.
+        if ((firsts < 0) | (counts < 1) | (counts > rows) | (firsts > rows - counts)).any():
+            raise LibraryDamaged(
+                f"{self._folder}: the catalogue names segments that are not there; drop the clips "
+                "that are lost with: soundsearch rebuild, then ingest their folders again"
+            )
         if last is not None and known:
             places = np.concatenate((last.places, places)) if len(places) else last.places
         index_path, tuning = self._index_path(catalog), catalog.tuning()
@@ -248,4 +255,4 @@ class Snapshots:
             return None
         path = self._folder / index[0]
         # A cut-off index is a cache miss; mapping it could crash the process.
-        return path if path.exists() and path.stat().st_size == index[1] else None
+        return path if path.is_file() and path.stat().st_size == index[1] else None

@@ -32,6 +32,7 @@ from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, Stor
 from .catalog import PAGE, Catalog
 from .checking import check
 from .connecting import unreadable
+from .locking import FileLock, Locked
 from .reading import LocalReading, Pool
 from .rows import has_row_files
 from .schema import CATALOG, HOLDER, LOCK, held_by, make_catalog, upgrade
@@ -92,15 +93,13 @@ class LocalStore:
 
         Where another process makes one there meanwhile, that one is opened.
         """
-        import filelock
-
-        lock = filelock.FileLock(folder / LOCK)
+        lock = FileLock(folder / LOCK)
         tries = int(_PATIENCE / _PAUSE)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # Who made the library may go on to hold the lock, to write: that is not waited for.
             while not (folder / CATALOG).exists():
-                with suppress(filelock.Timeout), lock.acquire(timeout=0):
+                with suppress(Locked), lock:
                     if not (folder / CATALOG).exists():
                         _refuse_foreign(folder)
                         make_catalog(folder / CATALOG, settings)
@@ -206,8 +205,8 @@ class LocalStore:
         """Hold the library for writing; raises LibraryBusy when another process does."""
         with writer_lock(self._folder):
             try:
+                self._delete_adopted()
                 with closing(Writer(self._folder, self.settings)) as self._writer:
-                    self._delete_adopted()
                     yield
             except sqlite3.Error as error:
                 raise write_error(self._folder, error) from error
@@ -226,7 +225,7 @@ class LocalStore:
         if not clips:
             return
         with writer.transaction():
-            first = writer.catalog.setting("rows")
+            first = writer.catalog.next_row()
             # Vectors first, then the catalogue that makes them exist.
             sums = writer.files.append(clips, first)
             writer.catalog.add(clips, first, sums)
@@ -284,11 +283,12 @@ class LocalStore:
         """A library within this one's folder; see `Store.successor`."""
         folder = self._folder / _SUCCESSOR
         # What cannot be read just now is not given up: it may be the work of days.
-        with suppress(LibraryNotFound, LibraryDamaged, LibraryVersion):
-            begun = LocalStore(folder)
-            if begun.settings == settings:
-                return begun
-            begun.close()
+        if not folder.is_symlink():
+            with suppress(LibraryNotFound, LibraryDamaged, LibraryVersion):
+                begun = LocalStore(folder)
+                if begun.settings == settings:
+                    return begun
+                begun.close()
         self._discard(folder)
         return LocalStore.create(folder, settings)
 
@@ -298,7 +298,8 @@ class LocalStore:
         successor.close()
         adopt(self._held, Path(successor.address), settings)
         self.settings = settings
-        self._delete_adopted()
+        self._delete_adopted()  # its row files are ours now, and were its own too
+        self._held.use_files()
 
     def _delete_adopted(self) -> None:
         folder = self._folder / _SUCCESSOR

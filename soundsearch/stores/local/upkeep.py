@@ -136,7 +136,7 @@ def rebuild(writer: Writer, on_step: OnStep) -> int:
 
 
 def adopt(writer: Writer, folder: Path, settings: Settings) -> None:
-    """Hold what the library in `folder`, of these settings, holds."""
+    """Hold what the library in `folder`, of these settings, holds; `use_files` is still to come."""
     catalog = writer.catalog
     generation = catalog.setting("generation") + 1
     with closing(Catalog(folder)) as theirs:
@@ -154,5 +154,4 @@ def adopt(writer: Writer, folder: Path, settings: Settings) -> None:
         catalog.set(**asdict(settings), rows=rows, generation=generation)
         catalog.set_index(None)
     writer.settings = settings
-    writer.use_files()
     _delete_indexes(writer.folder, None)

@@ -291,8 +291,7 @@ class MilvusStore:
         row = settings_row(settings, generation)
         if state_of(client, state, SUCCESSOR) != row:
             for name in collections_of(self._uri, generation):
-                if client.has_collection(name):
-                    client.drop_collection(name)
+                client.drop_collection(name)
             make_generation(client, self._uri, settings, generation)
             client.upsert(state, [state_row(SUCCESSOR, row)])
         return MilvusStore(self._uri, _parent=self)

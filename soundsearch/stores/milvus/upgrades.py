@@ -150,8 +150,7 @@ def drop_leftovers(client: MilvusClient, uri: MilvusUri, generation: int) -> Non
         if name in there and client.fields(name) == [*_V1_FIELDS, "vector"]:
             client.drop_collection(name)
     for name in collections_of(uri, generation - 1) if generation > 1 else ():
-        if name in there:
-            client.drop_collection(name)
+        client.drop_collection(name)
 
 
 def _copy_clips(
@@ -161,8 +160,7 @@ def _copy_clips(
     old, new = _v1_clips(uri, generation), collections_of(uri, generation)[0]
     client.load_collection(old)
     lease.check()
-    if client.has_collection(new):  # left by a killed upgrade; others may have written since
-        client.drop_collection(new)
+    client.drop_collection(new)  # left by a killed upgrade; others may have written since
     make_collection(client, uri, new, clips_schema(uri.lite), "FLAT")
     for rows in _v1_pages(client, old, end):
         lease.check()
