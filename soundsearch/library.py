@@ -184,14 +184,8 @@ class Library(Clips):
         with self._session.writing() as store:
             if store.settings.space != encoders.AUDIOSET_SPACE:  # features need no encoder
                 self._session.listener(1)
-            ingest = Ingest(
-                store,
-                partial(self._session.listener, 1),
-                retry_failed,
-                on_file,
-                on_sound,
-                again=again,
-            )
+            listener = partial(self._session.listener, 1)
+            ingest = Ingest(store, listener, retry_failed, on_file, on_sound, again=again)
             ingest.run(roots)
             add_streams(self._session, streams, ingest.report, on_file, on_sound)
             if tags is not None:
@@ -443,9 +437,7 @@ class Library(Clips):
         with suppress(EncoderError):
             installed = encoders.load(settings.encoder).space
         return {
-            "clips": counts.clips,
-            "segments": counts.segments,
-            "failures": counts.failures,
+            **asdict(counts),
             "encoder": settings.encoder,
             "space": settings.space,
             "installed_space": installed,
