@@ -313,12 +313,12 @@ def retrieval(embeddings: Floats, clips: Clips, standardise: bool = False) -> di
     if standardise:
         embeddings = (embeddings - embeddings.mean(0)) / embeddings.std(0)
     near = unit(embeddings) @ unit(embeddings).T
-    found = evaluate.retrieval(near, clips.names, clips.sources)
-    first_50 = evaluate.retrieval(near, clips.names, clips.sources, depth=50)
+    found = evaluate.retrieval(near, clips.names, clips.sources).means()
+    first_50 = evaluate.retrieval(near, clips.names, clips.sources, depth=50).means()
     return {
-        "P@1": found.precision_at_1,
-        "mAP@50": first_50.mean_average_precision,
-        "mAP": found.mean_average_precision,
+        "P@1": found["P@1"],
+        "mAP@50": first_50["mAP"],
+        "mAP": found["mAP"],
     }
 
 

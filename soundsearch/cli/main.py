@@ -24,6 +24,7 @@ _COMMANDS = {
     "clips": ("looking", "List the clips with their labels and tags."),
     "copy": ("ingesting", "Copy the library to another folder or to Milvus."),
     "demo": ("demo", "Make some sounds, ingest them and search them."),
+    "evaluate": ("evaluating", "Measure how well clips of one class find each other."),
     "failures": ("looking", "List the files that could not be ingested, and why."),
     "info": ("looking", "Show what the library holds and how it was made."),
     "ingest": ("ingesting", "Add files, folders or patterns, or update them."),

@@ -11,6 +11,7 @@ from ..hints import command
 from .layout import clocks, columns, cut, fitted, moments, padded, room, short_path
 
 if TYPE_CHECKING:
+    from ..evaluate import Retrieval
     from ..results import (
         Answer,
         Clip,
@@ -29,6 +30,7 @@ __all__ = [
     "print_answer",
     "print_clip",
     "print_copied",
+    "print_evaluated",
     "print_findings",
     "print_info",
     "print_ingested",
@@ -42,6 +44,7 @@ __all__ = [
 ]
 
 _FAILURES_SHOWN = 10
+_CLASSES_SHOWN = 10
 _PROBLEMS_SHOWN = 20
 _TAGS_WIDTH = 60
 # Columns of the table of clips, which is printed row by row.
@@ -227,6 +230,39 @@ def print_installed(name: str, facts: dict[str, Any]) -> None:
                 err=True,
             )
             break
+
+
+def print_evaluated(found: Retrieval, other: Retrieval | None, *, full: bool = False) -> None:
+    """Print the measures; the classes that are found worst, all of them if `full`."""
+    means, intervals = found.means(), found.intervals()
+    by_class = sorted(found.by_class().items(), key=lambda item: item[1]["mAP"])
+    worst = by_class if full else by_class[:_CLASSES_SHOWN]
+    cells_width = sum(_measure_width(name) + 1 for name in means)
+    widest = max(len("difference"), *(columns(shown(name)) for name, _ in worst))
+    width = min(widest, max(len("difference"), (room(full) or widest + cells_width) - cells_width))
+
+    def row(title: str, cells: Iterable[str]) -> None:
+        fields = (
+            f" {cell:>{_measure_width(name)}}" for name, cell in zip(means, cells, strict=True)
+        )
+        say(padded(cut(shown(title), width), width) + "".join(fields))
+
+    row("", means)
+    row("mean", (f"{mean:.3f}" for mean in means.values()))
+    row("95 %", (f"{low:.2f}-{high:.2f}" for low, high in intervals.values()))
+    if other is not None:
+        changes = found.changes(other).values()
+        row("against", (f"{mean:.3f}" for mean in other.means().values()))
+        row("difference", (f"{change.difference:+.3f}" for change in changes))
+        row("p", (f"{change.p:.4f}" for change in changes))
+    if len(by_class) > 1:
+        say(f"\nby class{'' if len(worst) == len(by_class) else ', the worst'}")
+        for name, values in worst:
+            row(name, (f"{value:.3f}" for value in values.values()))
+
+
+def _measure_width(name: str) -> int:
+    return max(len(name), len("0.00-0.00"))
 
 
 def print_json(rows: Iterable[dict[str, Any]]) -> None:

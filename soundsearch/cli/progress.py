@@ -140,9 +140,9 @@ def file_progress(verbose: bool, count: Callable[[], int]) -> Iterator[dict[str,
 
 
 @contextmanager
-def clip_progress() -> Iterator[dict[str, Any]]:
-    """Give the callbacks of `Library.copy`, which count clips."""
-    with _progress("clips") as progress:
+def clip_progress(total: int | None = None) -> Iterator[dict[str, Any]]:
+    """Give the callbacks of what goes through clips, such as `Library.copy`."""
+    with _progress("clips", total) as progress:
         yield {"on_clip": lambda _uri: progress.advance(), "on_step": progress.write}
 
 
