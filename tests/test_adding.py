@@ -123,7 +123,7 @@ def test_binary_files(lib, tmp_path):
     assert (report.added, report.seconds, report.tags.tagged) == (2, 4.0, 1)
     assert [failure.uri for failure in report.failed] == ["text"]
     assert {*outcomes} == {("text", "failed"), ("song.wav", "added"), (str(path), "added")}
-    assert lib.ingest(stream(sound, "song.wav")).unchanged == 1
+    assert lib.ingest(named[0]).unchanged == 1
     with pytest.raises(errors.ArgumentError, match="with a name"):
         lib.ingest(stream(sound))
     assert len(lib) == 4
