@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from soundsearch_ingest.products import product
 
 from ...vectors import unit
 from .rows import Rows
@@ -163,7 +164,7 @@ class _Few:
 
     def search(self, queries: Vectors, k: int) -> tuple[Ints, Vectors]:
         k = min(k, len(self._rows))
-        scores = queries @ self._vectors.T
+        scores = product(self._vectors, np.ascontiguousarray(queries.T)).T
         best = np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
         scores = np.take_along_axis(scores, best, 1)
         order = np.argsort(-scores, axis=1, kind="stable")
