@@ -28,6 +28,8 @@ __all__ = ["PAGE", "Catalog"]
 
 # Rows that are read at a time.
 PAGE = 1000
+# Clips that one statement reads by their ids; older versions of SQLite take 999 values.
+_TOGETHER = 500
 
 # The columns that hold a record, in the order in which `_row_of` and `_record_of` have them.
 _RECORD = (
@@ -225,9 +227,13 @@ class Catalog:
 
     def clips_by_id(self, clip_ids: Sequence[int]) -> dict[int, StoredClip]:
         """Those of these clips that are there, by their ids."""
-        sql = f"SELECT {_CLIP} FROM clips WHERE id = ?"
-        rows = [row for clip_id in clip_ids for row in self._query(sql, clip_id)]
-        return {row[0]: _clip_of(row) for row in rows}
+        found: dict[int, StoredClip] = {}
+        for begin in range(0, len(clip_ids), _TOGETHER):
+            wanted = clip_ids[begin : begin + _TOGETHER]
+            sql = f"SELECT {_CLIP} FROM clips WHERE id IN ({_marks(wanted)})"
+            there = {row[0]: row for row in self._query(sql, *wanted)}
+            found |= {id: _clip_of(there[id]) for id in wanted if id in there}
+        return found
 
     def clip_at(self, uri: str) -> StoredClip | None:
         """The clip at this uri."""
