@@ -26,6 +26,7 @@ __all__ = [
     "Settings",
     "StoredClip",
     "TagValue",
+    "is_storable",
 ]
 
 # How many predicted labels are kept, at most.
@@ -42,6 +43,15 @@ SEGMENT = np.dtype([("level", "<f4"), ("labels", LABEL, SEGMENT_LABELS)])
 _STALE = "the file has changed and is no sound any more: "
 
 TagValue = str | float | bool
+
+
+def is_storable(text: str) -> bool:
+    """Whether a text has no lone surrogates, which not every store can keep."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
