@@ -40,7 +40,7 @@ from soundsearch import evaluate
 from soundsearch.labels.head import Head, named
 from soundsearch.labels.ontology import CLASSES, ontology
 from soundsearch.labels.predict import predict
-from soundsearch.vectors import loudness_weights
+from soundsearch.vectors import loudness_weights, unit
 
 Floats = NDArray[np.float32]
 # A sound to the embeddings, scores and levels of its segments.
@@ -301,11 +301,6 @@ def speech_embedding() -> Callable[[Floats], Floats] | None:
         return mean
 
     return embed
-
-
-def unit(rows: Floats) -> Floats:
-    scaled: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
-    return scaled
 
 
 def retrieval(embeddings: Floats, clips: Clips, standardise: bool = False) -> dict[str, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -245,11 +244,12 @@ class Clips:
             clip = self._clip(reading, question.clip)
             vectors, segments = reading.rows([(clip.id, 0, clip.count)])
             query, levels = sounding(vectors, segments["level"])
-            hits = find_hits(reading, settings, query, levels, k + 1, ranking, self._filter)
-            others = [hit for hit in hits if hit.clip_id != clip.id][:k]
+            hits = find_hits(
+                reading, settings, query, levels, k, ranking, self._filter, without=clip.id
+            )
             record = clip.record
             return Answer(
-                tuple(replace(hit, rank=rank) for rank, hit in enumerate(others, 1)),
+                tuple(hits),
                 named(record.labels) or given(record.human_labels),
                 record.warning,
             )

@@ -52,6 +52,9 @@ _FLUSH_CLIPS = 1024
 _FLUSH_SEGMENTS = 8192
 _FLUSH_SECONDS = 1.0
 
+# Recordings for people's ears have no higher sample rate, Hz.
+_AUDIBLE_RATE = 96_000
+
 OnFile = Callable[[str, str], None]
 
 
@@ -226,6 +229,7 @@ class Ingest:
         there = {uri: self._store.clip_at(uri) for uri in uris}
         if embedded:
             clips += self._labelled(embedded, there)
+            self._note_rates(result.sample_rate for result in embedded)
         if clips:
             self._store.add(clips)
             for record in (clip.record for clip in clips):
@@ -239,6 +243,13 @@ class Ingest:
                 self.report.failed.append(Failure(failure.file.uri, failure.reason))
                 self._on_file(failure.file.uri, "failed")
         self._flushed = time.monotonic()
+
+    def _note_rates(self, rates: Iterable[int]) -> None:
+        """Count recordings that reach far beyond what is heard, such as those of bats."""
+        for rate in rates:
+            if rate > _AUDIBLE_RATE:
+                self.report.ultrasonic += 1
+                self.report.highest_rate = max(rate, self.report.highest_rate)
 
     def _mark_stale(self, failed: Iterable[FailureRecord]) -> None:
         """Keep clips whose file is no sound any more, with their tags, and mark them."""

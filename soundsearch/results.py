@@ -293,6 +293,10 @@ class IngestReport:
         Sound that was added.
     tags : TagReport or None
         What became of the tags that were given with the files; None where none were.
+    ultrasonic : int
+        Files that were recorded at more than 96 kHz; encoders hear nothing above 8 kHz.
+    highest_rate : int
+        The highest sample rate among these, Hz.
     damage : str or None
         Which clips of the library turned out to be damaged when its index was to be made, and what
         to do; all else was done.
@@ -310,6 +314,8 @@ class IngestReport:
     warnings: int = 0
     seconds: float = 0.0
     tags: TagReport | None = None
+    ultrasonic: int = 0
+    highest_rate: int = 0
     damage: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -326,6 +332,11 @@ class IngestReport:
             "warnings": self.warnings,
             "seconds": round(self.seconds, 3),
             **({} if self.tags is None else {"tags": self.tags.to_dict()}),
+            **(
+                {"ultrasonic": self.ultrasonic, "highest_rate": self.highest_rate}
+                if self.ultrasonic
+                else {}
+            ),
             **({} if self.damage is None else {"damage": self.damage}),
         }
 

@@ -70,8 +70,8 @@ ROOMS: dict[str, set[str]] = {
     "learn": {"clips", "labels", *_BASE},
     "audioset": {"labels", *_BASE},
     "demo_sounds": set(),
-    "models": {"labels", *_BASE},
-    "tagfiles": {"errors"},
+    "models": {"labels", "stores.base", *_BASE},
+    "tagfiles": {"errors", "stores.records"},
     "cli": {"", "audioset", "demo_sounds", "evaluate", "learn", "library", "models", "session"}
     | {"tagfiles", *_BASE},
     "__main__": {"cli"},

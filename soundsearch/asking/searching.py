@@ -37,6 +37,7 @@ def find_hits(
     k: int,
     ranking: str,
     filter: Filter | None = None,
+    without: int | None = None,
 ) -> list[Hit]:
     """Find the clips nearest to a query; each candidate is scored exactly from stored vectors.
 
@@ -53,13 +54,17 @@ def find_hits(
         One of `RANKINGS`.
     filter : Filter, optional
         Search only the clips that it lets through.
+    without : int, optional
+        The id of a clip that is not a hit: the one that is asked with.
 
     Raises
     ------
     ClipChanged
         A clip was removed or replaced between two steps; use another reading.
     """
-    candidates = _candidates(reading, query, levels, k, filter)
+    candidates = _candidates(reading, query, levels, k + (without is not None), filter)
+    if without is not None:
+        candidates.pop(without, None)
     lengths = reading.lengths(np.fromiter(candidates, np.int64, len(candidates)))
     clip_spans = [
         (clip_id, first, last)

@@ -145,6 +145,13 @@ def print_ingested(report: IngestReport, clips: int | None, library: object) -> 
             f"`{command('clips --damaged', library)}` names them",
             err=True,
         )
+    if report.ultrasonic:
+        were = "was" if report.ultrasonic == 1 else "were"
+        say(
+            f"  {counted(report.ultrasonic, 'file')} {were} recorded at up to "
+            f"{report.highest_rate / 1000:g} kHz; what is above 8 kHz is not heard",
+            err=True,
+        )
     for failure in report.failed[:_FAILURES_SHOWN]:
         say(f"  failed: {failure.uri}: {failure.reason}", err=True)
     if len(report.failed) > _FAILURES_SHOWN:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from soundsearch_ingest.archives import read_archive
+from soundsearch_ingest.products import product
 
 from ..errors import EncoderError, LibraryDamaged
 from ..results import Label
@@ -97,7 +98,7 @@ class Head:
             Independent probabilities: they do not sum to 1. The score of a class is never below
             that of a class below it in the ontology.
         """
-        logits = embeddings @ self._weight + self._bias
+        logits = product(embeddings, self._weight) + self._bias
         own = np.zeros((len(logits), logits.shape[1] + 1), np.float32)
         own[:, :-1] = 1.0 / (1.0 + np.exp(-np.clip(logits, -60.0, 60.0)))
         return np.maximum.reduceat(own[:, self._members], self._starts, axis=1)

@@ -27,6 +27,7 @@ __all__ = [
     "StoredClip",
     "TagValue",
     "Tuning",
+    "is_storable",
 ]
 
 # How many predicted labels are kept, at most.
@@ -44,6 +45,15 @@ _FAIR_RECALL = 0.98
 _STALE = "the file has changed and is no sound any more: "
 
 TagValue = str | float | bool
+
+
+def is_storable(text: str) -> bool:
+    """Whether a text has no lone surrogates, which not every store can keep."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from soundsearch_ingest.products import product
 
 from ...vectors import unit
 from ..records import Tuning
@@ -196,8 +197,9 @@ class _Few:
 
     def search(self, queries: Vectors, k: int) -> tuple[Ints, Vectors]:
         k = min(k, len(self._rows))
-        scores = queries @ self._vectors.T
-        best = np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
+        scores = product(self._vectors, np.ascontiguousarray(queries.T))
+        scores = np.ascontiguousarray(scores.T)
+        best = np.sort(np.argpartition(scores, -k, axis=1)[:, -k:], axis=1)
         scores = np.take_along_axis(scores, best, 1)
         order = np.argsort(-scores, axis=1, kind="stable")
         rows = self._rows[np.take_along_axis(best, order, 1)]

@@ -141,7 +141,7 @@ def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
         return np.empty(shape, dtype)
     try:
         with open_plain(path) as file:
-            _check_length(file, int(np.prod(shape)) * dtype.itemsize)
+            _check_length(path, file, int(np.prod(shape)) * dtype.itemsize)
             return np.memmap(file, dtype, "r", shape=shape)
     except FileNotFoundError as error:
         raise LibraryDamaged(
@@ -155,12 +155,12 @@ def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
         ) from error
 
 
-def _check_length(file: BinaryIO, expected: int) -> None:
+def _check_length(path: Path, file: BinaryIO, expected: int) -> None:
     size = os.fstat(file.fileno()).st_size
     if size < expected:
         raise LibraryDamaged(
-            f"{file.name}: expected at least {expected} bytes, it has {size}; drop the clips that "
-            f"are lost with: {command('rebuild', Path(file.name).parent)}, then ingest their "
+            f"{path}: expected at least {expected} bytes, it has {size}; drop the clips that "
+            f"are lost with: {command('rebuild', path.parent)}, then ingest their "
             "folders again"
         )
 
@@ -190,8 +190,10 @@ class RowFiles:
             [clip.segments for clip in clips],
         )
         sums = [0] * len(clips)
-        for file, width, parts in zip(self._files, self._widths, columns, strict=True):
-            _check_length(file, first * width)
+        for path, file, width, parts in zip(
+            self.paths, self._files, self._widths, columns, strict=True
+        ):
+            _check_length(path, file, first * width)
             file.seek(first * width)
             for place, part in enumerate(parts):
                 stored = np.ascontiguousarray(part).data
