@@ -38,6 +38,9 @@ _CANDIDATES = (50, 100, 200, 400)
 _ROWS_PER_CANDIDATE = 32
 # Twice the cost pays off if it takes away a quarter of what is missed.
 _PAYS_OFF = 0.75
+_HARDLY = 1.1
+# Twice the cells are not tried if the last doubling found less than this more.
+_LITTLE = 0.001
 # Scores of the same pair differ by less, and count as equal.
 _ROUNDING = 1e-5
 
@@ -69,32 +72,8 @@ def tuned(path: Path, vectors: Rows, levels: Floats) -> Tuning:
     """
     index = open_index(path)
     load_faiss().omp_set_num_threads(os.cpu_count() or 1)
-    rng = np.random.default_rng(0)
-    queries, own = _queries(vectors, levels, index.ntotal, rng)
-    nearest = _nearest(queries, vectors, index.ntotal)
-    # Counting by score, not by row, so that copies of a sound count as each other.
-    enough = np.take_along_axis(nearest, own[:, None] + _RECALL_AT - 1, 1) - _ROUNDING
-    settings: list[_Setting] = []
-    grid = _cells(most_cells(index.nlist))
-    scanned = _rows_scanned(index, queries, grid[-1])
-    for cells in grid:
-        found = index.search(
-            queries, _CANDIDATES[-1], params=load_faiss().SearchParametersIVF(nprobe=cells)
-        )[1]
-        is_near = exact_scores(vectors, queries, found) >= enough
-        for candidates in _CANDIDATES:
-            if cells < min(cells_holding(candidates, index.nlist, index.ntotal), grid[-1]):
-                continue  # the search would visit more
-            hits = is_near[:, :candidates].sum(axis=1) - own
-            recalls = np.clip(hits / _RECALL_AT, 0, 1)
-            # What is asked may be of either kind.
-            recall = min(recalls[own == kind].mean() for kind in (0, 1))
-            cost = index.nlist + scanned[cells - 1] + _ROWS_PER_CANDIDATE * candidates
-            settings.append(_Setting(cells, candidates, float(recall), float(cost)))
-        costs = [setting.cost for setting in settings if setting.recall >= _TARGET]
-        if costs and index.nlist + scanned[cells - 1] > min(costs):
-            break  # more cells cost more
-    chosen = _chosen(settings)
+    queries, own = _queries(vectors, levels, index.ntotal, np.random.default_rng(0))
+    chosen = _chosen(_measured(index, vectors, queries, own))
     return Tuning(
         cells=chosen.cells,
         all_cells=index.nlist,
@@ -103,6 +82,43 @@ def tuned(path: Path, vectors: Rows, levels: Floats) -> Tuning:
         queries=len(queries),
         rows=index.ntotal,
     )
+
+
+def _measured(index: Any, vectors: Rows, queries: Floats, own: Ints) -> list[_Setting]:
+    """Settings of ever more cells, up to where more only cost more."""
+    nearest = _nearest(queries, vectors, index.ntotal)
+    # Counting by score, not by row, so that copies of a sound count as each other.
+    enough = np.take_along_axis(nearest, own[:, None] + _RECALL_AT - 1, 1) - _ROUNDING
+    settings: list[_Setting] = []
+    reached: list[float] = []
+    grid = _cells(most_cells(index.nlist))
+    scanned = _rows_scanned(index, queries, grid[-1])
+    for cells in grid:
+        parameters = load_faiss().SearchParametersIVF(nprobe=cells)
+        _, found = index.search(queries, _CANDIDATES[-1], params=parameters)
+        is_near = exact_scores(vectors, queries, found) >= enough
+        for candidates in _CANDIDATES:
+            if cells < min(cells_holding(candidates, index.nlist, index.ntotal), grid[-1]):
+                continue  # the search would visit more
+            hits = is_near[:, :candidates].sum(axis=1) - own
+            recalls = np.clip(hits / _RECALL_AT, 0, 1)
+            # What is asked may be of either kind.
+            recall = min(_likely(recalls[own == kind]) for kind in (0, 1))
+            cost = index.nlist + scanned[cells - 1] + _ROWS_PER_CANDIDATE * candidates
+            settings.append(_Setting(cells, candidates, recall, float(cost)))
+        enough_costs = [setting.cost for setting in settings if setting.recall >= _TARGET]
+        reached.append(max((setting.recall for setting in settings), default=0.0))
+        is_flat = reached[-1] > 0.5 and reached[-1] - min(reached[-3:]) < _LITTLE
+        if min(enough_costs, default=np.inf) <= index.nlist + scanned[cells - 1] or (
+            len(reached) > 2 and is_flat
+        ):
+            break
+    return settings
+
+
+def _likely(recalls: NDArray[np.float64]) -> float:
+    """What other queries will find at least, more likely than not: the mean less its error."""
+    return max(0.0, float(recalls.mean() - recalls.std() / np.sqrt(len(recalls))))
 
 
 def _chosen(settings: list[_Setting]) -> _Setting:
@@ -114,13 +130,20 @@ def _chosen(settings: list[_Setting]) -> _Setting:
 
 def _bend(settings: list[_Setting]) -> _Setting:
     """Where the curve of recall against cost bends: before it, twice the cost pays off."""
-    bend = max(settings, key=lambda setting: (setting.recall, -setting.cost))
+    bend = _best(settings)
     while cheaper := [setting for setting in settings if setting.cost <= bend.cost / 2]:
-        best = max(cheaper, key=lambda setting: (setting.recall, -setting.cost))
+        best = _best(cheaper)
         if 1 - bend.recall < _PAYS_OFF * (1 - best.recall):
             break
         bend = best
     return bend
+
+
+def _best(settings: list[_Setting]) -> _Setting:
+    """The cheapest of those that miss hardly more than any must."""
+    fewest_missed = 1 - max(setting.recall for setting in settings)
+    good = [setting for setting in settings if 1 - setting.recall <= _HARDLY * fewest_missed]
+    return min(good, key=lambda setting: setting.cost)
 
 
 def _queries(

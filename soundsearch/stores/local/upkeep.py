@@ -39,15 +39,21 @@ def optimise(writer: Writer, on_step: OnStep) -> None:
     covered = trained = 0
     if index is not None and _is_whole(catalog, folder / index[0], index[1]):
         old, covered, trained = folder / index[0], index[2], index[3]
-    tuning = catalog.tuning() if old is not None else None
-    is_current = rows - covered <= _STALE_SHARE * rows
-    if rows <= EXACT_ROWS or (is_current and tuning is not None):
+    tuning = catalog.tuning()
+    is_stale = rows - covered > _STALE_SHARE * rows
+    if rows <= EXACT_ROWS or not (is_stale or tuning is None):
         return
     vectors, segments = map_rows(folder, generation, writer.settings, rows)
-    if is_current and old is not None:  # version 0.1.0 made it
-        tuning = _tuned(old, vectors, segments, on_step)
-        with writer.transaction():
-            catalog.set_index(index, tuning)
+    if old is not None and tuning is None:  # version 0.1.0 made it, and kept no checksums of it
+        try:
+            tuning = _tuned(old, vectors, segments, on_step)
+        except (RuntimeError, IndexError, AssertionError):
+            old, covered, is_stale = None, 0, True  # damaged
+        else:
+            with writer.transaction():
+                catalog.set_index(index, tuning)
+                catalog.set(index_sums=(old.name, block_sums(old)))
+    if not is_stale:
         return
     extends = old is not None and rows < _RETRAIN_FACTOR * trained
     refuse_damaged(catalog, vectors, segments, covered if extends else 0)
