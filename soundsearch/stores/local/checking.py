@@ -53,6 +53,23 @@ def check(folder: Path, catalog: Catalog, on_step: OnStep) -> list[Finding]:
         )
         for problem in catalog.problems()
     ]
+    records = tuple(catalog.damaged_records().values())
+    if records:
+        findings.append(
+            Finding(
+                f"{folder}: the records of {len(records):,} of its clips are not what was stored",
+                records,
+                f"take these clips out with: {_REBUILD}, then ingest their folders again",
+            )
+        )
+    if not catalog.has_sound_postings():
+        findings.append(
+            Finding(
+                f"{folder}: the labels that filters look for are not what was stored",
+                (),
+                f"no clip is concerned; make them again with: {_REBUILD}",
+            )
+        )
     on_step("checking the segments of all clips")
     lost = _damaged_clips(folder, catalog)
     if lost:

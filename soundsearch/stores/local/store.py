@@ -259,10 +259,15 @@ class LocalStore:
             What is damaged; none where all is well.
         """
         found: list[Finding] = []
-        for _ in range(_TRIES):
-            with self._pool.pinned() as catalog:
-                found = check(self._folder, catalog, on_step)
-                files = catalog.files()
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                with self._pool.pinned() as catalog:
+                    files = catalog.files()
+                    found = check(self._folder, catalog, on_step)
+            except (LibraryDamaged, FileNotFoundError):  # a rebuild took files away meanwhile
+                if not tries_left:
+                    raise
+                continue
             if not found:
                 break
             with self._pool.pinned() as catalog:
