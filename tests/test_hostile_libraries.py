@@ -10,7 +10,7 @@ import sqlite3
 import struct
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 
 import numpy as np
@@ -254,6 +254,11 @@ def test_a_hostile_catalogue(worker, sound_library, tmp_path, name):
     (folder / "index-1-15.faiss").write_bytes(b"IwSq\0\0\0\1")
     with closing(sqlite3.connect(folder / "catalog.sqlite", isolation_level=None)) as catalog:
         catalog.executescript(statements)
+        # Whoever makes such a catalogue makes its checksums too, or leaves them out.
+        with suppress(sqlite3.Error):
+            catalog.execute("UPDATE clips SET record_sum = NULL")
+        with suppress(sqlite3.Error):
+            catalog.execute("DELETE FROM settings WHERE key = 'settings_sum'")
     ends = worker.try_all(folder)
     assert not [end for end in ends.values() if end.startswith("INTERNAL")], ends
     if refused:

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import benchmarks.faults
-from benchmarks.faults.children import can_trace
+from benchmarks.faults.children import Result, can_trace
 from benchmarks.faults.commands import COMMANDS
 from benchmarks.faults.damage import FORMATS, break_sounds, flip_bits, library_files, written
 from benchmarks.faults.mixing import make_pairs, read_on, write_on
-from benchmarks.faults.trying import BAD, ERRORS, KILLS, Result, import_all, try_command
+from benchmarks.faults.trying import BAD, ERRORS, KILLS, import_all, try_command
 
 COLUMNS = ("tried", "ended", "survived", "refused", "checked", "lost", "traceback", "wrong")
 READERS = 4
@@ -79,6 +79,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     began = time.monotonic()
+    for library in ("OMP", "OPENBLAS"):  # threads that wait for each other where cores are busy
+        os.environ[f"{library}_NUM_THREADS"] = "1"
     table = Table()
     pool = partial(ProcessPoolExecutor, mp_context=get_context("spawn"), initializer=import_all)
     with tempfile.TemporaryDirectory(prefix="faults-") as name:

@@ -20,7 +20,7 @@ from typing import Any
 
 from soundsearch.errors import SoundsearchError
 
-__all__ = ["CALLS", "Fault", "Outcome", "Report", "calls_of", "can_trace", "in_child"]
+__all__ = ["CALLS", "Fault", "Outcome", "Report", "Result", "calls_of", "can_trace", "in_child"]
 
 # By how a file changes. SQLite writes with the second, Python's files with the first.
 CALLS = (
@@ -31,6 +31,8 @@ _TRACE = ["strace", "-f", "-qq", "-e", f"trace={','.join(CALLS)}", "-e", "signal
 _SECONDS = 60.0
 
 Report = Callable[[str], None]
+# Counts of columns of the table, and what is to be said of the bad ones.
+Result = tuple[Counter[str], list[str]]
 
 
 @dataclass(frozen=True)
@@ -118,17 +120,16 @@ def in_child(
         while _tracer_of(child) == 0 and tracer.poll() is None:
             time.sleep(0.001)
         os.kill(child, signal.SIGCONT)
-    wait = _SECONDS if fault is None or fault.call else fault.after
-    text, hung = _read(reading, wait)
+    at_a_moment = fault is not None and not fault.call
+    text, hung = _read(reading, fault.after if fault and at_a_moment else None)
     if hung:
         with suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
-        text += _read(reading, _SECONDS)[0]
+        text += _read(reading)[0]
     os.close(reading)
     _, status = os.waitpid(child, 0)
     if tracer is not None:
         tracer.wait()
-    at_a_moment = fault is not None and not fault.call
     return _outcome(text, status, hung and not at_a_moment)
 
 
@@ -163,16 +164,21 @@ def _tracer_of(process: int) -> int:
     return 0
 
 
-def _read(descriptor: int, seconds: float) -> tuple[bytes, bool]:
-    """What comes until its end, and whether that did not come in time."""
+def _read(descriptor: int, seconds: float | None = None) -> tuple[bytes, bool]:
+    """What comes until its end, and whether that did not come in time.
+
+    `seconds` are those for all of it; by default, it may take as long as it goes on coming.
+    """
     parts: list[bytes] = []
-    end = time.monotonic() + seconds
+    end = time.monotonic() + (_SECONDS if seconds is None else seconds)
     while (left := end - time.monotonic()) > 0:
         if select.select([descriptor], [], [], left)[0]:
             part = os.read(descriptor, 1 << 16)
             if not part:
                 return b"".join(parts), False
             parts.append(part)
+            if seconds is None:
+                end = time.monotonic() + _SECONDS
     return b"".join(parts), True
 
 

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from soundsearch_ingest.decode import Decoder
 from soundsearch_ingest.errors import AudioError
 
-from benchmarks.faults.children import Report, in_child
+from benchmarks.faults.children import Report, Result, in_child
 from benchmarks.faults.commands import few_rows_get_an_index, store_random
 from benchmarks.vectors import bundled_settings
+from soundsearch.errors import SoundsearchError
 from soundsearch.library import Library
 from soundsearch.stores.local.store import LocalStore
 
@@ -62,34 +63,57 @@ def _answers(library: Path) -> list[Any]:
     return found
 
 
-def flip_bits(folder: Path, name: str, flips: int, seed: int) -> tuple[Counter[str], list[str]]:
+def flip_bits(folder: Path, name: str, flips: int, seed: int) -> Result:
     """Flip bits of one file of a library, one at a time, and ask it everything."""
     library, trial = folder / "library", folder / f"trial-{name}"
     expected = in_child(lambda _report: _answers(library)).value
-    rng = np.random.default_rng(seed)
-    counts: Counter[str] = Counter()
-    said = []
-    for _ in range(flips):
+
+    def flip(number: int) -> tuple[str, str]:
         shutil.rmtree(trial, ignore_errors=True)
         shutil.copytree(library, trial)
         data = bytearray((trial / name).read_bytes())
-        bit = int(rng.integers(len(data) * 8))
+        bit = int(np.random.default_rng([seed, number]).integers(len(data) * 8))
         data[bit // 8] ^= 1 << bit % 8
         (trial / name).write_bytes(data)
-        asked = in_child(lambda _report: _answers(trial))
-        checked = in_child(lambda _report: _findings(trial))
-        if {asked.end, checked.end} & {"internal", "crashed", "hung"}:
-            column = "traceback"
-        elif asked.end == "refused":
-            column = "refused"
-        elif asked.value == expected:
-            column = "ended"
-        else:
-            column = "checked" if checked.end == "refused" or checked.value else "wrong"
-        counts[column] += 1
-        if column in ("traceback", "wrong"):
-            said.append(f"{name}, bit {bit}: {_differing(asked.value, expected)}")
+        try:
+            found = _answers(trial)
+        except SoundsearchError:
+            return "refused", ""
+        if found == expected:
+            return "ended", ""
+        with suppress(SoundsearchError):
+            if not _findings(trial):
+                return "wrong", f"bit {bit}: {_differing(found, expected)}"
+        return "checked", ""
+
+    result = one_by_one(flip, flips, name)
     shutil.rmtree(trial, ignore_errors=True)
+    return result
+
+
+def one_by_one(act: Callable[[int], tuple[str, str]], count: int, name: str) -> Result:
+    """Do something for each number, in a child, and in another where that crashes or hangs."""
+    counts: Counter[str] = Counter()
+    said: list[str] = []
+    first = 0
+
+    def all_from(report: Report) -> None:
+        for number in range(first, count):
+            report(" ".join(act(number)))
+
+    while first < count:
+        outcome = in_child(all_from)
+        first += len(outcome.reported)
+        for line in outcome.reported:
+            column, _, text = line.partition(" ")
+            counts[column] += 1
+            if text:
+                said.append(f"{name}, {text}")
+        if outcome.end == "done":
+            break
+        said.append(f"{name}, number {first}: {outcome.end}: {outcome.value}")
+        counts["traceback"] += 1
+        first += 1
     return counts, said
 
 
@@ -182,44 +206,24 @@ def _mutant(data: bytes, rng: Generator) -> bytes:
     return bytes(changed)
 
 
-def break_sounds(
-    folder: Path, format: str, mutants: int, seed: int
-) -> tuple[Counter[str], list[str]]:
+def break_sounds(folder: Path, format: str, mutants: int, seed: int) -> Result:
     """Decode broken files of a format; each ends in sound or in an `AudioError`."""
     data = written(format)
-    counts: Counter[str] = Counter()
-    said: list[str] = []
     if data is None:
-        return counts, said
+        return Counter(), []
     path = folder / f"broken.{format.replace('/', '-')}"
-    first = 0
-    while first < mutants:
-        outcome = in_child(_decoding(path, data, range(first, mutants), seed))
-        counts.update(line for line in outcome.reported if line != "begun")
-        if outcome.end == "done":
-            break
-        # The one that was begun and not finished.
-        first += sum(line == "begun" for line in outcome.reported)
-        counts["traceback"] += 1
-        said.append(f"{format}, mutant {first - 1}: {outcome.end}: {outcome.value}")
-    with suppress(FileNotFoundError):
-        path.unlink()
-    return counts, said
 
+    def decode(number: int) -> tuple[str, str]:
+        path.write_bytes(_mutant(data, np.random.default_rng([seed, number])))
+        try:
+            samples = sum(_lengths(path))
+        except AudioError:
+            return "refused", ""
+        return ("ended", "") if samples <= _MOST else ("wrong", f"{number}: {samples} samples")
 
-def _decoding(path: Path, data: bytes, numbers: range, seed: int) -> Callable[[Report], None]:
-    def decode(report: Report) -> None:
-        for number in numbers:
-            path.write_bytes(_mutant(data, np.random.default_rng([seed, number])))
-            report("begun")
-            try:
-                samples = sum(_lengths(path))
-            except AudioError:
-                report("refused")
-            else:
-                report("ended" if samples <= _MOST else "wrong")
-
-    return decode
+    result = one_by_one(decode, mutants, format)
+    path.unlink(missing_ok=True)
+    return result
 
 
 def _lengths(path: Path) -> Iterator[int]:

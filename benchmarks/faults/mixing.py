@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from soundsearch_ingest.discover import AudioFile
 
-from benchmarks.faults.children import in_child
+from benchmarks.faults.children import Result, in_child
 from benchmarks.faults.commands import few_rows_get_an_index
 from benchmarks.vectors import bundled_settings
 from soundsearch.labels.head import silence
@@ -54,7 +54,7 @@ def make_pairs(library: Path) -> None:
     in_child(make)
 
 
-def write_on(library: Path, seconds: float) -> tuple[Counter[str], list[str]]:
+def write_on(library: Path, seconds: float) -> Result:
     """Add, replace and remove other clips, rebuild and index, for so long."""
     few_rows_get_an_index()
 
@@ -81,10 +81,10 @@ def write_on(library: Path, seconds: float) -> tuple[Counter[str], list[str]]:
     return counts, [] if done else [f"the writer: {outcome.end}: {outcome.value}"]
 
 
-def read_on(library: Path, seconds: float, seed: int) -> tuple[Counter[str], list[str]]:
+def read_on(library: Path, seconds: float, seed: int) -> Result:
     """Ask for the like of clips, for so long; it must be the first that is found."""
 
-    def read(_report: Any) -> tuple[Counter[str], list[str]]:
+    def read(_report: Any) -> Result:
         counts: Counter[str] = Counter()
         said: list[str] = []
         rng = np.random.default_rng(seed)

@@ -9,13 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.faults.children import Fault
+from benchmarks.faults.children import Fault, Result
 from benchmarks.faults.commands import COMMANDS, Case, faults_of
 
-__all__ = ["BAD", "ERRORS", "KILLS", "Kind", "Result", "import_all", "try_command"]
+__all__ = ["BAD", "ERRORS", "KILLS", "Kind", "import_all", "try_command"]
 
-# Counts of columns of the table, and what is to be said of the bad ones.
-Result = tuple[Counter[str], list[str]]
 BAD = {"lost", "traceback", "wrong"}
 
 # How a fault is called, what `strace` does, and whether it lasts.

@@ -24,7 +24,7 @@ from .codec import PLACE, POSTED, RECORD, clip_of, failure_of, row_of
 from .conditions import condition_of
 from .connecting import connect, is_in_place, stamp_of, unreadable
 from .postings import add_postings, fill_postings, label_scores
-from .schema import CATALOG
+from .schema import CATALOG, settings_sum
 from .vetting import setting_of
 
 __all__ = ["PAGE", "Catalog"]
@@ -147,7 +147,11 @@ class Catalog:
 
     def settings(self) -> Settings:
         """What the library was made with."""
-        return Settings(**{key: self.setting(key) for key in Settings.__slots__})
+        settings = Settings(**{key: self.setting(key) for key in Settings.__slots__})
+        known = self._query("SELECT value FROM settings WHERE key = 'settings_sum'")
+        if known and self.setting("settings_sum") != settings_sum(settings):
+            raise self._damaged(f"its settings are not what was stored, but {settings}")
+        return settings
 
     def set(self, **values: Any) -> None:
         """Set settings. In a transaction."""
@@ -215,7 +219,32 @@ class Catalog:
     def problems(self) -> list[str]:
         """What SQLite finds wrong with its file, in its words; not more than a few."""
         found = self._query("PRAGMA integrity_check(10)")
-        return [text for (text,) in found if text != "ok"]
+        return [str(text) for (text,) in found if text != "ok"]
+
+    def has_sound_postings(self) -> bool:
+        """Whether the labels that filters look for are what was stored."""
+        try:
+            self.label_scores(frozenset(), np.zeros(1, np.int64))
+        except LibraryDamaged:
+            return False
+        return True
+
+    def damaged_records(self) -> dict[int, str]:
+        """Ids and uris of the clips whose records are not what was stored."""
+        found = {}
+        last = _LEAST
+        sql = f"SELECT {_CLIP} FROM clips WHERE id > ? ORDER BY id LIMIT {PAGE}"
+        while page := self._query(sql, last):
+            for clip_id, *row in page:
+                try:
+                    clip_of((clip_id, *row))
+                except (ValueError, TypeError):
+                    uri = row[1]
+                    found[clip_id] = os.fsdecode(uri) if isinstance(uri, bytes) else repr(uri)
+            if not _ascend([last, *(row[0] for row in page)]):
+                raise self._damaged("its clips are not in order")
+            last = page[-1][0]
+        return found
 
     def failure_count(self) -> int:
         """How many failures there are."""

@@ -33,6 +33,23 @@ def check(folder: Path, catalog: Catalog, on_clips: OnClips, on_step: OnStep) ->
         )
         for problem in catalog.problems()
     ]
+    records = tuple(catalog.damaged_records().values())
+    if records:
+        findings.append(
+            Finding(
+                f"{folder}: the records of {len(records):,} of its clips are not what was stored",
+                records,
+                f"take these clips out with: {command('rebuild', folder)}, then ingest their folders again",
+            )
+        )
+    if not catalog.has_sound_postings():
+        findings.append(
+            Finding(
+                f"{folder}: the labels that filters look for are not what was stored",
+                (),
+                f"no clip is concerned; make them again with: {command('rebuild', folder)}",
+            )
+        )
     on_step("checking the segments of all clips")
     lost = _damaged_clips(folder, catalog, on_clips)
     if lost:

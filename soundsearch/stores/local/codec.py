@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import zlib
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
@@ -15,12 +16,12 @@ from soundsearch_ingest.discover import AudioFile
 from ..records import LABEL, ClipRecord, FailureRecord, StoredClip, TagValue
 from .postings import HUMAN
 
-__all__ = ["PLACE", "POSTED", "RECORD", "clip_of", "failure_of", "row_of"]
+__all__ = ["PLACE", "POSTED", "RECORD", "clip_of", "failure_of", "is_sound", "record_sum", "row_of"]
 
 # The columns that hold a record, in the order in which `row_of` and `_record_of` have them.
 RECORD = (
     "uri", "size", "mtime_ns", "digest", "duration", "padded", "warning", "labels",
-    "human_labels", "tags",
+    "human_labels", "tags", "record_sum",
 )  # fmt: skip
 # Those that say where its rows are, and what they were when they were written.
 PLACE = ("first_row", "count", "checksum")
@@ -31,31 +32,41 @@ _TEXT_OR_NONE = (str, type(None))
 _CLIP_TYPES = frozenset(
     product(
         (int,), (int,), (bytes,), (int,), (int,), (bytes,), (float,), (int,), _TEXT_OR_NONE,
-        (bytes,), (bytes,), _TEXT_OR_NONE,
+        (bytes,), (bytes,), _TEXT_OR_NONE, (int, type(None)),
     )
 )  # fmt: skip
 _FAILURE_TYPES = frozenset(product((bytes,), (int,), (int,), (bytes, type(None)), (str,)))
 
 
+# A record as bytes, for its checksum: fast, and of one meaning, as the first uri ends at a zero.
+_SUMMED = b"%b\0%d %d %b%r %d %r%b\0%b%r"
+
+
 def row_of(record: ClipRecord) -> tuple[Any, ...]:
     """The columns `RECORD` of a clip."""
-    return (
+    row = (
         os.fsencode(record.file.uri),
-        record.file.size,
-        record.file.mtime_ns,
+        int(record.file.size),
+        int(record.file.mtime_ns),
         record.digest,
-        record.duration,
-        record.padded,
+        float(record.duration),
+        int(record.padded),
         record.warning,
         record.labels.astype(LABEL, copy=False).tobytes(),
         np.array(record.human_labels, HUMAN).tobytes(),
         # As `conditions` expects it: ASCII, no spaces. NULL when there are none.
         json.dumps(dict(record.tags), separators=(",", ":")) if record.tags else None,
     )
+    return (*row, record_sum(row))
+
+
+def record_sum(row: Sequence[Any]) -> int:
+    """The checksum of the columns `RECORD` before it."""
+    return zlib.crc32(_SUMMED % tuple(row))
 
 
 def _record_of(row: Sequence[Any]) -> ClipRecord:
-    uri, size, mtime_ns, digest, duration, padded, warning, labels, human_labels, tags = row
+    uri, size, mtime_ns, digest, duration, padded, warning, labels, human_labels, tags, _ = row
     return ClipRecord(
         file=AudioFile(os.fsdecode(uri), size, mtime_ns),
         digest=digest,
@@ -71,7 +82,14 @@ def _record_of(row: Sequence[Any]) -> ClipRecord:
 def clip_of(row: Sequence[Any]) -> StoredClip:
     """A clip of its id, its count and its columns `RECORD`; raises ValueError where it is none."""
     _check_clip(row)
+    if not is_sound(row):
+        raise ValueError(f"the record of {os.fsdecode(row[2])} is damaged")
     return StoredClip(id=row[0], count=row[1], record=_record_of(row[2:]))
+
+
+def is_sound(row: Sequence[Any]) -> bool:
+    """Whether a clip's columns are what was stored, as far as that is known."""
+    return row[-1] is None or record_sum(row[2:-1]) == row[-1]
 
 
 def failure_of(row: Sequence[Any]) -> FailureRecord:

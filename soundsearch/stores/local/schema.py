@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import zlib
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from functools import cache
 from pathlib import Path
 
 from ...errors import LibraryBusy, LibraryDamaged, LibraryVersion
 from ...hints import command
 from ..records import Settings
+from .codec import RECORD, record_sum
 from .connecting import check_files
 from .files import open_own
 from .locking import FileLock, Locked
@@ -27,7 +29,9 @@ __all__ = [
     "check_schema",
     "held_by",
     "make_catalog",
+    "settings_sum",
     "upgrade",
+    "write_settings",
 ]
 
 CATALOG = "catalog.sqlite"
@@ -77,9 +81,48 @@ MIGRATIONS = (
     """
     ALTER TABLE clips ADD COLUMN checksum INTEGER;
     """,
+    # Of the columns that `codec` lists; the settings have one too, and so have postings.
+    """
+    ALTER TABLE clips ADD COLUMN record_sum INTEGER;
+    """,
 )
+
+
+def _fill_sums(connection: sqlite3.Connection) -> None:
+    """Take what is there for what was stored, as nothing else is known."""
+    columns = ", ".join(RECORD[:-1])
+    last = -1
+    while page := connection.execute(
+        f"SELECT id, {columns} FROM clips WHERE id > ? ORDER BY id LIMIT 1000", (last,)
+    ).fetchall():
+        connection.executemany(
+            "UPDATE clips SET record_sum = ? WHERE id = ?",
+            [(record_sum(row), clip_id) for clip_id, *row in page],
+        )
+        last = page[-1][0]
+    fill_postings(connection)
+    stored = connection.execute("SELECT key, value FROM settings").fetchall()
+    values = {key: json.loads(value) for key, value in stored if key in Settings.__slots__}
+    if values:  # else it is being made
+        write_settings(connection, Settings(**values))
+
+
+def write_settings(connection: sqlite3.Connection, settings: Settings) -> None:
+    """Store what a library is made with, and the checksum of it. In a transaction."""
+    values = {**asdict(settings), "settings_sum": settings_sum(settings)}
+    connection.executemany(
+        "INSERT OR REPLACE INTO settings VALUES (?, ?)",
+        [(key, json.dumps(value)) for key, value in values.items()],
+    )
+
+
+def settings_sum(settings: Settings) -> int:
+    """The checksum of what a library is made with."""
+    return zlib.crc32(repr(astuple(settings)).encode("utf-8", "surrogatepass"))
+
+
 # What a migration does beside its script, in the same transaction.
-_FILL = {3: fill_postings}
+_FILL = {3: fill_postings, 5: _fill_sums}
 
 # How long a migration waits for a writer, seconds.
 _PATIENCE = 30.0
@@ -97,7 +140,8 @@ def make_catalog(catalog: Path, settings: Settings) -> None:
     try:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         _migrate(connection)
-        values = {**asdict(settings), "generation": 1, "rows": 0}
+        write_settings(connection, settings)
+        values = {"generation": 1, "rows": 0}
         connection.executemany(
             "INSERT INTO settings VALUES (?, ?)",
             [(key, json.dumps(value)) for key, value in values.items()],
@@ -136,6 +180,10 @@ def upgrade(folder: Path, connection: sqlite3.Connection) -> None:
             f"{state}; it is upgraded when it is opened while nobody writes to it, and "
             f"{held_by(folder)}: wait for that to end"
         ) from None
+    except (ValueError, TypeError, RecursionError) as error:  # of what it holds
+        raise LibraryDamaged(
+            f"{state}, and it is damaged: {error}; restore the library's folder from a copy"
+        ) from error
     except (OSError, sqlite3.OperationalError) as error:
         raise LibraryVersion(
             f"{state}, and it cannot be upgraded here: {error}; open it once where its folder "

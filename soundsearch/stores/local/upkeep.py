@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from .catalog import Catalog
 from .checking import refuse_damaged
 from .index import EXACT_ROWS
 from .rows import RowFiles, Rows, link_or_copy, map_rows, row_files
+from .schema import write_settings
 from .sums import block_sums, is_whole, sync, sync_folder
 from .tuning import tuned
 from .writing import Writer
@@ -113,13 +113,14 @@ def rebuild(writer: Writer, on_step: OnStep) -> int:
     on_step("copying the rows that are in use")
     places: dict[int, tuple[int, int]] = {}
     lost: list[int] = []
+    damaged = catalog.damaged_records()
     rows = 0
     try:
         with closing(RowFiles(writer.folder, generation, writer.settings)) as new_files:
             new_files.truncate()
             for clip_id, first_row, count, checksum in catalog.places().tolist():
                 stored = writer.files.read(first_row, count, checksum)
-                if stored is None:
+                if stored is None or clip_id in damaged:
                     lost.append(clip_id)
                     continue
                 *parts, checksum = stored
@@ -129,9 +130,10 @@ def rebuild(writer: Writer, on_step: OnStep) -> int:
             new_files.sync()
     except OSError as error:
         raise writer.error(error) from error
-    for clip_id in lost:
-        for clip in catalog.clips_by_id([clip_id]).values():
-            on_step(f"{clip.uri}: given up, as its segments are damaged; ingest it again")
+    for uri in damaged.values():
+        on_step(f"{uri}: given up, as its record is damaged; ingest it again")
+    for clip in catalog.clips_by_id([each for each in lost if each not in damaged]).values():
+        on_step(f"{clip.uri}: given up, as its segments are damaged; ingest it again")
     with writer.transaction():
         catalog.remove(lost)
         catalog.renumber(places, rows, generation)
@@ -157,7 +159,8 @@ def adopt(writer: Writer, folder: Path, settings: Settings) -> None:
         raise writer.error(error) from error
     with catalog.attached(folder), writer.transaction():
         catalog.take_over()
-        catalog.set(**asdict(settings), rows=rows, generation=generation)
+        write_settings(catalog.connection, settings)
+        catalog.set(rows=rows, generation=generation)
         catalog.set_index(None)
     writer.settings = settings
     _delete_indexes(writer.folder, None)

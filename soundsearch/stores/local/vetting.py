@@ -184,6 +184,7 @@ _SETTINGS: dict[str, Callable[[Any], bool]] = {
     "hop": _is_seconds,
     "generation": _is_number(1, 1 << 48),
     "rows": _IS_COUNT,
+    "settings_sum": _is_number(0, 1 << 32),
     "revision": _is_number(0, 1 << 62),
     "index": _is_pair(_is_index_file, _IS_COUNT),
     "index_rows": _is_pair(_IS_COUNT, _IS_COUNT),
