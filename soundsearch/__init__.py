@@ -28,7 +28,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .asking.questions import Embeddings, Sound, Stored
+    from .asking.questions import Embeddings, Examples, Sound, Stored
     from .clips import Clips
     from .hearing import embed, label
     from .library import Library
@@ -57,6 +57,7 @@ __all__ = [
     "CopyReport",
     "Embeddings",
     "EncoderError",
+    "Examples",
     "Failure",
     "Finding",
     "Hit",
@@ -88,7 +89,7 @@ __version__ = "0.2.0.dev0"
 _LAZY = {
     "Clips": "clips",
     **dict.fromkeys(("embed", "label"), "hearing"),
-    **dict.fromkeys(("Embeddings", "Sound", "Stored"), "asking.questions"),
+    **dict.fromkeys(("Embeddings", "Examples", "Sound", "Stored"), "asking.questions"),
     **dict.fromkeys(("Library", "open"), "library"),
     **dict.fromkeys(
         (

@@ -66,7 +66,7 @@ ROOMS: dict[str, set[str]] = {
         "tags",
         "waiting",
     },
-    "evaluate": {"clips", *_BASE},
+    "evaluate": {"asking", "clips", *_BASE},
     "learn": {"clips", "labels", *_BASE},
     "audioset": {"labels", *_BASE},
     "demo_sounds": set(),

@@ -1,10 +1,11 @@
-"""The questions that a query takes: a sound, or a clip of the library."""
+"""The questions that a query takes: sounds, clips of the library, examples for and against."""
 
 from __future__ import annotations
 
 import math
 import operator
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -17,13 +18,17 @@ from .ranking import RANKINGS
 __all__ = [
     "MAX_DURATION",
     "Embeddings",
+    "Example",
+    "Examples",
     "Moments",
     "Question",
     "Sound",
     "Source",
     "Stored",
     "check_k",
+    "check_offset",
     "check_ranking",
+    "check_score",
 ]
 
 Source = str | os.PathLike[str] | BinaryIO | ArrayLike
@@ -146,7 +151,79 @@ class Embeddings:
         return np.array(self.vectors, dtype, copy=copy)
 
 
-Question = Sound | Stored | Embeddings
+Example = Sound | Stored | Embeddings | str | os.PathLike[str] | int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """Examples of what is wanted, and of what is not.
+
+    Each is a `Sound`, a `Stored`, `Embeddings`, an id of a clip, or a path: the clip of the library
+    with this uri, or else the sound file.
+
+    Parameters
+    ----------
+    like, unlike : sequence of examples
+        One alone stands for a sequence of one. None may be in both.
+    weights : sequence of float, optional
+        How much each of `like` counts, such as how often it was played; at least 0, and not all 0.
+
+    Raises
+    ------
+    ArgumentError
+        There is none to be like, one is for and against, or a weight cannot be.
+    """
+
+    like: Any
+    unlike: Any = ()
+    weights: Any = None
+
+    def __post_init__(self) -> None:
+        like, unlike = _examples(self.like, "like"), _examples(self.unlike, "unlike")
+        if not like:
+            raise ArgumentError("like: expected at least one example, got none")
+        both = _names(like) & _names(unlike)
+        if both:
+            raise ArgumentError(f"expected no example for and against at once, got {min(both)}")
+        weights = np.ones(len(like), np.float32)
+        if self.weights is not None:
+            weights = _numbers(self.weights, "weights", "[examples]")
+        if weights.shape != (len(like),):
+            raise ArgumentError(
+                f"weights: expected {len(like)}, one for each example, got {weights.shape}"
+            )
+        if (weights < 0).any() or not weights.any():
+            raise ArgumentError("weights: expected numbers of at least 0, not all 0")
+        object.__setattr__(self, "like", like)
+        object.__setattr__(self, "unlike", unlike)
+        object.__setattr__(self, "weights", weights)
+
+
+def _examples(given: Any, what: str) -> tuple[Example, ...]:
+    if isinstance(given, (str, os.PathLike, int, Sound, Stored, Embeddings)):
+        given = (given,)
+    try:
+        examples = tuple(given)
+    except TypeError:
+        examples = (given,)
+    for example in examples:
+        right = isinstance(example, (str, os.PathLike, int, Sound, Stored, Embeddings))
+        if not right or isinstance(example, bool):
+            raise ArgumentError(
+                f"{what}: expected paths, ids, Sound, Stored or Embeddings, got "
+                f"{type(example).__name__}"
+            )
+    return examples
+
+
+def _names(examples: Iterable[Example]) -> set[str]:
+    """What tells those examples from others that are clips or files."""
+    clips = [each.clip if isinstance(each, Stored) else each for each in examples]
+    paths = {os.fspath(clip) for clip in clips if isinstance(clip, (str, os.PathLike))}
+    return paths | {f"clip {clip}" for clip in clips if isinstance(clip, int)}
+
+
+Question = Sound | Stored | Embeddings | Examples
 
 
 def _numbers(values: Any, what: str, shape: str) -> NDArray[np.float32]:
@@ -218,6 +295,24 @@ def check_k(k: Any) -> int:
     if wanted < 1 or isinstance(k, bool):
         raise ArgumentError(f"k: expected a whole number of at least 1, got {k!r}")
     return wanted
+
+
+def check_offset(offset: Any) -> int:
+    """Return `offset` as an int; raise ArgumentError unless it is a whole number of at least 0."""
+    try:
+        skipped = operator.index(offset)
+    except TypeError:
+        skipped = -1
+    if skipped < 0 or isinstance(offset, bool):
+        raise ArgumentError(f"offset: expected a whole number of at least 0, got {offset!r}")
+    return skipped
+
+
+def check_score(score: Any) -> float:
+    """Return a least score as a float; raise ArgumentError unless it is a number, not NaN."""
+    if isinstance(score, bool) or not isinstance(score, (int, float, np.number)) or score != score:
+        raise ArgumentError(f"min_score: expected a number, got {score!r}")
+    return float(score)
 
 
 def check_ranking(ranking: Any) -> str:

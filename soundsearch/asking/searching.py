@@ -37,7 +37,10 @@ def find_hits(
     k: int,
     ranking: str,
     filter: Filter | None = None,
-    without: int | None = None,
+    *,
+    offset: int = 0,
+    min_score: float = -np.inf,
+    without: frozenset[int] = frozenset(),
 ) -> list[Hit]:
     """Find the clips nearest to a query; each candidate is scored exactly from stored vectors.
 
@@ -54,17 +57,21 @@ def find_hits(
         One of `RANKINGS`.
     filter : Filter, optional
         Search only the clips that it lets through.
-    without : int, optional
-        The id of a clip that is not a hit: the one that is asked with.
+    offset : int
+        How many of the nearest clips are passed over.
+    min_score : float
+        Clips with a lower score are left out.
+    without : frozenset of int
+        The ids of clips that are no hits: those that are asked with.
 
     Raises
     ------
     ClipChanged
         A clip was removed or replaced between two steps; use another reading.
     """
-    candidates = _candidates(reading, query, levels, k + (without is not None), filter)
-    if without is not None:
-        candidates.pop(without, None)
+    candidates = _candidates(reading, query, levels, offset + k + len(without), filter)
+    for clip_id in without:
+        candidates.pop(clip_id, None)
     lengths = reading.lengths(np.fromiter(candidates, np.int64, len(candidates)))
     clip_spans = [
         (clip_id, first, last)
@@ -84,10 +91,11 @@ def find_hits(
         if clip_id not in best or score > best[clip_id][0]:
             best[clip_id] = (score, first + row - begin, row)
     # By score, ties by id, so that their order is stable.
-    order = sorted(best, key=lambda clip_id: (-best[clip_id][0], clip_id))[:k]
+    order = sorted(best, key=lambda clip_id: (-best[clip_id][0], clip_id))[offset : offset + k]
+    order = [clip_id for clip_id in order if best[clip_id][0] >= min_score]
     clips = reading.clips_by_id(order)
     hits: list[Hit] = []
-    for rank, clip_id in enumerate(order, 1):
+    for rank, clip_id in enumerate(order, offset + 1):
         score, moment, row = best[clip_id]
         if clip_id not in clips:
             raise ClipChanged(f"clip {clip_id} was removed")

@@ -25,6 +25,8 @@ from .options import (
     k_option,
     library_option,
     max_duration_option,
+    min_score_option,
+    offset_option,
     ranking_option,
     where_option,
 )
@@ -42,13 +44,31 @@ _Moments = tuple[float, float | None]
 _Heard = TypeVar("_Heard")
 _UNNAMED: Mapping[str, str] = MappingProxyType({})
 _NO_MATCH = "No clip of the library matches the filter."
+_NO_MORE = "No more clips, or none with such a score."
 
 
 @click.command()
-@click.argument("clips", nargs=-1, required=True, type=click.Path(allow_dash=True))
+@click.argument("clips", nargs=-1, type=click.Path(allow_dash=True))
+@click.option(
+    "--like",
+    multiple=True,
+    type=ClipName(),
+    metavar="CLIP",
+    help="In place of CLIPS: an example, a sound file or a clip of the library by its path or id. "
+    "Give several times for several.",
+)
+@click.option(
+    "--unlike",
+    multiple=True,
+    type=ClipName(),
+    metavar="CLIP",
+    help="An example of what is not meant.",
+)
 @library_option
 @where_option
 @k_option
+@offset_option
+@min_score_option
 @ranking_option
 @at_option
 @max_duration_option
@@ -56,24 +76,44 @@ _NO_MATCH = "No clip of the library matches the filter."
 @json_option
 def query(
     clips: tuple[str, ...],
+    like: tuple[str | int, ...],
+    unlike: tuple[str | int, ...],
     library: str | None,
     where: str | None,
     k: int,
+    offset: int,
+    min_score: float,
     ranking: str,
     at: _Moments | None,
     max_duration: float,
     full: bool,
     as_json: bool,
 ) -> None:
-    """Find the clips nearest to each of CLIPS, sound files or - for standard input."""
+    """Find the clips nearest to each of CLIPS, sound files or - for standard input.
+
+    With --like, find what all examples have in common; with --unlike, what those examples do not.
+    """
+    if bool(clips) == bool(like):
+        raise click.UsageError("expected CLIPS or --like, sounds to search for: one of the two")
+    if (unlike and not like) or (at is not None and like):
+        raise click.UsageError(f"{'--at needs CLIPS' if like else '--unlike needs --like'}")
+    options: dict[str, Any] = {"ranking": ranking, "offset": offset, "min_score": min_score}
     with soundsearch.open(library) as lib:
         empty = f"The library is empty; `{command('ingest FOLDER', lib.address)}` fills it."
         nothing = empty if where is None else _NO_MATCH
+        if offset or min_score > -1:
+            nothing = _NO_MORE
         selection = lib if where is None else lib.where(where)
+        if like:
+            with sound_progress(lambda: None) as on_sound:
+                examples = soundsearch.Examples(like, unlike)
+                answer = selection.query(examples, k, **options, on_sound=on_sound)
+            print_warning("the examples", answer.warning)
+            _print(answer, full, as_json, nothing)
 
         def ask(source: Any, on_sound: OnSound) -> Answer:
             sound = soundsearch.Sound(source, at, max_duration=max_duration)
-            return selection.query(sound, k, ranking=ranking, on_sound=on_sound)
+            return selection.query(sound, k, **options, on_sound=on_sound)
 
         for clip, answer in _each(clips, at, ask):
             print_warning(clip, answer.warning)
@@ -86,6 +126,8 @@ def query(
 @library_option
 @where_option
 @k_option
+@offset_option
+@min_score_option
 @ranking_option
 @full_option
 @json_option
@@ -94,6 +136,8 @@ def similar(
     library: str | None,
     where: str | None,
     k: int,
+    offset: int,
+    min_score: float,
     ranking: str,
     full: bool,
     as_json: bool,
@@ -101,10 +145,9 @@ def similar(
     """Find the clips nearest to CLIP, one of the library, by its path, address or id."""
     with soundsearch.open(library) as lib:
         selection = lib if where is None else lib.where(where)
-        answer = selection.similar(clip, k, ranking=ranking)
-    _print(
-        answer, full, as_json, "The library holds no other clip." if where is None else _NO_MATCH
-    )
+        answer = selection.similar(clip, k, ranking=ranking, offset=offset, min_score=min_score)
+    nothing = "The library holds no other clip." if where is None else _NO_MATCH
+    _print(answer, full, as_json, _NO_MORE if offset or min_score > -1 else nothing)
 
 
 @click.command()

@@ -21,6 +21,8 @@ __all__ = [
     "k_option",
     "library_option",
     "max_duration_option",
+    "min_score_option",
+    "offset_option",
     "ranking_option",
     "wait_option",
     "where_option",
@@ -122,4 +124,14 @@ where_option: Option[Any] = click.option(
     "--where",
     metavar="EXPR",
     help="Only clips that this filter lets through, as in: duration < 10 and tag['mic'] == 'AKG'.",
+)
+offset_option: Option[Any] = click.option(
+    "--offset",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="How many of the nearest clips to pass over, for the next page.",
+)
+min_score_option: Option[Any] = click.option(
+    "--min-score", type=float, default=-1.0, help="Leave out clips with a lower score."
 )

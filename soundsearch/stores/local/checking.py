@@ -39,7 +39,8 @@ def check(folder: Path, catalog: Catalog, on_clips: OnClips, on_step: OnStep) ->
             Finding(
                 f"{folder}: the records of {len(records):,} of its clips are not what was stored",
                 records,
-                f"take these clips out with: {command('rebuild', folder)}, then ingest their folders again",
+                f"take these clips out with: {command('rebuild', folder)}, then "
+                "ingest their folders again",
             )
         )
     if not catalog.has_sound_postings():
