@@ -177,9 +177,6 @@ def _named(means: Values) -> dict[str, float]:
     return dict(zip(MEASURES, means.tolist(), strict=True))
 
 
-# Of one query
-
-
 def precision_at(relevant: ArrayLike, k: int) -> float:
     """Share of the first k items that are relevant: trec_eval's ``P_k``.
 
@@ -274,9 +271,6 @@ def _measured(relevant: Flags, total: int, depth: int | None) -> list[float]:
         reciprocal_rank(found),
         ndcg_at(found, 10, total=total),
     ]
-
-
-# Of a collection
 
 
 def retrieval(
