@@ -18,6 +18,7 @@ from .asking.questions import (
     Sound,
     Source,
     Stored,
+    as_sound,
     check_k,
     check_ranking,
 )
@@ -169,9 +170,8 @@ class Clips:
             return self._nearest_to_embeddings(question, k, ranking)
         if isinstance(question, Stored):
             return self._nearest_to_stored(question, k, ranking)
-        if not isinstance(question, Sound):
-            question = Sound(cast(Source, question), at, sample_rate)
-        return self._nearest_to_sound(question, k, ranking, on_sound)
+        sound = as_sound(cast(Sound | Source, question), at, sample_rate)
+        return self._nearest_to_sound(sound, k, ranking, on_sound)
 
     def similar(
         self,

@@ -22,6 +22,7 @@ __all__ = [
     "Sound",
     "Source",
     "Stored",
+    "as_sound",
     "check_k",
     "check_ranking",
 ]
@@ -147,6 +148,11 @@ class Embeddings:
 
 
 Question = Sound | Stored | Embeddings
+
+
+def as_sound(source: Sound | Source, at: Moments | None, sample_rate: int | None) -> Sound:
+    """A sound, or what one is made of, as a sound."""
+    return source if isinstance(source, Sound) else Sound(source, at, sample_rate)
 
 
 def _numbers(values: Any, what: str, shape: str) -> NDArray[np.float32]:
