@@ -22,6 +22,7 @@ from .asking.questions import (
     Sound,
     Source,
     Stored,
+    as_sound,
     check_k,
     check_offset,
     check_ranking,
@@ -176,8 +177,8 @@ class Clips:
             if question is not None:
                 raise ArgumentError("expected a question or vectors, got both")
             question = vectors if isinstance(vectors, Embeddings) else Embeddings(vectors)
-        if not isinstance(question, Question):
-            question = Sound(cast(Source, question), at, sample_rate)
+        if not isinstance(question, (Stored, Embeddings, Examples)):
+            question = as_sound(cast(Sound | Source, question), at, sample_rate)
         page = {"offset": check_offset(offset), "min_score": check_score(min_score)}
         return self._answer(question, check_k(k), check_ranking(ranking), on_sound, **page)
 

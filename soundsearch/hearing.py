@@ -13,7 +13,7 @@ from soundsearch_ingest import decode, encoders, pipeline
 from soundsearch_ingest.encoders import Encoder, SideBySide
 from soundsearch_ingest.logmel import SILENT
 
-from .asking.questions import Embeddings, Moments, Sound, Source
+from .asking.questions import Embeddings, Moments, Sound, Source, as_sound
 from .errors import AudioError
 from .labels.head import Head, bundled_head, named
 from .labels.predict import predict
@@ -178,7 +178,7 @@ def label(
     AudioError
         The source gives no sound.
     """
-    sound = source if isinstance(source, Sound) else Sound(source, at, sample_rate)
+    sound = as_sound(source, at, sample_rate)
     return Listener.open(encoder, pipeline.available_cores()).label(sound, on_sound)
 
 
@@ -216,7 +216,7 @@ def embed(
     AudioError
         The source gives no sound.
     """
-    sound = source if isinstance(source, Sound) else Sound(source, at, sample_rate)
+    sound = as_sound(source, at, sample_rate)
     model = encoders.load(encoder, pipeline.available_cores())
     hop = model.hop_seconds if hop is None else hop
     vectors, levels, _, _ = _heard(sound, model, hop, on_sound)

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 from soundsearch_ingest import encoders
 from soundsearch_ingest.discover import RECORDS_SUFFIX, expand
 
-from .asking.questions import Moments, Sound, Source
+from .asking.questions import Moments, Sound, Source, as_sound
 from .clips import Clips, shown
 from .errors import EncoderError
 from .results import Clip, CopyReport, Failure, Finding, IngestReport, LabelledClip, TagReport
@@ -407,14 +407,14 @@ class Library(Clips):
 
     def label(
         self,
-        source: Source,
+        source: Sound | Source,
         *,
         at: Moments | None = None,
         sample_rate: int | None = None,
         on_sound: OnSound = _ignore,
     ) -> LabelledClip:
         """Predict the labels of a sound and of each of its segments; see `soundsearch.label`."""
-        return self._session.labeller().label(Sound(source, at, sample_rate), on_sound)
+        return self._session.labeller().label(as_sound(source, at, sample_rate), on_sound)
 
     def failures(self) -> list[Failure]:
         """The files that could not be ingested, and why."""

@@ -56,7 +56,7 @@ def test_an_ingest_tells_of_damage_and_does_the_rest(library, folder, monkeypatc
     out, err = run("ingest", folder, "--library", library, code=1)
     assert out.startswith("12 unchanged; the library holds 12 clips")
     assert f"Error: {library}: no index is made" in err and damaged in err
-    assert f"soundsearch rebuild --library {library}" in err
+    assert f"soundsearch check --library {library}" in err
     out, _ = run("ingest", folder, "--library", library, "--json", code=1)
     assert damaged in json.loads(out)["damage"]
 

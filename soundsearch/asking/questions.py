@@ -25,6 +25,7 @@ __all__ = [
     "Sound",
     "Source",
     "Stored",
+    "as_sound",
     "check_k",
     "check_offset",
     "check_ranking",
@@ -224,6 +225,11 @@ def _names(examples: Iterable[Example]) -> set[str]:
 
 
 Question = Sound | Stored | Embeddings | Examples
+
+
+def as_sound(source: Sound | Source, at: Moments | None, sample_rate: int | None) -> Sound:
+    """A sound, or what one is made of, as a sound."""
+    return source if isinstance(source, Sound) else Sound(source, at, sample_rate)
 
 
 def _numbers(values: Any, what: str, shape: str) -> NDArray[np.float32]:

@@ -105,6 +105,7 @@ def refuse_damaged(catalog: Catalog, vectors: Rows, segments: NDArray[np.void], 
     if lost:
         which = f"{', '.join(_uris(catalog, lost[:3]))}{' and others' * (len(lost) > 3)}"
         what = f"the segments of {which} are not what was stored"
+        remedy = f"To see what to do: {command('check', catalog.folder)}"
     elif all(
         are_finite(np.asarray(vectors[begin : begin + _BLOCK]))
         for begin in range(row, len(vectors), _BLOCK)
@@ -112,10 +113,10 @@ def refuse_damaged(catalog: Catalog, vectors: Rows, segments: NDArray[np.void], 
         return
     else:
         what = "segments of clips that were removed are damaged"
+        remedy = f"Take them out with: {command('rebuild', catalog.folder)}"
     raise LibraryDamaged(
         f"{catalog.folder}: no index is made, as {what}; what was reported as done is stored. "
-        f"Take out what is damaged with: {command('rebuild', catalog.folder)}, then ingest those "
-        "folders again"
+        f"{remedy}"
     )
 
 

@@ -145,9 +145,8 @@ class LocalReading:
         clips = self._catalog.clips_by_id(ids)
         uri = clips[ids[0]].uri if clips else f"clip {ids[0]}"
         raise LibraryDamaged(
-            f"{self._catalog.folder}: the segments of {uri} are not what was stored; take out "
-            f"what is damaged with: {command('rebuild', self._catalog.folder)}, then ingest its "
-            "folder again"
+            f"{self._catalog.folder}: the segments of {uri} are not what was stored; to see what "
+            f"to do: {command('check', self._catalog.folder)}"
         )
 
     def search(
