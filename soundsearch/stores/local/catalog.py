@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ...errors import LibraryDamaged, LibraryError
 from ..filters import Filter
 from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip, Tuning
-from .codec import PLACE, POSTED, RECORD, clip_of, failure_of, row_of
+from .codec import FAILURE, PLACE, POSTED, RECORD, clip_of, failure_of, row_of
 from .conditions import condition_of
 from .connecting import connect, is_in_place, stamp_of, unreadable
 from .postings import add_postings, fill_postings, label_scores
@@ -39,7 +39,6 @@ _LEAST = -(1 << 63)
 _TOGETHER = 500
 
 _CLIP = ", ".join(("id", "count", *RECORD))
-_FAILURE = "uri, size, mtime_ns, digest, reason"
 
 
 class Catalog:
@@ -282,7 +281,7 @@ class Catalog:
 
     def failures_after(self, uri: str) -> list[FailureRecord]:
         """The next page of failures, in the order of uris as bytes."""
-        sql = f"SELECT {_FAILURE} FROM failures WHERE uri > ? ORDER BY uri LIMIT {PAGE}"
+        sql = f"SELECT {FAILURE} FROM failures WHERE uri > ? ORDER BY uri LIMIT {PAGE}"
         failures = self._records(failure_of, sql, os.fsencode(uri))
         if not _ascend([os.fsencode(uri), *(os.fsencode(each.file.uri) for each in failures)]):
             raise self._damaged("its failures are not in order")
@@ -290,12 +289,12 @@ class Catalog:
 
     def failure_at(self, uri: str) -> FailureRecord | None:
         """What failed at this uri."""
-        sql = f"SELECT {_FAILURE} FROM failures WHERE uri = ?"
+        sql = f"SELECT {FAILURE} FROM failures WHERE uri = ?"
         return next(iter(self._records(failure_of, sql, os.fsencode(uri))), None)
 
     def failure_with(self, digest: bytes) -> FailureRecord | None:
         """A failure of this content."""
-        sql = f"SELECT {_FAILURE} FROM failures WHERE digest = ? LIMIT 1"
+        sql = f"SELECT {FAILURE} FROM failures WHERE digest = ? LIMIT 1"
         return next(iter(self._records(failure_of, sql, digest)), None)
 
     def places(self, row: int = 0) -> NDArray[np.int64]:
@@ -396,7 +395,7 @@ class Catalog:
     def fail(self, failures: Sequence[FailureRecord]) -> None:
         """Remember failures."""
         self.connection.executemany(
-            f"INSERT OR REPLACE INTO failures ({_FAILURE}) VALUES (?, ?, ?, ?, ?)",
+            f"INSERT OR REPLACE INTO failures ({FAILURE}) VALUES (?, ?, ?, ?, ?)",
             [
                 (
                     os.fsencode(failure.file.uri),
@@ -427,33 +426,6 @@ class Catalog:
         fill_postings(self.connection)
         self.set(rows=rows, generation=generation)
         self.set_index(None)
-
-    @contextmanager
-    def attached(self, folder: Path) -> Iterator[None]:
-        """Another library's catalogue, for `take_over`. Not in a transaction."""
-        uri = (folder / CATALOG).absolute().as_uri()
-        self.connection.execute("ATTACH ? AS successor", (uri,))
-        try:
-            yield
-        finally:
-            self.connection.execute("DETACH successor")
-
-    def take_over(self) -> None:
-        """Hold what the attached catalogue holds; a clip at the same uri keeps its id."""
-        columns = ", ".join((*RECORD, *PLACE))
-        for sql in (
-            "CREATE TEMP TABLE known AS SELECT id AS known_id, uri FROM clips",
-            "DELETE FROM clips",
-            f"INSERT INTO clips (id, {columns}) SELECT known_id, {columns} FROM successor.clips "
-            "LEFT JOIN known USING (uri) ORDER BY known_id IS NULL, first_row",
-            "DELETE FROM failures WHERE uri IN (SELECT uri FROM clips)",
-            f"INSERT OR REPLACE INTO failures ({_FAILURE}) SELECT {_FAILURE} "
-            "FROM successor.failures",
-            "DELETE FROM postings",
-            "INSERT INTO postings SELECT * FROM successor.postings",
-            "DROP TABLE known",
-        ):
-            self.connection.execute(sql)
 
 
 def _ascend(keys: Sequence[Any]) -> bool:

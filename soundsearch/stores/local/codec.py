@@ -16,7 +16,17 @@ from soundsearch_ingest.discover import AudioFile
 from ..records import LABEL, ClipRecord, FailureRecord, StoredClip, TagValue
 from .postings import HUMAN
 
-__all__ = ["PLACE", "POSTED", "RECORD", "clip_of", "failure_of", "is_sound", "record_sum", "row_of"]
+__all__ = [
+    "FAILURE",
+    "PLACE",
+    "POSTED",
+    "RECORD",
+    "clip_of",
+    "failure_of",
+    "is_sound",
+    "record_sum",
+    "row_of",
+]
 
 # The columns that hold a record, in the order in which `row_of` and `_record_of` have them.
 RECORD = (
@@ -25,6 +35,8 @@ RECORD = (
 )  # fmt: skip
 # Those that say where its rows are, and what they were when they were written.
 PLACE = ("first_row", "count", "checksum")
+# Those of a failure.
+FAILURE = "uri, size, mtime_ns, digest, reason"
 # Those that are posted for filters.
 POSTED = slice(RECORD.index("labels"), RECORD.index("human_labels") + 1)
 _TEXT_OR_NONE = (str, type(None))

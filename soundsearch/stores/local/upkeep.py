@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ from ..records import Settings, Tuning
 from .building import build, extend
 from .catalog import Catalog
 from .checking import refuse_damaged
+from .codec import FAILURE, PLACE, RECORD
 from .index import EXACT_ROWS
 from .rows import RowFiles, Rows, link_or_copy, map_rows, row_files
-from .schema import write_settings
+from .schema import CATALOG, write_settings
 from .sums import block_sums, is_whole, sync, sync_folder
 from .tuning import tuned
 from .writing import Writer
@@ -157,10 +159,38 @@ def adopt(writer: Writer, folder: Path, settings: Settings) -> None:
             link_or_copy(path, new_path)
     except OSError as error:
         raise writer.error(error) from error
-    with catalog.attached(folder), writer.transaction():
-        catalog.take_over()
+    with _attached(catalog, folder), writer.transaction():
+        _take_over(catalog)
         write_settings(catalog.connection, settings)
         catalog.set(rows=rows, generation=generation)
         catalog.set_index(None)
     writer.settings = settings
     _delete_indexes(writer.folder, None)
+
+
+@contextmanager
+def _attached(catalog: Catalog, folder: Path) -> Iterator[None]:
+    """The catalogue of the library in `folder`, for `_take_over`. Not in a transaction."""
+    uri = (folder / CATALOG).absolute().as_uri()
+    catalog.connection.execute("ATTACH ? AS successor", (uri,))
+    try:
+        yield
+    finally:
+        catalog.connection.execute("DETACH successor")
+
+
+def _take_over(catalog: Catalog) -> None:
+    """Hold what the attached catalogue holds; a clip at the same uri keeps its id."""
+    columns = ", ".join((*RECORD, *PLACE))
+    for sql in (
+        "CREATE TEMP TABLE known AS SELECT id AS known_id, uri FROM clips",
+        "DELETE FROM clips",
+        f"INSERT INTO clips (id, {columns}) SELECT known_id, {columns} FROM successor.clips "
+        "LEFT JOIN known USING (uri) ORDER BY known_id IS NULL, first_row",
+        "DELETE FROM failures WHERE uri IN (SELECT uri FROM clips)",
+        f"INSERT OR REPLACE INTO failures ({FAILURE}) SELECT {FAILURE} FROM successor.failures",
+        "DELETE FROM postings",
+        "INSERT INTO postings SELECT * FROM successor.postings",
+        "DROP TABLE known",
+    ):
+        catalog.connection.execute(sql)
