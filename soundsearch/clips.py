@@ -29,7 +29,7 @@ from .asking.questions import (
     check_score,
 )
 from .asking.ranking import DEFAULT_RANKING
-from .asking.searching import find_hits
+from .asking.searching import find_hits, find_segments
 from .errors import ArgumentError, ClipNotFound, LibraryBusy, SpaceMismatch
 from .labels.head import given, named
 from .results import Answer, Clip
@@ -134,6 +134,7 @@ class Clips:
         ranking: str = DEFAULT_RANKING,
         offset: int = 0,
         min_score: float = -1.0,
+        segments: bool = False,
         on_sound: OnSound = _ignore,
     ) -> Answer:
         """Find the clips nearest to a question.
@@ -154,6 +155,9 @@ class Clips:
             How many of the nearest clips are passed over, for the next page.
         min_score : float
             Clips with a lower score are left out.
+        segments : bool
+            Find `k` segments in place of clips: all moments that are near to the mean of the
+            question, of one clip or of many.
         on_sound : callable
             Called with the seconds of a file that were heard since the last call.
 
@@ -180,7 +184,8 @@ class Clips:
         if not isinstance(question, (Stored, Embeddings, Examples)):
             question = as_sound(cast(Sound | Source, question), at, sample_rate)
         page = {"offset": check_offset(offset), "min_score": check_score(min_score)}
-        return self._answer(question, check_k(k), check_ranking(ranking), on_sound, **page)
+        by = None if segments else check_ranking(ranking)
+        return self._answer(question, check_k(k), by, on_sound, **page)
 
     def similar(
         self,
@@ -218,24 +223,20 @@ class Clips:
         return self._read(read)
 
     def _answer(
-        self, question: Question, k: int, ranking: str, on_sound: OnSound, **page: Any
+        self, question: Question, k: int, ranking: str | None, on_sound: OnSound, **page: Any
     ) -> Answer:
+        """The clips nearest to a question, or the segments where no ranking is given."""
         settings = self._session.store.settings
         ask = self._prepared(question, on_sound)
 
         def answer(reading: Reading) -> Answer:
             asked = ask(reading)
-            hits = find_hits(
-                reading,
-                settings,
-                asked.vectors,
-                asked.levels,
-                k,
-                ranking,
-                self._filter,
-                without=asked.clips,
-                **page,
-            )
+            what = reading, settings, asked.vectors, asked.levels, k
+            page["without"] = asked.clips
+            if ranking is None:
+                hits = find_segments(*what, self._filter, **page)
+            else:
+                hits = find_hits(*what, ranking, self._filter, **page)
             return Answer(tuple(hits), asked.labels, asked.warning)
 
         return self._read(answer)

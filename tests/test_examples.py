@@ -208,6 +208,46 @@ def test_invalid_pages(lib, option, value):
         lib.similar(path(lib, "tone0"), **{option: value})
 
 
+# Segments
+
+
+def test_segments_are_the_nearest_of_all(lib, store_of_all):
+    vectors, places = store_of_all
+    uri = path(lib, "both1")
+    own = clip_id(lib, uri)
+    query = lib.vectors(uri)[1]
+    scores = unit(vectors) @ unit(query[None])[0]
+    order = np.argsort(-scores, kind="stable")
+    expected = [(*places[row], round(float(scores[row]), 4)) for row in order]
+    found = lib.query(vectors=query, k=12, segments=True)
+    assert [
+        (hit.clip_id, round(hit.start / 0.96), round(hit.score, 4)) for hit in found
+    ] == expected[:12]
+    assert len({hit.clip_id for hit in found}) < 12
+    page = lib.query(vectors=query, k=3, segments=True, offset=4)
+    assert rows(page) == rows(found[4:7])
+    noisy = lib.where("uri like '%noise%'").query(vectors=query, k=99, segments=True)
+    assert kinds(noisy, 99) == {"noise"}
+    everything = lib.query(vectors=query, k=999, segments=True)
+    assert len(everything) == len(vectors)
+    asked = lib.query(Stored(uri), 999, segments=True)
+    assert len(asked) == len(vectors) - len(lib.vectors(uri))
+    assert own not in {hit.clip_id for hit in asked}
+    least = lib.query(vectors=query, k=99, segments=True, min_score=found[4].score)
+    assert rows(least) == rows(found[:5])
+
+
+@pytest.fixture
+def store_of_all(lib):
+    """All vectors of the library, and the clip and number of each."""
+    vectors, places = [], []
+    for clip in lib:
+        own = lib.vectors(clip.id)
+        vectors.append(own)
+        places += [(clip.id, number) for number in range(len(own))]
+    return np.concatenate(vectors), places
+
+
 # The command line
 
 
@@ -232,6 +272,9 @@ def test_on_the_command_line(lib, tmp_path):
     assert ranks == [3, 4]
     assert "No more clips" in run(lib, "similar", uri, "--offset", "99").stdout
     assert "No more clips" in run(lib, "query", uri, "--min-score", "1.5").stdout
+    moments = run(lib, "query", uri, "--segments", "-k", "4", "--json").stdout.splitlines()
+    expected = lib.query(uri, 4, segments=True)
+    assert [json.loads(line)["start"] for line in moments] == [hit.start for hit in expected]
     for arguments, said in (
         (["query"], "expected CLIPS or --like"),
         (["query", uri, "--like", uri], "one of the two"),

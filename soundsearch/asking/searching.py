@@ -13,7 +13,7 @@ from ..stores.records import Settings
 from ..vectors import loudness_weights
 from .ranking import RANKINGS, pool_query, spans
 
-__all__ = ["find_hits"]
+__all__ = ["find_hits", "find_segments"]
 
 # How many segments are fetched for each segment of the query, and the factor by which the number
 # grows while they belong to too few clips.
@@ -93,14 +93,57 @@ def find_hits(
     # By score, ties by id, so that their order is stable.
     order = sorted(best, key=lambda clip_id: (-best[clip_id][0], clip_id))[offset : offset + k]
     order = [clip_id for clip_id in order if best[clip_id][0] >= min_score]
-    clips = reading.clips_by_id(order)
+    places = [(clip_id, best[clip_id][1], best[clip_id][0], best[clip_id][2]) for clip_id in order]
+    return _hits(reading, settings, places, segments, offset)
+
+
+def find_segments(
+    reading: Reading,
+    settings: Settings,
+    query: Floats,
+    levels: Floats,
+    k: int,
+    filter: Filter | None = None,
+    *,
+    offset: int = 0,
+    min_score: float = -np.inf,
+    without: frozenset[int] = frozenset(),
+) -> list[Hit]:
+    """Find the segments nearest to the pooled query, of one clip or of many; see `find_hits`."""
+    pooled = pool_query(query, loudness_weights(levels))
+    wanted = offset + k
+    while True:
+        found = (column[0] for column in reading.search(pooled, wanted, filter))
+        rows = zip(*(column.tolist() for column in found), strict=True)
+        near = [row for row in rows if row[0] >= 0]
+        kept = [row for row in near if row[0] not in without]
+        if len(kept) >= offset + k or len(near) < wanted:
+            break
+        wanted *= _WIDEN  # segments of clips that are asked with were in the way
+    kept = sorted(kept, key=lambda row: (-row[2], row[0], row[1]))[offset : offset + k]
+    kept = [row for row in kept if row[2] >= min_score]
+    if not kept:
+        return []
+    _, segments = reading.rows([(clip_id, number, number + 1) for clip_id, number, _ in kept])
+    places = [(*row, place) for place, row in enumerate(kept)]
+    return _hits(reading, settings, places, segments, offset)
+
+
+def _hits(
+    reading: Reading,
+    settings: Settings,
+    places: list[tuple[int, int, float, int]],
+    segments: NDArray[np.void],
+    offset: int,
+) -> list[Hit]:
+    """Hits of clips, of the number of a segment in each, the score, and its row in `segments`."""
+    clips = reading.clips_by_id(list({clip_id: None for clip_id, *_ in places}))
     hits: list[Hit] = []
-    for rank, clip_id in enumerate(order, offset + 1):
-        score, moment, row = best[clip_id]
+    for rank, (clip_id, number, score, row) in enumerate(places, offset + 1):
         if clip_id not in clips:
             raise ClipChanged(f"clip {clip_id} was removed")
         record = clips[clip_id].record
-        start = moment * settings.hop
+        start = number * settings.hop
         hits.append(
             Hit(
                 rank=rank,

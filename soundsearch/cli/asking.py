@@ -70,6 +70,7 @@ _NO_MORE = "No more clips, or none with such a score."
 @offset_option
 @min_score_option
 @ranking_option
+@click.option("--segments", is_flag=True, help="Find moments, of one clip or many, not clips.")
 @at_option
 @max_duration_option
 @full_option
@@ -84,6 +85,7 @@ def query(
     offset: int,
     min_score: float,
     ranking: str,
+    segments: bool,
     at: _Moments | None,
     max_duration: float,
     full: bool,
@@ -97,7 +99,12 @@ def query(
         raise click.UsageError("expected CLIPS or --like, sounds to search for: one of the two")
     if (unlike and not like) or (at is not None and like):
         raise click.UsageError(f"{'--at needs CLIPS' if like else '--unlike needs --like'}")
-    options: dict[str, Any] = {"ranking": ranking, "offset": offset, "min_score": min_score}
+    options: dict[str, Any] = {
+        "ranking": ranking,
+        "offset": offset,
+        "min_score": min_score,
+        "segments": segments,
+    }
     with soundsearch.open(library) as lib:
         empty = f"The library is empty; `{command('ingest FOLDER', lib.address)}` fills it."
         nothing = empty if where is None else _NO_MATCH
