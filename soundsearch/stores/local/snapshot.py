@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import LibraryDamaged, LibraryError
+from ...hints import command
 from ...vectors import unit
 from ..base import ClipChanged
 from ..filters import Filter
@@ -229,7 +230,8 @@ class Snapshots:
         if ((firsts < 0) | (counts < 1) | (counts > rows) | (firsts > rows - counts)).any():
             raise LibraryDamaged(
                 f"{self._folder}: the catalogue names segments that are not there; drop the clips "
-                "that are lost with: soundsearch rebuild, then ingest their folders again"
+                f"that are lost with: {command('rebuild', self._folder)}, then ingest their "
+                "folders again"
             )
         if last is not None and known:
             places = np.concatenate((last.places, places)) if len(places) else last.places
