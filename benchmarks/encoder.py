@@ -40,7 +40,7 @@ from soundsearch import evaluate
 from soundsearch.labels.head import Head, named
 from soundsearch.labels.ontology import CLASSES, ontology
 from soundsearch.labels.predict import predict
-from soundsearch.vectors import loudness_weights
+from soundsearch.vectors import loudness_weights, unit
 
 Floats = NDArray[np.float32]
 # A sound to the embeddings, scores and levels of its segments.
@@ -303,22 +303,17 @@ def speech_embedding() -> Callable[[Floats], Floats] | None:
     return embed
 
 
-def unit(rows: Floats) -> Floats:
-    scaled: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
-    return scaled
-
-
 def retrieval(embeddings: Floats, clips: Clips, standardise: bool = False) -> dict[str, float]:
     """P@1, mAP@50 and mAP over all clips, those of the query's own source left out."""
     if standardise:
         embeddings = (embeddings - embeddings.mean(0)) / embeddings.std(0)
     near = unit(embeddings) @ unit(embeddings).T
-    found = evaluate.retrieval(near, clips.names, clips.sources)
-    first_50 = evaluate.retrieval(near, clips.names, clips.sources, depth=50)
+    found = evaluate.retrieval(near, clips.names, clips.sources).means()
+    first_50 = evaluate.retrieval(near, clips.names, clips.sources, depth=50).means()
     return {
-        "P@1": found.precision_at_1,
-        "mAP@50": first_50.mean_average_precision,
-        "mAP": found.mean_average_precision,
+        "P@1": found["P@1"],
+        "mAP@50": first_50["mAP"],
+        "mAP": found["mAP"],
     }
 
 

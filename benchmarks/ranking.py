@@ -84,8 +84,8 @@ def as_they_are(
     starts = np.cumsum(lengths) - lengths
     everything, every_share = np.concatenate(vectors), np.concatenate(shares)
     scores = (RANKINGS[name](*query, everything, every_share, starts)[0] for query in asked)
-    found = retrieval(scores, classes, sources)
-    return found.precision_at_1, found.mean_average_precision
+    found = retrieval(scores, classes, sources).means()
+    return found["P@1"], found["mAP"]
 
 
 def as_recordings(

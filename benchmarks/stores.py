@@ -9,7 +9,7 @@ nearest segments of one vector, and to answer a query of five segments, given as
 over 100, one after the other); recall@10 against an exact search; the peak memory of the process,
 and of the server if it runs on this machine. Lite is left out above ``--largest-lite``, and the
 server without ``--server`` (``pip install milvus==2.3.5 && milvus-server`` starts one on port
-19530). Vectors as in `benchmarks.query`.
+19530). Vectors are mixtures of embeddings of the demo sounds, which are easy to search.
 """
 
 from __future__ import annotations

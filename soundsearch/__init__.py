@@ -28,9 +28,9 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .asking.questions import Sound, Stored
+    from .asking.questions import Embeddings, Examples, Sound, Stored
     from .clips import Clips
-    from .hearing import label
+    from .hearing import embed, label
     from .library import Library
     from .library import Library as open  # noqa: N813
     from .results import (
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Clip,
         CopyReport,
         Failure,
+        Finding,
         Hit,
         IngestReport,
         Label,
@@ -54,8 +55,11 @@ __all__ = [
     "ClipNotFound",
     "Clips",
     "CopyReport",
+    "Embeddings",
     "EncoderError",
+    "Examples",
     "Failure",
+    "Finding",
     "Hit",
     "IngestReport",
     "Label",
@@ -74,6 +78,7 @@ __all__ = [
     "Stored",
     "TagReport",
     "__version__",
+    "embed",
     "label",
     "open",
 ]
@@ -83,8 +88,8 @@ __version__ = "0.2.0.dev0"
 # Loaded when first used: `soundsearch --help` needs none of it.
 _LAZY = {
     "Clips": "clips",
-    "label": "hearing",
-    **dict.fromkeys(("Sound", "Stored"), "asking.questions"),
+    **dict.fromkeys(("embed", "label"), "hearing"),
+    **dict.fromkeys(("Embeddings", "Examples", "Sound", "Stored"), "asking.questions"),
     **dict.fromkeys(("Library", "open"), "library"),
     **dict.fromkeys(
         (
@@ -92,6 +97,7 @@ _LAZY = {
             "Clip",
             "CopyReport",
             "Failure",
+            "Finding",
             "Hit",
             "IngestReport",
             "Label",

@@ -4,35 +4,42 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from soundsearch_ingest import pipeline
 
+from .asking.examples import Asked, sample, together
 from .asking.expressions import parse_filter
 from .asking.questions import (
+    Embeddings,
+    Example,
+    Examples,
     Moments,
     Question,
     Sound,
     Source,
     Stored,
+    as_sound,
     check_k,
+    check_offset,
     check_ranking,
+    check_score,
 )
 from .asking.ranking import DEFAULT_RANKING
-from .asking.searching import find_hits
-from .errors import ClipNotFound, LibraryBusy
+from .asking.searching import find_hits, find_segments
+from .errors import ArgumentError, ClipNotFound, LibraryBusy, SpaceMismatch
 from .labels.head import given, named
-from .results import Answer, Clip, Hit
+from .results import Answer, Clip
 from .session import Session
 from .stores.base import ClipChanged, Reading
 from .stores.filters import And, Filter, matches
 from .stores.records import CLIP_LABELS, StoredClip
 from .vectors import sounding
 
-__all__ = ["Clips"]
+__all__ = ["Clips", "shown"]
 
 # A reading of a store that cannot hold its state may see clips change; each try takes a new one.
 _TRIES = 20
@@ -91,7 +98,7 @@ class Clips:
 
     def __iter__(self) -> Iterator[Clip]:
         """The clips, in the order in which they came."""
-        return map(_shown, self._session.store.clips(self._filter))
+        return map(shown, self._session.store.clips(self._filter))
 
     def __len__(self) -> int:
         with self._session.store.reading() as reading:
@@ -114,38 +121,51 @@ class Clips:
         ClipNotFound
         """
         with self._session.store.reading() as reading:
-            return _shown(self._clip(reading, clip))
+            return shown(self._clip(reading, clip))
 
     def query(
         self,
-        question: Question | Source,
+        question: Question | Source | None = None,
         k: int = 10,
         *,
+        vectors: ArrayLike | None = None,
         at: Moments | None = None,
         sample_rate: int | None = None,
         ranking: str = DEFAULT_RANKING,
+        offset: int = 0,
+        min_score: float = -1.0,
+        segments: bool = False,
         on_sound: OnSound = _ignore,
     ) -> Answer:
         """Find the clips nearest to a question.
 
         Parameters
         ----------
-        question : Sound, Stored, path, binary file or array
-            What is no `Sound` or `Stored` is taken as the source of a `Sound`.
+        question : Sound, Stored, Embeddings, Examples, path, binary file or array
+            What is no question is taken as the source of a `Sound`.
         k : int
             Clips wanted.
+        vectors : float [n, dimension] or [dimension]
+            In place of a question: embeddings of the library's space; see `Embeddings`.
         at, sample_rate
             Of the sound; see `Sound`.
         ranking : str
             One of `soundsearch.asking.ranking.RANKINGS`.
+        offset : int
+            How many of the nearest clips are passed over, for the next page.
+        min_score : float
+            Clips with a lower score are left out.
+        segments : bool
+            Find `k` segments in place of clips: all moments that are near to the mean of the
+            question, of one clip or of many.
         on_sound : callable
             Called with the seconds of a file that were heard since the last call.
 
         Returns
         -------
         Answer
-            Iterates over at most `k` hits, nearest first. A clip of the library that is asked
-            with is not among them.
+            Iterates over at most `k` hits, nearest first. Clips of the library that are asked
+            with are not among them.
 
         Raises
         ------
@@ -157,12 +177,15 @@ class Clips:
             No clip of the library is the one that is asked with.
         LibraryNotFound, SpaceMismatch
         """
-        k, ranking = check_k(k), check_ranking(ranking)
-        if isinstance(question, Stored):
-            return self._nearest_to_stored(question, k, ranking)
-        if not isinstance(question, Sound):
-            question = Sound(question, at, sample_rate)
-        return self._nearest_to_sound(question, k, ranking, on_sound)
+        if vectors is not None:
+            if question is not None:
+                raise ArgumentError("expected a question or vectors, got both")
+            question = vectors if isinstance(vectors, Embeddings) else Embeddings(vectors)
+        if not isinstance(question, (Stored, Embeddings, Examples)):
+            question = as_sound(cast(Sound | Source, question), at, sample_rate)
+        page = {"offset": check_offset(offset), "min_score": check_score(min_score)}
+        by = None if segments else check_ranking(ranking)
+        return self._answer(question, check_k(k), by, on_sound, **page)
 
     def similar(
         self,
@@ -170,9 +193,11 @@ class Clips:
         k: int = 10,
         *,
         ranking: str = DEFAULT_RANKING,
+        offset: int = 0,
+        min_score: float = -1.0,
     ) -> Answer:
         """Find the clips nearest to one of the library: ``query(Stored(clip))``."""
-        return self.query(Stored(clip), k, ranking=ranking)
+        return self.query(Stored(clip), k, ranking=ranking, offset=offset, min_score=min_score)
 
     def vectors(self, clip: str | os.PathLike[str] | int) -> NDArray[np.float32]:
         """The stored embeddings of a clip of the library, in the selection or not.
@@ -197,35 +222,89 @@ class Clips:
 
         return self._read(read)
 
-    def _nearest_to_sound(self, sound: Sound, k: int, ranking: str, on_sound: OnSound) -> Answer:
-        store = self._session.store
-        listener = self._session.listener(pipeline.available_cores())
-        heard = listener.hear(sound, store.settings.hop, on_sound)
-        [(_, labels)] = listener.labels([heard], 1, CLIP_LABELS)
-        query, levels = sounding(heard.vectors, heard.levels)
-
-        def find(reading: Reading) -> list[Hit]:
-            return find_hits(reading, store.settings, query, levels, k, ranking, self._filter)
-
-        return Answer(tuple(self._read(find)), named(labels), heard.warning)
-
-    def _nearest_to_stored(self, question: Stored, k: int, ranking: str) -> Answer:
+    def _answer(
+        self, question: Question, k: int, ranking: str | None, on_sound: OnSound, **page: Any
+    ) -> Answer:
+        """The clips nearest to a question, or the segments where no ranking is given."""
         settings = self._session.store.settings
+        ask = self._prepared(question, on_sound)
 
-        def find(reading: Reading) -> Answer:
-            clip = self._clip(reading, question.clip)
-            vectors, segments = reading.rows([(clip.id, 0, clip.count)])
-            query, levels = sounding(vectors, segments["level"])
-            hits = find_hits(reading, settings, query, levels, k + 1, ranking, self._filter)
-            others = [hit for hit in hits if hit.clip_id != clip.id][:k]
-            record = clip.record
-            return Answer(
-                tuple(replace(hit, rank=rank) for rank, hit in enumerate(others, 1)),
-                named(record.labels) or given(record.human_labels),
-                record.warning,
+        def answer(reading: Reading) -> Answer:
+            asked = ask(reading)
+            what = reading, settings, asked.vectors, asked.levels, k
+            page["without"] = asked.clips
+            if ranking is None:
+                hits = find_segments(*what, self._filter, **page)
+            else:
+                hits = find_hits(*what, ranking, self._filter, **page)
+            return Answer(tuple(hits), asked.labels, asked.warning)
+
+        return self._read(answer)
+
+    def _prepared(self, question: Question, on_sound: OnSound) -> Callable[[Reading], Asked]:
+        """What a question asks, given a reading; what there is to hear is heard before."""
+        match question:
+            case Stored():
+                return partial(self._stored, clip=question.clip)
+            case Examples():
+                return self._examples(question, on_sound)
+            case Embeddings():
+                asked = self._embeddings(question)
+            case Sound():
+                asked = self._heard(question, on_sound)
+        return lambda _reading: asked
+
+    def _heard(self, sound: Sound, on_sound: OnSound) -> Asked:
+        listener = self._session.listener(pipeline.available_cores())
+        heard = listener.hear(sound, self._session.store.settings.hop, on_sound)
+        [(_, labels)] = listener.labels([heard], 1, CLIP_LABELS)
+        return Asked(*sounding(heard.vectors, heard.levels), named(labels), heard.warning)
+
+    def _embeddings(self, given: Embeddings) -> Asked:
+        store = self._session.store
+        settings = store.settings
+        if given.space is not None and given.space != settings.space:
+            raise SpaceMismatch(store.address, settings.space, given.space)
+        if given.vectors.shape[1] != settings.dimension:
+            raise ArgumentError(
+                f"vectors: expected {settings.dimension} numbers each, as in the space "
+                f"{settings.space}, got {given.vectors.shape[1]}"
+            )
+        query, levels = sounding(given.vectors, given.levels)
+        if not query.any(axis=1).all():
+            raise ArgumentError("vectors: expected a direction in each, got one that is zero")
+        return Asked(query, levels)
+
+    def _stored(self, reading: Reading, clip: str | os.PathLike[str] | int) -> Asked:
+        found = self._clip(reading, clip)
+        vectors, segments = reading.rows([(found.id, 0, found.count)])
+        record = found.record
+        labels = named(record.labels) or given(record.human_labels)
+        query, levels = sounding(vectors, segments["level"])
+        return Asked(query, levels, labels, record.warning, frozenset([found.id]))
+
+    def _examples(self, examples: Examples, on_sound: OnSound) -> Callable[[Reading], Asked]:
+        def prepared(example: Example) -> Callable[[Reading], Asked]:
+            if isinstance(example, (Sound, Stored, Embeddings)):
+                return self._prepared(example, on_sound)
+            with self._session.store.reading() as reading:
+                is_stored = isinstance(example, int) or _find(reading, example) is not None
+            question = Stored(example) if is_stored else Sound(cast(Source, example))
+            return self._prepared(question, on_sound)
+
+        like = [prepared(example) for example in examples.like]
+        unlike = [prepared(example) for example in examples.unlike]
+        dimension = self._session.store.settings.dimension
+
+        def ask(reading: Reading) -> Asked:
+            return together(
+                [each(reading) for each in like],
+                examples.weights,
+                [each(reading) for each in unlike],
+                lambda: sample(reading, dimension),
             )
 
-        return self._read(find)
+        return ask
 
     def _read(self, read: Callable[[Reading], _Answer]) -> _Answer:
         """What a function makes of one reading, tried again where the reading could not hold."""
@@ -258,7 +337,8 @@ def _find(reading: Reading, clip: str | os.PathLike[str] | int) -> StoredClip | 
     return reading.clip_at(uri) or reading.clip_at(os.path.abspath(os.path.expanduser(uri)))
 
 
-def _shown(clip: StoredClip) -> Clip:
+def shown(clip: StoredClip) -> Clip:
+    """A stored clip as it is answered."""
     record = clip.record
     return Clip(
         id=clip.id,

@@ -18,8 +18,9 @@ from .errors import LibraryError, LibraryNotFound
 from .results import CopyReport
 from .stores.base import ClipChanged, OnStep, Store
 from .stores.milvus.uri import MilvusUri
-from .stores.opening import Place, create_store, open_store
+from .stores.opening import Place, create_store, made, open_store
 from .stores.records import ClipRecord, NewClip, StoredClip
+from .waiting import Patience
 
 __all__ = ["copy"]
 
@@ -34,6 +35,7 @@ def copy(
     ours: Store,
     source: Place,
     target: Place,
+    patience: Patience,
     on_clip: Callable[[str], None],
     on_step: OnStep,
 ) -> CopyReport:
@@ -41,14 +43,14 @@ def copy(
     if _same(source, target):
         raise LibraryError(f"{source}: cannot be copied to itself; give another target")
     try:
-        theirs = open_store(target)
+        theirs = patience.until(lambda: open_store(target))
     except LibraryNotFound:
-        theirs = create_store(target, ours.settings)
-        on_step(f"{target}: created a library with the encoder {ours.settings.encoder}")
+        theirs = patience.until(lambda: create_store(target, ours.settings))
+        on_step(made(target, ours.settings))
     with closing(theirs):
         _check_settings(ours, theirs)
         report = CopyReport()
-        with theirs.writing():
+        with patience.writing(theirs):
             before = theirs.counts().clips
             _copy_clips(ours, theirs, report, on_clip)
             _copy_failures(ours, theirs, report)

@@ -26,6 +26,8 @@ from soundsearch_ingest.errors import (
     SoundsearchError,
 )
 
+from .hints import command
+
 __all__ = [
     "ArgumentError",
     "AudioError",
@@ -68,7 +70,7 @@ class SpaceMismatch(LibraryError):
     def __init__(self, address: str, expected: str, got: str) -> None:
         super().__init__(
             f"{address}: holds embeddings of the space {expected!r}, but the installed encoder "
-            f"gives {got!r}; update the library with: soundsearch ingest --reembed"
+            f"gives {got!r}; update the library with: {command('ingest --reembed', address)}"
         )
         self.expected = expected
         self.got = got

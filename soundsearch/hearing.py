@@ -13,14 +13,14 @@ from soundsearch_ingest import decode, encoders, pipeline
 from soundsearch_ingest.encoders import Encoder, SideBySide
 from soundsearch_ingest.logmel import SILENT
 
-from .asking.questions import Moments, Sound, Source
+from .asking.questions import Embeddings, Moments, Sound, Source, as_sound
 from .errors import AudioError
 from .labels.head import Head, bundled_head, named
 from .labels.predict import predict
 from .results import LabelledClip, Segment
 from .stores.records import CLIP_LABELS, SEGMENT_LABELS
 
-__all__ = ["Heard", "Listener", "label"]
+__all__ = ["Heard", "Listener", "embed", "label"]
 
 Floats = NDArray[np.float32]
 OnSound = Callable[[float], None]
@@ -42,6 +42,8 @@ class Heard:
         How loud each segment is, dB; see `soundsearch_ingest.logmel.levels`.
     head_vectors : float32 [segments, head.dimension]
         What the head reads.
+    duration : float
+        Seconds.
     warning : str or None
         Why there may be less sound than promised.
     """
@@ -49,6 +51,7 @@ class Heard:
     vectors: Floats
     levels: Floats
     head_vectors: Floats
+    duration: float
     warning: str | None
 
 
@@ -102,21 +105,17 @@ class Listener:
         AudioError
             The source gives no sound.
         """
-        if sound.is_file:
-            start, end = sound.at or (0.0, None)
-            with decode.Decoder(cast(Any, sound.source), start=start, end=end) as decoder:
-                blocks = _told(decoder, on_sound)
-                embeddings, levels, _ = pipeline.embed_sound(blocks, self.encoder, hop)
-                return self.heard(embeddings, levels, decoder.warning)
-        embeddings, levels, _ = pipeline.embed_sound([_samples(sound)], self.encoder, hop)
-        return self.heard(embeddings, levels)
+        return self.heard(*_heard(sound, self.encoder, hop, on_sound))
 
-    def heard(self, embeddings: Floats, levels: Floats, warning: str | None = None) -> Heard:
+    def heard(
+        self, embeddings: Floats, levels: Floats, duration: float, warning: str | None = None
+    ) -> Heard:
         """What the encoder's embeddings and the levels of a sound say."""
         return Heard(
             embeddings[:, : self.dimension],
             levels,
             embeddings[:, -self.head.dimension :],
+            duration,
             warning,
         )
 
@@ -150,7 +149,7 @@ class Listener:
 
 
 def label(
-    source: Source,
+    source: Sound | Source,
     *,
     at: Moments | None = None,
     sample_rate: int | None = None,
@@ -162,7 +161,7 @@ def label(
     Parameters
     ----------
     source, at, sample_rate
-        See `Sound`.
+        A `Sound`, or what one is made of.
     encoder : str
         Whose labels are wanted: ``soundsearch models list``.
     on_sound : callable
@@ -179,8 +178,63 @@ def label(
     AudioError
         The source gives no sound.
     """
-    sound = Sound(source, at, sample_rate)
+    sound = as_sound(source, at, sample_rate)
     return Listener.open(encoder, pipeline.available_cores()).label(sound, on_sound)
+
+
+def embed(
+    source: Sound | Source,
+    *,
+    at: Moments | None = None,
+    sample_rate: int | None = None,
+    encoder: str = encoders.BUNDLED,
+    hop: float | None = None,
+    on_sound: OnSound = _ignore,
+) -> Embeddings:
+    """Embed a sound; no library is needed.
+
+    Parameters
+    ----------
+    source, at, sample_rate
+        A `Sound`, or what one is made of.
+    encoder : str
+        Whose embeddings are wanted: ``soundsearch models list``.
+    hop : float, optional
+        Seconds from one segment's start to the next one's; by default as the encoder has it.
+    on_sound : callable
+        Called with the seconds of a file that were heard since the last call.
+
+    Returns
+    -------
+    Embeddings
+        As the encoder gives them, not normalised; a question for a library of their space. Times
+        count from the start of the source.
+
+    Raises
+    ------
+    ArgumentError
+    AudioError
+        The source gives no sound.
+    """
+    sound = as_sound(source, at, sample_rate)
+    model = encoders.load(encoder, pipeline.available_cores())
+    hop = model.hop_seconds if hop is None else hop
+    vectors, levels, _, _ = _heard(sound, model, hop, on_sound)
+    starts = (sound.at[0] if sound.at else 0.0) + hop * np.arange(len(levels))
+    times = np.stack([starts, starts + model.segment_seconds], axis=1)
+    return Embeddings(vectors, levels, times, model.space)
+
+
+def _heard(
+    sound: Sound, encoder: Encoder, hop: float, on_sound: OnSound
+) -> tuple[Floats, Floats, float, str | None]:
+    """Embeddings, levels, duration and the warning of a sound."""
+    if not sound.is_file:
+        return *pipeline.embed_sound([_samples(sound)], encoder, hop), None
+    source, (start, end) = cast(Any, sound.source), sound.at or (0.0, None)
+    with decode.Decoder(source, start=start, end=end, longest=sound.longest) as decoder:
+        embedded = pipeline.embed_sound(_told(decoder, on_sound), encoder, hop)
+        return *embedded, decoder.warning
 
 
 def _told(blocks: Iterable[Floats], on_sound: OnSound) -> Iterator[Floats]:

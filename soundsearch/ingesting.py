@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain
 
 import blake3
 import numpy as np
+from numpy.typing import NDArray
 from soundsearch_ingest import pipeline
 from soundsearch_ingest.audioset import Record, read_records
-from soundsearch_ingest.discover import RECORDS_SUFFIX, Absence, AudioFile, discover
+from soundsearch_ingest.decode import SAMPLE_RATE, Decoder
+from soundsearch_ingest.discover import (
+    AUDIO_SUFFIXES,
+    RECORDS_SUFFIX,
+    Absence,
+    AudioFile,
+    discover,
+)
 from soundsearch_ingest.encoders import AUDIOSET_SPACE
+from soundsearch_ingest.logmel import segments_in
 from soundsearch_ingest.postprocess import dequantise
 
-from .errors import AudioError
-from .hearing import Listener
+from .errors import AudioError, LibraryDamaged
+from .hearing import Heard, Listener
 from .labels.head import unlabelled
 from .labels.ontology import CLASSES
 from .pruning import Sightings, check_plausible, find_gone, is_below
 from .results import Failure, IngestReport
-from .stores.base import Store
+from .stores.base import OnStep, Store
 from .stores.records import (
     CLIP_LABELS,
     SEGMENT,
@@ -35,12 +45,15 @@ from .stores.records import (
 )
 from .tags import inherited
 
-__all__ = ["Ingest"]
+__all__ = ["Ingest", "new_clip", "optimise", "without_sound"]
 
 # Results are stored in batches, to share one sync of the disk, but none waits for long.
 _FLUSH_CLIPS = 1024
 _FLUSH_SEGMENTS = 8192
 _FLUSH_SECONDS = 1.0
+
+# Recordings for people's ears have no higher sample rate, Hz.
+_AUDIBLE_RATE = 96_000
 
 OnFile = Callable[[str, str], None]
 
@@ -64,6 +77,8 @@ class Ingest:
     predecessor : Store, optional
         The store from which clips at the same uris keep their tags and human labels; default
         `store`.
+    again : bool
+        Embed files that have not changed, and retry those that failed, too.
     """
 
     def __init__(
@@ -74,12 +89,14 @@ class Ingest:
         on_file: OnFile,
         on_sound: Callable[[float], None],
         predecessor: Store | None = None,
+        again: bool = False,
     ) -> None:
         self.report = IngestReport()
         self._store = store
         self._predecessor = predecessor or store
         self._open_listener = open_listener
-        self._retry_failed = retry_failed
+        self._retry_failed = retry_failed or again
+        self._embed_again = again
         self._on_file = on_file
         self._on_sound = on_sound
         self._embedded: list[pipeline.Embedded] = []
@@ -147,7 +164,7 @@ class Ingest:
         """Skip unchanged files that are in the library or failed before."""
         for file in files:
             clip = self._store.clip_at(file.uri)
-            if clip is not None and clip.record.file == file and not clip.record.is_stale:
+            if clip is not None and self._is_current(clip, file):
                 self._count("unchanged", file)
             elif not self._retry_failed and self._failed_before(file):
                 self.report.failed_before += 1
@@ -157,12 +174,18 @@ class Ingest:
             else:
                 yield file
 
+    def _is_current(self, clip: StoredClip, file: AudioFile) -> bool:
+        """Whether a file need not be opened, as the clip is what it holds."""
+        return clip.record.file == file and not (clip.record.is_stale or self._embed_again)
+
     def _failed_before(self, file: AudioFile) -> bool:
         """Whether this version of the file failed before, because of its content."""
         failure = self._store.failure_at(file.uri)
         return failure is not None and failure.digest is not None and failure.file == file
 
     def _has_content(self, digest: bytes) -> bool:
+        if self._embed_again:
+            return False
         if any(not clip.record.is_stale for clip in self._store.clips_with(digest)):
             return True
         return not self._retry_failed and self._store.failure_with(digest) is not None
@@ -202,18 +225,17 @@ class Ingest:
         clips, self._clips, self._segments = self._clips, [], 0
         embedded, self._embedded = self._embedded, []
         failed, self._failed = self._failed, []
+        uris = [clip.record.uri for clip in clips] + [result.file.uri for result in embedded]
+        there = {uri: self._store.clip_at(uri) for uri in uris}
         if embedded:
-            clips += self._labelled(embedded)
+            clips += self._labelled(embedded, there)
+            self._note_rates(result.sample_rate for result in embedded)
         if clips:
-            records = [clip.record for clip in clips]
-            replaced = {
-                record.uri for record in records if self._store.clip_at(record.uri) is not None
-            }
             self._store.add(clips)
-            for record in records:
+            for record in (clip.record for clip in clips):
                 self.report.seconds += record.duration
                 self.report.warnings += record.warning is not None
-                self._count("replaced" if record.uri in replaced else "added", record.file)
+                self._count("replaced" if there[record.uri] else "added", record.file)
         if failed:
             self._store.fail(failed)
             self._mark_stale(failed)
@@ -221,6 +243,13 @@ class Ingest:
                 self.report.failed.append(Failure(failure.file.uri, failure.reason))
                 self._on_file(failure.file.uri, "failed")
         self._flushed = time.monotonic()
+
+    def _note_rates(self, rates: Iterable[int]) -> None:
+        """Count recordings that reach far beyond what is heard, such as those of bats."""
+        for rate in rates:
+            if rate > _AUDIBLE_RATE:
+                self.report.ultrasonic += 1
+                self.report.highest_rate = max(rate, self.report.highest_rate)
 
     def _mark_stale(self, failed: Iterable[FailureRecord]) -> None:
         """Keep clips whose file is no sound any more, with their tags, and mark them."""
@@ -236,29 +265,21 @@ class Ingest:
         self.report.count(outcome)
         self._on_file(file.uri, outcome)
 
-    def _labelled(self, embedded: list[pipeline.Embedded]) -> list[NewClip]:
+    def _labelled(
+        self, embedded: list[pipeline.Embedded], there: Mapping[str, StoredClip | None]
+    ) -> list[NewClip]:
+        if self._predecessor is not self._store:
+            there = {uri: self._predecessor.clip_at(uri) for uri in there}
         listener = self._open_listener()
-        heard = [listener.heard(result.embeddings, result.levels) for result in embedded]
+        heard = [
+            listener.heard(result.embeddings, result.levels, result.duration, result.warning)
+            for result in embedded
+        ]
         labels = listener.labels(heard, SEGMENT_LABELS, CLIP_LABELS)
-        clips = []
-        for result, sound, (segment_labels, clip_labels) in zip(
-            embedded, heard, labels, strict=True
-        ):
-            segments = np.empty(len(sound.levels), SEGMENT)
-            segments["level"] = sound.levels
-            segments["labels"] = segment_labels
-            before = self._predecessor.clip_at(result.file.uri)
-            record = ClipRecord(
-                file=result.file,
-                digest=result.digest,
-                duration=result.duration,
-                padded=result.padded,
-                warning=result.warning,
-                labels=clip_labels,
-                **inherited(before.record if before else None, result.digest),
-            )
-            clips.append(NewClip(record=record, embeddings=sound.vectors, segments=segments))
-        return clips
+        return [
+            new_clip(result.file, result.digest, sound, labelled, there[result.file.uri])
+            for result, sound, labelled in zip(embedded, heard, labels, strict=True)
+        ]
 
     def _add_records(self, file: AudioFile) -> None:
         """Store the clips of an AudioSet feature file."""
@@ -283,7 +304,7 @@ class Ingest:
 
     def _add_record(self, features: Record, file: AudioFile) -> None:
         clip = self._store.clip_at(file.uri)
-        if clip is not None and clip.record.file == file:
+        if clip is not None and self._is_current(clip, file):
             self._count("unchanged", file)
             return
         count = len(features.features)
@@ -330,13 +351,60 @@ class Ingest:
     def _copy(self, clip: StoredClip, file: AudioFile) -> None:
         """Add a clip for a file with the same content as a stored clip."""
         before = self._store.clip_at(file.uri)
-        with self._store.reading() as reading:
-            vectors, segments = reading.rows([(clip.id, 0, clip.count)])
+        try:
+            with self._store.reading() as reading:
+                vectors, segments = reading.rows([(clip.id, 0, clip.count)])
+        except LibraryDamaged:  # which `check` tells of
+            self._again.append(file)
+            return
         # Tags belong to the other clip; human labels belong to the content.
         record = replace(clip.record, file=file, tags=before.record.tags if before else {})
         self._store.add([NewClip(record=record, embeddings=vectors, segments=segments)])
         self.report.seconds += record.duration
         self._count("replaced" if before else "added", file)
+
+
+def new_clip(
+    file: AudioFile,
+    digest: bytes,
+    heard: Heard,
+    labels: tuple[NDArray[np.void], NDArray[np.void]],
+    before: StoredClip | None,
+) -> NewClip:
+    """A clip of a sound that was heard, with what it keeps of the one that was there before."""
+    segments = np.empty(len(heard.levels), SEGMENT)
+    segments["level"] = heard.levels
+    segments["labels"], clip_labels = labels
+    record = ClipRecord(
+        file=file,
+        digest=digest,
+        duration=heard.duration,
+        padded=segments_in(round(heard.duration * SAMPLE_RATE)) == 0,
+        warning=heard.warning,
+        labels=clip_labels,
+        **inherited(before.record if before else None, digest),
+    )
+    return NewClip(record=record, embeddings=heard.vectors, segments=segments)
+
+
+def without_sound(roots: list[str]) -> IngestReport | None:
+    """The report of an ingest that has nothing to store; None where something may be audio.
+
+    A damaged file is, by its name: that it failed is worth a library to keep it in.
+    """
+    skipped: Counter[str] = Counter()
+    report = IngestReport()
+    for file in discover(roots, skipped):
+        if os.path.splitext(file.uri)[1].lower() in {*AUDIO_SUFFIXES, RECORDS_SUFFIX}:
+            return None
+        try:
+            Decoder(file.uri).close()
+        except AudioError as error:
+            report.failed.append(Failure(file.uri, error.reason))
+        else:
+            return None
+    report.skipped = dict(skipped)
+    return report
 
 
 def _digest(file: AudioFile) -> bytes | None:
@@ -345,3 +413,11 @@ def _digest(file: AudioFile) -> bytes | None:
         return pipeline.content_digest(file.uri)
     except (AudioError, OSError):
         return None
+
+
+def optimise(store: Store, report: IngestReport, on_step: OnStep) -> None:
+    """Bring the index up to date; damage that is in its way ends no ingest, but is reported."""
+    try:
+        store.optimise(on_step)
+    except LibraryDamaged as error:
+        report.damage = str(error)

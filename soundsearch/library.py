@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, suppress
-from dataclasses import replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from soundsearch_ingest import encoders
-from soundsearch_ingest.decode import Decoder
-from soundsearch_ingest.discover import (
-    AUDIO_SUFFIXES,
-    RECORDS_SUFFIX,
-    AudioFile,
-    discover,
-    expand,
-    stat_file,
-)
+from soundsearch_ingest.discover import RECORDS_SUFFIX, expand
 
-from .asking.questions import Moments, Sound, Source
-from .clips import Clips
-from .errors import AudioError, EncoderError, LibraryError
-from .hearing import Listener
-from .results import CopyReport, Failure, IngestReport, LabelledClip, TagReport
+from .asking.questions import Moments, Sound, Source, as_sound
+from .clips import Clips, shown
+from .errors import EncoderError
+from .results import Clip, CopyReport, Failure, Finding, IngestReport, LabelledClip, TagReport
 from .session import Session, default_address
-from .stores.base import OnStep, Store
+from .stores.base import OnClips, OnStep
 from .stores.opening import Place, place_of
 from .stores.records import TagValue
+from .waiting import Patience
 
 __all__ = ["Library"]
 
@@ -61,6 +52,12 @@ class Library(Clips):
     hop : float, optional
         Seconds between the starts of two segments, 0.01 to 0.96, of a library that is still to be
         made. By default the segments do not overlap.
+    wait : float or bool
+        How long to wait where another process is writing to it: seconds, or True for ever. By
+        default `LibraryBusy` is raised at once. Threads of this process always wait for each
+        other.
+    on_wait : callable
+        Told, in a sentence, what is waited for.
 
     Attributes
     ----------
@@ -72,6 +69,8 @@ class Library(Clips):
         The library is damaged or of another version.
     ArgumentError
         The library was made with another encoder or hop.
+    LibraryBusy
+        Another process upgrades it, or has its Milvus Lite file open.
     """
 
     def __init__(
@@ -80,9 +79,12 @@ class Library(Clips):
         *,
         encoder: str | None = None,
         hop: float | None = None,
+        wait: float | bool = False,
+        on_wait: OnStep = _ignore,
     ) -> None:
         self.address = default_address() if address is None else place_of(address)
-        super().__init__(Session(self.address, encoder, hop), None, "")
+        patience = Patience.of(wait, on_wait)
+        super().__init__(Session(self.address, encoder, hop, patience), None, "")
 
     def __repr__(self) -> str:
         return f"<Library {self.address}>"
@@ -106,11 +108,12 @@ class Library(Clips):
 
     def ingest(
         self,
-        targets: Target | Iterable[Target],
+        targets: Target | BinaryIO | Iterable[Target | BinaryIO],
         *,
         prune: bool = False,
         prune_all: bool = False,
         retry_failed: bool = False,
+        again: bool = False,
         tags: Mapping[str, Mapping[str, TagValue | None]] | None = None,
         on_file: OnFile = _ignore,
         on_sound: OnSound = _ignore,
@@ -125,8 +128,9 @@ class Library(Clips):
 
         Parameters
         ----------
-        targets : path or iterable of paths
-            Files, folders (searched recursively) and globs.
+        targets : path, binary file or iterable of these
+            Files, folders (searched recursively) and globs. A binary file that is none on disk
+            is stored under its `name`; see `add`.
         prune : bool
             Take clips out whose file is gone: the folder that held it can be listed and it is
             not there.
@@ -135,6 +139,8 @@ class Library(Clips):
             them.
         retry_failed : bool
             Try files again that failed before.
+        again : bool
+            Embed files again that have not changed, as when their clips are damaged (`check`).
         tags : mapping, optional
             Given to the clips at the end; see `tag`.
         on_file : callable
@@ -143,8 +149,7 @@ class Library(Clips):
         on_sound : callable
             Called with the seconds of sound decoded since the last call, from other threads.
         on_step : callable
-            Called with a text that says what is done beside the files: making a library, its
-            index.
+            Called with a text that says what else is done.
 
         Returns
         -------
@@ -160,32 +165,96 @@ class Library(Clips):
         LibraryBusy
             Another process is writing to the library.
         LibraryError
-            It cannot be written to, for example because the disk is full; or so many clips would
-            be pruned that a fault is likelier, such as a disk that is not mounted. What was
-            ingested is stored.
+            It cannot be written to; or so many clips would be pruned that a fault is likelier,
+            such as a disk that is not mounted. What was ingested is stored.
         """
-        from .ingesting import Ingest
+        from .adding import add_streams, parted
+        from .ingesting import Ingest, optimise, without_sound
         from .tags import Tagging
 
         tagging = Tagging(tags or {})
-        roots = expand([targets] if isinstance(targets, (str, os.PathLike)) else targets)
-        if not self._session.is_made and (report := _without_sound(roots)) is not None:
+        is_one = isinstance(targets, (str, os.PathLike)) or hasattr(targets, "read")
+        paths, streams = parted(cast(Any, [targets] if is_one else targets))
+        roots = expand(paths)
+        if not (self._session.is_made or streams) and (report := without_sound(roots)) is not None:
             report.tags = None if tags is None else TagReport(unknown=list(map(os.fspath, tags)))
             return report
         for_records = any(root.lower().endswith(RECORDS_SUFFIX) for root in roots)
-        store = self._session.create(for_records, on_step)
-        with store.writing():
+        self._session.create(for_records, on_step)
+        with self._session.writing() as store:
             if store.settings.space != encoders.AUDIOSET_SPACE:  # features need no encoder
                 self._session.listener(1)
-            ingest = Ingest(
-                store, partial(self._session.listener, 1), retry_failed, on_file, on_sound
-            )
+            listener = partial(self._session.listener, 1)
+            ingest = Ingest(store, listener, retry_failed, on_file, on_sound, again=again)
             ingest.run(roots)
+            add_streams(self._session, streams, ingest.report, on_file, on_sound)
             if tags is not None:
                 ingest.report.tags = tagging.apply(store)
-            store.optimise(on_step)
+            optimise(store, ingest.report, on_step)
             ingest.find_missing(roots, prune or prune_all, prune_all)
         return ingest.report
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the library for writing while much is added: it is locked, and indexed, once.
+
+        What a call within has stored is stored, whatever follows::
+
+            with lib.writing():
+                for uri, samples in tracks:
+                    lib.add(samples, 48_000, uri=uri)
+
+        Raises
+        ------
+        LibraryBusy
+            Another process is writing to the library.
+        """
+        self._session.create(False, _ignore)
+        with self._session.filling():
+            yield
+
+    def add(
+        self,
+        source: Source,
+        sample_rate: int | None = None,
+        *,
+        uri: str,
+        tags: Mapping[str, TagValue | None] | None = None,
+    ) -> Clip:
+        """Store a sound that is no file on disk; it replaces the clip at this uri.
+
+        Safe in threads, which embed at the same time. Many are added faster within `writing`.
+
+        Parameters
+        ----------
+        source : array or binary file
+            Samples as in `Sound`, or a stream, which is read to its end.
+        sample_rate : int, optional
+            Of an array, Hz.
+        uri : str
+            What the clip is called in the library, such as ``track:1``.
+        tags : mapping, optional
+            Attached to it; see `tag`. Tags that the clip had stay.
+
+        Returns
+        -------
+        Clip
+            As it is stored. If the clip held the same sound before, that is not embedded again.
+
+        Raises
+        ------
+        ArgumentError
+            An argument cannot be.
+        AudioError
+            The source gives no sound.
+        LibraryBusy
+            Another process is writing to the library.
+        LibraryError
+            It cannot be written to.
+        """
+        from .adding import add
+
+        return shown(add(self._session, source, uri, sample_rate, tags)[0])
 
     def reembed(
         self,
@@ -218,40 +287,9 @@ class Library(Clips):
         LibraryBusy
             Another process is writing to the library.
         """
-        from .ingesting import Ingest
-        from .pruning import check_plausible
+        from .reembedding import reembed
 
-        store = self._session.store
-        listener = Listener.open(store.settings.encoder)
-        encoder = listener.encoder
-        if encoder.space == store.settings.space:
-            return IngestReport()
-        settings = replace(
-            store.settings,
-            space=encoder.space,
-            dimension=listener.dimension,
-            segment_seconds=encoder.segment_seconds,
-        )
-        with store.writing():
-            successor = store.successor(settings)
-            with closing(successor):
-                with successor.writing():
-                    ingest = Ingest(successor, lambda: listener, True, on_file, on_sound, store)
-                    ingest.run_files(_files_of(store))
-                lost = [clip.uri for clip in store.clips() if successor.clip_at(clip.uri) is None]
-                if lost and not (prune or prune_all):
-                    raise LibraryError(
-                        f"{self.address}: {len(lost)} of its clips cannot be embedded again, their "
-                        f"files are gone or cannot be read (the first: {lost[0]}); the library "
-                        "is as before. Put them back, or let them go with --prune"
-                    )
-                if not prune_all:
-                    check_plausible(str(self.address), lost, store.counts().clips)
-                store.adopt(successor)
-            store.optimise(on_step)
-        self._session.forget_listeners()
-        ingest.report.removed = len(lost)
-        return ingest.report
+        return reembed(self._session, prune, prune_all, on_file, on_sound, on_step)
 
     def tag(self, tags: Mapping[str, Mapping[str, TagValue | None]]) -> TagReport:
         """Attach tags to clips.
@@ -277,8 +315,7 @@ class Library(Clips):
         from .tags import Tagging
 
         tagging = Tagging(tags)
-        store = self._session.store
-        with store.writing():
+        with self._session.writing() as store:
             return tagging.apply(store)
 
     def remove(self, uris: Iterable[Target]) -> int:
@@ -298,9 +335,30 @@ class Library(Clips):
         found: dict[int, None] = {}
         for uri in uris:
             found.update(dict.fromkeys(clips_named(store, uri)))
-        with store.writing():
+        with self._session.writing():
             store.remove(list(found))
         return len(found)
+
+    def check(self, *, on_clips: OnClips = _ignore, on_step: OnStep = _ignore) -> list[Finding]:
+        """Read all that is stored, and compare it with its checksums.
+
+        Milvus shows none: there, it is checked that all segments are there and are numbers.
+
+        Parameters
+        ----------
+        on_clips : callable
+            Called with how many more clips were checked.
+        on_step : callable
+            Called with a text that says what is checked.
+
+        Returns
+        -------
+        list of Finding
+            What is damaged and what to do; empty where all is well.
+        """
+        from .checking import check
+
+        return check(self._session.store, on_clips, on_step)
 
     def rebuild(self, on_step: OnStep = _ignore) -> int:
         """Derive again whatever is derived, and free the space of removed clips.
@@ -308,8 +366,7 @@ class Library(Clips):
         Returns how many clips had to be given up because their vectors are lost; ingest
         their folders again to get them back.
         """
-        store = self._session.store
-        with store.writing():
+        with self._session.writing() as store:
             return store.rebuild(on_step)
 
     def copy(
@@ -341,20 +398,23 @@ class Library(Clips):
         """
         from .copying import copy
 
-        return copy(self._session.store, self.address, place_of(target), on_clip, on_step)
+        session = self._session
+        return copy(
+            session.store, self.address, place_of(target), session.patience, on_clip, on_step
+        )
 
     # Beside the clips
 
     def label(
         self,
-        source: Source,
+        source: Sound | Source,
         *,
         at: Moments | None = None,
         sample_rate: int | None = None,
         on_sound: OnSound = _ignore,
     ) -> LabelledClip:
         """Predict the labels of a sound and of each of its segments; see `soundsearch.label`."""
-        return self._session.labeller().label(Sound(source, at, sample_rate), on_sound)
+        return self._session.labeller().label(as_sound(source, at, sample_rate), on_sound)
 
     def failures(self) -> list[Failure]:
         """The files that could not be ingested, and why."""
@@ -362,51 +422,27 @@ class Library(Clips):
         return [Failure(failure.file.uri, failure.reason) for failure in failures]
 
     def info(self) -> dict[str, Any]:
-        """Counts and settings: clips, segments, failures, encoder, space, hop, store.
+        """Counts and settings: clips, segments, failures, encoder, space, hop, store, index.
 
         ``installed_space`` is what the encoder gives that is installed now, None without it.
-        Where it differs, the library waits for `reembed`.
+        Where it differs, the library waits for `reembed`. ``index`` says how the approximate
+        search of a large library in a folder is tuned: ``cells`` of ``all_cells`` are visited,
+        ``candidates`` scored exactly, and of the ten nearest segments the share ``recall`` found,
+        measured on ``queries`` when there were ``rows`` segments; ``warning`` if that is little.
+        None where search is exact, or left to Milvus.
         """
         store = self._session.store
-        counts, settings = store.counts(), store.settings
+        counts, settings, tuning = store.counts(), store.settings, store.tuning()
         installed = None
         with suppress(EncoderError):
             installed = encoders.load(settings.encoder).space
         return {
-            "clips": counts.clips,
-            "segments": counts.segments,
-            "failures": counts.failures,
+            **asdict(counts),
             "encoder": settings.encoder,
             "space": settings.space,
             "installed_space": installed,
             "dimension": settings.dimension,
             "hop": settings.hop,
             "store": store.address,
+            "index": None if tuning is None else asdict(tuning) | {"warning": tuning.warning},
         }
-
-
-def _without_sound(roots: list[str]) -> IngestReport | None:
-    """The report of an ingest that has nothing to store; None where something may be audio.
-
-    A damaged file is, by its name: that it failed is worth a library to keep it in.
-    """
-    skipped: Counter[str] = Counter()
-    report = IngestReport()
-    for file in discover(roots, skipped):
-        if os.path.splitext(file.uri)[1].lower() in {*AUDIO_SUFFIXES, RECORDS_SUFFIX}:
-            return None
-        try:
-            Decoder(file.uri).close()
-        except AudioError as error:
-            report.failed.append(Failure(file.uri, error.reason))
-        else:
-            return None
-    report.skipped = dict(skipped)
-    return report
-
-
-def _files_of(store: Store) -> Iterator[AudioFile]:
-    """The clips' files as they are now, those that are there."""
-    for clip in store.clips():
-        with suppress(OSError):
-            yield stat_file(clip.uri)

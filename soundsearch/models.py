@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +23,7 @@ from soundsearch_ingest.postprocess import Pca, quantise, read_pca
 
 from .errors import EncoderError
 from .labels.head import write_head
+from .stores.base import OnStep
 
 __all__ = ["PRECISIONS", "import_model", "pull_model"]
 
@@ -41,7 +42,6 @@ _RAW = (0.000657, 0.343, 0.01)
 _CODES = (126.0, 89.3, 2.0)
 
 Floats = NDArray[np.float32]
-OnStep = Callable[[str], None]
 
 
 def _say_nothing(_text: str) -> None:

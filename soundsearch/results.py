@@ -11,6 +11,7 @@ __all__ = [
     "Clip",
     "CopyReport",
     "Failure",
+    "Finding",
     "Hit",
     "IngestReport",
     "Label",
@@ -247,6 +248,28 @@ class Failure:
         return {"uri": self.uri, "reason": self.reason}
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in a library that is damaged.
+
+    Attributes
+    ----------
+    what : str
+        A sentence that names the place.
+    clips : tuple of str
+        Uris of the clips that are concerned.
+    remedy : str
+        What to do.
+    """
+
+    what: str
+    clips: tuple[str, ...]
+    remedy: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"what": self.what, "clips": list(self.clips), "remedy": self.remedy}
+
+
 @dataclass(slots=True)
 class IngestReport:
     """What an ingest did, in numbers of files.
@@ -270,6 +293,13 @@ class IngestReport:
         Sound that was added.
     tags : TagReport or None
         What became of the tags that were given with the files; None where none were.
+    ultrasonic : int
+        Files that were recorded at more than 96 kHz; encoders hear nothing above 8 kHz.
+    highest_rate : int
+        The highest sample rate among these, Hz.
+    damage : str or None
+        Which clips of the library turned out to be damaged when its index was to be made, and what
+        to do; all else was done.
     """
 
     added: int = 0
@@ -284,6 +314,9 @@ class IngestReport:
     warnings: int = 0
     seconds: float = 0.0
     tags: TagReport | None = None
+    ultrasonic: int = 0
+    highest_rate: int = 0
+    damage: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -299,6 +332,12 @@ class IngestReport:
             "warnings": self.warnings,
             "seconds": round(self.seconds, 3),
             **({} if self.tags is None else {"tags": self.tags.to_dict()}),
+            **(
+                {"ultrasonic": self.ultrasonic, "highest_rate": self.highest_rate}
+                if self.ultrasonic
+                else {}
+            ),
+            **({} if self.damage is None else {"damage": self.damage}),
         }
 
     def count(self, outcome: str) -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from soundsearch_ingest import encoders, pipeline
 
-from .errors import ArgumentError, LibraryNotFound, SpaceMismatch
+from .errors import ArgumentError, LibraryDamaged, LibraryNotFound, SpaceMismatch
 from .hearing import Listener
+from .hints import command, default_library
 from .stores.base import OnStep, Store
-from .stores.opening import Place, create_store, libraries_near, open_store, place_of
+from .stores.opening import Place, create_store, libraries_near, made, open_store, place_of
 from .stores.records import Settings
+from .waiting import Patience
 
-__all__ = ["Session", "default_address", "user_data"]
+__all__ = ["Session", "default_address"]
 
 # Libraries named in a message where the one that was meant is not there.
 _NEIGHBOURS = 5
@@ -25,16 +28,7 @@ _AUDIOSET = Settings(encoders.AUDIOSET_SPACE, encoders.AUDIOSET_SPACE, 128, 0.96
 
 def default_address() -> Place:
     """Where the library is when nothing is said: ``SOUNDSEARCH_LIBRARY``, else user data."""
-    if address := os.environ.get("SOUNDSEARCH_LIBRARY"):
-        return place_of(address)
-    return user_data() / "library"
-
-
-def user_data() -> Path:
-    """The user's folder for soundsearch's data."""
-    from platformdirs import user_data_path
-
-    return user_data_path("soundsearch", appauthor=False)
+    return place_of(default_library())
 
 
 class Session:
@@ -46,6 +40,8 @@ class Session:
     encoder, hop
         What a new library is to be made with, and an existing one is checked against; None
         takes what is there.
+    patience : Patience
+        With other processes that write to it.
 
     Raises
     ------
@@ -53,16 +49,22 @@ class Session:
         The library is damaged, of another version, or made with another encoder or hop.
     """
 
-    def __init__(self, address: Place, encoder: str | None, hop: float | None) -> None:
+    def __init__(
+        self, address: Place, encoder: str | None, hop: float | None, patience: Patience
+    ) -> None:
         self.address = address
+        self.patience = patience
         self._encoder = encoder
         self._hop = hop
         self._store: Store | None = None
         self._closed = False
         self._listeners: dict[int, Listener] = {}
         self._opening = threading.Lock()
+        # Threads write one after the other; the one whose turn it is may have begun before.
+        self._turn = threading.RLock()
+        self._writers = 0
         with suppress(LibraryNotFound):
-            self._store = open_store(address)
+            self._store = patience.until(lambda: open_store(address))
             self._check_wanted(self._store)
 
     @property
@@ -82,7 +84,7 @@ class Session:
     def _advice(self) -> str:
         """What to do about a library that is not there; never to make one by mistake."""
         if "SOUNDSEARCH_LIBRARY" not in os.environ and self.address == default_address():
-            return "; make one with: soundsearch ingest FOLDER"
+            return f"; make one with: {command('ingest FOLDER', self.address)}"
         near = libraries_near(self.address) if isinstance(self.address, Path) else []
         if not near:
             return "; is its name right?"
@@ -95,24 +97,56 @@ class Session:
         `for_records` says that AudioSet's features come, which need no encoder: only who asks
         with a sound will.
         """
-        if self._store is None:
-            if self._encoder is None and for_records:
-                settings = _AUDIOSET
-            else:
-                encoder = encoders.load(self._encoder or encoders.default())
-                settings = Settings(
-                    encoder.name,
-                    encoder.space,
-                    encoder.dimension,
-                    encoder.segment_seconds,
-                    encoder.hop_seconds if self._hop is None else self._hop,
-                )
-                pipeline.hop_frames(settings.hop)
-            store = create_store(self.address, settings)
-            on_step(f"{self.address}: made a new library with the encoder {settings.encoder}")
-            self._check_wanted(store)
-            self._store = store
-        return self._store
+        with self._turn:
+            return self._store or self._made(for_records, on_step)
+
+    def _made(self, for_records: bool, on_step: OnStep) -> Store:
+        if self._encoder is None and for_records:
+            settings = _AUDIOSET
+        else:
+            encoder = encoders.load(self._encoder or encoders.default())
+            settings = Settings(
+                encoder.name,
+                encoder.space,
+                encoder.dimension,
+                encoder.segment_seconds,
+                encoder.hop_seconds if self._hop is None else self._hop,
+            )
+            pipeline.hop_frames(settings.hop)
+        store = self.patience.until(lambda: create_store(self.address, settings))
+        on_step(made(self.address, settings))
+        self._check_wanted(store)
+        self._store = store
+        return store
+
+    @contextmanager
+    def writing(self) -> Iterator[Store]:
+        """Hold the library for writing, against other processes and threads.
+
+        A thread that holds it already goes on.
+
+        Raises
+        ------
+        LibraryBusy
+            Another process holds it, for longer than there is patience.
+        """
+        with self._turn:
+            store = self.store
+            with nullcontext() if self._writers else self.patience.writing(store):
+                self._writers += 1
+                try:
+                    yield store
+                finally:
+                    self._writers -= 1
+
+    @contextmanager
+    def filling(self) -> Iterator[Store]:
+        """`writing`, with the index brought up to date at the end."""
+        with self.writing() as store:
+            yield store
+            if self._writers == 1:
+                with suppress(LibraryDamaged):  # which an ingest and a check tell of
+                    store.optimise()
 
     def _check_wanted(self, store: Store) -> None:
         for name, wanted, got in (
@@ -139,6 +173,13 @@ class Session:
         space = self.store.settings.space
         if listener.encoder.space != space:
             raise SpaceMismatch(self.store.address, space, listener.encoder.space)
+        dimension = self.store.settings.dimension
+        if listener.dimension != dimension:
+            raise LibraryDamaged(
+                f"{self.store.address}: says that its vectors have {dimension} numbers, but those "
+                f"of the space {space} have {listener.dimension}; restore it from a copy, or "
+                "ingest again into a new library"
+            )
         return listener
 
     def labeller(self) -> Listener:

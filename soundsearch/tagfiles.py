@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ArgumentError
+from .stores.records import TagValue, is_storable
 
 __all__ = ["TagProblem", "TagsFile", "read_tags"]
-
-TagValue = str | float | bool
 
 _CLIP_COLUMNS = ("path", "uri")
 _DELIMITERS = ",;\t"
@@ -287,7 +286,8 @@ def _add(file: TagsFile, line: int, clip: str, tags: dict[str, TagValue | None])
     if not clip.strip() or "\0" in clip:
         file.problems.append(TagProblem(line, f"expected the path of a clip, got {clip!r}"))
         return
-    if not all(_is_text(part) for pair in tags.items() for part in pair):
+    texts = (part for pair in tags.items() for part in pair if isinstance(part, str))
+    if not all(map(is_storable, texts)):
         file.problems.append(
             TagProblem(line, "holds half a character (a lone surrogate), which cannot be stored")
         )
@@ -299,14 +299,6 @@ def _add(file: TagsFile, line: int, clip: str, tags: dict[str, TagValue | None])
         return
     file.tags[uri] = tags
     file.lines[uri] = line
-
-
-def _is_text(value: TagValue | None) -> bool:
-    """Return False for a text with a lone surrogate, which no store can keep."""
-    try:
-        return not isinstance(value, str) or value.encode() is not None
-    except UnicodeEncodeError:
-        return False
 
 
 def _uri(file: Path, clip: str) -> str:

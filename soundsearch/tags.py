@@ -12,7 +12,7 @@ from typing import Any
 from .errors import ArgumentError
 from .results import TagReport
 from .stores.base import Store
-from .stores.records import ClipRecord, TagValue
+from .stores.records import ClipRecord, TagValue, is_storable
 
 __all__ = ["Tagging", "inherited"]
 
@@ -59,7 +59,7 @@ def _merged(
 
 
 def _key(uri: str, key: Any) -> str:
-    if not isinstance(key, str) or not key or not _is_unicode(key):
+    if not isinstance(key, str) or not key or not is_storable(key):
         raise ArgumentError(f"{uri}: expected a text as the key of a tag, got {key!r}")
     return key
 
@@ -67,7 +67,7 @@ def _key(uri: str, key: Any) -> str:
 def _value(uri: str, key: str, value: Any) -> TagValue | None:
     if hasattr(value, "item") and not isinstance(value, str):
         value = value.item()  # a NumPy scalar
-    if value is None or isinstance(value, bool) or (isinstance(value, str) and _is_unicode(value)):
+    if value is None or isinstance(value, bool) or (isinstance(value, str) and is_storable(value)):
         return value
     if isinstance(value, (int, float)) and math.isfinite(value):
         return float(value)
@@ -75,15 +75,6 @@ def _value(uri: str, key: str, value: Any) -> TagValue | None:
         f"{uri}: expected a text, a finite number, a truth value or None for the tag {key!r}, "
         f"got {value!r}"
     )
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether a text has no lone surrogates, which not every store can keep."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def inherited(old: ClipRecord | None, digest: bytes) -> dict[str, Any]:

@@ -217,3 +217,40 @@ def test_ingest_on_a_full_output_pipe_is_quiet(library, sounds):
         capture_output=True,
     )
     assert b"Traceback" not in done.stderr and b"Error" not in done.stderr
+
+
+def test_errors_of_files_are_one_line_each(tmp_path, sounds):
+    """Whatever file it is: a demo's, an archive that is cut off, a full disk."""
+    import io
+    import zipfile
+
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.writestr("weight.npy", bytes(5000))
+    file = tmp_path / "file"
+    file.write_bytes(b"x")
+    for ending in ("zip", "npz", "wav", "csv", "tfrecord"):
+        (tmp_path / f"broken.{ending}").write_bytes(archive.getvalue()[:-40])
+    for arguments, said in (
+        (["demo", "--folder", file], "Not a directory"),
+        (["demo", "--folder", "/dev/null/x"], "Not a directory"),
+        (["ingest", tmp_path / "broken.wav"], "not readable audio"),
+        (["query", tmp_path / "broken.zip"], "not readable audio"),
+        (["label", tmp_path / "broken.npz"], "not readable audio"),
+        (["tag", tmp_path / "broken.csv"], "UTF-8"),
+        (["audioset", "stats", tmp_path / "broken.tfrecord"], "TFRecord"),
+        (["models", "import", "vggish", tmp_path / "broken.npz"], "weights"),
+        (["models", "import", "yamnet", tmp_path / "broken.zip"], "SavedModel"),
+    ):
+        done = run(*arguments, SOUNDSEARCH_LIBRARY=str(tmp_path / "lib"))
+        text = (done.stdout + done.stderr).decode()
+        assert done.returncode in (1, 2, 3), text
+        assert said in text and "bug" not in text and "Traceback" not in text, text
+    if not os.path.exists("/dev/full"):
+        return
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "soundsearch", "models", "list"],
+            stdout=full, stderr=subprocess.PIPE, timeout=60,
+        )  # fmt: skip
+    assert b"No space left" in done.stderr and b"bug" not in done.stderr, done.stderr

@@ -8,7 +8,9 @@ import subprocess
 import sys
 
 import pytest
+import soundfile
 from click.testing import CliRunner
+from support.sounds import noise
 
 import soundsearch
 from soundsearch.asking.ranking import DEFAULT_RANKING, RANKINGS
@@ -176,6 +178,7 @@ def test_help_lists_every_command_and_loads_none():
         "soundsearch.cli.options",
         "soundsearch.cli.printing",
         "soundsearch.errors",
+        "soundsearch.hints",
         "soundsearch_ingest",
         "soundsearch_ingest.errors",
     ]
@@ -228,3 +231,16 @@ def test_damaged_clips_are_named(library, sounds):
     assert rows("clips", "--damaged", "--where", "duration > 1000", library=library) == []
     labelled = json.loads(run("label", sounds / "low.wav", "--json")[0])
     assert "promises" in labelled["warning"]
+
+
+def test_what_is_too_high_to_be_heard_is_said_once(tmp_path):
+    folder, library = tmp_path / "s", tmp_path / "l"
+    folder.mkdir()
+    for name, rate in (("bat", 250_000), ("shrew", 192_000), ("bird", 96_000)):
+        soundfile.write(folder / f"{name}.wav", noise(rate, 6), rate)
+    out, err = run("ingest", folder, library=library)
+    assert "3 added" in out and err.count("heard") == 1
+    assert "  2 files were recorded at up to 250 kHz; what is above 8 kHz is not heard\n" in err
+    assert "heard" not in run("ingest", folder, library=library)[1]
+    report = json.loads(run("ingest", folder, "--again", "--json", library=library)[0])
+    assert (report["ultrasonic"], report["highest_rate"]) == (2, 250_000)

@@ -74,6 +74,10 @@ def test_no_command_lets_a_terminal_act(place, tmp_path):
     run("copy", *library, "--to", tmp_path / f"copy {NASTY}")
     run("copy", *library, "--to", library[1], code=1)
     run("copy", *library, "--to", f"milvus://{NASTY}", code=1)
+    with open(library[1] / "vectors-1.f32", "r+b") as vectors:
+        vectors.write(b"\xff\xff\xff")
+    run("check", *library, code=1)
+    run("check", *library, "--json", code=1)
     run("rebuild", *library)
     run("remove", NASTY, *library, code=1)
     clip.unlink()

@@ -83,6 +83,10 @@ def made_home(tmp_path_factory) -> Path:
     write_film(home / "film.mp4", np.concatenate([clip, clip]))
     rows = "path,mic,place,take\nSounds/bell.wav,AKG,church,1\nSounds/rain.wav,Neumann,garden,2\n"
     (home / "tags.csv").write_text(rows)
+    kinds_of = "bell.wav,indoors", "rain.wav,outdoors", "field/engine.wav,outdoors"
+    (home / "labels.csv").write_text(
+        "\n".join(["path,class", *(f"Sounds/{k}" for k in kinds_of), ""])
+    )
     if importlib.util.find_spec("google_crc32c"):
         from soundsearch_ingest.audioset import Record, write_records
 
@@ -154,10 +158,11 @@ def test_block_that_is_not_run(block):
 
 def test_tables_are_shown_as_they_are(made_home):
     """The files that a page shows with cat are those its commands ran with."""
-    shown = [block for block in BLOCKS if "$ cat tags.csv" in block.text]
-    assert shown
-    for block in shown:
-        assert (made_home / "tags.csv").read_text() in block.text
+    for name in ("tags.csv", "labels.csv"):
+        shown = [block for block in BLOCKS if f"$ cat {name}" in block.text]
+        assert shown
+        for block in shown:
+            assert (made_home / name).read_text() in block.text
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "docker" / "README.md"], ids=lambda p: p.name)

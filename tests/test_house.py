@@ -23,12 +23,13 @@ LONGEST = 450
 # The rooms of soundsearch, and what each may import besides itself and packages of others; a
 # module belongs to the room with the longest name that its own begins with. Arrows point down.
 _RECORDS = {"stores.base", "stores.filters", "stores.records"}
-_BASE = {"errors", "results", "vectors", GROUND}
-_STORES = {*_RECORDS, "vectors", "errors", GROUND}
+_BASE = {"errors", "hints", "results", "vectors", GROUND}
+_STORES = {*_RECORDS, *_BASE}
 _ASKING = {*_RECORDS, *_BASE, "labels"}
 _CLIPS = {*_ASKING, "asking", "hearing", "session"}
 ROOMS: dict[str, set[str]] = {
-    "errors": {GROUND},
+    "hints": set(),
+    "errors": {GROUND, "hints"},
     "results": {GROUND},
     "vectors": {GROUND},
     "stores.records": _BASE,
@@ -40,29 +41,37 @@ ROOMS: dict[str, set[str]] = {
     "labels": {*_RECORDS, *_BASE},
     "asking": _ASKING,
     "hearing": {*_ASKING, "asking"},
-    "session": {*_ASKING, "hearing", "stores.opening"},
+    "waiting": {*_RECORDS, *_BASE},
+    "session": {*_ASKING, "hearing", "stores.opening", "waiting"},
     "clips": _CLIPS,
-    "copying": {*_RECORDS, *_BASE, "stores.milvus", "stores.opening"},
+    "checking": {*_RECORDS, *_BASE},
+    "copying": {*_RECORDS, *_BASE, "stores.milvus", "stores.opening", "waiting"},
     "ingesting": {*_ASKING, "hearing", "pruning", "tags"},
+    "adding": {*_ASKING, "asking", "hearing", "ingesting", "session", "tags"},
+    "reembedding": {*_ASKING, "hearing", "ingesting", "pruning", "session"},
     "naming": {"pruning", *_RECORDS, *_BASE},
     "pruning": {*_RECORDS, *_BASE},
     "tags": {*_RECORDS, *_BASE},
     "library": {
         *_CLIPS,
+        "adding",
+        "checking",
         "clips",
         "copying",
         "ingesting",
         "naming",
         "pruning",
+        "reembedding",
         "stores.opening",
         "tags",
+        "waiting",
     },
-    "evaluate": {"clips", *_BASE},
+    "evaluate": {"asking", "clips", *_BASE},
     "learn": {"clips", "labels", *_BASE},
     "audioset": {"labels", *_BASE},
     "demo_sounds": set(),
-    "models": {"labels", *_BASE},
-    "tagfiles": {"errors"},
+    "models": {"labels", "stores.base", *_BASE},
+    "tagfiles": {"errors", "stores.records"},
     "cli": {"", "audioset", "demo_sounds", "evaluate", "learn", "library", "models", "session"}
     | {"tagfiles", *_BASE},
     "__main__": {"cli"},

@@ -6,14 +6,13 @@ import io
 import json
 import os
 import shutil
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from support.sounds import RATE, assert_same_embeddings, noise, tone, write
+from support.stores import as_if_older
 
 import soundsearch
 from soundsearch import errors
@@ -305,8 +304,7 @@ def test_options_of_a_library_stay(lib, sounds, tmp_path):
 
 def aged(library):
     """The library as if made by an older version of its encoder."""
-    with closing(sqlite3.connect(library.address / "catalog.sqlite")) as catalog, catalog:
-        catalog.execute("""UPDATE settings SET value = '"mini-0"' WHERE key = 'space'""")
+    as_if_older(library.address)
     vectors = np.memmap(library.address / "vectors-1.f32", np.float32, "r+")
     vectors[:] = vectors[::-1].copy()
     vectors.flush()

@@ -17,10 +17,12 @@ from support.stores import CLIPS, SETTINGS, filled, new_clip, rows, search
 
 from soundsearch import errors
 from soundsearch.copying import copy
+from soundsearch.stores.filters import Comparison, Label
 from soundsearch.stores.local import upkeep
 from soundsearch.stores.local.store import LocalStore
 from soundsearch.stores.opening import place_of
 from soundsearch.stores.records import SEGMENT
+from soundsearch.waiting import Patience
 
 
 @pytest.fixture
@@ -47,6 +49,9 @@ def ignore(_text):
     pass
 
 
+NO_PATIENCE = Patience.of(False, ignore)
+
+
 @pytest.mark.parametrize("name", ["vectors-1.f32", "segments-1.rows"])
 def test_any_bit_that_is_flipped_is_found_named_and_mended(store, folder, name, tmp_path):
     ids = filled(store, CLIPS)
@@ -63,7 +68,7 @@ def test_any_bit_that_is_flipped_is_found_named_and_mended(store, folder, name, 
             [finding] = damaged.check()
             assert finding.clips == (uri,)
             assert "rebuild" in finding.remedy
-            with pytest.raises(errors.LibraryDamaged, match=rf"{uri}.*rebuild"):
+            with pytest.raises(errors.LibraryDamaged, match=rf"{uri}.*soundsearch check"):
                 rows(damaged, ids[at], 0, 1)
             for other in set(range(4)) - {at}:
                 np.testing.assert_array_equal(rows(damaged, ids[other])[0], CLIPS[other].embeddings)
@@ -72,7 +77,7 @@ def test_any_bit_that_is_flipped_is_found_named_and_mended(store, folder, name, 
                 assert np.isfinite(scores[clips >= 0]).all() and (numbers[clips >= 0] >= 0).all()
             target = place_of(tmp_path / "copy")
             with pytest.raises(errors.LibraryDamaged, match=uri):
-                copy(damaged, place_of(folder), target, ignore, ignore)
+                copy(damaged, place_of(folder), target, NO_PATIENCE, ignore, ignore)
             shutil.rmtree(target)
         flip(path, bit)
     flip(path, 7)
@@ -178,7 +183,7 @@ def test_no_index_is_made_of_damaged_vectors(store, folder, monkeypatch, value):
             found, _, scores = search(damaged, clip.embeddings[:3], 1500)
             assert np.isfinite(scores[found >= 0]).all()
         with damaged.writing():
-            with pytest.raises(errors.LibraryDamaged, match=r"no index.*/2\.wav.*rebuild"):
+            with pytest.raises(errors.LibraryDamaged, match=r"no index.*/2\.wav.* check"):
                 damaged.optimise()
             damaged.remove([ids[2]])
             with pytest.raises(errors.LibraryDamaged, match=r"no index.*removed.*rebuild"):
@@ -199,8 +204,10 @@ def test_a_check_beside_rebuilds_finds_nothing(store, folder):
 
     with ThreadPoolExecutor(1) as pool:
         rebuilding = pool.submit(rebuild_on)
-        found = [store.check() for _ in range(50)]
-        done.set()
+        try:
+            found = [store.check() for _ in range(50)]
+        finally:
+            done.set()
         rebuilding.result()
     assert found == [[]] * 50
 
@@ -213,3 +220,49 @@ def test_sums_cost_next_to_nothing():
     stored = np.random.default_rng(0).normal(0, 1, (10_000, 128)).astype(np.float32).tobytes()
     # A segment takes milliseconds to decode and embed.
     assert timeit(lambda: rows_sum(stored, 0), number=3) / 3 / 10_000 < 20e-6
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["duration = duration + 1", "labels = zeroblob(40)", "human_labels = x'0100'", "size = 7",
+     "warning = 'no'", "tags = '{\"mic\":\"AKG\"}'", "padded = 1 - padded",
+     "digest = randomblob(32)", "mtime_ns = mtime_ns + 1"],
+)  # fmt: skip
+def test_a_record_that_is_not_what_was_stored_is_found_named_and_mended(store, folder, change):
+    ids = filled(store, CLIPS)
+    store.close()
+    with closing(sqlite3.connect(folder / "catalog.sqlite")) as catalog, catalog:
+        catalog.execute(f"UPDATE clips SET {change} WHERE id = ?", (ids[1],))
+    with closing(LocalStore(folder)) as damaged:
+        [finding] = damaged.check()
+        assert finding.clips == ("/sounds/2.wav",) and "rebuild" in finding.remedy
+        with pytest.raises(errors.LibraryDamaged, match=r"/sounds/2\.wav is damaged"):
+            damaged.clip_at("/sounds/2.wav")
+        assert damaged.clip_at("/sounds/1.wav").id == ids[0]
+        said = []
+        with damaged.writing():
+            assert damaged.rebuild(said.append) == 1
+        assert any("/sounds/2.wav" in text for text in said)
+        assert damaged.check() == []
+        assert [clip.id for clip in damaged.clips()] == [ids[0], *ids[2:]]
+
+
+def test_postings_and_settings_that_are_not_what_was_stored_are_found(store, folder):
+    filled(store, CLIPS)
+    store.close()
+    with closing(sqlite3.connect(folder / "catalog.sqlite")) as catalog, catalog:
+        [blob] = catalog.execute("SELECT postings FROM postings").fetchone()
+        blob = bytes([blob[0] ^ 1]) + blob[1:]
+        catalog.execute("UPDATE postings SET postings = ?", (blob,))
+    with closing(LocalStore(folder)) as damaged:
+        [finding] = damaged.check()
+        assert "labels" in finding.what and "rebuild" in finding.remedy
+        with pytest.raises(errors.LibraryDamaged, match="postings"), damaged.reading() as reading:
+            reading.counts(Comparison(Label(frozenset([1])), ">", 0.5))
+        with damaged.writing():
+            damaged.rebuild()
+        assert damaged.check() == []
+    with closing(sqlite3.connect(folder / "catalog.sqlite")) as catalog, catalog:
+        catalog.execute("UPDATE settings SET value = '0.86' WHERE key = 'hop'")
+    with pytest.raises(errors.LibraryDamaged, match=r"settings.*hop=0\.86"):
+        LocalStore(folder)

@@ -31,6 +31,7 @@ import soundsearch
 from soundsearch import errors
 from soundsearch.stores.filters import Comparison, Label, Or, Plain, matches
 from soundsearch.stores.local import schema
+from soundsearch.stores.local.locking import FileLock
 from soundsearch.stores.local.store import LocalStore
 
 DATA = Path(__file__).parent / "data" / "library-0.1"
@@ -155,6 +156,7 @@ def test_clips_without_checksums_get_them_from_a_rebuild(store, folder):
     store.close()
     with closing(sqlite3.connect(folder / "catalog.sqlite")) as catalog, catalog:
         catalog.execute("ALTER TABLE clips DROP COLUMN checksum")
+        catalog.execute("ALTER TABLE clips DROP COLUMN record_sum")
         catalog.execute("PRAGMA user_version = 3")
     with closing(LocalStore(folder)) as upgraded:
         for clip_id, clip in zip(ids, CLIPS, strict=True):
@@ -225,13 +227,11 @@ def test_an_older_library_that_cannot_be_written_to(folder, monkeypatch):
         "soundsearch.stores.local.connecting._connect",
         lambda _uri: sqlite3.connect(f"{path}?immutable=1", uri=True, isolation_level=None),
     )
-    with pytest.raises(errors.LibraryVersion, match=r"older.*schema 2.*schema 4.*be written to"):
+    with pytest.raises(errors.LibraryVersion, match=r"older.*schema 2.*schema 5.*be written to"):
         LocalStore(folder)
 
 
 def test_an_older_library_that_is_being_written_to(folder, monkeypatch):
-    from filelock import FileLock
-
     copy_of("mini", folder)
     monkeypatch.setattr(schema, "_PATIENCE", 0.1)
     (folder / "writer.json").write_text('{"pid": 12, "host": "there", "command": []}')
@@ -245,7 +245,7 @@ def test_an_older_library_that_is_being_written_to(folder, monkeypatch):
 
 def test_migrations_are_never_edited():
     digest = hashlib.blake2b("".join(schema.MIGRATIONS).encode(), digest_size=8).hexdigest()
-    assert (len(schema.MIGRATIONS), digest) == (4, "2069b58facd28677")
+    assert (len(schema.MIGRATIONS), digest) == (5, "cb6f8198cc51acd0")
 
 
 def test_eight_bit_vectors_stay_as_they_are(folder):

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 from support.sounds import noise, tone, write
+from support.stores import as_if_older
 
 import soundsearch
 from soundsearch import errors
@@ -112,12 +113,8 @@ def test_what_the_run_saw_is_not_removed(lib, folder):
 
 
 def test_reembedding_does_not_lose_a_library_to_an_unmounted_disk(lib, folder, tmp_path):
-    import sqlite3
-    from contextlib import closing
-
     lib.close()
-    with closing(sqlite3.connect(tmp_path / "p.lib" / "catalog.sqlite")) as catalog, catalog:
-        catalog.execute("""UPDATE settings SET value = '"mini-0"' WHERE key = 'space'""")
+    as_if_older(tmp_path / "p.lib")
     shutil.move(folder, folder.with_name("elsewhere"))
     folder.mkdir()
     with soundsearch.open(tmp_path / "p.lib") as old:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from .errors import AudioError
 from .readers import ContainerReader, SoundFileReader, error_text, has_descriptor
+from .spooling import spooled
 
 __all__ = ["SAMPLE_RATE", "Decoder", "read", "to_mono_16k"]
 
@@ -50,6 +51,9 @@ class Decoder:
         A stream that cannot seek is copied to a temporary file first.
     start, end : float
         Part of the sound, seconds; `end` None means to the end.
+    longest : float, optional
+        How many seconds of the sound are used at most, from its beginning; if there are more,
+        `warning` says so. Of a stream, little more is read.
 
     Attributes
     ----------
@@ -71,13 +75,16 @@ class Decoder:
         *,
         start: float = 0.0,
         end: float | None = None,
+        longest: float | None = None,
     ) -> None:
         if start < 0 or (end is not None and end <= start):
             raise AudioError(_name(source), f"expected 0 <= start < end, got {start} to {end}")
         self.warning: str | None = None
         self._name = _name(source)
+        self._longest = longest
         self._part = (start, end)
-        self._file = _open(source, self._name)
+        enough = longest if longest is None or end is None else min(longest, end)
+        self._file = _open(source, self._name, enough)
         self._owned = self._file is not source
         try:
             self._reader = self._open_reader()
@@ -158,6 +165,11 @@ class Decoder:
         rate, reader = self.sample_rate, self._reader
         first = round(self._part[0] * rate)
         last = None if self._part[1] is None else round(self._part[1] * rate)
+        limit = None if self._longest is None else round(self._longest * rate)
+        if limit is not None and (last is None or limit < last):
+            last = limit
+        else:
+            limit = None
         position = reader.seek(first)
         odd = 0
         try:
@@ -168,7 +180,10 @@ class Decoder:
                     mono = _down_mix(block)
                     odd += _mend(mono)
                     yield mono
-                if last is not None and position >= last:
+                if limit is not None and position > limit:
+                    self._cut(limit)
+                    break
+                if limit is None and last is not None and position >= last:
                     break
         except reader.errors as error:
             self._ended(position, error_text(error))
@@ -189,6 +204,13 @@ class Decoder:
         elif reason is not None:
             self._warn(f"decoding ended after {position / rate:.2f} s: {reason}")
         self._decoded = position
+
+    def _cut(self, limit: int) -> None:
+        self._warn(
+            f"goes on; only its first {limit / self.sample_rate:,.2f} s were used, the longest "
+            "that is allowed (max_duration)"
+        )
+        self._decoded = limit
 
     def _warn(self, text: str) -> None:
         self.warning = text if self.warning is None else f"{self.warning}; {text}"
@@ -270,7 +292,7 @@ def _mend(mono: Array) -> int:
     return count
 
 
-def _open(source: str | os.PathLike[str] | BinaryIO, name: str) -> BinaryIO:
+def _open(source: str | os.PathLike[str] | BinaryIO, name: str, longest: float | None) -> BinaryIO:
     if isinstance(source, (str, os.PathLike)):
         try:
             mode = os.stat(source).st_mode
@@ -280,15 +302,16 @@ def _open(source: str | os.PathLike[str] | BinaryIO, name: str) -> BinaryIO:
             return open(source, "rb", buffering=0)
         except (OSError, ValueError) as error:
             raise AudioError(name, error_text(error)) from error
-    if source.seekable():
-        return source
-    import shutil
-    import tempfile
+    return source if source.seekable() else spooled(source, name, longest, _seconds_in)
 
-    spool = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the Decoder
-    shutil.copyfileobj(source, spool)
-    spool.flush()
-    return spool
+
+def _seconds_in(file: BinaryIO) -> float | None:
+    """How many seconds of sound are in a file, of which only the beginning may be there."""
+    try:
+        with Decoder(file) as decoder:
+            return sum(map(len, decoder)) / SAMPLE_RATE
+    except AudioError:
+        return None
 
 
 def _name(source: Any) -> str:

@@ -17,6 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from .decode import SAMPLE_RATE
+from .products import product
 
 __all__ = [
     "BANDS",
@@ -103,7 +104,7 @@ def mel_magnitudes(samples: Array, rfft: RealFFT = np.fft.rfft) -> Array:
     out = np.empty((len(frames), BANDS), np.float32)
     for begin in range(0, len(frames), _CHUNK):
         chunk = frames[begin : begin + _CHUNK] * _window()
-        np.matmul(np.abs(rfft(chunk, FFT)), mel_matrix(), out=out[begin : begin + _CHUNK])
+        product(np.abs(rfft(chunk, FFT)), mel_matrix(), out[begin : begin + _CHUNK])
     return out
 
 

@@ -64,6 +64,8 @@ class Embedded:
         The sound was shorter than one segment and zero-padded to one.
     warning : str or None
         Why there may be less sound than the file promised.
+    sample_rate : int
+        Of the file, Hz.
     """
 
     file: AudioFile
@@ -73,6 +75,7 @@ class Embedded:
     levels: NDArray[np.float32]
     padded: bool
     warning: str | None
+    sample_rate: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,6 +389,7 @@ class _Run:
                 levels=loudness,
                 padded=last is not None and last.padded,
                 warning=decoder.warning,
+                sample_rate=decoder.sample_rate,
             )
 
         with self._changed:

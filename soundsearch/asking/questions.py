@@ -1,22 +1,43 @@
-"""The questions that a query takes: a sound, or a clip of the library."""
+"""The questions that a query takes: sounds, clips of the library, examples for and against."""
 
 from __future__ import annotations
 
 import math
 import operator
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ArgumentError
 from .ranking import RANKINGS
 
-__all__ = ["Moments", "Question", "Sound", "Source", "Stored", "check_k", "check_ranking"]
+__all__ = [
+    "MAX_DURATION",
+    "Embeddings",
+    "Example",
+    "Examples",
+    "Moments",
+    "Question",
+    "Sound",
+    "Source",
+    "Stored",
+    "as_sound",
+    "check_k",
+    "check_offset",
+    "check_ranking",
+    "check_score",
+]
 
 Source = str | os.PathLike[str] | BinaryIO | ArrayLike
 Moments = tuple[float, float | None]
+
+
+# An hour, in seconds.
+MAX_DURATION = 3600.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,21 +53,31 @@ class Sound:
         Part of the sound, in seconds; an end of None means to the end.
     sample_rate : int, optional
         Sample rate of an array, in Hz.
+    max_duration : float, optional
+        How much of a binary file is heard at most, from its beginning, seconds: a stream need not
+        end. None for all of it. Files given by a path are heard whole.
 
     Raises
     ------
     ArgumentError
-        `source`, `at` or `sample_rate` is invalid.
+        `source`, `at`, `sample_rate` or `max_duration` is invalid.
     """
 
     source: Source
     at: Moments | None = None
     sample_rate: int | None = None
+    max_duration: float | None = MAX_DURATION
 
     def __post_init__(self) -> None:
         _check_source(self.source, self.sample_rate)
+        _check_duration(self.max_duration)
         if self.at is not None:
             _check_moments(self.at)
+
+    @property
+    def longest(self) -> float | None:
+        """`max_duration` where it counts; None for what cannot go on for ever."""
+        return self.max_duration if hasattr(self.source, "read") else None
 
     @property
     def is_file(self) -> bool:
@@ -67,7 +98,161 @@ class Stored:
     clip: str | os.PathLike[str] | int
 
 
-Question = Sound | Stored
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Embeddings:
+    """What `soundsearch.embed` gives, or embeddings from elsewhere. NumPy takes it as an array.
+
+    Parameters
+    ----------
+    vectors : float32 [n, dimension]
+        Of any length, but not zero. [dimension] is taken for one.
+    levels : float32 [n], optional
+        How loud each segment is, dB; as a question, louder ones count more. By default all count
+        the same.
+    times : float64 [n, 2], optional
+        Where each segment starts and ends in the sound, seconds.
+    space : str, optional
+        The space that they are known to be of; a library of another refuses them.
+
+    Raises
+    ------
+    ArgumentError
+        They are of another shape or kind, not finite, or zero.
+    """
+
+    vectors: Any
+    levels: Any = None
+    times: Any = None
+    space: str | None = None
+
+    def __post_init__(self) -> None:
+        vectors = _numbers(self.vectors, "vectors", "[n, dimension]")
+        if vectors.ndim == 1:
+            vectors = vectors[None]
+        if vectors.ndim != 2 or 0 in vectors.shape:
+            raise ArgumentError(
+                f"vectors: expected [n, dimension] or [dimension], got {np.shape(self.vectors)}"
+            )
+        levels = np.zeros(len(vectors), np.float32)
+        if self.levels is not None:
+            levels = _numbers(self.levels, "levels", "[n]")
+        if levels.shape != (len(vectors),):
+            raise ArgumentError(f"levels: expected one for each vector, got {levels.shape}")
+        object.__setattr__(self, "vectors", vectors)
+        object.__setattr__(self, "levels", levels)
+
+    def __repr__(self) -> str:
+        count, dimension = self.vectors.shape
+        return f"<Embeddings [{count}, {dimension}] of {self.space or 'an unknown space'}>"
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.vectors, dtype, copy=copy)
+
+
+Example = Sound | Stored | Embeddings | str | os.PathLike[str] | int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """Examples of what is wanted, and of what is not.
+
+    Each is a `Sound`, a `Stored`, `Embeddings`, an id of a clip, or a path: the clip of the library
+    with this uri, or else the sound file.
+
+    Parameters
+    ----------
+    like, unlike : sequence of examples
+        One alone stands for a sequence of one. None may be in both.
+    weights : sequence of float, optional
+        How much each of `like` counts, such as how often it was played; at least 0, and not all 0.
+
+    Raises
+    ------
+    ArgumentError
+        There is none to be like, one is for and against, or a weight cannot be.
+    """
+
+    like: Any
+    unlike: Any = ()
+    weights: Any = None
+
+    def __post_init__(self) -> None:
+        like, unlike = _examples(self.like, "like"), _examples(self.unlike, "unlike")
+        if not like:
+            raise ArgumentError("like: expected at least one example, got none")
+        both = _names(like) & _names(unlike)
+        if both:
+            raise ArgumentError(f"expected no example for and against at once, got {min(both)}")
+        weights = np.ones(len(like), np.float32)
+        if self.weights is not None:
+            weights = _numbers(self.weights, "weights", "[examples]")
+        if weights.shape != (len(like),):
+            raise ArgumentError(
+                f"weights: expected {len(like)}, one for each example, got {weights.shape}"
+            )
+        if (weights < 0).any() or not weights.any():
+            raise ArgumentError("weights: expected numbers of at least 0, not all 0")
+        object.__setattr__(self, "like", like)
+        object.__setattr__(self, "unlike", unlike)
+        object.__setattr__(self, "weights", weights)
+
+
+def _examples(given: Any, what: str) -> tuple[Example, ...]:
+    if isinstance(given, (str, os.PathLike, int, Sound, Stored, Embeddings)):
+        given = (given,)
+    try:
+        examples = tuple(given)
+    except TypeError:
+        examples = (given,)
+    for example in examples:
+        right = isinstance(example, (str, os.PathLike, int, Sound, Stored, Embeddings))
+        if not right or isinstance(example, bool):
+            raise ArgumentError(
+                f"{what}: expected paths, ids, Sound, Stored or Embeddings, got "
+                f"{type(example).__name__}"
+            )
+    return examples
+
+
+def _names(examples: Iterable[Example]) -> set[str]:
+    """What tells those examples from others that are clips or files."""
+    clips = [each.clip if isinstance(each, Stored) else each for each in examples]
+    paths = {os.fspath(clip) for clip in clips if isinstance(clip, (str, os.PathLike))}
+    return paths | {f"clip {clip}" for clip in clips if isinstance(clip, int)}
+
+
+Question = Sound | Stored | Embeddings | Examples
+
+
+def as_sound(source: Sound | Source, at: Moments | None, sample_rate: int | None) -> Sound:
+    """A sound, or what one is made of, as a sound."""
+    return source if isinstance(source, Sound) else Sound(source, at, sample_rate)
+
+
+def _numbers(values: Any, what: str, shape: str) -> NDArray[np.float32]:
+    numbers = np.asarray(values)
+    if numbers.dtype.kind not in "fiu":
+        raise ArgumentError(f"{what}: expected numbers {shape}, got {numbers.dtype}")
+    single: NDArray[np.float32] = numbers.astype(np.float32)
+    if not (np.abs(single) < _LARGEST).all():
+        raise ArgumentError(f"{what}: expected finite numbers, got others")
+    return single
+
+
+# The squares of larger numbers have no sum in float32.
+_LARGEST = 1e15
+
+
+def _check_duration(seconds: Any) -> None:
+    try:
+        right = seconds is None or 0 < float(seconds) < math.inf
+    except (TypeError, ValueError):
+        right = False
+    if not right:
+        raise ArgumentError(f"max_duration: expected seconds above 0, or None, got {seconds!r}")
 
 
 def _check_source(source: Any, sample_rate: Any) -> None:
@@ -116,6 +301,24 @@ def check_k(k: Any) -> int:
     if wanted < 1 or isinstance(k, bool):
         raise ArgumentError(f"k: expected a whole number of at least 1, got {k!r}")
     return wanted
+
+
+def check_offset(offset: Any) -> int:
+    """Return `offset` as an int; raise ArgumentError unless it is a whole number of at least 0."""
+    try:
+        skipped = operator.index(offset)
+    except TypeError:
+        skipped = -1
+    if skipped < 0 or isinstance(offset, bool):
+        raise ArgumentError(f"offset: expected a whole number of at least 0, got {offset!r}")
+    return skipped
+
+
+def check_score(score: Any) -> float:
+    """Return a least score as a float; raise ArgumentError unless it is a number, not NaN."""
+    if isinstance(score, bool) or not isinstance(score, (int, float, np.number)) or score != score:
+        raise ArgumentError(f"min_score: expected a number, got {score!r}")
+    return float(score)
 
 
 def check_ranking(ranking: Any) -> str:

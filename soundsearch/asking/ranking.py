@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
+from soundsearch_ingest.products import product
 
 from ..vectors import unit
 
@@ -45,21 +46,19 @@ def _pooled(
     begins = np.arange(counts.sum()) + np.repeat(starts - first_windows, counts)
     ends = begins + np.repeat(widths, counts)
     windows = (sums[ends] - sums[begins]).astype(np.float32)
-    scores = (unit(windows) @ unit(pool_query(query, query_weights)).T)[:, 0]
+    scores = product(unit(windows), unit(pool_query(query, query_weights)).T)[:, 0]
     best = _first_best(scores, first_windows)
-    pairs = (unit(vectors) @ unit(query).T).max(axis=1)
-    moments = [
-        begins[window] + int(np.argmax(pairs[begins[window] : ends[window]]))
-        for window in best.tolist()
-    ]
-    return scores[best], np.array(moments, np.int64)
+    pairs = product(unit(vectors), unit(query).T).max(axis=1)
+    offsets = np.cumsum(widths) - widths
+    within = np.arange(widths.sum()) + np.repeat(begins[best] - offsets, widths)
+    return scores[best], within[_first_best(pairs[within], offsets)]
 
 
 def _mean_best(
     query: Vectors, query_weights: Vectors, vectors: Vectors, weights: Vectors, starts: Ints
 ) -> tuple[Vectors, Ints]:
     """Mean, over the query's segments, of the best match anywhere in the span."""
-    pairs = unit(vectors) @ unit(query).T
+    pairs = product(unit(vectors), unit(query).T)
     means = np.maximum.reduceat(pairs, starts, axis=0) @ (query_weights / query_weights.sum())
     return means, _first_best(pairs.max(axis=1), starts)
 
@@ -68,7 +67,7 @@ def _best_pair(
     query: Vectors, query_weights: Vectors, vectors: Vectors, weights: Vectors, starts: Ints
 ) -> tuple[Vectors, Ints]:
     """Cosine of the nearest pair of segments: finds one sound inside another."""
-    pairs = (unit(vectors) @ unit(query).T).max(axis=1)
+    pairs = product(unit(vectors), unit(query).T).max(axis=1)
     best = _first_best(pairs, starts)
     return pairs[best], best
 
@@ -110,6 +109,8 @@ def spans(hits: Iterable[int], reach: int, count: int) -> list[tuple[int, int]]:
     list of (first, last)
         Ascending, disjoint, half-open; together they cover every window with a hit.
     """
+    if count <= reach + 1:
+        return [(0, count)]
     merged: list[tuple[int, int]] = []
     for hit in sorted(set(hits)):
         first, last = max(0, hit - reach), min(count, hit + reach + 1)

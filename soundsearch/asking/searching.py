@@ -13,7 +13,7 @@ from ..stores.records import Settings
 from ..vectors import loudness_weights
 from .ranking import RANKINGS, pool_query, spans
 
-__all__ = ["find_hits"]
+__all__ = ["find_hits", "find_segments"]
 
 # How many segments are fetched for each segment of the query, and the factor by which the number
 # grows while they belong to too few clips.
@@ -37,6 +37,10 @@ def find_hits(
     k: int,
     ranking: str,
     filter: Filter | None = None,
+    *,
+    offset: int = 0,
+    min_score: float = -np.inf,
+    without: frozenset[int] = frozenset(),
 ) -> list[Hit]:
     """Find the clips nearest to a query; each candidate is scored exactly from stored vectors.
 
@@ -53,13 +57,21 @@ def find_hits(
         One of `RANKINGS`.
     filter : Filter, optional
         Search only the clips that it lets through.
+    offset : int
+        How many of the nearest clips are passed over.
+    min_score : float
+        Clips with a lower score are left out.
+    without : frozenset of int
+        The ids of clips that are no hits: those that are asked with.
 
     Raises
     ------
     ClipChanged
         A clip was removed or replaced between two steps; use another reading.
     """
-    candidates = _candidates(reading, query, levels, k, filter)
+    candidates = _candidates(reading, query, levels, offset + k + len(without), filter)
+    for clip_id in without:
+        candidates.pop(clip_id, None)
     lengths = reading.lengths(np.fromiter(candidates, np.int64, len(candidates)))
     clip_spans = [
         (clip_id, first, last)
@@ -79,15 +91,59 @@ def find_hits(
         if clip_id not in best or score > best[clip_id][0]:
             best[clip_id] = (score, first + row - begin, row)
     # By score, ties by id, so that their order is stable.
-    order = sorted(best, key=lambda clip_id: (-best[clip_id][0], clip_id))[:k]
-    clips = reading.clips_by_id(order)
+    order = sorted(best, key=lambda clip_id: (-best[clip_id][0], clip_id))[offset : offset + k]
+    order = [clip_id for clip_id in order if best[clip_id][0] >= min_score]
+    places = [(clip_id, best[clip_id][1], best[clip_id][0], best[clip_id][2]) for clip_id in order]
+    return _hits(reading, settings, places, segments, offset)
+
+
+def find_segments(
+    reading: Reading,
+    settings: Settings,
+    query: Floats,
+    levels: Floats,
+    k: int,
+    filter: Filter | None = None,
+    *,
+    offset: int = 0,
+    min_score: float = -np.inf,
+    without: frozenset[int] = frozenset(),
+) -> list[Hit]:
+    """Find the segments nearest to the pooled query, of one clip or of many; see `find_hits`."""
+    pooled = pool_query(query, loudness_weights(levels))
+    wanted = offset + k
+    while True:
+        found = (column[0] for column in reading.search(pooled, wanted, filter))
+        rows = zip(*(column.tolist() for column in found), strict=True)
+        near = [row for row in rows if row[0] >= 0]
+        kept = [row for row in near if row[0] not in without]
+        if len(kept) >= offset + k or len(near) < wanted:
+            break
+        wanted *= _WIDEN  # segments of clips that are asked with were in the way
+    kept = sorted(kept, key=lambda row: (-row[2], row[0], row[1]))[offset : offset + k]
+    kept = [row for row in kept if row[2] >= min_score]
+    if not kept:
+        return []
+    _, segments = reading.rows([(clip_id, number, number + 1) for clip_id, number, _ in kept])
+    places = [(*row, place) for place, row in enumerate(kept)]
+    return _hits(reading, settings, places, segments, offset)
+
+
+def _hits(
+    reading: Reading,
+    settings: Settings,
+    places: list[tuple[int, int, float, int]],
+    segments: NDArray[np.void],
+    offset: int,
+) -> list[Hit]:
+    """Hits of clips, of the number of a segment in each, the score, and its row in `segments`."""
+    clips = reading.clips_by_id(list({clip_id: None for clip_id, *_ in places}))
     hits: list[Hit] = []
-    for rank, clip_id in enumerate(order, 1):
-        score, moment, row = best[clip_id]
+    for rank, (clip_id, number, score, row) in enumerate(places, offset + 1):
         if clip_id not in clips:
             raise ClipChanged(f"clip {clip_id} was removed")
         record = clips[clip_id].record
-        start = moment * settings.hop
+        start = number * settings.hop
         hits.append(
             Hit(
                 rank=rank,

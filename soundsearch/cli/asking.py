@@ -14,6 +14,7 @@ import click
 import soundsearch
 
 from ..errors import AudioError
+from ..hints import command
 from .options import (
     EXIT_ERROR,
     EXIT_SOME_FAILED,
@@ -23,6 +24,9 @@ from .options import (
     json_option,
     k_option,
     library_option,
+    max_duration_option,
+    min_score_option,
+    offset_option,
     ranking_option,
     where_option,
 )
@@ -40,35 +44,83 @@ _Moments = tuple[float, float | None]
 _Heard = TypeVar("_Heard")
 _UNNAMED: Mapping[str, str] = MappingProxyType({})
 _NO_MATCH = "No clip of the library matches the filter."
+_NO_MORE = "No more clips, or none with such a score."
 
 
 @click.command()
-@click.argument("clips", nargs=-1, required=True, type=click.Path(allow_dash=True))
+@click.argument("clips", nargs=-1, type=click.Path(allow_dash=True))
+@click.option(
+    "--like",
+    multiple=True,
+    type=ClipName(),
+    metavar="CLIP",
+    help="In place of CLIPS: an example, a sound file or a clip of the library by its path or id. "
+    "Give several times for several.",
+)
+@click.option(
+    "--unlike",
+    multiple=True,
+    type=ClipName(),
+    metavar="CLIP",
+    help="An example of what is not meant.",
+)
 @library_option
 @where_option
 @k_option
+@offset_option
+@min_score_option
 @ranking_option
+@click.option("--segments", is_flag=True, help="Find moments, of one clip or many, not clips.")
 @at_option
+@max_duration_option
 @full_option
 @json_option
 def query(
     clips: tuple[str, ...],
+    like: tuple[str | int, ...],
+    unlike: tuple[str | int, ...],
     library: str | None,
     where: str | None,
     k: int,
+    offset: int,
+    min_score: float,
     ranking: str,
+    segments: bool,
     at: _Moments | None,
+    max_duration: float,
     full: bool,
     as_json: bool,
 ) -> None:
-    """Find the clips nearest to each of CLIPS, sound files or - for standard input."""
-    empty = "The library is empty; `soundsearch ingest FOLDER` fills it."
-    nothing = empty if where is None else _NO_MATCH
+    """Find the clips nearest to each of CLIPS, sound files or - for standard input.
+
+    With --like, find what all examples have in common; with --unlike, what those examples do not.
+    """
+    if bool(clips) == bool(like):
+        raise click.UsageError("expected CLIPS or --like, sounds to search for: one of the two")
+    if (unlike and not like) or (at is not None and like):
+        raise click.UsageError(f"{'--at needs CLIPS' if like else '--unlike needs --like'}")
+    options: dict[str, Any] = {
+        "ranking": ranking,
+        "offset": offset,
+        "min_score": min_score,
+        "segments": segments,
+    }
     with soundsearch.open(library) as lib:
+        empty = f"The library is empty; `{command('ingest FOLDER', lib.address)}` fills it."
+        nothing = empty if where is None else _NO_MATCH
+        if offset or min_score > -1:
+            nothing = _NO_MORE
         selection = lib if where is None else lib.where(where)
+        if like:
+            with sound_progress(lambda: None) as on_sound:
+                examples = soundsearch.Examples(like, unlike)
+                answer = selection.query(examples, k, **options, on_sound=on_sound)
+            print_warning("the examples", answer.warning)
+            _print(answer, full, as_json, nothing)
 
         def ask(source: Any, on_sound: OnSound) -> Answer:
-            return selection.query(source, k, at=at, ranking=ranking, on_sound=on_sound)
+            sound = soundsearch.Sound(source, at, max_duration=max_duration)
+            return selection.query(sound, k, **options, on_sound=on_sound)
 
         for clip, answer in _each(clips, at, ask):
             print_warning(clip, answer.warning)
@@ -81,6 +133,8 @@ def query(
 @library_option
 @where_option
 @k_option
+@offset_option
+@min_score_option
 @ranking_option
 @full_option
 @json_option
@@ -89,6 +143,8 @@ def similar(
     library: str | None,
     where: str | None,
     k: int,
+    offset: int,
+    min_score: float,
     ranking: str,
     full: bool,
     as_json: bool,
@@ -96,22 +152,29 @@ def similar(
     """Find the clips nearest to CLIP, one of the library, by its path, address or id."""
     with soundsearch.open(library) as lib:
         selection = lib if where is None else lib.where(where)
-        answer = selection.similar(clip, k, ranking=ranking)
-    _print(
-        answer, full, as_json, "The library holds no other clip." if where is None else _NO_MATCH
-    )
+        answer = selection.similar(clip, k, ranking=ranking, offset=offset, min_score=min_score)
+    nothing = "The library holds no other clip." if where is None else _NO_MATCH
+    _print(answer, full, as_json, _NO_MORE if offset or min_score > -1 else nothing)
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(allow_dash=True))
 @at_option
+@max_duration_option
 @full_option
 @json_option
-def label(files: tuple[str, ...], at: _Moments | None, full: bool, as_json: bool) -> None:
+def label(
+    files: tuple[str, ...],
+    at: _Moments | None,
+    max_duration: float,
+    full: bool,
+    as_json: bool,
+) -> None:
     """Predict the labels of each of FILES (or - for standard input) and of its segments."""
 
     def hear(source: Any, on_sound: OnSound) -> LabelledClip:
-        return soundsearch.label(source, at=at, on_sound=on_sound)
+        sound = soundsearch.Sound(source, at, max_duration=max_duration)
+        return soundsearch.label(sound, on_sound=on_sound)
 
     for file, labelled in _each(files, at, hear):
         print_warning(file, labelled.warning)

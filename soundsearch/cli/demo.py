@@ -15,7 +15,8 @@ __all__ = ["demo"]
 @click.option("--folder", type=click.Path(), help="Where to put the sounds and the library.")
 def demo(folder: str | None) -> None:
     """Make some sounds, ingest them and search them: a short tour."""
-    from ..session import default_address, user_data
+    from ..hints import user_data
+    from ..session import default_address
     from .tour import tour
 
     if folder is None:

@@ -1,25 +1,35 @@
-"""``ingest``, ``tag``, ``remove``, ``rebuild`` and ``copy``: what changes a library."""
+"""``ingest``, ``tag``, ``remove``, ``check``, ``rebuild`` and ``copy``: the care of a library."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import soundsearch
 
 from ..errors import LibraryNotFound
-from .options import EXIT_SOME_FAILED, json_option, library_option
-from .printing import counted, print_copied, print_ingested, print_json, print_tag_problems, say
-from .progress import clip_progress, file_progress, targets_counter
+from ..hints import command, default_library
+from .options import EXIT_ERROR, EXIT_SOME_FAILED, json_option, library_option, wait_option
+from .printing import (
+    counted,
+    print_copied,
+    print_findings,
+    print_ingested,
+    print_json,
+    print_tag_problems,
+    say,
+)
+from .progress import check_progress, clip_progress, file_progress, targets_counter
 
 if TYPE_CHECKING:
     from ..results import IngestReport, TagReport
     from ..tagfiles import TagsFile
 
-__all__ = ["copy", "ingest", "rebuild", "remove", "tag"]
+__all__ = ["check", "copy", "ingest", "rebuild", "remove", "tag"]
 
 
 @click.command()
@@ -33,7 +43,9 @@ __all__ = ["copy", "ingest", "rebuild", "remove", "tag"]
 @click.option("--prune", is_flag=True, help="Take out clips whose file is gone.")
 @click.option("--prune-all", is_flag=True, help="Also where most or all of them are gone.")
 @click.option("--retry-failed", is_flag=True, help="Try files again that failed before.")
+@click.option("--again", is_flag=True, help="Embed unchanged files too: see `check`.")
 @click.option("--reembed", is_flag=True, help="First bring all clips to the encoder's version.")
+@wait_option
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for each file once it is stored.")
 @json_option
 def ingest(
@@ -45,7 +57,9 @@ def ingest(
     prune: bool,
     prune_all: bool,
     retry_failed: bool,
+    again: bool,
     reembed: bool,
+    wait: bool,
     verbose: bool,
     as_json: bool,
 ) -> None:
@@ -53,14 +67,15 @@ def ingest(
     if not targets and not reembed:
         raise click.UsageError("Missing argument 'TARGETS...': a file, a folder or a pattern.")
     if tags is not None and not targets:
-        raise click.UsageError("--tags needs TARGETS; `soundsearch tag` tags clips that are there.")
+        instead = command("tag FILE", library or default_library())
+        raise click.UsageError(f"--tags needs TARGETS; `{instead}` tags clips that are there.")
     file = None if tags is None else _read_tags(tags)
-    failed = False
-    with soundsearch.open(library, encoder=encoder, hop=hop) as lib:
+    failed = damaged = False
+    with _opened(library, wait, encoder=encoder, hop=hop) as lib:
         if reembed:
             with file_progress(verbose, lambda: len(lib)) as watchers:
                 report = lib.reembed(prune=prune, prune_all=prune_all, **watchers)
-            _print_ingested("reembed", report, lib, as_json)
+            damaged = _print_ingested("reembed", report, lib, as_json)
             failed = bool(report.failed)
         if targets:
             with file_progress(verbose, targets_counter(targets)) as watchers:
@@ -69,21 +84,23 @@ def ingest(
                     prune=prune,
                     prune_all=prune_all,
                     retry_failed=retry_failed,
+                    again=again,
                     tags=None if file is None else file.tags,
                     **watchers,
                 )
-            _print_ingested("ingest", report, lib, as_json)
+            damaged = _print_ingested("ingest", report, lib, as_json) or damaged
             failed = failed or bool(report.failed)
             if file is not None and report.tags is not None:
                 failed = _print_tagged(file, report.tags, as_json) or failed
-    if failed:
-        sys.exit(EXIT_SOME_FAILED)
+    if damaged or failed:
+        sys.exit(EXIT_ERROR if damaged else EXIT_SOME_FAILED)
 
 
 @click.command()
 @click.argument("file", type=click.Path())
 @library_option
-def tag(file: str, library: str | None) -> None:
+@wait_option
+def tag(file: str, library: str | None, wait: bool) -> None:
     """Attach the tags in FILE to clips of the library.
 
     FILE is a table (.csv) whose first row names its columns, or JSON objects, one a line (.jsonl).
@@ -91,7 +108,7 @@ def tag(file: str, library: str | None) -> None:
     is, null takes it away.
     """
     content = _read_tags(file)
-    with soundsearch.open(library) as lib:
+    with _opened(library, wait) as lib:
         report = lib.tag(content.tags)
     if _print_tagged(content, report):
         sys.exit(EXIT_SOME_FAILED)
@@ -100,20 +117,42 @@ def tag(file: str, library: str | None) -> None:
 @click.command()
 @click.argument("clips", nargs=-1, required=True)
 @library_option
-def remove(clips: tuple[str, ...], library: str | None) -> None:
+@wait_option
+def remove(clips: tuple[str, ...], library: str | None, wait: bool) -> None:
     """Take CLIPS, files, whole folders or patterns, out of the library. The files stay.
 
     Patterns are put in quotes, so that the shell leaves them alone: '~/Sounds/**/*.wav'.
     """
-    with soundsearch.open(library) as lib:
+    with _opened(library, wait) as lib:
         say(f"{counted(lib.remove(clips), 'clip')} removed")
 
 
 @click.command()
 @library_option
-def rebuild(library: str | None) -> None:
-    """Build the index again and free the space of removed clips."""
+@json_option
+def check(library: str | None, as_json: bool) -> None:
+    """Compare all that is stored with its checksums; name what is damaged, and what to do.
+
+    The exit code is 1 if something is damaged. The sound files are not read.
+    """
     with soundsearch.open(library) as lib:
+        counts = lib.info()
+        with check_progress(counts["clips"]) as watchers:
+            findings = lib.check(**watchers)
+    if as_json:
+        print_json(finding.to_dict() for finding in findings)
+    else:
+        print_findings(findings, counts)
+    if findings:
+        sys.exit(EXIT_ERROR)
+
+
+@click.command()
+@library_option
+@wait_option
+def rebuild(library: str | None, wait: bool) -> None:
+    """Build the index again and free the space of removed clips."""
+    with _opened(library, wait) as lib:
         lost = lib.rebuild(lambda text: say(text, err=True))
     say("rebuilt" if not lost else f"rebuilt; {counted(lost, 'clip')} lost: ingest again")
 
@@ -123,14 +162,20 @@ def rebuild(library: str | None) -> None:
 @click.option(
     "--to", "target", required=True, metavar="FOLDER|URI", help="Created if it does not exist."
 )
-def copy(library: str | None, target: str) -> None:
+@wait_option
+def copy(library: str | None, target: str, wait: bool) -> None:
     """Copy the library, with its vectors, labels and tags, to another folder or to Milvus.
 
     An interrupted copy continues where it stopped.
     """
-    with soundsearch.open(library) as lib, clip_progress() as watchers:
+    with _opened(library, wait) as lib, clip_progress() as watchers:
         report = lib.copy(target, **watchers)
     print_copied(report)
+
+
+def _opened(library: str | None, wait: bool, **options: Any) -> soundsearch.Library:
+    """The library, to write to it."""
+    return soundsearch.open(library, wait=wait, on_wait=partial(say, err=True), **options)
 
 
 def _read_tags(path: str) -> TagsFile:
@@ -141,14 +186,16 @@ def _read_tags(path: str) -> TagsFile:
 
 def _print_ingested(
     action: str, report: IngestReport, lib: soundsearch.Library, as_json: bool
-) -> None:
+) -> bool:
+    """Print what an ingest did; returns whether it met damage."""
     clips = None
     with suppress(LibraryNotFound):  # there was nothing to make one for
         clips = len(lib)
     if as_json:
         print_json([{"action": action, **report.to_dict(), "clips": clips or 0}])
     else:
-        print_ingested(report, clips)
+        print_ingested(report, clips, lib.address)
+    return report.damage is not None
 
 
 def _print_tagged(file: TagsFile, report: TagReport, as_json: bool = False) -> bool:

@@ -20,9 +20,11 @@ __all__ = ["main"]
 # called is imported.
 _COMMANDS = {
     "audioset": ("audioset", "Look into AudioSet's lists and features."),
+    "check": ("ingesting", "Look for damage in what is stored."),
     "clips": ("looking", "List the clips with their labels and tags."),
     "copy": ("ingesting", "Copy the library to another folder or to Milvus."),
     "demo": ("demo", "Make some sounds, ingest them and search them."),
+    "evaluate": ("evaluating", "Measure how well clips of one class find each other."),
     "failures": ("looking", "List the files that could not be ingested, and why."),
     "info": ("looking", "Show what the library holds and how it was made."),
     "ingest": ("ingesting", "Add files, folders or patterns, or update them."),
@@ -99,6 +101,13 @@ def _message(error: Exception) -> str:
     message = str(error)
     if isinstance(error, SoundsearchError):
         return message
+    if isinstance(error, OSError) and error.strerror:  # of a file that no library holds
+        names = (error.filename, error.filename2)
+        files = [os.fsdecode(name) for name in names if isinstance(name, (str, bytes))]
+        where = f"{' and '.join(files)}: " if files else ""
+        return f"{where}{error.strerror}; remove the cause, then run the same command again"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; free some, then run the same command again"
     return (
         f"{type(error).__name__}: {message} (this is a bug in soundsearch; "
         "`soundsearch --debug ...` shows where)"

@@ -20,7 +20,11 @@ __all__ = [
     "json_option",
     "k_option",
     "library_option",
+    "max_duration_option",
+    "min_score_option",
+    "offset_option",
     "ranking_option",
+    "wait_option",
     "where_option",
 ]
 
@@ -105,8 +109,29 @@ at_option: Option[Any] = click.option(
     type=_Moments(),
     help="Use only this part of the sound: in seconds, as in 3.0-6.5, or as in 1:05:36-1:05:38.",
 )
+max_duration_option: Option[Any] = click.option(
+    "--max-duration",
+    default=3600.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="How much of standard input is heard at most; files are heard whole.",
+)
+wait_option: Option[Any] = click.option(
+    "--wait", is_flag=True, help="Wait where another process is writing to the library."
+)
 where_option: Option[Any] = click.option(
     "--where",
     metavar="EXPR",
     help="Only clips that this filter lets through, as in: duration < 10 and tag['mic'] == 'AKG'.",
+)
+offset_option: Option[Any] = click.option(
+    "--offset",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="How many of the nearest clips to pass over, for the next page.",
+)
+min_score_option: Option[Any] = click.option(
+    "--min-score", type=float, default=-1.0, help="Leave out clips with a lower score."
 )

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..hints import command
 from .layout import clocks, columns, cut, fitted, moments, padded, room, short_path
 
 if TYPE_CHECKING:
+    from ..evaluate import Retrieval
     from ..results import (
         Answer,
         Clip,
         CopyReport,
+        Finding,
         Hit,
         IngestReport,
         Label,
@@ -27,6 +30,8 @@ __all__ = [
     "print_answer",
     "print_clip",
     "print_copied",
+    "print_evaluated",
+    "print_findings",
     "print_info",
     "print_ingested",
     "print_installed",
@@ -39,6 +44,7 @@ __all__ = [
 ]
 
 _FAILURES_SHOWN = 10
+_CLASSES_SHOWN = 10
 _PROBLEMS_SHOWN = 20
 _TAGS_WIDTH = 60
 # Columns of the table of clips, which is printed row by row.
@@ -115,7 +121,7 @@ def _print_listed(title: str, names: Sequence[tuple[str, str]], width: int | Non
     say(f"{title}{fitted(line, left)}")
 
 
-def print_ingested(report: IngestReport, clips: int | None) -> None:
+def print_ingested(report: IngestReport, clips: int | None, library: object) -> None:
     """Print what an ingest did to a library of so many clips now; None where none was made."""
     counts = [
         (len(report.failed), "failed"),
@@ -136,19 +142,28 @@ def print_ingested(report: IngestReport, clips: int | None) -> None:
     if report.warnings:
         say(
             f"  {counted(report.warnings, 'clip')} held less than promised, or odd samples; "
-            "`soundsearch clips --damaged` names them",
+            f"`{command('clips --damaged', library)}` names them",
+            err=True,
+        )
+    if report.ultrasonic:
+        were = "was" if report.ultrasonic == 1 else "were"
+        say(
+            f"  {counted(report.ultrasonic, 'file')} {were} recorded at up to "
+            f"{report.highest_rate / 1000:g} kHz; what is above 8 kHz is not heard",
             err=True,
         )
     for failure in report.failed[:_FAILURES_SHOWN]:
         say(f"  failed: {failure.uri}: {failure.reason}", err=True)
     if len(report.failed) > _FAILURES_SHOWN:
-        say("  ... and more; `soundsearch failures` lists them all", err=True)
+        say(f"  ... and more; `{command('failures', library)}` lists them all", err=True)
     if report.missing:
         say(
             f"  {counted(len(report.missing), 'file')} gone but still in the library; "
             "--prune takes them out",
             err=True,
         )
+    if report.damage is not None:
+        say(f"Error: {report.damage}", err=True)
 
 
 def print_tag_problems(file: TagsFile, report: TagReport) -> None:
@@ -174,14 +189,33 @@ def print_copied(report: CopyReport) -> None:
     )
 
 
+def print_findings(findings: Sequence[Finding], counts: Mapping[str, int]) -> None:
+    """Print what a check of so many clips and segments found."""
+    for finding in findings:
+        say(finding.what)
+        for uri in finding.clips:
+            say(f"  {uri}")
+        say(f"  What to do: {finding.remedy}")
+    if not findings:
+        held = f"{counted(counts['clips'], 'clip')} and {counted(counts['segments'], 'segment')}"
+        say(f"nothing is damaged; checked {held}")
+
+
 def print_info(facts: dict[str, Any]) -> None:
-    installed = facts.pop("installed_space")
+    installed, index = facts.pop("installed_space"), facts.pop("index")
     for name, value in facts.items():
         say(f"{name:10} {value:,}" if isinstance(value, int) else f"{name:10} {value}")
+    if index is not None:
+        say(
+            f"{'index':10} recall@10 {index['recall']:.3f} (of {index['queries']:,} queries), "
+            f"{index['cells']:,} of {index['all_cells']:,} cells, {index['candidates']} candidates"
+        )
+        if index["warning"]:
+            say(f"The index is approximate: {index['warning']}.", err=True)
     if installed is not None and installed != facts["space"]:
         say(
             f"The installed encoder gives the space {installed}; to bring the library up to date, "
-            "run: soundsearch ingest --reembed",
+            f"run: {command('ingest --reembed', facts['store'])}",
             err=True,
         )
 
@@ -203,6 +237,39 @@ def print_installed(name: str, facts: dict[str, Any]) -> None:
                 err=True,
             )
             break
+
+
+def print_evaluated(found: Retrieval, other: Retrieval | None, *, full: bool = False) -> None:
+    """Print the measures; the classes that are found worst, all of them if `full`."""
+    means, intervals = found.means(), found.intervals()
+    by_class = sorted(found.by_class().items(), key=lambda item: item[1]["mAP"])
+    worst = by_class if full else by_class[:_CLASSES_SHOWN]
+    cells_width = sum(_measure_width(name) + 1 for name in means)
+    widest = max(len("difference"), *(columns(shown(name)) for name, _ in worst))
+    width = min(widest, max(len("difference"), (room(full) or widest + cells_width) - cells_width))
+
+    def row(title: str, cells: Iterable[str]) -> None:
+        fields = (
+            f" {cell:>{_measure_width(name)}}" for name, cell in zip(means, cells, strict=True)
+        )
+        say(padded(cut(shown(title), width), width) + "".join(fields))
+
+    row("", means)
+    row("mean", (f"{mean:.3f}" for mean in means.values()))
+    row("95 %", (f"{low:.2f}-{high:.2f}" for low, high in intervals.values()))
+    if other is not None:
+        changes = found.changes(other).values()
+        row("against", (f"{mean:.3f}" for mean in other.means().values()))
+        row("difference", (f"{change.difference:+.3f}" for change in changes))
+        row("p", (f"{change.p:.4f}" for change in changes))
+    if len(by_class) > 1:
+        say(f"\nby class{'' if len(worst) == len(by_class) else ', the worst'}")
+        for name, values in worst:
+            row(name, (f"{value:.3f}" for value in values.values()))
+
+
+def _measure_width(name: str) -> int:
+    return max(len(name), len("0.00-0.00"))
 
 
 def print_json(rows: Iterable[dict[str, Any]]) -> None:

@@ -15,7 +15,14 @@ from typing import Any
 from ..errors import SoundsearchError
 from .printing import say, shown
 
-__all__ = ["clip_progress", "file_progress", "sound_progress", "targets_counter", "watched"]
+__all__ = [
+    "check_progress",
+    "clip_progress",
+    "file_progress",
+    "sound_progress",
+    "targets_counter",
+    "watched",
+]
 
 _SECONDS_BEFORE_BAR = 1.0
 _SECONDS_BETWEEN_REFRESHES = 0.1
@@ -133,10 +140,17 @@ def file_progress(verbose: bool, count: Callable[[], int]) -> Iterator[dict[str,
 
 
 @contextmanager
-def clip_progress() -> Iterator[dict[str, Any]]:
-    """Give the callbacks of `Library.copy`, which count clips."""
-    with _progress("clips") as progress:
+def clip_progress(total: int | None = None) -> Iterator[dict[str, Any]]:
+    """Give the callbacks of what goes through clips, such as `Library.copy`."""
+    with _progress("clips", total) as progress:
         yield {"on_clip": lambda _uri: progress.advance(), "on_step": progress.write}
+
+
+@contextmanager
+def check_progress(total: int) -> Iterator[dict[str, Any]]:
+    """Give the callbacks of `Library.check`, which count clips."""
+    with _progress("clips", total) as progress:
+        yield {"on_clips": progress.advance, "on_step": progress.write}
 
 
 @contextmanager

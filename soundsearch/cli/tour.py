@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 
 import soundsearch
 
 from .. import demo_sounds
+from ..hints import command
 from ..library import Library
 from .printing import print_answer, print_ingested, say
 from .progress import file_progress, targets_counter
@@ -30,7 +32,7 @@ def tour(folder: Path) -> None:
     with soundsearch.open(path) as lib:
         with file_progress(False, targets_counter([str(sounds)])) as watchers:
             report = lib.ingest([sounds], prune_all=True, **watchers)
-        print_ingested(report, len(lib))
+        print_ingested(report, len(lib), path)
         seconds = sum(clip.duration for clip in lib)
         say(f"They last {seconds:.0f} s in all.")
         say()
@@ -45,8 +47,9 @@ def tour(folder: Path) -> None:
     say()
     say("Or continue with these:")
     say()
-    say(f"  soundsearch query --library '{path}' '{_example(sounds)}'")
-    say(f"  soundsearch label '{_example(sounds)}'")
+    example = shlex.quote(str(_example(sounds)))
+    say(f"  {command(f'query {example}', path)}")
+    say(f"  soundsearch label {example}")
 
 
 def _ask(lib: Library) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from soundsearch_ingest.archives import read_archive
+from soundsearch_ingest.products import product
 
-from ..errors import EncoderError
+from ..errors import EncoderError, LibraryDamaged
 from ..results import Label
 from ..stores.records import LABEL, NO_LABEL
-from .ontology import CLASSES, ontology
+from .ontology import CLASSES, Node, ontology
 
 __all__ = [
     "SILENCE",
@@ -97,7 +98,7 @@ class Head:
             Independent probabilities: they do not sum to 1. The score of a class is never below
             that of a class below it in the ontology.
         """
-        logits = embeddings @ self._weight + self._bias
+        logits = product(embeddings, self._weight) + self._bias
         own = np.zeros((len(logits), logits.shape[1] + 1), np.float32)
         own[:, :-1] = 1.0 / (1.0 + np.exp(-np.clip(logits, -60.0, 60.0)))
         return np.maximum.reduceat(own[:, self._members], self._starts, axis=1)
@@ -190,8 +191,7 @@ def given(classes: Iterable[int]) -> tuple[Label, ...]:
     """Human labels, by class index, as records with score 1."""
     table = ontology()
     return tuple(
-        Label(node.name, node.mid, 1.0, table.path(node.mid))
-        for node in (table.classes[index] for index in classes)
+        Label(node.name, node.mid, 1.0, table.path(node.mid)) for node in map(_class, classes)
     )
 
 
@@ -202,5 +202,14 @@ def named(labels: NDArray[np.void]) -> tuple[Label, ...]:
         Label(node.name, node.mid, float(score), table.path(node.mid))
         for index, score in labels.tolist()
         if index != NO_LABEL
-        for node in (table.classes[index],)
+        for node in (_class(index),)
     )
+
+
+def _class(index: int) -> Node:
+    if index >= CLASSES:
+        raise LibraryDamaged(
+            f"a clip of the library has the label {index}, and there are {CLASSES} only (from 0 "
+            "on); restore the library from a copy, or ingest again into a new one"
+        )
+    return ontology().classes[index]

@@ -50,9 +50,15 @@ class Ontology:
         self.nodes = {node.mid: node for node in nodes}
         by_index = {node.class_index: node for node in nodes if node.class_index is not None}
         self.classes = [by_index[index] for index in range(len(by_index))]
+        self._paths: dict[str, tuple[str, ...]] = {}
 
     def path(self, mid: str) -> tuple[str, ...]:
         """The names on the shortest path from a root to a node (the first of equals)."""
+        if mid not in self._paths:
+            self._paths[mid] = self._shortest_path(mid)
+        return self._paths[mid]
+
+    def _shortest_path(self, mid: str) -> tuple[str, ...]:
         paths: list[tuple[tuple[str, ...], str]] = [((self.nodes[mid].name,), mid)]
         while True:
             longer = []

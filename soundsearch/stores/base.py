@@ -9,14 +9,16 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..results import Finding
 from .filters import Filter
-from .records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
+from .records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip, Tuning
 
-__all__ = ["ClipChanged", "OnStep", "Reading", "Span", "Store"]
+__all__ = ["ClipChanged", "OnClips", "OnStep", "Reading", "Span", "Store"]
 
 # A clip's id, the number of its first segment and the number after its last.
 Span = tuple[int, int, int]
 OnStep = Callable[[str], None]
+OnClips = Callable[[int], None]
 
 
 class ClipChanged(Exception):
@@ -105,6 +107,10 @@ class Store(Protocol):
         """How many clips, segments and failures are stored."""
         ...
 
+    def tuning(self) -> Tuning | None:
+        """How the search index is tuned; None where there is none, or the database does it."""
+        ...
+
     def clips(self, filter: Filter | None = None) -> Iterator[StoredClip]:
         """Iterate over the clips that a filter lets through, ordered by id.
 
@@ -176,6 +182,15 @@ class Store(Protocol):
         """Rebuild derived data and free the space of removed clips.
 
         Returns the number of clips that were removed because their vectors are lost.
+        """
+        ...
+
+    def check(
+        self, on_clips: OnClips = lambda _count: None, on_step: OnStep = lambda _text: None
+    ) -> list[Finding]:
+        """Read all that is stored, beside whoever reads and writes, and say what is damaged.
+
+        `on_clips` is told how many more clips were checked.
         """
         ...
 

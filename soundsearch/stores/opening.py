@@ -11,7 +11,7 @@ from .base import Store
 from .milvus.uri import SCHEMES, MilvusUri
 from .records import Settings
 
-__all__ = ["Place", "create_store", "libraries_near", "open_store", "place_of"]
+__all__ = ["Place", "create_store", "libraries_near", "made", "open_store", "place_of"]
 
 Place = Path | MilvusUri
 
@@ -46,6 +46,11 @@ def create_store(place: Place, settings: Settings) -> Store:
     from .local.store import LocalStore
 
     return LocalStore.create(place, settings)
+
+
+def made(place: Place, settings: Settings) -> str:
+    """What to say of a library that was created."""
+    return f"{place}: made a new library with the encoder {settings.encoder}"
 
 
 def libraries_near(place: Path) -> list[str]:

@@ -26,6 +26,8 @@ __all__ = [
     "Settings",
     "StoredClip",
     "TagValue",
+    "Tuning",
+    "is_storable",
 ]
 
 # How many predicted labels are kept, at most.
@@ -39,9 +41,19 @@ NO_LABEL = 0xFFFF
 # What is stored of a segment besides its vector.
 SEGMENT = np.dtype([("level", "<f4"), ("labels", LABEL, SEGMENT_LABELS)])
 
+_FAIR_RECALL = 0.98
 _STALE = "the file has changed and is no sound any more: "
 
 TagValue = str | float | bool
+
+
+def is_storable(text: str) -> bool:
+    """Whether a text has no lone surrogates, which not every store can keep."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +73,46 @@ class Settings:
     dimension: int
     segment_seconds: float
     hop: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How an approximate index is searched, and what was measured of that.
+
+    Attributes
+    ----------
+    cells, all_cells : int
+        How many cells a search visits, and how many there are.
+    candidates : int
+        How many segments from them are scored exactly.
+    recall : float
+        The share of the ten nearest segments that are found so.
+    queries : int
+        How many were tried.
+    rows : int
+        How many segments the index held then.
+    """
+
+    cells: int
+    all_cells: int
+    candidates: int
+    recall: float
+    queries: int
+    rows: int
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.cells <= self.all_cells and self.candidates >= 1 and self.rows >= 1):
+            raise ValueError(f"not a tuning of an index: {self}")
+
+    @property
+    def warning(self) -> str | None:
+        """What to say of a low recall."""
+        if self.recall >= _FAIR_RECALL:
+            return None
+        return (
+            f"searches find {self.recall:.1%} of the ten nearest segments; to find more would take "
+            "many times as long"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 import secrets
+import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,6 +165,13 @@ PATTERNS = [
     "/f%d/%a%", "/field/100%", "%\udcff%", "\U0001f40b",
 ]  # fmt: skip
 CLASSES = [0, 1, 2, 75, 526]
+
+
+def as_if_older(folder: Path) -> None:
+    """Make a local library one of an older version of its encoder, whose space was mini-0."""
+    with closing(sqlite3.connect(folder / "catalog.sqlite")) as catalog, catalog:
+        catalog.execute("""UPDATE settings SET value = '"mini-0"' WHERE key = 'space'""")
+        catalog.execute("DELETE FROM settings WHERE key = 'settings_sum'")
 
 
 def awkward_clips(count: int, rng: random.Random) -> list[NewClip]:

@@ -1,4 +1,4 @@
-"""Writes the approximate index of a local library: trained, filled, tuned by measured recall."""
+"""Writes the approximate index of a local library: trained and filled."""
 
 from __future__ import annotations
 
@@ -10,20 +10,16 @@ import numpy as np
 
 from ...vectors import unit
 from ..base import OnStep
-from .index import BLOCK, CANDIDATES, load_faiss
+from .index import BLOCK, load_faiss, most_cells
 from .rows import Rows
 
 __all__ = ["build", "extend"]
 
-# What the approximate search is tuned for, on vectors of the library itself.
-_RECALL = 0.995
-_RECALL_AT = 10
-_TUNING_QUERIES = 400
 _TRAINING_ROWS_PER_CELL = 64
 
 
 def build(vectors: Rows, path: Path, on_step: OnStep) -> None:
-    """Write an approximate index of all rows to `path`, tuned by measured recall.
+    """Write an approximate index of all rows to `path`.
 
     An inverted file with 8-bit cells: a quarter of the vectors' size, and the loss of the
     8 bits goes away when the candidates are re-scored.
@@ -50,8 +46,7 @@ def build(vectors: Rows, path: Path, on_step: OnStep) -> None:
     index.train(unit(vectors[sample]))
     on_step(f"adding {rows} segments to the index")
     _add(index, vectors)
-    on_step("tuning the index")
-    index.nprobe = _tuned_nprobe(index, vectors, rng)
+    index.nprobe = most_cells(cells)  # until it is tuned
     _write(index, path)
 
 
@@ -73,34 +68,3 @@ def _write(index: Any, path: Path) -> None:
     temporary = path.with_suffix(".tmp")
     load_faiss().write_index(index, str(temporary))
     os.replace(temporary, path)
-
-
-def _tuned_nprobe(index: Any, vectors: Rows, rng: np.random.Generator) -> int:
-    """The fewest cells to visit for the wanted recall after exact re-scoring.
-
-    Queries are rows of the library; each finds itself, which says nothing and is left out.
-    """
-    faiss = load_faiss()
-    queries = unit(vectors[np.sort(rng.choice(len(vectors), _TUNING_QUERIES, replace=False))])
-    exact_scores = np.full((len(queries), _RECALL_AT + 1), -np.inf, np.float32)
-    for begin in range(0, len(vectors), BLOCK):
-        block, _ = faiss.knn(
-            queries,
-            unit(vectors[begin : begin + BLOCK]),
-            min(_RECALL_AT + 1, len(vectors) - begin),
-            metric=faiss.METRIC_INNER_PRODUCT,
-        )
-        exact_scores = -np.sort(-np.hstack((exact_scores, block)), axis=1)[:, : _RECALL_AT + 1]
-    nprobe = 4
-    while nprobe < index.nlist:
-        index.nprobe = nprobe
-        _, found = index.search(queries, CANDIDATES)
-        stored = unit(vectors[found.ravel()]).reshape(*found.shape, -1)
-        cosines = np.where(found >= 0, np.einsum("nd,nmd->nm", queries, stored), -np.inf)
-        # Counting by score, not by row, so that copies of a sound count as each other.
-        enough = exact_scores[:, -1:] - 1e-6
-        hits = np.minimum((cosines >= enough).sum(axis=1), _RECALL_AT + 1) - 1
-        if hits.mean() / _RECALL_AT >= _RECALL:
-            return nprobe
-        nprobe = int(np.ceil(nprobe * 1.5))
-    return int(index.nlist)

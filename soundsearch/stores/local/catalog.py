@@ -7,78 +7,38 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from soundsearch_ingest.discover import AudioFile
 
 from ...errors import LibraryDamaged, LibraryError
 from ..filters import Filter
-from ..records import LABEL, ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
+from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip, Tuning
+from .codec import FAILURE, PLACE, POSTED, RECORD, clip_of, failure_of, row_of
 from .conditions import condition_of
 from .connecting import connect, is_in_place, stamp_of, unreadable
-from .postings import HUMAN, add_postings, fill_postings, label_scores
-from .schema import CATALOG
+from .postings import add_postings, fill_postings, label_scores
+from .schema import CATALOG, settings_sum
+from .vetting import setting_of
 
 __all__ = ["PAGE", "Catalog"]
 
+_Record = TypeVar("_Record")
+
 # Rows that are read at a time.
 PAGE = 1000
+# The least integer of SQLite.
+_LEAST = -(1 << 63)
+# Clips that one statement reads by their ids; older versions of SQLite take 999 values.
+_TOGETHER = 500
 
-# The columns that hold a record, in the order in which `_row_of` and `_record_of` have them.
-_RECORD = (
-    "uri", "size", "mtime_ns", "digest", "duration", "padded", "warning", "labels",
-    "human_labels", "tags",
-)  # fmt: skip
-# Those that say where its rows are, and what they were when they were written.
-_PLACE = ("first_row", "count", "checksum")
-# Those that are posted for filters.
-_POSTED = slice(_RECORD.index("labels"), _RECORD.index("human_labels") + 1)
-_CLIP = ", ".join(("id", "count", *_RECORD))
-_FAILURE = "uri, size, mtime_ns, digest, reason"
-
-
-def _row_of(record: ClipRecord) -> tuple[Any, ...]:
-    return (
-        os.fsencode(record.file.uri),
-        record.file.size,
-        record.file.mtime_ns,
-        record.digest,
-        record.duration,
-        record.padded,
-        record.warning,
-        record.labels.astype(LABEL, copy=False).tobytes(),
-        np.array(record.human_labels, HUMAN).tobytes(),
-        # As `conditions` expects it: ASCII, no spaces. NULL when there are none.
-        json.dumps(dict(record.tags), separators=(",", ":")) if record.tags else None,
-    )
-
-
-def _record_of(row: Sequence[Any]) -> ClipRecord:
-    uri, size, mtime_ns, digest, duration, padded, warning, labels, human_labels, tags = row
-    return ClipRecord(
-        file=AudioFile(os.fsdecode(uri), size, mtime_ns),
-        digest=digest,
-        duration=duration,
-        padded=bool(padded),
-        warning=warning,
-        labels=np.frombuffer(labels, LABEL),
-        human_labels=tuple(np.frombuffer(human_labels, HUMAN).tolist()),
-        tags=json.loads(tags) if tags else {},
-    )
-
-
-def _clip_of(row: Sequence[Any]) -> StoredClip:
-    return StoredClip(id=row[0], count=row[1], record=_record_of(row[2:]))
-
-
-def _failure_of(row: Sequence[Any]) -> FailureRecord:
-    uri, size, mtime_ns, digest, reason = row
-    return FailureRecord(AudioFile(os.fsdecode(uri), size, mtime_ns), digest, reason)
+_CLIP = ", ".join(("id", "count", *RECORD))
 
 
 class Catalog:
@@ -95,7 +55,7 @@ class Catalog:
     def __init__(self, folder: Path, for_writing: bool = False) -> None:
         self.folder = folder
         self._path = folder / CATALOG
-        self.connection, self._stamp = connect(self._path, for_writing)
+        self.connection, self._stamp, self._steps = connect(self._path, for_writing)
 
     def close(self) -> None:
         """Close the connection."""
@@ -138,11 +98,36 @@ class Catalog:
             raise
 
     def _query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        try:
+        with self._reading(len(values)):
             return self.connection.execute(sql, values).fetchall()
+
+    @contextmanager
+    def _reading(self, parameters: int = 0) -> Iterator[None]:
+        self._steps.begin(parameters)
+        try:
+            yield
         except sqlite3.Error as error:
             self._check_unchanged()
+            if self._steps.are_too_many:
+                raise self._damaged("reading it takes longer than its size explains") from error
             raise unreadable(self._path, error) from error
+        except (ValueError, TypeError, OverflowError) as error:
+            raise self._damaged(str(error)) from error
+        finally:
+            self._steps.end()
+
+    def _damaged(self, what: str) -> LibraryDamaged:
+        return LibraryDamaged(
+            f"{self._path}: is not what a library stores ({what}); restore the library's folder "
+            "from a copy, or ingest again into a new library"
+        )
+
+    def _records(
+        self, record_of: Callable[[Sequence[Any]], _Record], sql: str, *values: Any
+    ) -> list[_Record]:
+        rows = self._query(sql, *values)
+        with self._reading():
+            return [record_of(row) for row in rows]
 
     # Settings
 
@@ -151,16 +136,21 @@ class Catalog:
         rows = self._query("SELECT value FROM settings WHERE key = ?", key)
         if not rows:
             raise LibraryDamaged(f"{self._path}: lacks the setting {key!r}; restore it from a copy")
-        return json.loads(rows[0][0])
+        with self._reading():
+            return setting_of(key, rows[0][0])
 
     def revision(self) -> int:
         """Which state of the clips this is; every change of them makes another."""
-        row = self._query("SELECT value FROM settings WHERE key = 'revision'")
-        return int(row[0][0])
+        revision: int = self.setting("revision")
+        return revision
 
     def settings(self) -> Settings:
         """What the library was made with."""
-        return Settings(**{key: self.setting(key) for key in Settings.__slots__})
+        settings = Settings(**{key: self.setting(key) for key in Settings.__slots__})
+        known = self._query("SELECT value FROM settings WHERE key = 'settings_sum'")
+        if known and self.setting("settings_sum") != settings_sum(settings):
+            raise self._damaged(f"its settings are not what was stored, but {settings}")
+        return settings
 
     def set(self, **values: Any) -> None:
         """Set settings. In a transaction."""
@@ -178,13 +168,24 @@ class Catalog:
         covered, trained = self.setting("index_rows")
         return name, size, covered, trained
 
-    def set_index(self, index: tuple[str, int, int, int] | None) -> None:
-        """Say which index on disk is valid. In a transaction."""
-        if index is None:
-            sql = "DELETE FROM settings WHERE key IN ('index', 'index_rows')"
-            self.connection.execute(sql)
-        else:
+    def tuning(self) -> Tuning | None:
+        """How the index on disk is tuned; None where there is none, or version 0.1.0 made it."""
+        rows = self._query("SELECT value FROM settings WHERE key = 'index_tuning'")
+        try:
+            return Tuning(**setting_of("index_tuning", rows[0][0])) if rows else None
+        except ValueError:
+            return None  # it is measured again
+
+    def set_index(
+        self, index: tuple[str, int, int, int] | None, tuning: Tuning | None = None
+    ) -> None:
+        """Say which index on disk is valid, and how it is tuned. In a transaction."""
+        sql = "DELETE FROM settings WHERE key IN ('index', 'index_rows', 'index_tuning')"
+        self.connection.execute(sql)
+        if index is not None:
             self.set(index=index[:2], index_rows=index[2:])
+        if tuning is not None:
+            self.set(index_tuning=asdict(tuning))
         self._clips_changed()
 
     def files(self) -> tuple[int, str | None]:
@@ -195,7 +196,10 @@ class Catalog:
     def index_sums(self, name: str) -> list[int] | None:
         """The checksums of the index of this name, where they are known."""
         rows = self._query("SELECT value FROM settings WHERE key = 'index_sums'")
-        known, sums = json.loads(rows[0][0]) if rows else (None, [])
+        if not rows:
+            return None
+        with self._reading():
+            known, sums = setting_of("index_sums", rows[0][0])
         return sums if known == name else None
 
     def _clips_changed(self) -> None:
@@ -205,58 +209,96 @@ class Catalog:
 
     def counts(self) -> Counts:
         """Clips, segments, failures."""
-        sql = "SELECT count(*), coalesce(sum(count), 0), (SELECT count(*) FROM failures) FROM clips"
-        return Counts(*self._query(sql)[0])
+        sql = "SELECT count(*), coalesce(sum(count), 0) FROM clips"
+        clips, segments = self._query(sql)[0]
+        if type(segments) is not int or segments < clips:
+            raise self._damaged("its clips have no number of segments")
+        return Counts(clips, segments, self.failure_count())
 
     def problems(self) -> list[str]:
         """What SQLite finds wrong with its file, in its words; not more than a few."""
         found = self._query("PRAGMA integrity_check(10)")
-        return [text for (text,) in found if text != "ok"]
+        return [str(text) for (text,) in found if text != "ok"]
+
+    def has_sound_postings(self) -> bool:
+        """Whether the labels that filters look for are what was stored."""
+        try:
+            self.label_scores(frozenset(), np.zeros(1, np.int64))
+        except LibraryDamaged:
+            return False
+        return True
+
+    def damaged_records(self) -> dict[int, str]:
+        """Ids and uris of the clips whose records are not what was stored."""
+        found = {}
+        last = _LEAST
+        sql = f"SELECT {_CLIP} FROM clips WHERE id > ? ORDER BY id LIMIT {PAGE}"
+        while page := self._query(sql, last):
+            for clip_id, *row in page:
+                try:
+                    clip_of((clip_id, *row))
+                except (ValueError, TypeError):
+                    uri = row[1]
+                    found[clip_id] = os.fsdecode(uri) if isinstance(uri, bytes) else repr(uri)
+            if not _ascend([last, *(row[0] for row in page)]):
+                raise self._damaged("its clips are not in order")
+            last = page[-1][0]
+        return found
 
     def failure_count(self) -> int:
         """How many failures there are."""
-        count: int = self._query("SELECT count(*) FROM failures")[0][0]
+        # count(*) would be one step, however long it takes.
+        count: int = self._query("SELECT count(uri) FROM failures")[0][0]
         return count
 
     def clips_after(self, clip_id: int) -> list[StoredClip]:
         """The next page of clips, in the order of ids."""
         sql = f"SELECT {_CLIP} FROM clips WHERE id > ? ORDER BY id LIMIT {PAGE}"
-        return [_clip_of(row) for row in self._query(sql, clip_id)]
+        clips = self._records(clip_of, sql, clip_id)
+        if not _ascend([clip_id, *(clip.id for clip in clips)]):
+            raise self._damaged("its clips are not in order")
+        return clips
 
     def clips_by_id(self, clip_ids: Sequence[int]) -> dict[int, StoredClip]:
         """Those of these clips that are there, by their ids."""
-        sql = f"SELECT {_CLIP} FROM clips WHERE id = ?"
-        rows = [row for clip_id in clip_ids for row in self._query(sql, clip_id)]
-        return {row[0]: _clip_of(row) for row in rows}
+        found: dict[int, StoredClip] = {}
+        for begin in range(0, len(clip_ids), _TOGETHER):
+            wanted = clip_ids[begin : begin + _TOGETHER]
+            sql = f"SELECT {_CLIP} FROM clips WHERE id IN ({_marks(wanted)})"
+            there = {clip.id: clip for clip in self._records(clip_of, sql, *wanted)}
+            found |= {id: there[id] for id in wanted if id in there}
+        return found
 
     def clip_at(self, uri: str) -> StoredClip | None:
         """The clip at this uri."""
-        rows = self._query(f"SELECT {_CLIP} FROM clips WHERE uri = ?", os.fsencode(uri))
-        return _clip_of(rows[0]) if rows else None
+        sql = f"SELECT {_CLIP} FROM clips WHERE uri = ?"
+        return next(iter(self._records(clip_of, sql, os.fsencode(uri))), None)
 
     def clips_with(self, digest: bytes) -> list[StoredClip]:
         """The clips with this content."""
         sql = f"SELECT {_CLIP} FROM clips WHERE digest = ?"
-        return [_clip_of(row) for row in self._query(sql, digest)]
+        return self._records(clip_of, sql, digest)
 
     def failures_after(self, uri: str) -> list[FailureRecord]:
         """The next page of failures, in the order of uris as bytes."""
-        sql = f"SELECT {_FAILURE} FROM failures WHERE uri > ? ORDER BY uri LIMIT {PAGE}"
-        return [_failure_of(row) for row in self._query(sql, os.fsencode(uri))]
+        sql = f"SELECT {FAILURE} FROM failures WHERE uri > ? ORDER BY uri LIMIT {PAGE}"
+        failures = self._records(failure_of, sql, os.fsencode(uri))
+        if not _ascend([os.fsencode(uri), *(os.fsencode(each.file.uri) for each in failures)]):
+            raise self._damaged("its failures are not in order")
+        return failures
 
     def failure_at(self, uri: str) -> FailureRecord | None:
         """What failed at this uri."""
-        rows = self._query(f"SELECT {_FAILURE} FROM failures WHERE uri = ?", os.fsencode(uri))
-        return _failure_of(rows[0]) if rows else None
+        sql = f"SELECT {FAILURE} FROM failures WHERE uri = ?"
+        return next(iter(self._records(failure_of, sql, os.fsencode(uri))), None)
 
     def failure_with(self, digest: bytes) -> FailureRecord | None:
         """A failure of this content."""
-        sql = f"SELECT {_FAILURE} FROM failures WHERE digest = ? LIMIT 1"
-        rows = self._query(sql, digest)
-        return _failure_of(rows[0]) if rows else None
+        sql = f"SELECT {FAILURE} FROM failures WHERE digest = ? LIMIT 1"
+        return next(iter(self._records(failure_of, sql, digest)), None)
 
     def places(self, row: int = 0) -> NDArray[np.int64]:
-        """Clips whose rows begin at `row` or later, by their rows.
+        """Clips whose rows begin at `row` or later, by their rows; all for 0.
 
         Returns
         -------
@@ -267,7 +309,19 @@ class Catalog:
             "SELECT id, first_row, count, coalesce(checksum, -1) FROM clips WHERE first_row >= ? "
             "ORDER BY first_row"
         )
-        return np.array(self._query(sql, row), np.int64).reshape(-1, 4)
+        found = self._query(sql, row or _LEAST)
+        with self._reading():
+            return np.array(found, np.int64).reshape(-1, 4)
+
+    def next_row(self) -> int:
+        """Where the rows of clips that are added begin: behind those of all others."""
+        rows: int = self.setting("rows")
+        for last in self._query(
+            "SELECT first_row, count FROM clips ORDER BY first_row DESC LIMIT 1"
+        ):
+            if not all(type(each) is int for each in last) or sum(last) > rows:
+                raise self._damaged(f"a clip's rows are {last} of {rows}")
+        return rows
 
     def clips_before(self, row: int) -> int:
         """How many clips have rows that begin before `row`."""
@@ -278,16 +332,15 @@ class Catalog:
         """First rows of the clips that a filter without labels lets through."""
         condition, values = condition_of(filter)
         found = self._query(f"SELECT first_row FROM clips WHERE {condition}", *values)
-        return np.fromiter((row for (row,) in found), np.int64, len(found))
+        with self._reading():
+            return np.fromiter((row for (row,) in found), np.int64, len(found))
 
     def label_scores(
         self, classes: frozenset[int], first_rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """What the labels of clips say of some classes: see `postings.label_scores`."""
-        try:
+        with self._reading():
             return label_scores(self.connection, classes, first_rows)
-        except sqlite3.Error as error:
-            raise unreadable(self._path, error) from error
 
     # Writing, in a transaction
 
@@ -295,16 +348,16 @@ class Catalog:
         """Store clips whose rows begin at `first_row`, one after the other, with these sums."""
         counts = [len(clip.embeddings) for clip in clips]
         firsts = (first_row + np.cumsum([0, *counts[:-1]])).tolist()
-        rows = [_row_of(clip.record) for clip in clips]
+        rows = [row_of(clip.record) for clip in clips]
         self._forget([row[0] for row in rows])
-        columns = (*_RECORD, *_PLACE)
+        columns = (*RECORD, *PLACE)
         replaced = ", ".join(f"{name} = excluded.{name}" for name in columns[1:])
         self.connection.executemany(
             f"INSERT INTO clips ({', '.join(columns)}) VALUES ({_marks(columns)}) "
             f"ON CONFLICT (uri) DO UPDATE SET {replaced}",
             [(*row, *place) for row, *place in zip(rows, firsts, counts, sums, strict=True)],
         )
-        add_postings(self.connection, firsts, [row[_POSTED] for row in rows])
+        add_postings(self.connection, firsts, [row[POSTED] for row in rows])
         self.set(rows=first_row + sum(counts))
         self._clips_changed()
 
@@ -312,7 +365,7 @@ class Catalog:
         """Give clips other records; clips that are not there are passed over."""
         sql = "SELECT id, first_row, uri, labels, human_labels FROM clips WHERE id = ?"
         stored = [row for clip_id in records for row in self._query(sql, clip_id)]
-        rows = {row[0]: _row_of(records[row[0]]) for row in stored}
+        rows = {row[0]: row_of(records[row[0]]) for row in stored}
         moved = [row[0] for row in stored if row[2] != rows[row[0]][0]]
         # Out of each other's way first, so that clips can swap their places.
         self.connection.executemany(
@@ -321,15 +374,15 @@ class Catalog:
         targets = [(rows[key][0],) for key in moved]
         self.connection.executemany("DELETE FROM clips WHERE uri = ?", targets)
         self._forget([uri for (uri,) in targets])
-        assigned = ", ".join(f"{name} = ?" for name in _RECORD)
+        assigned = ", ".join(f"{name} = ?" for name in RECORD)
         self.connection.executemany(
             f"UPDATE clips SET {assigned} WHERE id = ?",
             [(*row, clip_id) for clip_id, row in rows.items()],
         )
         posted = {
-            first_row: rows[clip_id][_POSTED]
+            first_row: rows[clip_id][POSTED]
             for clip_id, first_row, _, *labels in stored
-            if (*labels,) != rows[clip_id][_POSTED]
+            if (*labels,) != rows[clip_id][POSTED]
         }
         add_postings(self.connection, list(posted), list(posted.values()), amended=True)
         self._clips_changed()
@@ -342,7 +395,7 @@ class Catalog:
     def fail(self, failures: Sequence[FailureRecord]) -> None:
         """Remember failures."""
         self.connection.executemany(
-            f"INSERT OR REPLACE INTO failures ({_FAILURE}) VALUES (?, ?, ?, ?, ?)",
+            f"INSERT OR REPLACE INTO failures ({FAILURE}) VALUES (?, ?, ?, ?, ?)",
             [
                 (
                     os.fsencode(failure.file.uri),
@@ -374,32 +427,9 @@ class Catalog:
         self.set(rows=rows, generation=generation)
         self.set_index(None)
 
-    @contextmanager
-    def attached(self, folder: Path) -> Iterator[None]:
-        """Another library's catalogue, for `take_over`. Not in a transaction."""
-        uri = (folder / CATALOG).absolute().as_uri()
-        self.connection.execute("ATTACH ? AS successor", (uri,))
-        try:
-            yield
-        finally:
-            self.connection.execute("DETACH successor")
 
-    def take_over(self) -> None:
-        """Hold what the attached catalogue holds; a clip at the same uri keeps its id."""
-        columns = ", ".join((*_RECORD, *_PLACE))
-        for sql in (
-            "CREATE TEMP TABLE known AS SELECT id AS known_id, uri FROM clips",
-            "DELETE FROM clips",
-            f"INSERT INTO clips (id, {columns}) SELECT known_id, {columns} FROM successor.clips "
-            "LEFT JOIN known USING (uri) ORDER BY known_id IS NULL, first_row",
-            "DELETE FROM failures WHERE uri IN (SELECT uri FROM clips)",
-            f"INSERT OR REPLACE INTO failures ({_FAILURE}) SELECT {_FAILURE} "
-            "FROM successor.failures",
-            "DELETE FROM postings",
-            "INSERT INTO postings SELECT * FROM successor.postings",
-            "DROP TABLE known",
-        ):
-            self.connection.execute(sql)
+def _ascend(keys: Sequence[Any]) -> bool:
+    return all(one < other for one, other in pairwise(keys))
 
 
 def _marks(values: Sequence[Any]) -> str:

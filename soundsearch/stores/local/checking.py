@@ -3,46 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import LibraryDamaged
-from ..base import OnStep
+from ...hints import command
+from ...results import Finding
+from ..base import OnClips, OnStep
 from .catalog import PAGE, Catalog
 from .rows import Rows, are_sound, map_rows, row_files, rows_there
 from .sums import are_finite, is_whole
 
-__all__ = ["Finding", "check", "refuse_damaged"]
+__all__ = ["check", "refuse_damaged"]
 
 # Rows that are looked at together.
 _BLOCK = 1 << 14
 
-_REBUILD = "soundsearch rebuild"
 
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is damaged.
-
-    Attributes
-    ----------
-    what : str
-        A sentence that names the file.
-    clips : tuple of str
-        Uris of the clips that are concerned.
-    remedy : str
-        What to do.
-    """
-
-    what: str
-    clips: tuple[str, ...]
-    remedy: str
-
-
-def check(folder: Path, catalog: Catalog, on_step: OnStep) -> list[Finding]:
+def check(folder: Path, catalog: Catalog, on_clips: OnClips, on_step: OnStep) -> list[Finding]:
     """What is damaged in a library, whose catalogue is pinned to one state."""
     on_step("checking the catalogue")
     findings = [
@@ -53,14 +33,34 @@ def check(folder: Path, catalog: Catalog, on_step: OnStep) -> list[Finding]:
         )
         for problem in catalog.problems()
     ]
+    records = tuple(catalog.damaged_records().values())
+    if records:
+        findings.append(
+            Finding(
+                f"{folder}: the records of {len(records):,} of its clips are not what was stored",
+                records,
+                f"take these clips out with: {command('rebuild', folder)}, then "
+                "ingest their folders again",
+            )
+        )
+    if not catalog.has_sound_postings():
+        findings.append(
+            Finding(
+                f"{folder}: the labels that filters look for are not what was stored",
+                (),
+                f"no clip is concerned; make them again with: {command('rebuild', folder)}",
+            )
+        )
     on_step("checking the segments of all clips")
-    lost = _damaged_clips(folder, catalog)
+    lost = _damaged_clips(folder, catalog, on_clips)
     if lost:
         findings.append(
             Finding(
-                f"{folder}: the segments of {len(lost)} clips are missing or not what was stored",
+                f"{folder}: the segments of {len(lost):,} of its clips are missing or not what "
+                "was stored",
                 _uris(catalog, lost),
-                f"take these clips out with: {_REBUILD}, then ingest their folders again",
+                f"take these clips out with: {command('rebuild', folder)}, then "
+                "ingest their folders again",
             )
         )
     index = catalog.index()
@@ -72,25 +72,31 @@ def check(folder: Path, catalog: Catalog, on_step: OnStep) -> list[Finding]:
                 Finding(
                     f"{path}: the index is missing or not what was written",
                     (),
-                    f"no clip is concerned; make it again with: {_REBUILD}",
+                    f"no clip is concerned; make it again with: {command('rebuild', folder)}",
                 )
             )
     return findings
 
 
-def _damaged_clips(folder: Path, catalog: Catalog) -> list[int]:
+def _damaged_clips(folder: Path, catalog: Catalog, on_clips: OnClips) -> list[int]:
     settings, generation = catalog.settings(), catalog.setting("generation")
     there = rows_there(row_files(folder, generation, settings), settings)
     vectors, segments = map_rows(folder, generation, settings, min(there, catalog.setting("rows")))
-    return _lost(vectors, segments, catalog.places())
+    return _lost(vectors, segments, catalog.places(), on_clips)
 
 
-def _lost(vectors: Rows, segments: NDArray[np.void], places: NDArray[np.int64]) -> list[int]:
-    return [
-        clip_id
-        for clip_id, first, count, checksum in places.tolist()
-        if not are_sound(vectors, segments, first, count, checksum)
-    ]
+def _lost(
+    vectors: Rows,
+    segments: NDArray[np.void],
+    places: NDArray[np.int64],
+    on_clips: OnClips = lambda _count: None,
+) -> list[int]:
+    lost = []
+    for clip_id, first, count, checksum in places.tolist():
+        if not are_sound(vectors, segments, first, count, checksum):
+            lost.append(clip_id)
+        on_clips(1)
+    return lost
 
 
 def refuse_damaged(catalog: Catalog, vectors: Rows, segments: NDArray[np.void], row: int) -> None:
@@ -99,6 +105,7 @@ def refuse_damaged(catalog: Catalog, vectors: Rows, segments: NDArray[np.void], 
     if lost:
         which = f"{', '.join(_uris(catalog, lost[:3]))}{' and others' * (len(lost) > 3)}"
         what = f"the segments of {which} are not what was stored"
+        remedy = f"To see what to do: {command('check', catalog.folder)}"
     elif all(
         are_finite(np.asarray(vectors[begin : begin + _BLOCK]))
         for begin in range(row, len(vectors), _BLOCK)
@@ -106,9 +113,10 @@ def refuse_damaged(catalog: Catalog, vectors: Rows, segments: NDArray[np.void], 
         return
     else:
         what = "segments of clips that were removed are damaged"
+        remedy = f"Take them out with: {command('rebuild', catalog.folder)}"
     raise LibraryDamaged(
         f"{catalog.folder}: no index is made, as {what}; what was reported as done is stored. "
-        f"Take out what is damaged with: {_REBUILD}, then ingest those folders again"
+        f"{remedy}"
     )
 
 

@@ -17,20 +17,33 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from soundsearch_ingest.products import product
 
 from ...vectors import unit
+from ..records import Tuning
 from .rows import Rows
 
-__all__ = ["BLOCK", "CANDIDATES", "EXACT_ROWS", "Part", "SegmentIndex", "load_faiss"]
+__all__ = [
+    "BLOCK",
+    "EXACT_ROWS",
+    "Part",
+    "SegmentIndex",
+    "cells_holding",
+    "exact_scores",
+    "load_faiss",
+    "most_cells",
+    "open_index",
+]
 
 Vectors = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 # Up to here an exact search of 128-d vectors takes less than about 2 ms on one core.
 EXACT_ROWS = 125_000
-# Candidates taken from an approximate index for each result wanted, and at least.
+# Candidates taken from an approximate index for each result wanted, at least; and altogether, of
+# an index that is not tuned, which version 0.1.0 made.
 _CANDIDATES_PER_RESULT = 5
-CANDIDATES = 50
+_UNTUNED_CANDIDATES = 200
 # Rows that are read, or pairs that are scored, at a time; queries that are searched for.
 BLOCK = 1 << 16
 _QUERIES = 256
@@ -43,6 +56,21 @@ def load_faiss() -> Any:
     import faiss
 
     return faiss
+
+
+def open_index(path: Path) -> Any:
+    """A FAISS index on disk, mapped into memory."""
+    return load_faiss().read_index(str(path), load_faiss().IO_FLAG_MMAP_IFC)
+
+
+def most_cells(cells: int) -> int:
+    """How many of its cells an approximate index may visit: with more, it is none."""
+    return max(1, cells // 8)
+
+
+def cells_holding(candidates: int, cells: int, rows: int) -> int:
+    """How many of the cells hold twice as many rows as candidates are wanted, on average."""
+    return int(np.ceil(2 * candidates * cells / rows))
 
 
 class Part(Protocol):
@@ -68,19 +96,25 @@ class SegmentIndex:
         The rows that belong to a clip, ascending.
     path : Path or None
         The approximate index on disk, which covers the first rows.
+    tuning : Tuning, optional
+        Of that index.
     """
 
-    def __init__(self, vectors: Rows, live: Ints, path: Path | None) -> None:
+    def __init__(
+        self, vectors: Rows, live: Ints, path: Path | None, tuning: Tuning | None = None
+    ) -> None:
         self._vectors = vectors
         self._covered = 0
         self._parts: list[tuple[bool, Part]] = []
         if path is not None:
-            index = load_faiss().read_index(str(path), load_faiss().IO_FLAG_MMAP_IFC)
+            index = open_index(path)
+            if not isinstance(index, load_faiss().IndexIVF) or index.d != vectors.shape[1]:
+                raise ValueError(f"{path}: is not the index of these vectors")
             self._covered = index.ntotal
             indexed, live = self._split(live)
             if len(indexed):
                 whole = len(indexed) == self._covered
-                approximate = _Approximate(index, vectors, None if whole else indexed)
+                approximate = _Approximate(index, vectors, None if whole else indexed, tuning)
                 self._parts.append((True, approximate))
         if len(live):
             self._parts.append((False, _exact(vectors, live)))
@@ -163,8 +197,9 @@ class _Few:
 
     def search(self, queries: Vectors, k: int) -> tuple[Ints, Vectors]:
         k = min(k, len(self._rows))
-        scores = queries @ self._vectors.T
-        best = np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
+        scores = product(self._vectors, np.ascontiguousarray(queries.T))
+        scores = np.ascontiguousarray(scores.T)
+        best = np.sort(np.argpartition(scores, -k, axis=1)[:, -k:], axis=1)
         scores = np.take_along_axis(scores, best, 1)
         order = np.argsort(-scores, axis=1, kind="stable")
         rows = self._rows[np.take_along_axis(best, order, 1)]
@@ -242,27 +277,33 @@ class _Approximate:
     vectors : float32 [rows, d]
     live : int64 [n] or None
         The rows of it that are live, if not all are.
+    tuning : Tuning or None
     """
 
-    def __init__(self, index: Any, vectors: Rows, live: Ints | None) -> None:
+    def __init__(self, index: Any, vectors: Rows, live: Ints | None, tuning: Tuning | None) -> None:
         self._index = index
+        self._tuning = tuning
         self._vectors = vectors
         self._count = index.ntotal if live is None else len(live)
         self._bitmap = None if live is None else _Bitmap(live, index.ntotal)
         # The cells to choose from, all of them if None, and how many are visited.
         self._cells: _Bitmap | None = None
         self._cell_count = index.nlist
-        self._visited = index.nprobe
+        if tuning is not None:
+            self._visited, self._candidates = tuning.cells, tuning.candidates
+        else:  # version 0.1.0 tuned the cells alone, and visited all where that could not help
+            self._visited = min(index.nprobe, most_cells(index.nlist))
+            self._candidates = _UNTUNED_CANDIDATES
         self._made: dict[int, Any] = {}
 
     def search(self, queries: Vectors, k: int) -> tuple[Ints, Vectors]:
-        wanted = int(min(max(CANDIDATES, _CANDIDATES_PER_RESULT * k), self._count))
+        wanted = int(min(max(self._candidates, _CANDIDATES_PER_RESULT * k), self._count))
         # As many cells as hold the candidates, should more be wanted than it was tuned for.
-        enough = int(np.ceil(2 * wanted * self._cell_count / self._count))
+        enough = cells_holding(wanted, self._cell_count, self._count)
         visited = min(max(self._visited, enough), self._cell_count)
         load_faiss().omp_set_num_threads(1)
         _, found = self._index.search(queries, wanted, params=self._parameters(visited))
-        return found, self._scores(queries, found)
+        return found, exact_scores(self._vectors, queries, found)
 
     def _parameters(self, visited: int) -> Any:
         """FAISS's parameters; the usual ones are kept, as making them takes a while."""
@@ -279,21 +320,8 @@ class _Approximate:
             self._made[visited] = made
         return made
 
-    def _scores(self, queries: Vectors, rows: Ints) -> Vectors:
-        """Exact cosines of the candidates from the stored vectors; -inf where there is none."""
-        scores = np.empty(rows.shape, np.float32)
-        together = max(1, BLOCK // max(1, rows.shape[1]))
-        for first in range(0, len(rows), together):
-            for begin in range(0, rows.shape[1], BLOCK):
-                place = np.s_[first : first + together, begin : begin + BLOCK]
-                stored = unit(np.asarray(self._vectors[rows[place].ravel()]))
-                stored = stored.reshape(*rows[place].shape, -1)
-                scores[place] = np.einsum("nd,nmd->nm", queries[place[0]], stored)
-        scores[rows < 0] = -np.inf
-        return scores
-
     def among(self, rows: Ints) -> Part:
-        return _SomeCells(self._index, self._vectors, rows)
+        return _SomeCells(self._index, self._vectors, rows, self._tuning)
 
 
 class _SomeCells(_Approximate):
@@ -304,14 +332,40 @@ class _SomeCells(_Approximate):
     cells, so that recall does not suffer, also when what is asked for lies far from the query.
     """
 
-    def __init__(self, index: Any, vectors: Rows, rows: Ints) -> None:
-        super().__init__(index, vectors, rows)
+    def __init__(self, index: Any, vectors: Rows, rows: Ints, tuning: Tuning | None) -> None:
+        super().__init__(index, vectors, rows, tuning)
         assert self._bitmap is not None
         cells = _cells_with(index, self._bitmap.mask)
         self._cells = _Bitmap(cells, index.nlist)
         self._cell_count = len(cells)
         share = len(rows) / len(cells) * index.nlist / index.ntotal
-        self._visited = int(np.ceil(index.nprobe / min(share, 1)))
+        self._visited = int(np.ceil(self._visited / min(share, 1)))
+
+
+def exact_scores(vectors: Rows, queries: Vectors, rows: Ints) -> Vectors:
+    """Cosines of rows with their query, from the stored vectors; -inf where the row is -1.
+
+    Parameters
+    ----------
+    vectors : float32 [any, d]
+    queries : float32 [n, d]
+        Unit length.
+    rows : int64 [n, m]
+
+    Returns
+    -------
+    float32 [n, m]
+    """
+    scores = np.empty(rows.shape, np.float32)
+    together = max(1, BLOCK // max(1, rows.shape[1]))
+    for first in range(0, len(rows), together):
+        for begin in range(0, rows.shape[1], BLOCK):
+            place = np.s_[first : first + together, begin : begin + BLOCK]
+            stored = unit(np.asarray(vectors[rows[place].ravel()]))
+            stored = stored.reshape(*rows[place].shape, -1)
+            scores[place] = np.einsum("nd,nmd->nm", queries[place[0]], stored)
+    scores[rows < 0] = -np.inf
+    return scores
 
 
 def _cells_with(index: Any, mask: NDArray[np.bool_]) -> Ints:

@@ -11,6 +11,7 @@ posted for it before is void.
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -18,13 +19,25 @@ from numpy.typing import NDArray
 
 from ..records import LABEL, NO_LABEL
 
-__all__ = ["HUMAN", "add_postings", "fill_postings", "label_scores"]
+__all__ = ["HUMAN", "add_postings", "fill_postings", "label_scores", "unsummed"]
 
 # Class indices that people gave a clip, as a clip's row holds them.
 HUMAN = np.dtype("<u2")
 
 POSTING = np.dtype([("first_row", "<i8"), ("class_index", "<u2"), ("score", "<f2"), ("human", "?")])
 _PAGE = 10_000
+# Bytes of the checksum that ends a blob.
+_SUM = 4
+
+
+def unsummed(blob: bytes) -> bytes:
+    """The postings in a blob without their checksum; raises ValueError where it is not theirs."""
+    if len(blob) % POSTING.itemsize != _SUM:  # written before there were checksums
+        return blob
+    postings, checksum = blob[:-_SUM], blob[-_SUM:]
+    if zlib.crc32(postings).to_bytes(_SUM, "little") != checksum:
+        raise ValueError("the postings of labels are damaged")
+    return postings
 
 
 def add_postings(
@@ -45,8 +58,11 @@ def add_postings(
     amended : bool
         Void what was posted for these clips before.
     """
-    predicted = np.frombuffer(b"".join(blob for blob, _ in labels), LABEL)
-    human = np.frombuffer(b"".join(blob for _, blob in labels), HUMAN)
+    try:
+        predicted = np.frombuffer(b"".join(blob for blob, _ in labels), LABEL)
+        human = np.frombuffer(b"".join(blob for _, blob in labels), HUMAN)
+    except (TypeError, ValueError) as error:
+        raise sqlite3.DataError(f"labels that are none: {error}") from error
     owners = np.repeat(first_rows, [len(blob) // LABEL.itemsize for blob, _ in labels])
     there = predicted["class_index"] != NO_LABEL
     begin = len(first_rows) if amended else 0
@@ -63,7 +79,9 @@ def add_postings(
     out["class_index"][middle:] = human
     out["human"][middle:] = True
     if len(out):
-        connection.execute("INSERT INTO postings (postings) VALUES (?)", (out.tobytes(),))
+        blob = out.tobytes()
+        blob += zlib.crc32(blob).to_bytes(_SUM, "little")
+        connection.execute("INSERT INTO postings (postings) VALUES (?)", (blob,))
 
 
 def fill_postings(connection: sqlite3.Connection) -> None:
@@ -106,7 +124,7 @@ def label_scores(
     if not len(first_rows):
         return scores, human
     for (blob,) in connection.execute("SELECT postings FROM postings ORDER BY number"):
-        rows = np.frombuffer(blob, POSTING)
+        rows = np.frombuffer(unsummed(blob), POSTING)
         rows = rows[wanted[rows["class_index"]]]
         places = np.searchsorted(first_rows, rows["first_row"])
         places = np.minimum(places, len(first_rows) - 1)

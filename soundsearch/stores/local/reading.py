@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import LibraryDamaged, LibraryError
+from ...hints import command
 from ..base import ClipChanged, Span
 from ..filters import Filter
 from ..records import Counts, StoredClip
@@ -144,8 +145,8 @@ class LocalReading:
         clips = self._catalog.clips_by_id(ids)
         uri = clips[ids[0]].uri if clips else f"clip {ids[0]}"
         raise LibraryDamaged(
-            f"{self._catalog.folder}: the segments of {uri} are not what was stored; take "
-            "out what is damaged with: soundsearch rebuild, then ingest its folder again"
+            f"{self._catalog.folder}: the segments of {uri} are not what was stored; to see what "
+            f"to do: {command('check', self._catalog.folder)}"
         )
 
     def search(

@@ -20,7 +20,9 @@ from soundsearch_ingest.encoders import AUDIOSET_SPACE
 from soundsearch_ingest.postprocess import dequantise, quantise
 
 from ...errors import LibraryDamaged, LibraryError
+from ...hints import command
 from ..records import SEGMENT, NewClip, Settings
+from .files import open_own, open_plain
 from .sums import are_finite, rows_sum
 
 __all__ = [
@@ -37,7 +39,6 @@ __all__ = [
     "rows_there",
 ]
 
-_BINARY = getattr(os, "O_BINARY", 0)
 # Bytes that are gathered for one write: clips come in parts of a few kilobytes.
 _BUFFER = 1 << 20
 _KINDS = ("vectors-*", "segments-*")
@@ -127,7 +128,7 @@ def are_sound(
 ) -> bool:
     """Whether the rows of a clip are what was stored; `checksum` is -1 where it is not known."""
     span = slice(first, first + count)
-    if first + count > len(vectors):
+    if not 0 <= first < first + count <= len(vectors):
         return False
     if checksum < 0:
         return are_finite(np.asarray(vectors[span])) and are_finite(segments["level"][span])
@@ -139,13 +140,13 @@ def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
     if shape[0] == 0:
         return np.empty(shape, dtype)
     try:
-        with open(path, "rb") as file:
-            _check_length(file, int(np.prod(shape)) * dtype.itemsize)
+        with open_plain(path) as file:
+            _check_length(path, file, int(np.prod(shape)) * dtype.itemsize)
             return np.memmap(file, dtype, "r", shape=shape)
     except FileNotFoundError as error:
         raise LibraryDamaged(
             f"{path}: is missing; restore it from a copy, or drop the clips that are lost with: "
-            "soundsearch rebuild, then ingest their folders again"
+            f"{command('rebuild', path.parent)}, then ingest their folders again"
         ) from error
     except OSError as error:  # which says nothing against the file
         raise LibraryError(
@@ -154,12 +155,13 @@ def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
         ) from error
 
 
-def _check_length(file: BinaryIO, expected: int) -> None:
+def _check_length(path: Path, file: BinaryIO, expected: int) -> None:
     size = os.fstat(file.fileno()).st_size
     if size < expected:
         raise LibraryDamaged(
-            f"{file.name}: expected at least {expected} bytes, it has {size}; drop the clips that "
-            "are lost with: soundsearch rebuild, then ingest their folders again"
+            f"{path}: expected at least {expected} bytes, it has {size}; drop the clips that "
+            f"are lost with: {command('rebuild', path.parent)}, then ingest their "
+            "folders again"
         )
 
 
@@ -173,9 +175,8 @@ class RowFiles:
         self._files: list[BinaryIO] = []
         try:
             for path in self.paths:
-                opened = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o666)
-                self._files.append(os.fdopen(opened, "r+b", _BUFFER))
-        except OSError:
+                self._files.append(open_own(path, buffering=_BUFFER))
+        except BaseException:
             self.close()
             raise
 
@@ -189,8 +190,10 @@ class RowFiles:
             [clip.segments for clip in clips],
         )
         sums = [0] * len(clips)
-        for file, width, parts in zip(self._files, self._widths, columns, strict=True):
-            _check_length(file, first * width)
+        for path, file, width, parts in zip(
+            self.paths, self._files, self._widths, columns, strict=True
+        ):
+            _check_length(path, file, first * width)
             file.seek(first * width)
             for place, part in enumerate(parts):
                 stored = np.ascontiguousarray(part).data
@@ -205,12 +208,14 @@ class RowFiles:
         None where they are not all there, or not what was stored; `checksum` is -1 where it is
         not known.
         """
+        if first < 0 or count < 1:
+            return None
         parts = []
         for file, width in zip(self._files, self._widths, strict=True):
+            if (first + count) * width > os.fstat(file.fileno()).st_size:
+                return None
             file.seek(first * width)
             parts.append(file.read(count * width))
-            if len(parts[-1]) != count * width:
-                return None
         found = rows_sum(parts[1], rows_sum(parts[0], 0))
         if checksum >= 0:
             return (parts[0], parts[1], found) if found == checksum else None
@@ -255,6 +260,7 @@ def link_or_copy(path: Path, new_path: Path) -> None:
     try:
         os.link(path, new_path)
     except OSError:  # not on every file system
-        shutil.copyfile(path, new_path)
-        with open(new_path, "rb") as file:
-            os.fsync(file.fileno())
+        with open_plain(path) as file, open_own(new_path, new=True) as new_file:
+            shutil.copyfileobj(file, new_file, _BUFFER)
+            new_file.flush()
+            os.fsync(new_file.fileno())

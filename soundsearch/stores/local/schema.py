@@ -5,12 +5,21 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from dataclasses import asdict
+import zlib
+from contextlib import closing
+from dataclasses import asdict, astuple
+from functools import cache
 from pathlib import Path
 
 from ...errors import LibraryBusy, LibraryDamaged, LibraryVersion
+from ...hints import command
 from ..records import Settings
+from .codec import RECORD, record_sum
+from .connecting import check_files
+from .files import open_own
+from .locking import FileLock, Locked
 from .postings import fill_postings
+from .vetting import Objects, check_tables, objects_of
 
 __all__ = [
     "CATALOG",
@@ -20,7 +29,9 @@ __all__ = [
     "check_schema",
     "held_by",
     "make_catalog",
+    "settings_sum",
     "upgrade",
+    "write_settings",
 ]
 
 CATALOG = "catalog.sqlite"
@@ -70,9 +81,48 @@ MIGRATIONS = (
     """
     ALTER TABLE clips ADD COLUMN checksum INTEGER;
     """,
+    # Of the columns that `codec` lists; the settings have one too, and so have postings.
+    """
+    ALTER TABLE clips ADD COLUMN record_sum INTEGER;
+    """,
 )
+
+
+def _fill_sums(connection: sqlite3.Connection) -> None:
+    """Take what is there for what was stored, as nothing else is known."""
+    columns = ", ".join(RECORD[:-1])
+    last = -1
+    while page := connection.execute(
+        f"SELECT id, {columns} FROM clips WHERE id > ? ORDER BY id LIMIT 1000", (last,)
+    ).fetchall():
+        connection.executemany(
+            "UPDATE clips SET record_sum = ? WHERE id = ?",
+            [(record_sum(row), clip_id) for clip_id, *row in page],
+        )
+        last = page[-1][0]
+    fill_postings(connection)
+    stored = connection.execute("SELECT key, value FROM settings").fetchall()
+    values = {key: json.loads(value) for key, value in stored if key in Settings.__slots__}
+    if values:  # else it is being made
+        write_settings(connection, Settings(**values))
+
+
+def write_settings(connection: sqlite3.Connection, settings: Settings) -> None:
+    """Store what a library is made with, and the checksum of it. In a transaction."""
+    values = {**asdict(settings), "settings_sum": settings_sum(settings)}
+    connection.executemany(
+        "INSERT OR REPLACE INTO settings VALUES (?, ?)",
+        [(key, json.dumps(value)) for key, value in values.items()],
+    )
+
+
+def settings_sum(settings: Settings) -> int:
+    """The checksum of what a library is made with."""
+    return zlib.crc32(repr(astuple(settings)).encode("utf-8", "surrogatepass"))
+
+
 # What a migration does beside its script, in the same transaction.
-_FILL = {3: fill_postings}
+_FILL = {3: fill_postings, 5: _fill_sums}
 
 # How long a migration waits for a writer, seconds.
 _PATIENCE = 30.0
@@ -85,11 +135,13 @@ def make_catalog(catalog: Path, settings: Settings) -> None:
     for left in (temporary, catalog):
         for end in ("", "-wal", "-shm", "-journal"):
             left.with_name(left.name + end).unlink(missing_ok=True)
+    open_own(temporary, new=True).close()
     connection = sqlite3.connect(temporary, isolation_level=None)
     try:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         _migrate(connection)
-        values = {**asdict(settings), "generation": 1, "rows": 0}
+        write_settings(connection, settings)
+        values = {"generation": 1, "rows": 0}
         connection.executemany(
             "INSERT INTO settings VALUES (?, ?)",
             [(key, json.dumps(value)) for key, value in values.items()],
@@ -112,8 +164,6 @@ def upgrade(folder: Path, connection: sqlite3.Connection) -> None:
     LibraryDamaged
         It is not a catalogue of soundsearch.
     """
-    import filelock
-
     version = check_schema(folder, connection)
     if version == len(MIGRATIONS):
         return
@@ -122,17 +172,22 @@ def upgrade(folder: Path, connection: sqlite3.Connection) -> None:
         f"schema {len(MIGRATIONS)})"
     )
     try:
-        with filelock.FileLock(folder / LOCK, timeout=_PATIENCE):
+        with FileLock(folder / LOCK, _PATIENCE):
+            check_files(folder / CATALOG, for_writing=True)
             _migrate(connection)
-    except filelock.Timeout:
+    except Locked:
         raise LibraryBusy(
             f"{state}; it is upgraded when it is opened while nobody writes to it, and "
             f"{held_by(folder)}: wait for that to end"
         ) from None
+    except (ValueError, TypeError, RecursionError) as error:  # of what it holds
+        raise LibraryDamaged(
+            f"{state}, and it is damaged: {error}; restore the library's folder from a copy"
+        ) from error
     except (OSError, sqlite3.OperationalError) as error:
         raise LibraryVersion(
             f"{state}, and it cannot be upgraded here: {error}; open it once where its folder "
-            "can be written to, for example with: soundsearch info"
+            f"can be written to, for example with: {command('info', folder)}"
         ) from error
 
 
@@ -144,22 +199,41 @@ def check_schema(folder: Path, connection: sqlite3.Connection) -> int:
         raise LibraryDamaged(
             f"{folder / CATALOG}: is a SQLite file, but not a catalogue of soundsearch"
         )
+    if version < 1:
+        raise LibraryDamaged(
+            f"{folder / CATALOG}: has the schema version {version}, which no library has; restore "
+            "the library's folder from a copy"
+        )
     if version > len(MIGRATIONS):
         raise LibraryVersion(
             f"{folder}: a newer soundsearch made it (schema {version}; this one knows up to "
             f"schema {len(MIGRATIONS)}); upgrade with: pip install --upgrade soundsearch"
         )
+    try:
+        check_tables(connection, _objects_of_version(version))
+    except ValueError as error:
+        raise LibraryDamaged(
+            f"{folder / CATALOG}: is not what soundsearch makes ({error}), and nothing in it is "
+            "trusted; restore the library's folder from a copy, or ingest again into a new library"
+        ) from error
     return version
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
+@cache
+def _objects_of_version(version: int) -> Objects:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as made:
+        _migrate(made, version)
+        return objects_of(made)
+
+
+def _migrate(connection: sqlite3.Connection, target: int = len(MIGRATIONS)) -> None:
     """Apply what is missing, each migration in a transaction of its own."""
     while True:
         connection.execute("BEGIN IMMEDIATE")
         try:
             # Read within the transaction: another process may have been first.
             version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version >= len(MIGRATIONS):
+            if version >= target:
                 connection.execute("ROLLBACK")
                 return
             for statement in filter(str.strip, MIGRATIONS[version].split(";")):

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import LibraryError
+from ...errors import LibraryDamaged, LibraryError
+from ...hints import command
 from ...vectors import unit
 from ..base import ClipChanged
 from ..filters import Filter
-from ..records import Settings
+from ..records import Settings, Tuning
 from .catalog import Catalog
 from .index import Part, SegmentIndex
 from .rows import Rows, are_sound, map_rows, ranges
@@ -39,11 +40,13 @@ class MappedRows:
         segments: NDArray[np.void],
         index_path: Path | None,
         index_sums: Sequence[int] | None = None,
+        tuning: Tuning | None = None,
     ) -> None:
         self.vectors = vectors
         self.segments = segments
         self.index_path = index_path
         self._index_sums = index_sums
+        self.tuning = tuning
         # By their first rows: clips whose rows were compared with their checksum.
         self._sound = np.zeros(len(segments), np.bool_)
         self._index: SegmentIndex | None = None
@@ -62,7 +65,7 @@ class MappedRows:
         try:
             if path is not None and not is_whole(path, self._index_sums, sampled=True):
                 raise RuntimeError("damaged")
-            return SegmentIndex(self.vectors, live, path)
+            return SegmentIndex(self.vectors, live, path, self.tuning)
         except (RuntimeError, ValueError, IndexError, AssertionError):
             if path is not None and not path.exists():
                 raise FileNotFoundError(path) from None
@@ -222,19 +225,28 @@ class Snapshots:
             # First rows only grow: if none of the known ones is gone, only new ones are read.
             known = last.rows if catalog.clips_before(last.rows) == len(last.ids) else 0
         places = catalog.places(known)
+        _, firsts, counts, _ = places.T
+        # In this order, as a sum may be more than an integer holds.
+        if ((firsts < 0) | (counts < 1) | (counts > rows) | (firsts > rows - counts)).any():
+            raise LibraryDamaged(
+                f"{self._folder}: the catalogue names segments that are not there; drop the clips "
+                f"that are lost with: {command('rebuild', self._folder)}, then ingest their "
+                "folders again"
+            )
         if last is not None and known:
             places = np.concatenate((last.places, places)) if len(places) else last.places
-        index_path = self._index_path(catalog)
+        index_path, tuning = self._index_path(catalog), catalog.tuning()
         if (
             last is not None
             and places is last.places
-            and (rows, index_path) == (last.rows, last.vectors.index_path)
+            and (rows, index_path, tuning)
+            == (last.rows, last.vectors.index_path, last.vectors.tuning)
         ):
             vectors = last.vectors
         else:
             mapped = map_rows(self._folder, generation, settings, rows)
             sums = catalog.index_sums(index_path.name) if index_path is not None else None
-            vectors = MappedRows(*mapped, index_path, sums)
+            vectors = MappedRows(*mapped, index_path, sums, tuning)
             if last is not None and last.generation == generation and last.rows <= rows:
                 vectors.take_over(last.vectors)
         return Snapshot(revision, generation, rows, places, vectors)
@@ -245,4 +257,4 @@ class Snapshots:
             return None
         path = self._folder / index[0]
         # A cut-off index is a cache miss; mapping it could crash the process.
-        return path if path.exists() and path.stat().st_size == index[1] else None
+        return path if path.is_file() and path.stat().st_size == index[1] else None

@@ -24,12 +24,15 @@ from ...errors import (
     LibraryNotFound,
     LibraryVersion,
 )
-from ..base import OnStep, Store
+from ...hints import command
+from ...results import Finding
+from ..base import OnClips, OnStep, Store
 from ..filters import Filter
-from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
+from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip, Tuning
 from .catalog import PAGE, Catalog
-from .checking import Finding, check
+from .checking import check
 from .connecting import unreadable
+from .locking import FileLock, Locked
 from .reading import LocalReading, Pool
 from .rows import has_row_files
 from .schema import CATALOG, HOLDER, LOCK, held_by, make_catalog, upgrade
@@ -71,7 +74,8 @@ class LocalStore:
                     "copy, or ingest again into a new library"
                 )
             raise LibraryNotFound(
-                f"{folder}: there is no library here; make one with: soundsearch ingest FOLDER"
+                f"{folder}: there is no library here; make one with: "
+                f"{command('ingest FOLDER', folder)}"
             )
         self._pool = Pool(folder)
         self._snapshots = Snapshots(folder)
@@ -89,15 +93,13 @@ class LocalStore:
 
         Where another process makes one there meanwhile, that one is opened.
         """
-        import filelock
-
-        lock = filelock.FileLock(folder / LOCK)
+        lock = FileLock(folder / LOCK)
         tries = int(_PATIENCE / _PAUSE)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # Who made the library may go on to hold the lock, to write: that is not waited for.
             while not (folder / CATALOG).exists():
-                with suppress(filelock.Timeout), lock.acquire(timeout=0):
+                with suppress(Locked), lock:
                     if not (folder / CATALOG).exists():
                         _refuse_foreign(folder)
                         make_catalog(folder / CATALOG, settings)
@@ -140,6 +142,11 @@ class LocalStore:
         """What is stored now."""
         with self._pool.pinned() as catalog:
             return catalog.counts()
+
+    def tuning(self) -> Tuning | None:
+        """How the index is tuned; None where there is none, or version 0.1.0 made it."""
+        with self._pool.pinned() as catalog:
+            return catalog.tuning()
 
     def clips(self, filter: Filter | None = None) -> Iterator[StoredClip]:
         """Every clip that a filter lets through, in the order of ids; read in pages."""
@@ -198,8 +205,8 @@ class LocalStore:
         """Hold the library for writing; raises LibraryBusy when another process does."""
         with writer_lock(self._folder):
             try:
+                self._delete_adopted()
                 with closing(Writer(self._folder, self.settings)) as self._writer:
-                    self._delete_adopted()
                     yield
             except sqlite3.Error as error:
                 raise write_error(self._folder, error) from error
@@ -218,7 +225,7 @@ class LocalStore:
         if not clips:
             return
         with writer.transaction():
-            first = writer.catalog.setting("rows")
+            first = writer.catalog.next_row()
             # Vectors first, then the catalogue that makes them exist.
             sums = writer.files.append(clips, first)
             writer.catalog.add(clips, first, sums)
@@ -251,19 +258,20 @@ class LocalStore:
         """Copy the rows that clips use to new files, drop lost clips, make the index again."""
         return rebuild(self._held, on_step)
 
-    def check(self, on_step: OnStep = lambda _text: None) -> list[Finding]:
-        """Compare all that is stored with its checksums, beside whoever reads and writes.
-
-        Returns
-        -------
-        list of Finding
-            What is damaged; none where all is well.
-        """
+    def check(
+        self, on_clips: OnClips = lambda _count: None, on_step: OnStep = lambda _text: None
+    ) -> list[Finding]:
+        """Compare all that is stored with its checksums; see `Store.check`."""
         found: list[Finding] = []
-        for _ in range(_TRIES):
-            with self._pool.pinned() as catalog:
-                found = check(self._folder, catalog, on_step)
-                files = catalog.files()
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                with self._pool.pinned() as catalog:
+                    files = catalog.files()
+                    found = check(self._folder, catalog, on_clips, on_step)
+            except (LibraryDamaged, FileNotFoundError):  # a rebuild took files away meanwhile
+                if not tries_left:
+                    raise
+                continue
             if not found:
                 break
             with self._pool.pinned() as catalog:
@@ -275,11 +283,12 @@ class LocalStore:
         """A library within this one's folder; see `Store.successor`."""
         folder = self._folder / _SUCCESSOR
         # What cannot be read just now is not given up: it may be the work of days.
-        with suppress(LibraryNotFound, LibraryDamaged, LibraryVersion):
-            begun = LocalStore(folder)
-            if begun.settings == settings:
-                return begun
-            begun.close()
+        if not folder.is_symlink():
+            with suppress(LibraryNotFound, LibraryDamaged, LibraryVersion):
+                begun = LocalStore(folder)
+                if begun.settings == settings:
+                    return begun
+                begun.close()
         self._discard(folder)
         return LocalStore.create(folder, settings)
 
@@ -289,7 +298,8 @@ class LocalStore:
         successor.close()
         adopt(self._held, Path(successor.address), settings)
         self.settings = settings
-        self._delete_adopted()
+        self._delete_adopted()  # its row files are ours now, and were its own too
+        self._held.use_files()
 
     def _delete_adopted(self) -> None:
         folder = self._folder / _SUCCESSOR
@@ -323,7 +333,7 @@ def _refuse_foreign(folder: Path) -> None:
     if foreign:
         raise LibraryError(
             f"{folder}: expected a new or empty folder for a library, it holds "
-            f"{min(foreign)!r}; choose another with --library"
+            f"{min(foreign)!r}; choose another folder"
         )
 
 

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .files import open_own
+
 __all__ = ["are_finite", "block_sums", "is_whole", "rows_sum", "sync", "sync_folder"]
 
 _BLOCK = 1 << 20
@@ -43,8 +45,10 @@ def block_sums(path: Path) -> list[int]:
 
 def is_whole(path: Path, sums: Sequence[int] | None, sampled: bool = False) -> bool:
     """Whether a file is as it was written, as far as its checksums are known."""
+    if not path.is_file():
+        return False
     if sums is None:
-        return path.exists()
+        return True
     blocks = list(range(len(sums)))
     if sampled and len(sums) > _SAMPLE:
         blocks = [0, *random.sample(blocks[1:-1], _SAMPLE - 2), len(sums) - 1]
@@ -67,11 +71,8 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 def sync(path: Path) -> None:
     """Make a file durable that something else wrote."""
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with open_own(path) as file:
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:

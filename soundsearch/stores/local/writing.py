@@ -12,8 +12,11 @@ from pathlib import Path
 from ...errors import LibraryBusy, LibraryError
 from ..records import Settings
 from .catalog import Catalog
+from .connecting import passes, unreadable
+from .files import open_own
+from .locking import FileLock, Locked
 from .rows import RowFiles, delete_row_files
-from .schema import HOLDER, LOCK, held_by
+from .schema import CATALOG, HOLDER, LOCK, held_by
 
 __all__ = ["Writer", "write_error", "writer_lock"]
 
@@ -71,6 +74,8 @@ class Writer:
 
 def write_error(folder: Path, error: Exception) -> LibraryError:
     """What to say when writing to a library failed."""
+    if isinstance(error, sqlite3.Error) and not passes(error):
+        return unreadable(folder / CATALOG, error)
     return LibraryError(
         f"{folder}: cannot be written to ({error}); what was reported as done is "
         "stored. Free some space or remove the cause, then run the same command again"
@@ -90,12 +95,10 @@ def writer_lock(folder: Path) -> Iterator[None]:
     """
     import socket
 
-    import filelock
-
-    lock = filelock.FileLock(folder / LOCK, timeout=0)
+    lock = FileLock(folder / LOCK)
     try:
         lock.acquire()
-    except filelock.Timeout:
+    except Locked:
         raise LibraryBusy(f"{folder}: {held_by(folder)}; wait for it to end") from None
     except OSError as error:
         raise LibraryError(f"{folder}: cannot be written to: {error}") from error
@@ -103,8 +106,9 @@ def writer_lock(folder: Path) -> Iterator[None]:
     try:
         try:
             holder.unlink(missing_ok=True)
-            with open(os.open(holder, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                json.dump({"pid": os.getpid(), "host": socket.gethostname()}, file)
+            who = {"pid": os.getpid(), "host": socket.gethostname()}
+            with open_own(holder, new=True, mode=0o600) as file:
+                file.write(json.dumps(who).encode())
         except OSError as error:
             raise write_error(folder, error) from error
         yield

@@ -12,7 +12,7 @@ from typing import Any
 from soundsearch_ingest.extras import needs
 
 from ...errors import LibraryError, LibraryNotFound
-from .lite import start_lite, stop_lite
+from .lite import delete_rest, make_way, start_lite, stop_lite
 from .uri import MilvusUri
 
 __all__ = ["Forbidden", "MilvusClient", "Row"]
@@ -108,11 +108,16 @@ class MilvusClient:
 
     def create_collection(self, name: str, schema: Any, shards: int) -> None:
         """Create a collection without an index."""
+        if self._uri.lite:
+            make_way(self._uri, name)
         self._call(self._client.create_collection, name, schema=schema, num_shards=shards)
 
     def drop_collection(self, name: str) -> None:
-        """Delete a collection with all its rows."""
-        self._call(self._client.drop_collection, name)
+        """Delete a collection with all its rows, if there is one, also what is left of one."""
+        if self.has_collection(name):
+            self._call(self._client.drop_collection, name)
+        if self._uri.lite:
+            delete_rest(self._uri, name)
 
     def load_collection(self, name: str) -> None:
         """Load a collection into memory, as searches and queries require."""

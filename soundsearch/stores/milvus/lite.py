@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 from collections import Counter
+from pathlib import Path
 
 from soundsearch_ingest.extras import needs
 
 from ...errors import LibraryBusy, LibraryError
 from .uri import MilvusUri
 
-__all__ = ["start_lite", "stop_lite"]
+__all__ = ["delete_rest", "make_way", "start_lite", "stop_lite"]
 
 _lock = threading.Lock()
 _clients: Counter[str] = Counter()
@@ -71,3 +73,45 @@ def stop_lite(uri: MilvusUri) -> None:
         if not _clients[uri.address]:
             manager = needs("milvus_lite.server_manager", "milvus-lite")
             manager.server_manager_instance.release_server(uri.address)
+
+
+# Milvus Lite keeps a collection in a folder, which is one once it holds this file. It makes the
+# folder first, and deletes its files in any order: what a kill leaves has the name for ever.
+_SCHEMA = "schema.json"
+
+
+def _rest(uri: MilvusUri, name: str) -> Path | None:
+    """The folder that has the name of a collection and is none."""
+    place = Path(uri.address)
+    folder = place / "collections" / name
+    return folder if folder.is_dir() and not (folder / _SCHEMA).exists() else None
+
+
+def make_way(uri: MilvusUri, name: str) -> None:
+    """Delete what a process left that was killed when it made this collection.
+
+    Raises
+    ------
+    LibraryError
+        There are rows in it: it was a collection once.
+    """
+    folder = _rest(uri, name)
+    if folder is None:
+        return
+    files = [file for file in folder.rglob("*") if not file.is_dir()]
+    if any(file.name != f"{_SCHEMA}.tmp" for file in files):
+        raise LibraryError(
+            f"{uri}: {folder} lacks its {_SCHEMA}, so that its rows cannot be read; restore the "
+            "file from a copy, or delete that folder and ingest again"
+        )
+    delete_rest(uri, name)
+
+
+def delete_rest(uri: MilvusUri, name: str) -> None:
+    """Delete what a process left that was killed when it dropped this collection."""
+    folder = _rest(uri, name)
+    if folder is not None:
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            raise LibraryError(f"{uri}: cannot be written to ({error})") from error

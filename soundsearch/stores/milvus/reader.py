@@ -37,6 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import LibraryDamaged
+from ...hints import command
 from ...vectors import unit
 from ..base import ClipChanged, Span
 from ..filters import Filter, matches
@@ -241,7 +242,7 @@ class MilvusReading:
                     raise self._changed(clip_id)
             raise LibraryDamaged(
                 f"{tables.uri}: {len(ids) - len(found)} segments of its clips are missing; remove "
-                "the damaged clips with: soundsearch rebuild"
+                f"the damaged clips with: {command('rebuild', tables.uri)}"
             )
         found.sort(key=lambda row: int(row["id"]))
         vectors, segments = segments_of(found, tables.settings.dimension)

@@ -61,6 +61,7 @@ __all__ = [
     "short_hash",
     "state_row",
     "tag_key",
+    "unpacked_uri",
 ]
 
 SEGMENTS_PER_EDITION = 1 << 24  # 46 h in steps of 10 ms
@@ -84,6 +85,11 @@ def state_row(id: int, data: Row) -> Row:
 def packed_uri(uri: str) -> str:
     """A uri as it is stored: ASCII."""
     return quote_from_bytes(os.fsencode(uri))
+
+
+def unpacked_uri(packed: str) -> str:
+    """A uri from how it is stored."""
+    return os.fsdecode(unquote_to_bytes(packed))
 
 
 def short_hash(content: str | bytes) -> int:
@@ -184,7 +190,7 @@ def _row(
 
 
 def _file_of(row: Row, data: Row) -> AudioFile:
-    return AudioFile(os.fsdecode(unquote_to_bytes(row["uri"])), data["size"], data["mtime_ns"])
+    return AudioFile(unpacked_uri(row["uri"]), data["size"], data["mtime_ns"])
 
 
 def clip_of(row: Row) -> StoredClip:

@@ -7,9 +7,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ...errors import LibraryError, LibraryNotFound
-from ..base import OnStep, Store
+from ...hints import command
+from ...results import Finding
+from ..base import OnClips, OnStep, Store
 from ..filters import Filter, matches
-from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip
+from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip, Tuning
+from .checking import check
 from .client import MilvusClient, Row
 from .collections import (
     NUMBERS,
@@ -123,7 +126,8 @@ class MilvusStore:
 
     def _not_found(self) -> LibraryNotFound:
         return LibraryNotFound(
-            f"{self.address}: there is no library here; make one with: soundsearch ingest FOLDER"
+            f"{self.address}: there is no library here; make one with: "
+            f"{command('ingest FOLDER', self.address)}"
         )
 
     # Reading
@@ -136,6 +140,10 @@ class MilvusStore:
     def counts(self) -> Counts:
         """How many clips, segments and failures are stored."""
         return MilvusReading(self._tables).counts()
+
+    def tuning(self) -> Tuning | None:
+        """None: Milvus searches its indexes as it is told, and nothing is measured."""
+        return None
 
     def clips(self, filter: Filter | None = None) -> Iterator[StoredClip]:
         """Iterate over the clips that a filter lets through, ordered by id; see `Store.clips`."""
@@ -270,6 +278,12 @@ class MilvusStore:
         """Delete segments without a clip and clips with missing segments, then compact."""
         return self._held.rebuild(on_step)
 
+    def check(
+        self, on_clips: OnClips = lambda _count: None, on_step: OnStep = lambda _text: None
+    ) -> list[Finding]:
+        """Look for segments that are missing or not finite; see `Store.check`."""
+        return check(self._tables, on_clips, on_step)
+
     def successor(self, settings: Settings) -> MilvusStore:
         """The library's next generation, in its own collections; see `Store.successor`."""
         client, state = self._client, state_collection(self._uri)
@@ -277,8 +291,7 @@ class MilvusStore:
         row = settings_row(settings, generation)
         if state_of(client, state, SUCCESSOR) != row:
             for name in collections_of(self._uri, generation):
-                if client.has_collection(name):
-                    client.drop_collection(name)
+                client.drop_collection(name)
             make_generation(client, self._uri, settings, generation)
             client.upsert(state, [state_row(SUCCESSOR, row)])
         return MilvusStore(self._uri, _parent=self)

@@ -22,6 +22,7 @@ import numpy as np
 from soundsearch_ingest.discover import AudioFile
 
 from ...errors import LibraryBusy, LibraryError, LibraryVersion
+from ...hints import command
 from ..records import LABEL, ClipRecord, FailureRecord
 from .client import Forbidden, MilvusClient, Row
 from .collections import (
@@ -98,7 +99,7 @@ def _not_now(uri: MilvusUri, version: int, reason: str) -> LibraryVersion:
     return LibraryVersion(
         f"{uri}: an older soundsearch made it: its schema version is {version}, this soundsearch "
         f"reads {VERSION}, and {reason}. It is upgraded when a user who may write to it opens it "
-        f"while nobody else is writing: soundsearch info --library {uri}"
+        f"while nobody else is writing: {command('info', uri)}"
     )
 
 
@@ -149,8 +150,7 @@ def drop_leftovers(client: MilvusClient, uri: MilvusUri, generation: int) -> Non
         if name in there and client.fields(name) == [*_V1_FIELDS, "vector"]:
             client.drop_collection(name)
     for name in collections_of(uri, generation - 1) if generation > 1 else ():
-        if name in there:
-            client.drop_collection(name)
+        client.drop_collection(name)
 
 
 def _copy_clips(
@@ -160,8 +160,7 @@ def _copy_clips(
     old, new = _v1_clips(uri, generation), collections_of(uri, generation)[0]
     client.load_collection(old)
     lease.check()
-    if client.has_collection(new):  # left by a killed upgrade; others may have written since
-        client.drop_collection(new)
+    client.drop_collection(new)  # left by a killed upgrade; others may have written since
     make_collection(client, uri, new, clips_schema(uri.lite), "FLAT")
     for rows in _v1_pages(client, old, end):
         lease.check()

@@ -74,7 +74,7 @@ class MilvusUri:
         if parts.scheme == _LITE:
             file = unquote(parts.netloc + parts.path)
             names = [parts.fragment or "sounds"]
-            shown = f"{_LITE}:{file}"
+            shown = f"{_LITE}:{file}{'#' if parts.fragment else ''}{parts.fragment}"
             # pymilvus would take a bare file name for the name of a host.
             found = {"address": str(Path(file).expanduser().absolute())}
             usable = file.endswith(".db")

@@ -1,0 +1,67 @@
+"""Embedding all clips of a library again, in the space of a newer encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import replace
+
+from soundsearch_ingest.discover import AudioFile, stat_file
+
+from .errors import LibraryError
+from .hearing import Listener
+from .ingesting import Ingest, optimise
+from .pruning import check_plausible
+from .results import IngestReport
+from .session import Session
+from .stores.base import OnStep, Store
+
+__all__ = ["reembed"]
+
+
+def reembed(
+    session: Session,
+    prune: bool,
+    prune_all: bool,
+    on_file: Callable[[str, str], None],
+    on_sound: Callable[[float], None],
+    on_step: OnStep,
+) -> IngestReport:
+    """Embed every clip again; see `soundsearch.Library.reembed`."""
+    old = session.store.settings
+    listener = Listener.open(old.encoder)
+    encoder = listener.encoder
+    if encoder.space == old.space:
+        return IngestReport()
+    settings = replace(
+        old,
+        space=encoder.space,
+        dimension=listener.dimension,
+        segment_seconds=encoder.segment_seconds,
+    )
+    with session.writing() as store:
+        with closing(store.successor(settings)) as successor:
+            with successor.writing():
+                ingest = Ingest(successor, lambda: listener, True, on_file, on_sound, store)
+                ingest.run_files(_files_of(store))
+            lost = [clip.uri for clip in store.clips() if successor.clip_at(clip.uri) is None]
+            if lost and not (prune or prune_all):
+                raise LibraryError(
+                    f"{session.address}: {len(lost)} of its clips cannot be embedded again, their "
+                    f"files are gone or cannot be read (the first: {lost[0]}); the library is as "
+                    "before. Put them back, or let them go with --prune"
+                )
+            if not prune_all:
+                check_plausible(str(session.address), lost, store.counts().clips)
+            store.adopt(successor)
+        session.forget_listeners()
+        optimise(store, ingest.report, on_step)
+    ingest.report.removed = len(lost)
+    return ingest.report
+
+
+def _files_of(store: Store) -> Iterator[AudioFile]:
+    """The clips' files as they are now, those that are there."""
+    for clip in store.clips():
+        with suppress(OSError):
+            yield stat_file(clip.uri)

@@ -1,0 +1,193 @@
+"""Chooses how much of an approximate index a search looks at, by measured recall.
+
+Two numbers make a search cheap or thorough: the cells that it visits, and the candidates from
+them that are re-scored exactly. More of one does not make up for too few of the other: where
+thousands of segments are nearly alike, the 8 bits of the cells cannot tell which ten are the
+nearest, and every cell may be visited in vain. So both are chosen together, and what cannot be
+had at a fair price is left.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from soundsearch_ingest.logmel import SILENT
+
+from ...vectors import unit
+from ..records import Tuning
+from .index import BLOCK, cells_holding, exact_scores, load_faiss, most_cells, open_index
+from .rows import Rows
+
+__all__ = ["tuned"]
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+# Enough, of the ten nearest of each query.
+_TARGET = 0.99
+_RECALL_AT = 10
+# Queries of each kind, see `_queries`.
+_QUERIES = 400
+_CANDIDATES = (50, 100, 200, 400)
+# A candidate that is kept and re-scored takes about as long as this many rows that are scanned.
+_ROWS_PER_CANDIDATE = 32
+# Twice the cost pays off if it takes away a quarter of what is missed.
+_PAYS_OFF = 0.75
+_HARDLY = 1.1
+# Twice the cells are not tried if the last doubling found less than this more.
+_LITTLE = 0.001
+# Scores of the same pair differ by less, and count as equal.
+_ROUNDING = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """Cells and candidates; what they find, and what they cost in rows scanned."""
+
+    cells: int
+    candidates: int
+    recall: float
+    cost: float
+
+
+def tuned(path: Path, vectors: Rows, levels: Floats) -> Tuning:
+    """The cheapest setting that finds .99 of the ten nearest, if that is to be had.
+
+    If it is not, or only at more than twice the cost at which the curve of recall against cost
+    bends, then the setting there. Costs are counted, not timed: the same index is always tuned
+    alike.
+
+    Parameters
+    ----------
+    path : Path
+        An index of the first rows, see `build`.
+    vectors : float32 [rows, d]
+    levels : float32 [rows]
+        In dB.
+    """
+    index = open_index(path)
+    load_faiss().omp_set_num_threads(os.cpu_count() or 1)
+    queries, own = _queries(vectors, levels, index.ntotal, np.random.default_rng(0))
+    chosen = _chosen(_measured(index, vectors, queries, own))
+    return Tuning(
+        cells=chosen.cells,
+        all_cells=index.nlist,
+        candidates=chosen.candidates,
+        recall=round(chosen.recall, 4),
+        queries=len(queries),
+        rows=index.ntotal,
+    )
+
+
+def _measured(index: Any, vectors: Rows, queries: Floats, own: Ints) -> list[_Setting]:
+    """Settings of ever more cells, up to where more only cost more."""
+    nearest = _nearest(queries, vectors, index.ntotal)
+    # Counting by score, not by row, so that copies of a sound count as each other.
+    enough = np.take_along_axis(nearest, own[:, None] + _RECALL_AT - 1, 1) - _ROUNDING
+    settings: list[_Setting] = []
+    reached: list[float] = []
+    grid = _cells(most_cells(index.nlist))
+    scanned = _rows_scanned(index, queries, grid[-1])
+    for cells in grid:
+        parameters = load_faiss().SearchParametersIVF(nprobe=cells)
+        _, found = index.search(queries, _CANDIDATES[-1], params=parameters)
+        is_near = exact_scores(vectors, queries, found) >= enough
+        for candidates in _CANDIDATES:
+            if cells < min(cells_holding(candidates, index.nlist, index.ntotal), grid[-1]):
+                continue  # the search would visit more
+            hits = is_near[:, :candidates].sum(axis=1) - own
+            recalls = np.clip(hits / _RECALL_AT, 0, 1)
+            # What is asked may be of either kind.
+            recall = min(_likely(recalls[own == kind]) for kind in (0, 1))
+            cost = index.nlist + scanned[cells - 1] + _ROWS_PER_CANDIDATE * candidates
+            settings.append(_Setting(cells, candidates, recall, float(cost)))
+        enough_costs = [setting.cost for setting in settings if setting.recall >= _TARGET]
+        reached.append(max((setting.recall for setting in settings), default=0.0))
+        is_flat = reached[-1] > 0.5 and reached[-1] - min(reached[-3:]) < _LITTLE
+        if min(enough_costs, default=np.inf) <= index.nlist + scanned[cells - 1] or (
+            len(reached) > 2 and is_flat
+        ):
+            break
+    return settings
+
+
+def _likely(recalls: NDArray[np.float64]) -> float:
+    """What other queries will find at least, more likely than not: the mean less its error."""
+    return max(0.0, float(recalls.mean() - recalls.std() / np.sqrt(len(recalls))))
+
+
+def _chosen(settings: list[_Setting]) -> _Setting:
+    bend = _bend(settings)
+    reaching = [setting for setting in settings if setting.recall >= _TARGET]
+    cheapest = min(reaching, key=lambda setting: setting.cost, default=bend)
+    return cheapest if cheapest.cost <= 2 * bend.cost else bend
+
+
+def _bend(settings: list[_Setting]) -> _Setting:
+    """Where the curve of recall against cost bends: before it, twice the cost pays off."""
+    bend = _best(settings)
+    while cheaper := [setting for setting in settings if setting.cost <= bend.cost / 2]:
+        best = _best(cheaper)
+        if 1 - bend.recall < _PAYS_OFF * (1 - best.recall):
+            break
+        bend = best
+    return bend
+
+
+def _best(settings: list[_Setting]) -> _Setting:
+    """The cheapest of those that miss hardly more than any must."""
+    fewest_missed = 1 - max(setting.recall for setting in settings)
+    good = [setting for setting in settings if 1 - setting.recall <= _HARDLY * fewest_missed]
+    return min(good, key=lambda setting: setting.cost)
+
+
+def _queries(
+    vectors: Rows, levels: Floats, rows: int, rng: np.random.Generator
+) -> tuple[Floats, Ints]:
+    """What is searched for, float32 [n, d], and which of it are rows, which find themselves.
+
+    Half are rows of the library: what `similar` asks, and a recording made twice. The other half
+    are mixed of two rows each. A new recording is like that: its sound comes with others beside
+    it, so it lies between the rows, farther from all of them and from the middle of any cell.
+    Rows that are near silence are not asked for: a query drops them.
+    """
+    drawn = np.sort(rng.choice(rows, min(rows, 4 * _QUERIES), replace=False))
+    sounding = drawn[np.asarray(levels[drawn]) >= SILENT]
+    stored = unit(np.asarray(vectors[sounding if len(sounding) > 1 else drawn]))
+    rng.shuffle(stored)
+    whole, main = stored[:_QUERIES], stored[-_QUERIES:]
+    share = rng.uniform(0.5, 1, (len(main), 1)).astype(np.float32)
+    mixed = unit(share * main + (1 - share) * np.roll(main, 1, axis=0))
+    return np.concatenate((whole, mixed)), np.repeat([1, 0], [len(whole), len(mixed)])
+
+
+def _nearest(queries: Floats, vectors: Rows, rows: int) -> Floats:
+    """The highest cosines to each query, of an exact search, float32 [n, 11]."""
+    faiss = load_faiss()
+    nearest = np.full((len(queries), _RECALL_AT + 1), -np.inf, np.float32)
+    for begin in range(0, rows, BLOCK):
+        block = unit(np.asarray(vectors[begin : min(begin + BLOCK, rows)]))
+        scores, _ = faiss.knn(
+            queries, block, min(_RECALL_AT + 1, len(block)), metric=faiss.METRIC_INNER_PRODUCT
+        )
+        nearest = -np.sort(-np.hstack((nearest, scores)), axis=1)[:, : _RECALL_AT + 1]
+    return nearest
+
+
+def _cells(most: int) -> list[int]:
+    """How many cells may be visited: from 1 by a factor of the square root of 2."""
+    steps = np.arange(2 * np.log2(most) + 1)
+    return sorted({*np.round(2 ** (steps / 2)).astype(int).tolist(), most})
+
+
+def _rows_scanned(index: Any, queries: Floats, most: int) -> NDArray[np.float64]:
+    """The rows that a query scans, on average, in 1, 2, ... cells."""
+    sizes = np.array([index.invlists.list_size(cell) for cell in range(index.nlist)])
+    _, cells = index.quantizer.search(queries, most)
+    scanned: NDArray[np.float64] = sizes[cells].cumsum(axis=1).mean(axis=0)
+    return scanned

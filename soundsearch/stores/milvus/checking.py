@@ -1,0 +1,58 @@
+"""Checks what can be checked of a library in Milvus, which keeps no checksums that it shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...hints import command
+from ...results import Finding
+from ..base import OnClips, OnStep
+from .client import Row
+from .rows import SEGMENTS_PER_EDITION, segment_ids, unpacked_uri
+from .tables import Tables
+
+__all__ = ["check"]
+
+_FIELDS = ("id", "uri", "edition", "segments")
+_CLIPS = 256
+
+
+def check(tables: Tables, on_clips: OnClips, on_step: OnStep) -> list[Finding]:
+    """The clips that lack segments, or have some whose vectors or levels are not finite."""
+    on_step("checking that all segments are there and finite; Milvus shows no checksums")
+    damaged: list[str] = []
+    for clips in tables.clip_pages(_FIELDS, _CLIPS):
+        suspects = _damaged(tables, clips, None)
+        if suspects:  # or they were replaced between the two reads
+            ids = [clip["id"] for clip in suspects]
+            now = tables.by_ids(tables.clips, ids, _FIELDS, "Strong")
+            suspects = _damaged(tables, now, "Strong")
+        damaged += [unpacked_uri(clip["uri"]) for clip in suspects]
+        on_clips(len(clips))
+    if not damaged:
+        return []
+    return [
+        Finding(
+            f"{tables.uri}: {len(damaged):,} of its clips lack segments, or some are not finite",
+            tuple(damaged),
+            f"take these clips out with: {command('remove CLIPS', tables.uri)}, then ingest them "
+            "again",
+        )
+    ]
+
+
+def _damaged(tables: Tables, clips: Sequence[Row], level: str | None) -> list[Row]:
+    if not clips:
+        return []
+    sound: Counter[int] = Counter()
+    ids = np.concatenate([segment_ids(clip["edition"], 0, clip["segments"]) for clip in clips])
+    batch = tables.segments_per_batch
+    for begin in range(0, len(ids), batch):
+        wanted = ids[begin : begin + batch].tolist()
+        for row in tables.by_ids(tables.segments, wanted, ("id", "level", "vector"), level):
+            if np.isfinite(row["level"]) and np.isfinite(row["vector"]).all():
+                sound[row["id"] // SEGMENTS_PER_EDITION] += 1
+    return [clip for clip in clips if sound[clip["edition"]] < clip["segments"]]
