@@ -46,6 +46,7 @@ def test_what_is_measured(kinds, tmp_path):
     text = run(*table, library=tmp_path / "l").stdout
     assert "8 queries of 2 classes" in text
     assert all(len(line) <= 80 for line in text.splitlines())
+    assert "" in text.splitlines() and "by class" in text.splitlines()
 
 
 def test_classes_may_be_tags_and_selections_count(kinds, tmp_path):

@@ -263,7 +263,8 @@ def print_evaluated(found: Retrieval, other: Retrieval | None, *, full: bool = F
         row("difference", (f"{change.difference:+.3f}" for change in changes))
         row("p", (f"{change.p:.4f}" for change in changes))
     if len(by_class) > 1:
-        say(f"\nby class{'' if len(worst) == len(by_class) else ', the worst'}")
+        say()
+        say(f"by class{'' if len(worst) == len(by_class) else ', the worst'}")
         for name, values in worst:
             row(name, (f"{value:.3f}" for value in values.values()))
 
