@@ -61,7 +61,7 @@ def test_similar_queries_with_a_clip_of_the_library(filled, sounds):
     asked = [hit for hit in filled.query(sounds / "low.wav", k=4) if "low.wav" not in hit.uri]
     assert [(hit.uri, hit.start) for hit in answer] == [(hit.uri, hit.start) for hit in asked]
     assert [hit.rank for hit in answer] == [1, 2, 3]
-    assert answer[0].score == pytest.approx(asked[0].score, abs=1e-3)
+    assert answer[0].score == pytest.approx(asked[0].score, abs=4e-3)  # 8-bit rounding
     with pytest.raises(errors.ClipNotFound, match=r"none\.wav"):
         filled.similar("none.wav")
 
