@@ -169,7 +169,7 @@ def in_a_guarded_server(address, certificate, sounds):
         (f"https://guest:Secret.1@{address}/music/sounds", trusting, "not let it"),
         (f"https://root:Milvus@{address}/musik/sounds", trusting, "no database musik"),
         (f"https://root:Milvus@{address}/sounds", trusting, "no library here"),
-        (f"https://root:Milvus@{address}/music/sounds", {}, "certificate one that this machine"),
+        (f"https://root:Milvus@{address}/music/sounds", {}, "this machine trust its certificate"),
         (f"milvus://root:Milvus@{address}/music/sounds", {}, "no Milvus server answers"),
     ]:
         began = time.monotonic()
