@@ -284,16 +284,11 @@ class Clips:
         return Asked(query, levels, labels, record.warning, frozenset([found.id]))
 
     def _examples(self, examples: Examples, on_sound: OnSound) -> Callable[[Reading], Asked]:
-        def prepared(example: Example) -> Callable[[Reading], Asked]:
-            if isinstance(example, (Sound, Stored, Embeddings)):
-                return self._prepared(example, on_sound)
-            with self._session.store.reading() as reading:
-                is_stored = isinstance(example, int) or _find(reading, example) is not None
-            question = Stored(example) if is_stored else Sound(cast(Source, example))
-            return self._prepared(question, on_sound)
-
-        like = [prepared(example) for example in examples.like]
-        unlike = [prepared(example) for example in examples.unlike]
+        with self._session.store.reading() as reading:
+            wanted = [_question(reading, example) for example in examples.like]
+            unwanted = [_question(reading, example) for example in examples.unlike]
+        like = [self._prepared(question, on_sound) for question in wanted]
+        unlike = [self._prepared(question, on_sound) for question in unwanted]
         dimension = self._session.store.settings.dimension
 
         def ask(reading: Reading) -> Asked:
@@ -335,6 +330,14 @@ def _find(reading: Reading, clip: str | os.PathLike[str] | int) -> StoredClip | 
         return reading.clips_by_id([clip]).get(clip)
     uri = os.fspath(clip)
     return reading.clip_at(uri) or reading.clip_at(os.path.abspath(os.path.expanduser(uri)))
+
+
+def _question(reading: Reading, example: Example) -> Sound | Stored | Embeddings:
+    """An example as a question: the clip of the library that it names, or else the file."""
+    if isinstance(example, (Sound, Stored, Embeddings)):
+        return example
+    is_stored = isinstance(example, int) or _find(reading, example) is not None
+    return Stored(example) if is_stored else Sound(cast(Source, example))
 
 
 def shown(clip: StoredClip) -> Clip:

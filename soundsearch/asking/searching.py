@@ -137,7 +137,7 @@ def _hits(
     offset: int,
 ) -> list[Hit]:
     """Hits of clips, of the number of a segment in each, the score, and its row in `segments`."""
-    clips = reading.clips_by_id(list({clip_id: None for clip_id, *_ in places}))
+    clips = reading.clips_by_id(list(dict.fromkeys(clip_id for clip_id, *_ in places)))
     hits: list[Hit] = []
     for rank, (clip_id, number, score, row) in enumerate(places, offset + 1):
         if clip_id not in clips:
