@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,20 @@ __all__ = ["lite", "milvus", "milvus_store", "place", "store"]  # fixtures
 
 # The tests do not see encoders that are installed on this machine.
 os.environ["SOUNDSEARCH_MODELS"] = os.path.join(os.path.dirname(__file__), "no models")
+
+
+@pytest.fixture
+def memory_path(tmp_path):
+    """A folder in memory where there is such a file system, for hundreds of kills.
+
+    What a killed process wrote is there whether or not it reached the disk.
+    """
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < 1 << 28:
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

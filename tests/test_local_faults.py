@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -97,16 +98,15 @@ def embed_again(folder):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks a child for each step")
-def test_embedding_again_goes_on_wherever_it_was_killed(folder, tmp_path):
-    import shutil
-
+def test_embedding_again_goes_on_wherever_it_was_killed(memory_path):
+    folder = memory_path / "library"
     with closing(LocalStore.create(folder, SETTINGS)) as store:
         ids = filled(store, CLIPS[:2])
     steps = 0
     alive = True
     while alive:
         steps += 1
-        trial = shutil.copytree(folder, tmp_path / f"trial-{steps}")
+        trial = shutil.copytree(folder, memory_path / f"trial-{steps}")
         alive = killed(lambda: embed_again(trial), steps)  # noqa: B023
         with closing(LocalStore(trial)) as store:
             with store.writing():
@@ -130,12 +130,12 @@ def test_embedding_again_goes_on_wherever_it_was_killed(folder, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks a child for each step")
-def test_a_library_is_made_wherever_making_it_was_killed(tmp_path):
+def test_a_library_is_made_wherever_making_it_was_killed(memory_path):
     steps = 0
     alive = True
     while alive:
         steps += 1
-        folder = tmp_path / str(steps)
+        folder = memory_path / str(steps)
         alive = killed(lambda: LocalStore.create(folder, SETTINGS), steps)  # noqa: B023
         with closing(LocalStore.create(folder, SETTINGS)) as store:
             filled(store, CLIPS)
