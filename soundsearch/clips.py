@@ -13,6 +13,7 @@ from soundsearch_ingest import pipeline
 
 from .asking.examples import Asked, sample, together
 from .asking.expressions import parse_filter
+from .asking.per import Per, page, parse_per
 from .asking.questions import (
     Embeddings,
     Example,
@@ -32,7 +33,7 @@ from .asking.ranking import DEFAULT_RANKING
 from .asking.searching import find_hits, find_segments
 from .errors import ArgumentError, ClipNotFound, LibraryBusy, SpaceMismatch
 from .labels.head import given, named
-from .results import Answer, Clip
+from .results import Answer, Clip, Hit
 from .session import Session
 from .stores.base import ClipChanged, Reading
 from .stores.filters import And, Filter, matches
@@ -135,6 +136,7 @@ class Clips:
         offset: int = 0,
         min_score: float = -1.0,
         segments: bool = False,
+        per: str | None = None,
         on_sound: OnSound = _ignore,
     ) -> Answer:
         """Find the clips nearest to a question.
@@ -158,6 +160,9 @@ class Clips:
         segments : bool
             Find `k` segments in place of clips: all moments that are near to the mean of the
             question, of one clip or of many.
+        per : str, optional
+            At most so many hits of a folder, ``folder:2``, or with the same tag,
+            ``tag[artist]:1``; clips without it count each for itself.
         on_sound : callable
             Called with the seconds of a file that were heard since the last call.
 
@@ -183,9 +188,16 @@ class Clips:
             question = vectors if isinstance(vectors, Embeddings) else Embeddings(vectors)
         if not isinstance(question, (Stored, Embeddings, Examples)):
             question = as_sound(cast(Sound | Source, question), at, sample_rate)
-        page = {"offset": check_offset(offset), "min_score": check_score(min_score)}
-        by = None if segments else check_ranking(ranking)
-        return self._answer(question, check_k(k), by, on_sound, **page)
+        check_ranking(ranking)
+        return self._answer(
+            question,
+            check_k(k),
+            check_offset(offset),
+            None if segments else ranking,
+            check_score(min_score),
+            None if per is None else parse_per(per),
+            on_sound,
+        )
 
     def similar(
         self,
@@ -195,9 +207,11 @@ class Clips:
         ranking: str = DEFAULT_RANKING,
         offset: int = 0,
         min_score: float = -1.0,
+        per: str | None = None,
     ) -> Answer:
         """Find the clips nearest to one of the library: ``query(Stored(clip))``."""
-        return self.query(Stored(clip), k, ranking=ranking, offset=offset, min_score=min_score)
+        page: dict[str, Any] = {"offset": offset, "min_score": min_score, "per": per}
+        return self.query(Stored(clip), k, ranking=ranking, **page)
 
     def vectors(self, clip: str | os.PathLike[str] | int) -> NDArray[np.float32]:
         """The stored embeddings of a clip of the library, in the selection or not.
@@ -223,7 +237,14 @@ class Clips:
         return self._read(read)
 
     def _answer(
-        self, question: Question, k: int, ranking: str | None, on_sound: OnSound, **page: Any
+        self,
+        question: Question,
+        k: int,
+        offset: int,
+        ranking: str | None,
+        min_score: float,
+        per: Per | None,
+        on_sound: OnSound,
     ) -> Answer:
         """The clips nearest to a question, or the segments where no ranking is given."""
         settings = self._session.store.settings
@@ -231,13 +252,20 @@ class Clips:
 
         def answer(reading: Reading) -> Answer:
             asked = ask(reading)
-            what = reading, settings, asked.vectors, asked.levels, k
-            page["without"] = asked.clips
-            if ranking is None:
-                hits = find_segments(*what, self._filter, **page)
-            else:
-                hits = find_hits(*what, ranking, self._filter, **page)
-            return Answer(tuple(hits), asked.labels, asked.warning)
+
+            def nearest(k: int, offset: int = 0) -> list[Hit]:
+                what = reading, settings, asked.vectors, asked.levels, k
+                options: dict[str, Any] = {"offset": offset, "min_score": min_score}
+                options["without"] = asked.clips
+                if ranking is None:
+                    return find_segments(*what, self._filter, **options)
+                return find_hits(*what, ranking, self._filter, **options)
+
+            if per is None:
+                return Answer(tuple(nearest(k, offset)), asked.labels, asked.warning)
+            hits, short = page(nearest, k, offset, per, moments=ranking is None)
+            warning = "; ".join(filter(None, (asked.warning, short))) or None
+            return Answer(tuple(hits), asked.labels, warning)
 
         return self._read(answer)
 
