@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from soundsearch_ingest import pipeline
 
-from .asking.examples import Asked, sample, together
+from .asking.by_label import Labels, find_labelled
+from .asking.examples import Asked, nothing_asked, sample, together
 from .asking.expressions import parse_filter
+from .asking.labelled import Labelled
 from .asking.per import Per, page, parse_per
 from .asking.questions import (
     Embeddings,
@@ -126,7 +128,7 @@ class Clips:
 
     def query(
         self,
-        question: Question | Source | None = None,
+        question: Question | Labelled | Source | None = None,
         k: int = 10,
         *,
         vectors: ArrayLike | None = None,
@@ -143,7 +145,7 @@ class Clips:
 
         Parameters
         ----------
-        question : Sound, Stored, Embeddings, Examples, path, binary file or array
+        question : Sound, Stored, Embeddings, Examples, Labelled, path, binary file or array
             What is no question is taken as the source of a `Sound`.
         k : int
             Clips wanted.
@@ -186,14 +188,15 @@ class Clips:
             if question is not None:
                 raise ArgumentError("expected a question or vectors, got both")
             question = vectors if isinstance(vectors, Embeddings) else Embeddings(vectors)
-        if not isinstance(question, (Stored, Embeddings, Examples)):
+        if not isinstance(question, (Stored, Embeddings, Examples, Labelled)):
             question = as_sound(cast(Sound | Source, question), at, sample_rate)
         check_ranking(ranking)
         return self._answer(
             question,
             check_k(k),
             check_offset(offset),
-            None if segments else ranking,
+            ranking,
+            segments,
             check_score(min_score),
             None if per is None else parse_per(per),
             on_sound,
@@ -238,34 +241,43 @@ class Clips:
 
     def _answer(
         self,
-        question: Question,
+        question: Question | Labelled,
         k: int,
         offset: int,
-        ranking: str | None,
+        ranking: str,
+        moments: bool,
         min_score: float,
         per: Per | None,
         on_sound: OnSound,
     ) -> Answer:
-        """The clips nearest to a question, or the segments where no ranking is given."""
+        """The clips nearest to a question, or the segments where moments are wanted."""
         settings = self._session.store.settings
-        ask = self._prepared(question, on_sound)
+        labels = None
+        ask: Callable[[Reading], Asked] | None = None
+        if isinstance(question, Labelled):
+            labels = Labels.of(question, self._session.head())
+            if question.like is not None:
+                ask = self._prepared(question.like, on_sound)
+        else:
+            ask = self._prepared(question, on_sound)
 
         def answer(reading: Reading) -> Answer:
-            asked = ask(reading)
+            asked = nothing_asked(settings.dimension) if ask is None else ask(reading)
 
             def nearest(k: int, offset: int = 0) -> list[Hit]:
-                what = reading, settings, asked.vectors, asked.levels, k
                 options: dict[str, Any] = {"offset": offset, "min_score": min_score}
+                if labels is not None:
+                    what = labels, asked, k, ranking, moments, self._filter
+                    return find_labelled(reading, settings, *what, **options)
+                query = reading, settings, asked.vectors, asked.levels, k
                 options["without"] = asked.clips
-                if ranking is None:
-                    return find_segments(*what, self._filter, **options)
-                return find_hits(*what, ranking, self._filter, **options)
+                if moments:
+                    return find_segments(*query, self._filter, **options)
+                return find_hits(*query, ranking, self._filter, **options)
 
-            if per is None:
-                return Answer(tuple(nearest(k, offset)), asked.labels, asked.warning)
-            hits, short = page(nearest, k, offset, per, moments=ranking is None)
-            warning = "; ".join(filter(None, (asked.warning, short))) or None
-            return Answer(tuple(hits), asked.labels, warning)
+            hits, short = page(nearest, k, offset, per, moments=moments)
+            warnings = asked.warning, labels.warning if labels is not None else None, short
+            return Answer(tuple(hits), asked.labels, "; ".join(filter(None, warnings)) or None)
 
         return self._read(answer)
 

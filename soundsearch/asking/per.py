@@ -87,17 +87,22 @@ def at_most(clips: Iterable[_Clip], per: Per) -> Iterator[_Clip]:
 
 
 def page(
-    nearest: Callable[[int], list[Hit]], k: int, offset: int, per: Per, *, moments: bool = False
+    nearest: Callable[..., list[Hit]],
+    k: int,
+    offset: int,
+    per: Per | None,
+    *,
+    moments: bool = False,
 ) -> tuple[list[Hit], str | None]:
-    """A page of a list of hits with at most so many of a group.
+    """A page of a list of hits, with at most so many of a group.
 
     Parameters
     ----------
     nearest : callable
-        Gives so many hits, best first, or all there are.
+        Gives so many hits, best first, or all there are; from an offset on, if it is given one.
     k, offset : int
         Hits wanted, and passed over.
-    per : Per
+    per : Per or None
     moments : bool
         Whether a clip may be hit several times, at other moments.
 
@@ -108,6 +113,8 @@ def page(
     str or None
         Why there may be more hits than were found.
     """
+    if per is None:
+        return nearest(k, offset), None
     wanted = offset + k
     most = max(_MOST, _WIDEN * wanted)
     count, was_cut = _FIRST, False
