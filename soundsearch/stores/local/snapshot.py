@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from ..filters import Filter
 from ..records import Settings, Tuning
 from .catalog import Catalog
 from .index import Part, SegmentIndex
+from .postings import HumanLabels
 from .products import Chosen, ProductSearch
 from .rows import Rows, are_sound, map_rows, ranges
 from .selecting import let_through
@@ -123,7 +125,13 @@ class Snapshot:
     """Where the rows of clips are, by ascending rows, in one state of the catalogue."""
 
     def __init__(
-        self, revision: int, generation: int, rows: int, places: Ints, vectors: MappedRows
+        self,
+        revision: int,
+        generation: int,
+        rows: int,
+        places: Ints,
+        vectors: MappedRows,
+        people: HumanLabels,
     ) -> None:
         self.revision = revision
         self.generation = generation
@@ -132,6 +140,9 @@ class Snapshot:
         self.ids, self.first_rows, self.counts, self.sums = np.ascontiguousarray(places.T)
         self.vectors = vectors
         self.is_stale = False
+        # Of this state or an earlier one, until it is needed.
+        self.people = people
+        self._people_known = False
         self._by_id: Ints | None = None
         self._selections: OrderedDict[str, Selection] = OrderedDict()
         self._lock = threading.Lock()
@@ -218,12 +229,23 @@ class Snapshot:
             if found := self._selections.get(key):
                 self._selections.move_to_end(key)
                 return found
-        made = Selection(let_through(filter, catalog, self.first_rows))
+        people = partial(self._given, catalog)
+        known = partial(self._let_through, catalog)
+        made = Selection(let_through(filter, catalog, self.first_rows, people, known))
         with self._lock:
             made = self._selections.setdefault(key, made)
             while len(self._selections) > _SELECTIONS:
                 self._selections.popitem(last=False)
         return made
+
+    def _let_through(self, catalog: Catalog, filter: Filter) -> NDArray[np.bool_]:
+        return self.selection(filter, catalog).clips
+
+    def _given(self, catalog: Catalog) -> HumanLabels:
+        if not self._people_known:
+            self.people = catalog.human_labels(self.people)
+            self._people_known = True
+        return self.people
 
 
 class Snapshots:
@@ -286,15 +308,16 @@ class Snapshots:
             vectors = last.vectors
         else:
             mapped = map_rows(self._folder, generation, settings, rows)
-            sums, lengths = (
-                (None, None)
-                if index_path is None
-                else (catalog.index_sums(index_path.name), catalog.index_lengths(index_path.name))
-            )
+            sums = lengths = None
+            if index_path is not None:
+                sums = catalog.of_index("index_sums", index_path.name)
+                lengths = catalog.of_index("index_lengths", index_path.name)
             vectors = MappedRows(*mapped, index_path, sums, tuning, lengths)
             if last is not None and last.generation == generation and last.rows <= rows:
                 vectors.take_over(last.vectors)
-        return Snapshot(revision, generation, rows, places, vectors)
+        of_last = last is not None and last.generation == generation
+        people = last.people if last is not None and of_last else HumanLabels()
+        return Snapshot(revision, generation, rows, places, vectors, people)
 
     def _index_path(self, catalog: Catalog) -> Path | None:
         index = catalog.index()

@@ -100,7 +100,7 @@ def _is_whole(catalog: Catalog, path: Path, size: int) -> bool:
     return (
         path.exists()
         and path.stat().st_size == size
-        and is_whole(path, catalog.index_sums(path.name))
+        and is_whole(path, catalog.of_index("index_sums", path.name))
     )
 
 
