@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..results import Finding
+from ..vectors import Directions
 from .filters import Filter
 from .records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip, Tuning
 
@@ -34,6 +35,10 @@ class Reading(Protocol):
 
     def counts(self, filter: Filter | None = None) -> Counts:
         """How many clips and segments a filter lets through, and how many failures there are."""
+        ...
+
+    def ids(self, filter: Filter) -> NDArray[np.int64]:
+        """The clips that a filter lets through, by id, ascending."""
         ...
 
     def clip_at(self, uri: str) -> StoredClip | None:
@@ -89,6 +94,27 @@ class Reading(Protocol):
             if a query has fewer.
         scores : float32 [n, m]
             Cosines, exact.
+        """
+        ...
+
+    def highest(
+        self, along: Directions, k: int, filter: Filter | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The segments with the highest scores along some directions: see `Directions`.
+
+        Milvus, which searches by cosine alone, finds candidates by that.
+
+        Parameters
+        ----------
+        along : Directions
+        k : int
+        filter : Filter, optional
+            Search only the segments of clips that it lets through.
+
+        Returns
+        -------
+        clip_ids, numbers : int64 [n]
+            The clip and the number of the segment in it, best first, n <= k.
         """
         ...
 

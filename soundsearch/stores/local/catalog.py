@@ -23,7 +23,7 @@ from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, Stor
 from .codec import FAILURE, PLACE, POSTED, RECORD, clip_of, failure_of, row_of
 from .conditions import condition_of
 from .connecting import connect, is_in_place, stamp_of, unreadable
-from .postings import add_postings, fill_postings, label_scores
+from .postings import HumanLabels, add_postings, fill_postings, label_scores
 from .schema import CATALOG, settings_sum
 from .vetting import setting_of
 
@@ -193,14 +193,14 @@ class Catalog:
         index = self.index()
         return self.setting("generation"), None if index is None else index[0]
 
-    def index_sums(self, name: str) -> list[int] | None:
-        """The checksums of the index of this name, where they are known."""
-        rows = self._query("SELECT value FROM settings WHERE key = 'index_sums'")
+    def of_index(self, key: str, name: str) -> Any:
+        """A setting that belongs to the index of this name, or None where it is not known."""
+        rows = self._query("SELECT value FROM settings WHERE key = ?", key)
         if not rows:
             return None
         with self._reading():
-            known, sums = setting_of("index_sums", rows[0][0])
-        return sums if known == name else None
+            known, value = setting_of(key, rows[0][0])
+        return value if known == name else None
 
     def _clips_changed(self) -> None:
         self.connection.execute("UPDATE settings SET value = value + 1 WHERE key = 'revision'")
@@ -341,6 +341,11 @@ class Catalog:
         """What the labels of clips say of some classes: see `postings.label_scores`."""
         with self._reading():
             return label_scores(self.connection, classes, first_rows)
+
+    def human_labels(self, known: HumanLabels) -> HumanLabels:
+        """What people gave, where some of it is known."""
+        with self._reading():
+            return known.brought_up_to_date(self.connection)
 
     # Writing, in a transaction
 

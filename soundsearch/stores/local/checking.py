@@ -67,7 +67,10 @@ def check(folder: Path, catalog: Catalog, on_clips: OnClips, on_step: OnStep) ->
     if index is not None:
         on_step("checking the index")
         path = folder / index[0]
-        if not is_whole(path, catalog.index_sums(path.name)) or path.stat().st_size != index[1]:
+        if (
+            not is_whole(path, catalog.of_index("index_sums", path.name))
+            or path.stat().st_size != index[1]
+        ):
             findings.append(
                 Finding(
                     f"{path}: the index is missing or not what was written",

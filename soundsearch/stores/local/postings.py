@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 
 from ..records import LABEL, NO_LABEL
 
-__all__ = ["HUMAN", "add_postings", "fill_postings", "label_scores", "unsummed"]
+__all__ = [
+    "HUMAN",
+    "HumanLabels",
+    "add_postings",
+    "fill_postings",
+    "label_scores",
+    "unsummed",
+]
 
 # Class indices that people gave a clip, as a clip's row holds them.
 HUMAN = np.dtype("<u2")
@@ -138,3 +145,50 @@ def label_scores(
         predicted = ~given & ~void
         np.maximum.at(scores, places[predicted], rows["score"][predicted].astype(np.float64))
     return scores, human
+
+
+_GIVEN = np.dtype([("first_row", "<i8"), ("class_index", "<u2")])
+
+
+class HumanLabels:
+    """All labels that people gave, by the first rows of clips; removed clips may be among them.
+
+    Parameters
+    ----------
+    given : _GIVEN [n], optional
+    last : int
+        The number of the last postings that were read.
+    """
+
+    def __init__(self, given: NDArray[np.void] | None = None, last: int = -1) -> None:
+        self._given = np.empty(0, _GIVEN) if given is None else given
+        self._last = last
+
+    def brought_up_to_date(self, connection: sqlite3.Connection) -> HumanLabels:
+        """With what was posted since, in the same generation."""
+        sql = "SELECT number, postings FROM postings WHERE number > ? ORDER BY number"
+        posted, voids, last = [self._given], [], self._last
+        for number, blob in connection.execute(sql, (self._last,)):
+            rows = np.frombuffer(unsummed(blob), POSTING)
+            voids.append((rows["first_row"][rows["class_index"] == NO_LABEL], len(posted)))
+            human = rows[rows["human"]]
+            posted.append(human[["first_row", "class_index"]].astype(_GIVEN))
+            last = number
+        together = np.concatenate(posted)
+        turns = np.repeat(np.arange(len(posted)), [len(part) for part in posted])
+        of_void = np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in voids)])
+        if len(of_void):  # what was posted of these before does not count
+            void_turns = np.repeat([turn for _, turn in voids], [len(rows) for rows, _ in voids])
+            order = np.lexsort((void_turns, of_void))
+            of_void, void_turns = of_void[order], void_turns[order]
+            places = np.searchsorted(of_void, together["first_row"], side="right") - 1
+            is_void = (places >= 0) & (of_void[places] == together["first_row"])
+            together = together[~(is_void & (turns < void_turns[places]))]
+        return HumanLabels(together, last)
+
+    def clips(self, classes: Iterable[int]) -> NDArray[np.int64]:
+        """The first rows of clips with one of some classes."""
+        wanted = np.zeros(NO_LABEL + 1, np.bool_)
+        wanted[[index for index in classes if 0 <= index < NO_LABEL]] = True
+        found: NDArray[np.int64] = self._given["first_row"][wanted[self._given["class_index"]]]
+        return found

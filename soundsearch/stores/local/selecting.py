@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..filters import And, Comparison, Filter, HumanLabel, Label, Not, OneOf, Or
 from .catalog import Catalog
 from .conditions import weight
+from .postings import HumanLabels
 
 __all__ = ["let_through"]
 
@@ -30,7 +31,13 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def let_through(filter: Filter, catalog: Catalog, first_rows: NDArray[np.int64]) -> Mask:
+def let_through(
+    filter: Filter,
+    catalog: Catalog,
+    first_rows: NDArray[np.int64],
+    people: Callable[[], HumanLabels],
+    known: Callable[[Filter], Mask],
+) -> Mask:
     """Which clips a filter lets through.
 
     Parameters
@@ -40,33 +47,41 @@ def let_through(filter: Filter, catalog: Catalog, first_rows: NDArray[np.int64])
         Pinned to the state that `first_rows` is of.
     first_rows : int64 [n]
         Of all clips, ascending.
+    people : callable
+        Gives the labels that people gave.
+    known : callable
+        Gives the same of a part of the filter, which may be known from another one.
 
     Returns
     -------
     bool [n]
     """
+
+    def inner(part: Filter) -> Mask:
+        return let_through(part, catalog, first_rows, people, known)
+
     if weight(filter) <= _PARAMETERS:
         mask = np.zeros(len(first_rows), np.bool_)
         mask[np.searchsorted(first_rows, catalog.first_rows_where(filter))] = True
         return mask
     match filter:
         case Not(part):
-            return ~let_through(part, catalog, first_rows)
+            return ~inner(part)
         case And(parts) | Or(parts) if len(parts) == 1:
-            return let_through(parts[0], catalog, first_rows)
+            return inner(parts[0])
+        case And((one, other)):
+            return known(one) & known(other)
         case And(parts):
-            left, right = (let_through(And(half), catalog, first_rows) for half in _halves(parts))
+            left, right = (inner(And(half)) for half in _halves(parts))
             return left & right
         case Or(parts):
-            left, right = (let_through(Or(half), catalog, first_rows) for half in _halves(parts))
+            left, right = (inner(Or(half)) for half in _halves(parts))
             return left | right
         case OneOf(field, values):
-            left, right = (
-                let_through(OneOf(field, half), catalog, first_rows) for half in _halves(values)
-            )
+            left, right = (inner(OneOf(field, half)) for half in _halves(values))
             return left | right
         case Comparison(Label() | HumanLabel()):
-            return _by_labels(filter, catalog, first_rows)
+            return _by_labels(filter, catalog, first_rows, people)
     raise AssertionError(filter)
 
 
@@ -75,12 +90,24 @@ def _halves(parts: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     return parts[:middle], parts[middle:]
 
 
-def _by_labels(test: Comparison, catalog: Catalog, first_rows: NDArray[np.int64]) -> Mask:
+def _by_labels(
+    test: Comparison,
+    catalog: Catalog,
+    first_rows: NDArray[np.int64],
+    people: Callable[[], HumanLabels],
+) -> Mask:
     field, value = test.field, test.value
     assert isinstance(field, Label | HumanLabel)
+    none = np.zeros(len(first_rows), np.bool_)
     if isinstance(value, str) or isinstance(value, bool) is isinstance(field, Label):
-        return np.zeros(len(first_rows), np.bool_)  # of another type than the field
-    scores, human = catalog.label_scores(field.classes, first_rows)
-    found = np.where(human, 1.0, scores) if isinstance(field, Label) else human
+        return none  # of another type than the field
+    found = none
+    if isinstance(field, Label):
+        scores, human = catalog.label_scores(field.classes, first_rows)
+        found = np.where(human, 1.0, scores)
+    elif len(first_rows):
+        labelled = people().clips(field.classes)
+        places = np.minimum(np.searchsorted(first_rows, labelled), len(first_rows) - 1)
+        found[places[first_rows[places] == labelled]] = True
     mask: Mask = _COMPARE[test.operator](found, value)
     return mask

@@ -6,19 +6,23 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import LibraryDamaged, LibraryError
 from ...hints import command
-from ...vectors import unit
+from ...vectors import Directions, unit
 from ..base import ClipChanged
 from ..filters import Filter
 from ..records import Settings, Tuning
 from .catalog import Catalog
 from .index import Part, SegmentIndex
+from .postings import HumanLabels
+from .products import Chosen, ProductSearch
 from .rows import Rows, are_sound, map_rows, ranges
 from .selecting import let_through
 from .sums import is_whole
@@ -26,6 +30,7 @@ from .sums import is_whole
 __all__ = ["Selection", "Snapshot", "Snapshots"]
 
 Ints = NDArray[np.int64]
+_Search = TypeVar("_Search", SegmentIndex, ProductSearch)
 
 # Filters whose clips are remembered, for each snapshot.
 _SELECTIONS = 8
@@ -41,15 +46,18 @@ class MappedRows:
         index_path: Path | None,
         index_sums: Sequence[int] | None = None,
         tuning: Tuning | None = None,
+        lengths: Sequence[float] | None = None,
     ) -> None:
         self.vectors = vectors
         self.segments = segments
         self.index_path = index_path
         self._index_sums = index_sums
         self.tuning = tuning
+        self._lengths = lengths
         # By their first rows: clips whose rows were compared with their checksum.
         self._sound = np.zeros(len(segments), np.bool_)
         self._index: SegmentIndex | None = None
+        self._products: ProductSearch | None = None
         self._lock = threading.Lock()
 
     def index(self, first_rows: Ints, counts: Ints) -> SegmentIndex:
@@ -57,24 +65,36 @@ class MappedRows:
         if self._index is None:
             with self._lock:
                 if self._index is None:
-                    self._index = self._open(ranges(first_rows, counts))
+                    live = ranges(first_rows, counts)
+                    self._index = self._open(SegmentIndex, live, self.tuning)
         return self._index
 
-    def _open(self, live: Ints) -> SegmentIndex:
+    def products(self, first_rows: Ints, counts: Ints) -> ProductSearch:
+        """The search by inner product over the rows of clips; see `index`."""
+        if self._products is None:
+            with self._lock:
+                if self._products is None:
+                    live = ranges(first_rows, counts)
+                    self._products = self._open(ProductSearch, live, self._lengths)
+        return self._products
+
+    def _open(self, kind: type[_Search], live: Ints, known: Any) -> _Search:
         path = self.index_path
         try:
             if path is not None and not is_whole(path, self._index_sums, sampled=True):
                 raise RuntimeError("damaged")
-            return SegmentIndex(self.vectors, live, path, self.tuning)
+            return kind(self.vectors, live, path, known)
         except (RuntimeError, ValueError, IndexError, AssertionError):
             if path is not None and not path.exists():
                 raise FileNotFoundError(path) from None
-            return SegmentIndex(self.vectors, live, None)  # damaged: do without
+            return kind(self.vectors, live, None, None)  # damaged: do without
 
     def without_index(self, first_rows: Ints, counts: Ints) -> SegmentIndex:
         """The search over the rows of clips that reads no index, as its file is damaged."""
         with self._lock:
-            self._index = SegmentIndex(self.vectors, ranges(first_rows, counts), None)
+            live = ranges(first_rows, counts)
+            self._index = SegmentIndex(self.vectors, live, None)
+            self._products = ProductSearch(self.vectors, live, None, None)
         return self._index
 
     def unsound(self, first_rows: Ints, counts: Ints, checksums: Ints) -> NDArray[np.bool_]:
@@ -94,17 +114,24 @@ class MappedRows:
 
 @dataclass(slots=True)
 class Selection:
-    """Clips that a filter lets through, and the search among their segments."""
+    """Clips that a filter lets through, and the searches among their segments."""
 
     clips: NDArray[np.bool_]
     parts: Sequence[Part] | None = None
+    chosen: Chosen | None = None
 
 
 class Snapshot:
     """Where the rows of clips are, by ascending rows, in one state of the catalogue."""
 
     def __init__(
-        self, revision: int, generation: int, rows: int, places: Ints, vectors: MappedRows
+        self,
+        revision: int,
+        generation: int,
+        rows: int,
+        places: Ints,
+        vectors: MappedRows,
+        people: HumanLabels,
     ) -> None:
         self.revision = revision
         self.generation = generation
@@ -113,6 +140,9 @@ class Snapshot:
         self.ids, self.first_rows, self.counts, self.sums = np.ascontiguousarray(places.T)
         self.vectors = vectors
         self.is_stale = False
+        # Of this state or an earlier one, until it is needed.
+        self.people = people
+        self._people_known = False
         self._by_id: Ints | None = None
         self._selections: OrderedDict[str, Selection] = OrderedDict()
         self._lock = threading.Lock()
@@ -157,6 +187,28 @@ class Snapshot:
         scores = np.where(there, scores, np.float32(-np.inf))
         return np.where(there, self.ids[clips], -1), np.where(there, numbers, -1), scores
 
+    def highest(self, along: Directions, k: int, selection: Selection | None) -> tuple[Ints, Ints]:
+        """Clips and numbers of segments: see `Reading.highest`."""
+        try:
+            products = self.vectors.products(self.first_rows, self.counts)
+        except FileNotFoundError:
+            self.is_stale = True
+            raise ClipChanged("the index was made again") from None
+        chosen = None
+        if selection is not None:
+            if selection.chosen is None:
+                selection.chosen = products.among(self._rows_of(selection))
+            chosen = selection.chosen
+        try:
+            rows = products.search(along, k, chosen)
+        except IndexError:  # it names rows that are not there
+            self.vectors.without_index(self.first_rows, self.counts)
+            products = self.vectors.products(self.first_rows, self.counts)
+            chosen = None if selection is None else products.among(self._rows_of(selection))
+            rows = products.search(along, k, chosen)
+        clips = np.searchsorted(self.first_rows, rows, side="right") - 1
+        return self.ids[clips], rows - self.first_rows[clips]
+
     def _rows_of(self, selection: Selection) -> Ints:
         chosen = selection.clips
         return ranges(self.first_rows[chosen], self.counts[chosen])
@@ -177,12 +229,23 @@ class Snapshot:
             if found := self._selections.get(key):
                 self._selections.move_to_end(key)
                 return found
-        made = Selection(let_through(filter, catalog, self.first_rows))
+        people = partial(self._given, catalog)
+        known = partial(self._let_through, catalog)
+        made = Selection(let_through(filter, catalog, self.first_rows, people, known))
         with self._lock:
             made = self._selections.setdefault(key, made)
             while len(self._selections) > _SELECTIONS:
                 self._selections.popitem(last=False)
         return made
+
+    def _let_through(self, catalog: Catalog, filter: Filter) -> NDArray[np.bool_]:
+        return self.selection(filter, catalog).clips
+
+    def _given(self, catalog: Catalog) -> HumanLabels:
+        if not self._people_known:
+            self.people = catalog.human_labels(self.people)
+            self._people_known = True
+        return self.people
 
 
 class Snapshots:
@@ -245,11 +308,16 @@ class Snapshots:
             vectors = last.vectors
         else:
             mapped = map_rows(self._folder, generation, settings, rows)
-            sums = catalog.index_sums(index_path.name) if index_path is not None else None
-            vectors = MappedRows(*mapped, index_path, sums, tuning)
+            sums = lengths = None
+            if index_path is not None:
+                sums = catalog.of_index("index_sums", index_path.name)
+                lengths = catalog.of_index("index_lengths", index_path.name)
+            vectors = MappedRows(*mapped, index_path, sums, tuning, lengths)
             if last is not None and last.generation == generation and last.rows <= rows:
                 vectors.take_over(last.vectors)
-        return Snapshot(revision, generation, rows, places, vectors)
+        of_last = last is not None and last.generation == generation
+        people = last.people if last is not None and of_last else HumanLabels()
+        return Snapshot(revision, generation, rows, places, vectors, people)
 
     def _index_path(self, catalog: Catalog) -> Path | None:
         index = catalog.index()

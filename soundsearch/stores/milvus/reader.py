@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 
 from ...errors import LibraryDamaged
 from ...hints import command
-from ...vectors import unit
+from ...vectors import Directions, scores_along, unit
 from ..base import ClipChanged, Span
 from ..filters import Filter, matches
 from ..records import Counts, StoredClip
@@ -66,6 +66,9 @@ _LISTED = 50_000
 # How many clips of a filter are read at a time: `SEEN_FIELDS` only, and whole rows.
 _SEEN_PAGE = 1 << 18
 _WHOLE_PAGE = 4096
+# How many segments are scored along directions: for all together, and for each that is wanted.
+_SCORED = 4096
+_SCORED_PER_RESULT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +168,10 @@ class MilvusReading:
                 segments += sum(row["segments"] for row in rows)
             self._counts = Counts(clips, segments, failures)
         return self._counts
+
+    def ids(self, filter: Filter) -> NDArray[np.int64]:
+        """The clips that a filter lets through, by id, ascending."""
+        return self._select(filter).ids
 
     def clip_at(self, uri: str) -> StoredClip | None:
         """The clip at this uri."""
@@ -277,6 +284,22 @@ class MilvusReading:
             numbers[row, : len(best)] = ids[best] % SEGMENTS_PER_EDITION
             scores[row, : len(best)] = cosines[best]
         return clip_ids, numbers, scores
+
+    def highest(
+        self, along: Directions, k: int, filter: Filter | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The segments with the highest scores along directions; see `Reading.highest`.
+
+        Those that are the nearest by cosine are scored.
+        """
+        directions = np.concatenate([weights for weights, _ in along])
+        wanted = max(_SCORED // len(directions), _SCORED_PER_RESULT * k)
+        clip_ids, numbers, _ = self.search(directions, wanted, filter)
+        found = np.stack([clip_ids.ravel(), numbers.ravel()], axis=1)
+        found = np.unique(found[found[:, 0] >= 0], axis=0)
+        vectors, _ = self.rows([(clip, number, number + 1) for clip, number in found.tolist()])
+        best = np.argsort(-scores_along(vectors, along), kind="stable")[:k]
+        return found[best, 0], found[best, 1]
 
     def _select(self, filter: Filter) -> Selection:
         """The clips that a filter lets through; read once."""

@@ -1,0 +1,200 @@
+"""Questions by label at a million clips: recall of the true hundred best, and time.
+
+    python -m benchmarks.labels [--clips 1000000] [--data DATA | --vectors FILE.npy] [--sound]
+
+Clips of five segments, with vectors as in `benchmarks.query` and the labels that the head predicts
+of them, in a local library; `--each` of the ontology's labels without and as many with classes
+below. The true hundred are those whose best segment has the highest probability, of all. Compared:
+
+- what `lib.query(Labelled(label), 100)` finds, and its time, from the question to the hits;
+- the nearest to the label's directions by cosine, 4 000 in all, scored exactly: what Milvus does;
+- the labels kept of clips, which filters read.
+
+One thread, each label asked for the first time; recall is the mean over the labels and the lowest.
+
+With `--sound`, which needs DATA with ``esc50/``: a clip and the right label as one question, by the
+weight of the label. Mean average precision over the first 50 of ESC-50, the clip's own recording
+left out, for the categories that AudioSet has a class for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import soundsearch
+from benchmarks.vectors import (
+    CLIP_SEGMENTS,
+    add_vector_options,
+    bundled_settings,
+    chosen_embeddings,
+    clips_of,
+    mixed,
+)
+from soundsearch import Labelled
+from soundsearch.evaluate import average_precision
+from soundsearch.labels.head import bundled_head
+from soundsearch.labels.ontology import ontology
+from soundsearch.labels.predict import predict
+from soundsearch.stores.filters import Comparison, Label
+from soundsearch.stores.local.store import LocalStore
+from soundsearch.stores.records import CLIP_LABELS, SEGMENT_LABELS, NewClip
+
+TOP, CANDIDATES = 100, 4000
+DEPTH = 50
+ADDED = 20_000
+WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
+# ESC-50's categories by the names of AudioSet's classes, where these are others.
+NAMES = {
+    "brushing_teeth": "Toothbrush",
+    "can_opening": "",
+    "car_horn": "Vehicle horn, car horn, honking",
+    "church_bells": "Church bell",
+    "clapping": "Clapping",
+    "clock_alarm": "Alarm clock",
+    "clock_tick": "Tick",
+    "crackling_fire": "Crackle",
+    "crow": "Crow",
+    "crying_baby": "Baby cry, infant cry",
+    "door_wood_creaks": "Squeak",
+    "door_wood_knock": "Knock",
+    "drinking_sipping": "",
+    "fireworks": "Fireworks",
+    "footsteps": "Walk, footsteps",
+    "frog": "Frog",
+    "glass_breaking": "Shatter",
+    "hand_saw": "Sawing",
+    "hen": "Chicken, rooster",
+    "keyboard_typing": "Computer keyboard",
+    "laughing": "Laughter",
+    "mouse_click": "Mouse",
+    "pouring_water": "Pour",
+    "rooster": "Crowing, cock-a-doodle-doo",
+    "sea_waves": "Waves, surf",
+    "sneezing": "Sneeze",
+    "snoring": "Snoring",
+    "thunderstorm": "Thunderstorm",
+    "toilet_flush": "Toilet flush",
+    "washing_machine": "",
+    "water_drops": "Drip",
+    "airplane": "Fixed-wing aircraft, airplane",
+    "birds": "Bird",
+    "chirping_birds": "Chirp, tweet",
+    "coughing": "Cough",
+    "dog": "Dog",
+    "vacuum_cleaner": "Vacuum cleaner",
+    "crickets": "Cricket",
+    "insects": "Insect",
+    "cow": "Cattle, bovinae",
+}
+
+
+def at_size(real: np.ndarray, clips: int, each: int) -> None:
+    """Print what is found of the labels, and how fast."""
+    rng = np.random.default_rng(0)
+    nodes = ontology().nodes.values()
+    sizes = {node.mid: len(ontology().classes_below(node.mid)) for node in nodes}
+    single = [mid for mid, size in sizes.items() if size == 1]
+    several = [mid for mid, size in sizes.items() if size > 1]
+    kinds = {
+        "one class": rng.choice(single, min(each, len(single)), replace=False).tolist(),
+        "several": rng.choice(several, min(each, len(several)), replace=False).tolist(),
+        "100 and more": [mid for mid, size in sizes.items() if size >= 100],
+    }
+    labels = [mid for mids in kinds.values() for mid in mids]
+    with tempfile.TemporaryDirectory() as folder:
+        true = filled(Path(folder) / "library", real, clips, labels)
+        with soundsearch.open(Path(folder) / "library") as lib:
+            lib.query(Labelled("Speech"), TOP)  # opens the index, reads what people gave
+            print(f"{'labels':14}  {'way':8}  {'recall':>6}  {'lowest':>6}  {'ms':>7}  {'most':>7}")
+            for kind, mids in kinds.items():
+                for way, find in WAYS.items():
+                    recalls, times = [], []
+                    for mid in mids:
+                        began = time.perf_counter()
+                        found = find(lib, mid)
+                        times.append(1e3 * (time.perf_counter() - began))
+                        recalls.append(len(true[mid] & set(found)) / TOP)
+                    print(
+                        f"{kind:14}  {way:8}  {np.mean(recalls):6.3f}  {min(recalls):6.2f}"
+                        f"  {np.median(times):7.1f}  {max(times):7.1f}",
+                        flush=True,
+                    )
+
+
+def filled(folder: Path, real: np.ndarray, clips: int, labels: list[str]) -> dict[str, set[int]]:
+    """Fill a library; the true hundred best clips of each label, by their ids."""
+    head = bundled_head()
+    classes = {mid: ontology().classes_below(mid) for mid in labels}
+    best = {mid: (np.empty(0, np.int64), np.empty(0, np.float32)) for mid in labels}
+    store = LocalStore.create(folder, bundled_settings())
+    with store.writing():
+        for first in range(0, clips, ADDED):
+            vectors = mixed(real, CLIP_SEGMENTS * min(ADDED, clips - first), first)
+            parts = clips_of(vectors, CLIP_SEGMENTS * first)
+            store.add(labelled(parts))
+            ids = np.arange(first + 1, first + 1 + len(parts))
+            for mid in labels:
+                scores = head.highest(vectors, classes[mid])
+                scores = scores.reshape(-1, CLIP_SEGMENTS).max(axis=1)
+                ids_so_far, so_far = best[mid]
+                so_far, ids_so_far = np.append(so_far, scores), np.append(ids_so_far, ids)
+                top = np.argsort(-so_far, kind="stable")[:TOP]
+                best[mid] = ids_so_far[top], so_far[top]
+        store.optimise()
+    store.close()
+    return {mid: set(ids.tolist()) for mid, (ids, _) in best.items()}
+
+
+def labelled(clips: list[NewClip]) -> list[NewClip]:
+    """The clips with the labels that are predicted of them."""
+    sounds = [(clip.embeddings, clip.segments["level"]) for clip in clips]
+    found = predict(bundled_head(), sounds, SEGMENT_LABELS, CLIP_LABELS)
+    for clip, (segments, of_clip) in zip(clips, found, strict=True):
+        clip.segments["labels"] = segments
+        clip.record.labels[:] = of_clip
+    return clips
+
+
+def by_question(lib: soundsearch.Library, mid: str) -> list[int]:
+    return [hit.clip_id for hit in lib.query(Labelled(mid), TOP)]
+
+
+def by_cosine(lib: soundsearch.Library, mid: str) -> list[int]:
+    head, classes = bundled_head(), ontology().classes_below(mid)
+    weights, _ = head.directions(classes)
+    if not len(weights):
+        return []
+    with lib._session.store.reading() as reading:
+        clips, numbers, _ = reading.search(np.ascontiguousarray(weights), CANDIDATES // len(weights))
+        places = np.unique(np.stack([clips.ravel(), numbers.ravel()], axis=1), axis=0)
+        places = places[places[:, 0] >= 0]
+        vectors, _ = reading.rows([(clip, n, n + 1) for clip, n in places.tolist()])
+        order = places[np.argsort(-head.highest(vectors, classes)), 0]
+        found = list(dict.fromkeys(order.tolist()))[:TOP]
+        reading.clips_by_id(found)
+    return found
+
+
+def by_kept(lib: soundsearch.Library, mid: str) -> list[int]:
+    classes = ontology().classes_below(mid)
+    with lib._session.store.reading() as reading:
+        clips = reading.ids(Comparison(Label(classes), ">", 0.05))
+        kept = [
+            (-max((label.score for label in lib.clip(clip).labels if label.mid == mid), default=0), clip)
+            for clip in clips.tolist()[: 5 * TOP]
+        ]
+    return [clip for _, clip in sorted(kept)[:TOP]]
+
+
+WAYS: dict[str, Callable[[soundsearch.Library, str], list[int]]] = {
+    "question": by_question,
+    "cosine": by_cosine,
+    "kept": by_kept,
+}
