@@ -188,6 +188,15 @@ class Catalog:
             self.set(index_tuning=asdict(tuning))
         self._clips_changed()
 
+    def stretches(self) -> dict[str, Any] | None:
+        """What is known of the file of stretches, see `stretchfile`; None where there is none."""
+        rows = self._query("SELECT value FROM settings WHERE key = 'stretches'")
+        try:
+            found: dict[str, Any] | None = setting_of("stretches", rows[0][0]) if rows else None
+        except ValueError:
+            return None  # it is made again
+        return found
+
     def files(self) -> tuple[int, str | None]:
         """Which files belong to the catalogue: the generation of the rows, and the index."""
         index = self.index()

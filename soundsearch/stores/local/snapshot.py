@@ -16,11 +16,14 @@ from ...hints import command
 from ...vectors import unit
 from ..base import ClipChanged
 from ..filters import Filter
+from ..pooling import stretch_length
 from ..records import Settings, Tuning
 from .catalog import Catalog
 from .index import Part, SegmentIndex
 from .rows import Rows, are_sound, map_rows, ranges
 from .selecting import let_through
+from .stretches import Stretches
+from .stretchfile import StretchFile, known_file
 from .sums import is_whole
 
 __all__ = ["Selection", "Snapshot", "Snapshots"]
@@ -98,13 +101,20 @@ class Selection:
 
     clips: NDArray[np.bool_]
     parts: Sequence[Part] | None = None
+    stretches: Sequence[Part] | None = None
 
 
 class Snapshot:
     """Where the rows of clips are, by ascending rows, in one state of the catalogue."""
 
     def __init__(
-        self, revision: int, generation: int, rows: int, places: Ints, vectors: MappedRows
+        self,
+        revision: int,
+        generation: int,
+        rows: int,
+        places: Ints,
+        vectors: MappedRows,
+        stretches: LazyStretches,
     ) -> None:
         self.revision = revision
         self.generation = generation
@@ -112,6 +122,7 @@ class Snapshot:
         self.places = places
         self.ids, self.first_rows, self.counts, self.sums = np.ascontiguousarray(places.T)
         self.vectors = vectors
+        self._stretches = stretches
         self.is_stale = False
         self._by_id: Ints | None = None
         self._selections: OrderedDict[str, Selection] = OrderedDict()
@@ -157,6 +168,28 @@ class Snapshot:
         scores = np.where(there, scores, np.float32(-np.inf))
         return np.where(there, self.ids[clips], -1), np.where(there, numbers, -1), scores
 
+    def stretches(self) -> Stretches:
+        """The vectors of the clips' stretches; raises ClipChanged if their file is gone."""
+        try:
+            return self._stretches.made(self.vectors, self.first_rows, self.counts)
+        except FileNotFoundError:
+            self.is_stale = True
+            raise ClipChanged("the stretches were pooled again") from None
+
+    def search_stretches(
+        self, queries: NDArray[np.float32], k: int, selection: Selection | None
+    ) -> tuple[Ints, NDArray[np.float32]]:
+        """Clips and cosines: see `Reading.search_pooled`."""
+        stretches = self.stretches()
+        clips, parts = len(self.ids), None
+        if selection is not None:
+            clips = int(selection.clips.sum())
+            if selection.stretches is None:
+                selection.stretches = stretches.among(selection.clips)
+            parts = selection.stretches
+        places, scores = stretches.search(queries, k, clips, parts)
+        return np.where(places >= 0, self.ids[places] if clips else -1, -1), scores
+
     def _rows_of(self, selection: Selection) -> Ints:
         chosen = selection.clips
         return ranges(self.first_rows[chosen], self.counts[chosen])
@@ -183,6 +216,37 @@ class Snapshot:
             while len(self._selections) > _SELECTIONS:
                 self._selections.popitem(last=False)
         return made
+
+
+class LazyStretches:
+    """The stretches of a snapshot, pooled and mapped when they are first asked for."""
+
+    def __init__(
+        self, length: int, file: StretchFile | None, earlier: LazyStretches | None
+    ) -> None:
+        self._length = length
+        self.file = file
+        self._earlier: Stretches | None = None
+        if earlier is not None:
+            self._earlier = earlier._made or earlier._earlier
+        self._made: Stretches | None = None
+        self._lock = threading.Lock()
+
+    def made(self, rows: MappedRows, first_rows: Ints, counts: Ints) -> Stretches:
+        """Those of clips; raises FileNotFoundError if their file is gone."""
+        with self._lock:
+            if self._made is None:
+                self._made = Stretches(
+                    rows.vectors,
+                    rows.segments,
+                    first_rows,
+                    counts,
+                    self._length,
+                    self.file,
+                    self._earlier,
+                )
+                self._earlier = None
+            return self._made
 
 
 class Snapshots:
@@ -249,7 +313,16 @@ class Snapshots:
             vectors = MappedRows(*mapped, index_path, sums, tuning)
             if last is not None and last.generation == generation and last.rows <= rows:
                 vectors.take_over(last.vectors)
-        return Snapshot(revision, generation, rows, places, vectors)
+        length = stretch_length(settings)
+        file = known_file(self._folder, catalog.stretches(), generation, length)
+        if last is not None and places is last.places and file == last._stretches.file:
+            stretches = last._stretches
+        else:
+            is_later = last is not None and last.generation == generation
+            stretches = LazyStretches(
+                length, file, last._stretches if last is not None and is_later else None
+            )
+        return Snapshot(revision, generation, rows, places, vectors, stretches)
 
     def _index_path(self, catalog: Catalog) -> Path | None:
         index = catalog.index()

@@ -171,6 +171,23 @@ def _is_tuning(value: Any) -> bool:
     )
 
 
+def _is_stretches(value: Any) -> bool:
+    fields: dict[str, Callable[[Any], bool]] = {
+        "kind": _are_sums,
+        "name": lambda name: (
+            type(name) is str and re.fullmatch(r"stretches-[0-9]+-[0-9]+\.f32", name) is not None
+        ),
+        "count": _IS_COUNT,
+        "rows": _IS_COUNT,
+        "sums": _are_sums,
+    }
+    return (
+        type(value) is dict
+        and value.keys() == fields.keys()
+        and all(is_right(value[name]) for name, is_right in fields.items())
+    )
+
+
 def _is_share(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value <= 1
 
@@ -190,6 +207,7 @@ _SETTINGS: dict[str, Callable[[Any], bool]] = {
     "index_rows": _is_pair(_IS_COUNT, _IS_COUNT),
     "index_tuning": _is_tuning,
     "index_sums": _is_pair(_is_index_file, _are_sums),
+    "stretches": _is_stretches,
 }
 
 
