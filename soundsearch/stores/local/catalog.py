@@ -197,10 +197,14 @@ class Catalog:
             return None  # it is made again
         return found
 
-    def files(self) -> tuple[int, str | None]:
-        """Which files belong to the catalogue: the generation of the rows, and the index."""
-        index = self.index()
-        return self.setting("generation"), None if index is None else index[0]
+    def set_stretches(self, stored: Mapping[str, Any]) -> None:
+        """Say which file of stretches is valid. In a transaction."""
+        self.set(stretches=stored)
+        self._clips_changed()
+
+    def files(self) -> tuple[Any, ...]:
+        """Which files belong to the catalogue: the generation of the rows, index, stretches."""
+        return self.setting("generation"), self.index(), self.stretches()
 
     def index_sums(self, name: str) -> list[int] | None:
         """The checksums of the index of this name, where they are known."""

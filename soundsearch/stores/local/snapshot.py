@@ -187,7 +187,12 @@ class Snapshot:
             if selection.stretches is None:
                 selection.stretches = stretches.among(selection.clips)
             parts = selection.stretches
-        places, scores = stretches.search(queries, k, clips, parts)
+        try:
+            places, scores = stretches.search(queries, k, clips, parts)
+        except IndexError:  # their index names some that are not there
+            stretches.do_without_index()
+            parts = None if selection is None else stretches.among(selection.clips)
+            places, scores = stretches.search(queries, k, clips, parts)
         return np.where(places >= 0, self.ids[places] if clips else -1, -1), scores
 
     def _rows_of(self, selection: Selection) -> Ints:
@@ -315,6 +320,8 @@ class Snapshots:
                 vectors.take_over(last.vectors)
         length = stretch_length(settings)
         file = known_file(self._folder, catalog.stretches(), generation, length)
+        if file is not None and not file.path.is_file():
+            file = None
         if last is not None and places is last.places and file == last._stretches.file:
             stretches = last._stretches
         else:

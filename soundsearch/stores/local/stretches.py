@@ -67,7 +67,9 @@ class Stretches:
         owners, stored = np.empty(0, np.int64), np.empty((0, dimension), np.float32)
         if file is not None and (opened := file.opened(dimension)) is not None:
             middle = int(np.searchsorted(first_rows, file.rows))
-            if _are_of(opened[0], first_rows[:middle], counts[:middle], length):
+            if opened[0][-1] < file.rows and _are_of(
+                opened[0], first_rows[:middle], counts[:middle], length
+            ):
                 owners, stored = opened
                 self._covered = middle
         self._tail_rows = first_rows[self._covered :]
@@ -155,6 +157,12 @@ class Stretches:
                 return found
             wanted *= _WIDEN
 
+    def do_without_index(self) -> None:
+        """Search exactly, as the index is damaged."""
+        with self._lock:
+            live = np.flatnonzero(self._clips >= 0)
+            self._index = SegmentIndex(self._vectors, live, None)
+
     def _searched(self) -> SegmentIndex:
         with self._lock:
             if self._index is None:
@@ -163,7 +171,17 @@ class Stretches:
             return self._index
 
     def _open(self, live: Ints) -> SegmentIndex:
-        return SegmentIndex(self._vectors, live, None)
+        file = self._file
+        if file is not None and file.index is not None and self._covered:
+            path = file.index_path
+            try:
+                if file.has_whole_index(sampled=True):
+                    return SegmentIndex(self._vectors, live, path, file.index.tuning)
+            except (RuntimeError, ValueError, IndexError, AssertionError):
+                pass
+            if not path.exists() and not file.path.exists():
+                raise FileNotFoundError(path)
+        return SegmentIndex(self._vectors, live, None)  # damaged: do without
 
 
 def pooled_blocks(
