@@ -28,6 +28,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from .asking.labelled import Labelled
     from .asking.questions import Embeddings, Examples, Sound, Stored
     from .clips import Clips
     from .hearing import embed, label
@@ -63,6 +64,7 @@ __all__ = [
     "Hit",
     "IngestReport",
     "Label",
+    "Labelled",
     "LabelledClip",
     "Library",
     "LibraryBusy",
@@ -88,6 +90,7 @@ __version__ = "0.2.0.dev0"
 # Loaded when first used: `soundsearch --help` needs none of it.
 _LAZY = {
     "Clips": "clips",
+    "Labelled": "asking.labelled",
     **dict.fromkeys(("embed", "label"), "hearing"),
     **dict.fromkeys(("Embeddings", "Examples", "Sound", "Stored"), "asking.questions"),
     **dict.fromkeys(("Library", "open"), "library"),

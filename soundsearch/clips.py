@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from soundsearch_ingest import pipeline
 
-from .asking.examples import Asked, sample, together
+from .asking.by_label import Labels, find_labelled
+from .asking.examples import Asked, nothing_asked, sample, together
 from .asking.expressions import parse_filter
+from .asking.labelled import Labelled
+from .asking.per import Per, page, parse_per
 from .asking.questions import (
     Embeddings,
     Example,
@@ -32,7 +35,7 @@ from .asking.ranking import DEFAULT_RANKING
 from .asking.searching import find_hits, find_segments
 from .errors import ArgumentError, ClipNotFound, LibraryBusy, SpaceMismatch
 from .labels.head import given, named
-from .results import Answer, Clip
+from .results import Answer, Clip, Hit
 from .session import Session
 from .stores.base import ClipChanged, Reading
 from .stores.filters import And, Filter, matches
@@ -125,7 +128,7 @@ class Clips:
 
     def query(
         self,
-        question: Question | Source | None = None,
+        question: Question | Labelled | Source | None = None,
         k: int = 10,
         *,
         vectors: ArrayLike | None = None,
@@ -135,13 +138,14 @@ class Clips:
         offset: int = 0,
         min_score: float = -1.0,
         segments: bool = False,
+        per: str | None = None,
         on_sound: OnSound = _ignore,
     ) -> Answer:
         """Find the clips nearest to a question.
 
         Parameters
         ----------
-        question : Sound, Stored, Embeddings, Examples, path, binary file or array
+        question : Sound, Stored, Embeddings, Examples, Labelled, path, binary file or array
             What is no question is taken as the source of a `Sound`.
         k : int
             Clips wanted.
@@ -158,6 +162,9 @@ class Clips:
         segments : bool
             Find `k` segments in place of clips: all moments that are near to the mean of the
             question, of one clip or of many.
+        per : str, optional
+            At most so many hits of a folder, ``folder:2``, or with the same tag,
+            ``tag[artist]:1``; clips without it count each for itself.
         on_sound : callable
             Called with the seconds of a file that were heard since the last call.
 
@@ -181,11 +188,19 @@ class Clips:
             if question is not None:
                 raise ArgumentError("expected a question or vectors, got both")
             question = vectors if isinstance(vectors, Embeddings) else Embeddings(vectors)
-        if not isinstance(question, (Stored, Embeddings, Examples)):
+        if not isinstance(question, (Stored, Embeddings, Examples, Labelled)):
             question = as_sound(cast(Sound | Source, question), at, sample_rate)
-        page = {"offset": check_offset(offset), "min_score": check_score(min_score)}
-        by = None if segments else check_ranking(ranking)
-        return self._answer(question, check_k(k), by, on_sound, **page)
+        check_ranking(ranking)
+        return self._answer(
+            question,
+            check_k(k),
+            check_offset(offset),
+            ranking,
+            segments,
+            check_score(min_score),
+            None if per is None else parse_per(per),
+            on_sound,
+        )
 
     def similar(
         self,
@@ -195,9 +210,11 @@ class Clips:
         ranking: str = DEFAULT_RANKING,
         offset: int = 0,
         min_score: float = -1.0,
+        per: str | None = None,
     ) -> Answer:
         """Find the clips nearest to one of the library: ``query(Stored(clip))``."""
-        return self.query(Stored(clip), k, ranking=ranking, offset=offset, min_score=min_score)
+        page: dict[str, Any] = {"offset": offset, "min_score": min_score, "per": per}
+        return self.query(Stored(clip), k, ranking=ranking, **page)
 
     def vectors(self, clip: str | os.PathLike[str] | int) -> NDArray[np.float32]:
         """The stored embeddings of a clip of the library, in the selection or not.
@@ -223,21 +240,44 @@ class Clips:
         return self._read(read)
 
     def _answer(
-        self, question: Question, k: int, ranking: str | None, on_sound: OnSound, **page: Any
+        self,
+        question: Question | Labelled,
+        k: int,
+        offset: int,
+        ranking: str,
+        moments: bool,
+        min_score: float,
+        per: Per | None,
+        on_sound: OnSound,
     ) -> Answer:
-        """The clips nearest to a question, or the segments where no ranking is given."""
+        """The clips nearest to a question, or the segments where moments are wanted."""
         settings = self._session.store.settings
-        ask = self._prepared(question, on_sound)
+        labels = None
+        ask: Callable[[Reading], Asked] | None = None
+        if isinstance(question, Labelled):
+            labels = Labels.of(question, self._session.head())
+            if question.like is not None:
+                ask = self._prepared(question.like, on_sound)
+        else:
+            ask = self._prepared(question, on_sound)
 
         def answer(reading: Reading) -> Answer:
-            asked = ask(reading)
-            what = reading, settings, asked.vectors, asked.levels, k
-            page["without"] = asked.clips
-            if ranking is None:
-                hits = find_segments(*what, self._filter, **page)
-            else:
-                hits = find_hits(*what, ranking, self._filter, **page)
-            return Answer(tuple(hits), asked.labels, asked.warning)
+            asked = nothing_asked(settings.dimension) if ask is None else ask(reading)
+
+            def nearest(k: int, offset: int = 0) -> list[Hit]:
+                options: dict[str, Any] = {"offset": offset, "min_score": min_score}
+                if labels is not None:
+                    what = labels, asked, k, ranking, moments, self._filter
+                    return find_labelled(reading, settings, *what, **options)
+                query = reading, settings, asked.vectors, asked.levels, k
+                options["without"] = asked.clips
+                if moments:
+                    return find_segments(*query, self._filter, **options)
+                return find_hits(*query, ranking, self._filter, **options)
+
+            hits, short = page(nearest, k, offset, per, moments=moments)
+            warnings = asked.warning, labels.warning if labels is not None else None, short
+            return Answer(tuple(hits), asked.labels, "; ".join(filter(None, warnings)) or None)
 
         return self._read(answer)
 

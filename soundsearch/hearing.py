@@ -15,7 +15,7 @@ from soundsearch_ingest.logmel import SILENT
 
 from .asking.questions import Embeddings, Moments, Sound, Source, as_sound
 from .errors import AudioError
-from .labels.head import Head, bundled_head, named
+from .labels.head import Head, bundled_head, head_of, named
 from .labels.predict import predict
 from .results import LabelledClip, Segment
 from .stores.records import CLIP_LABELS, SEGMENT_LABELS
@@ -80,12 +80,8 @@ class Listener:
     def open(cls, name: str = encoders.BUNDLED, threads: int = 1) -> Listener:
         """Open an encoder by name, and its head; see `soundsearch_ingest.encoders.load`."""
         encoder = encoders.load(name, threads)
-        if encoder.space == bundled_head().space:
-            return cls(encoder, bundled_head(), encoder.dimension)
-        if (path := encoders.head_file(name)) is not None:
-            head = Head(path)
-            if head.space == encoder.space:
-                return cls(encoder, head, encoder.dimension)
+        if (head := head_of(name, encoder.space)) is not None:
+            return cls(encoder, head, encoder.dimension)
         beside = SideBySide(encoder, encoders.load(threads=threads))
         return cls(beside, bundled_head(), encoder.dimension)
 

@@ -13,6 +13,7 @@ from soundsearch_ingest import encoders, pipeline
 from .errors import ArgumentError, LibraryDamaged, LibraryNotFound, SpaceMismatch
 from .hearing import Listener
 from .hints import command, default_library
+from .labels.head import Head, head_of
 from .stores.base import OnStep, Store
 from .stores.opening import Place, create_store, libraries_near, made, open_store, place_of
 from .stores.records import Settings
@@ -59,6 +60,7 @@ class Session:
         self._store: Store | None = None
         self._closed = False
         self._listeners: dict[int, Listener] = {}
+        self._head: list[Head | None] = []
         self._opening = threading.Lock()
         # Threads write one after the other; the one whose turn it is may have begun before.
         self._turn = threading.RLock()
@@ -182,6 +184,17 @@ class Session:
             )
         return listener
 
+    def head(self) -> Head | None:
+        """What predicts labels from the library's embeddings; None if they are not what it reads.
+
+        Needs no encoder.
+        """
+        settings = self.store.settings
+        with self._opening:
+            if not self._head:
+                self._head = [head_of(settings.encoder, settings.space)]
+            return self._head[0]
+
     def labeller(self) -> Listener:
         """What predicts labels for the library, of whatever version its encoder is by now."""
         encoder = self._store.settings.encoder if self._store else encoders.BUNDLED
@@ -196,6 +209,7 @@ class Session:
     def forget_listeners(self) -> None:
         """Open the encoder again when it is needed next: the library's space has changed."""
         self._listeners.clear()
+        self._head.clear()
 
     def close(self) -> None:
         """Release what is open."""

@@ -1,17 +1,35 @@
-"""Unit vectors, and the weights of segments by loudness.
+"""Unit vectors, scores along directions, and the weights of segments by loudness.
 
 The sound of a clip is in its loud segments; the others hold room and noise.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from soundsearch_ingest.logmel import SILENT
+from soundsearch_ingest.products import product
 
-__all__ = ["loudness_weights", "sounding", "unit"]
+__all__ = ["Directions", "loudness_weights", "scores_along", "sounding", "unit"]
 
 Floats = NDArray[np.float32]
+
+# Groups of directions, float32 [m, d], each direction with a number that is added to the product
+# with it, float32 [m]. The score of a vector is its highest sum in each group, and the lowest of
+# these.
+Directions = Sequence[tuple[Floats, Floats]]
+
+
+def scores_along(vectors: Floats, along: Directions) -> Floats:
+    """The scores of vectors, float32 [n, d], along some directions: float32 [n]."""
+    highest = [
+        (product(vectors, np.ascontiguousarray(weights.T)) + biases).max(axis=1)
+        for weights, biases in along
+    ]
+    lowest: Floats = np.min(highest, axis=0)
+    return lowest
 
 
 def unit(vectors: Floats) -> Floats:

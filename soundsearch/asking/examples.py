@@ -19,7 +19,7 @@ from ..stores.base import Reading
 from ..vectors import loudness_weights, unit
 from .ranking import pool_query
 
-__all__ = ["FEW", "Asked", "direction", "sample", "together"]
+__all__ = ["FEW", "Asked", "direction", "nothing_asked", "sample", "together"]
 
 Floats = NDArray[np.float32]
 
@@ -61,6 +61,11 @@ class Asked:
     labels: tuple[Label, ...] = ()
     warning: str | None = None
     clips: frozenset[int] = frozenset()
+
+
+def nothing_asked(dimension: int) -> Asked:
+    """No sound: what a question by label alone asks."""
+    return Asked(np.zeros((0, dimension), np.float32), np.zeros(0, np.float32))
 
 
 def together(

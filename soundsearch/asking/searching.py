@@ -13,7 +13,7 @@ from ..stores.records import Settings
 from ..vectors import loudness_weights
 from .ranking import RANKINGS, pool_query, spans
 
-__all__ = ["find_hits", "find_segments"]
+__all__ = ["candidates_near", "find_hits", "find_segments", "shown_hits"]
 
 # How many segments are fetched for each segment of the query, and the factor by which the number
 # grows while they belong to too few clips.
@@ -69,7 +69,7 @@ def find_hits(
     ClipChanged
         A clip was removed or replaced between two steps; use another reading.
     """
-    candidates = _candidates(reading, query, levels, offset + k + len(without), filter)
+    candidates = candidates_near(reading, query, levels, offset + k + len(without), filter)
     for clip_id in without:
         candidates.pop(clip_id, None)
     lengths = reading.lengths(np.fromiter(candidates, np.int64, len(candidates)))
@@ -94,7 +94,7 @@ def find_hits(
     order = sorted(best, key=lambda clip_id: (-best[clip_id][0], clip_id))[offset : offset + k]
     order = [clip_id for clip_id in order if best[clip_id][0] >= min_score]
     places = [(clip_id, best[clip_id][1], best[clip_id][0], best[clip_id][2]) for clip_id in order]
-    return _hits(reading, settings, places, segments, offset)
+    return shown_hits(reading, settings, places, segments, offset)
 
 
 def find_segments(
@@ -126,10 +126,10 @@ def find_segments(
         return []
     _, segments = reading.rows([(clip_id, number, number + 1) for clip_id, number, _ in kept])
     places = [(*row, place) for place, row in enumerate(kept)]
-    return _hits(reading, settings, places, segments, offset)
+    return shown_hits(reading, settings, places, segments, offset)
 
 
-def _hits(
+def shown_hits(
     reading: Reading,
     settings: Settings,
     places: list[tuple[int, int, float, int]],
@@ -161,7 +161,7 @@ def _hits(
     return hits
 
 
-def _candidates(
+def candidates_near(
     reading: Reading, query: Floats, levels: Floats, k: int, filter: Filter | None
 ) -> dict[int, list[int]]:
     """Find clips near a query, with their near segments; widen the search until there are `k`.

@@ -27,6 +27,7 @@ from .options import (
     max_duration_option,
     min_score_option,
     offset_option,
+    per_option,
     ranking_option,
     where_option,
 )
@@ -69,6 +70,7 @@ _NO_MORE = "No more clips, or none with such a score."
 @k_option
 @offset_option
 @min_score_option
+@per_option
 @ranking_option
 @click.option("--segments", is_flag=True, help="Find moments, of one clip or many, not clips.")
 @at_option
@@ -84,6 +86,7 @@ def query(
     k: int,
     offset: int,
     min_score: float,
+    per: str | None,
     ranking: str,
     segments: bool,
     at: _Moments | None,
@@ -103,6 +106,7 @@ def query(
         "ranking": ranking,
         "offset": offset,
         "min_score": min_score,
+        "per": per,
         "segments": segments,
     }
     with soundsearch.open(library) as lib:
@@ -135,6 +139,7 @@ def query(
 @k_option
 @offset_option
 @min_score_option
+@per_option
 @ranking_option
 @full_option
 @json_option
@@ -145,6 +150,7 @@ def similar(
     k: int,
     offset: int,
     min_score: float,
+    per: str | None,
     ranking: str,
     full: bool,
     as_json: bool,
@@ -152,7 +158,9 @@ def similar(
     """Find the clips nearest to CLIP, one of the library, by its path, address or id."""
     with soundsearch.open(library) as lib:
         selection = lib if where is None else lib.where(where)
-        answer = selection.similar(clip, k, ranking=ranking, offset=offset, min_score=min_score)
+        page: dict[str, Any] = {"offset": offset, "min_score": min_score, "per": per}
+        answer = selection.similar(clip, k, ranking=ranking, **page)
+        print_warning(str(clip), answer.warning)
     nothing = "The library holds no other clip." if where is None else _NO_MATCH
     _print(answer, full, as_json, _NO_MORE if offset or min_score > -1 else nothing)
 

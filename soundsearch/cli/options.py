@@ -23,6 +23,7 @@ __all__ = [
     "max_duration_option",
     "min_score_option",
     "offset_option",
+    "per_option",
     "ranking_option",
     "wait_option",
     "where_option",
@@ -134,4 +135,9 @@ offset_option: Option[Any] = click.option(
 )
 min_score_option: Option[Any] = click.option(
     "--min-score", type=float, default=-1.0, help="Leave out clips with a lower score."
+)
+per_option: Option[Any] = click.option(
+    "--per",
+    metavar="folder:N|tag[KEY]:N",
+    help="At most N hits of a folder, or with the same tag, as in folder:2 or tag[artist]:1.",
 )

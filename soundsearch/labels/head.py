@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from soundsearch_ingest import encoders
 from soundsearch_ingest.archives import read_archive
 from soundsearch_ingest.products import product
 
 from ..errors import EncoderError, LibraryDamaged
 from ..results import Label
 from ..stores.records import LABEL, NO_LABEL
+from ..vectors import scores_along
 from .ontology import CLASSES, Node, ontology
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "best_labels",
     "bundled_head",
     "given",
+    "head_of",
     "named",
     "silence",
     "unlabelled",
@@ -76,6 +79,7 @@ class Head:
         self._bias = bias
         nodes = ontology().nodes
         columns = {nodes[mid].class_index: column for column, mid in enumerate(mids)}
+        self._columns = columns
         # Column `len(mids)` holds zeros: the score of classes that the head lacks.
         own = [columns.get(index, len(mids)) for index in range(CLASSES)]
         groups = [
@@ -100,8 +104,26 @@ class Head:
         """
         logits = product(embeddings, self._weight) + self._bias
         own = np.zeros((len(logits), logits.shape[1] + 1), np.float32)
-        own[:, :-1] = 1.0 / (1.0 + np.exp(-np.clip(logits, -60.0, 60.0)))
+        own[:, :-1] = _probability(logits)
         return np.maximum.reduceat(own[:, self._members], self._starts, axis=1)
+
+    def directions(self, classes: Iterable[int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Weights, float32 [m, dimension], and biases [m] of those classes that the head has."""
+        columns = [self._columns[index] for index in sorted(classes) if index in self._columns]
+        return self._weight[:, columns].T, self._bias[columns]
+
+    def highest(
+        self, embeddings: NDArray[np.float32], classes: Iterable[int]
+    ) -> NDArray[np.float32]:
+        """The highest probability among some classes for every embedding, float32 [n]."""
+        directions = self.directions(classes)
+        if not len(directions[1]):
+            return np.zeros(len(embeddings), np.float32)
+        return _probability(scores_along(embeddings, [directions]))
+
+
+def _probability(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -60.0, 60.0))), np.float32)
 
 
 def _check(weight: NDArray[np.float32], bias: NDArray[np.float32], mids: list[str]) -> None:
@@ -140,6 +162,15 @@ def write_head(
 def bundled_head() -> Head:
     """The head of the bundled encoder."""
     return Head(Path(__file__).with_name("mini.npz"))
+
+
+def head_of(encoder: str, space: str) -> Head | None:
+    """The head that reads the embeddings of an encoder in a space; None if there is none."""
+    if space == bundled_head().space:
+        return bundled_head()
+    path = encoders.head_file(encoder)
+    head = None if path is None else Head(path)
+    return head if head is not None and head.space == space else None
 
 
 def best_labels(scores: NDArray[np.float32], count: int) -> NDArray[np.void]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..results import Finding
+from ..vectors import Directions
 from .filters import Filter
 from .records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip, Tuning
 
@@ -136,6 +137,27 @@ class Reading(Protocol):
             Nearest first, each clip once, ties by id, m <= k; padded with -1.
         scores : float32 [n, m]
             Cosines, exact; padded with -inf.
+        """
+        ...
+
+    def highest(
+        self, along: Directions, k: int, filter: Filter | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The segments with the highest scores along some directions: see `Directions`.
+
+        Milvus, which searches by cosine alone, finds candidates by that.
+
+        Parameters
+        ----------
+        along : Directions
+        k : int
+        filter : Filter, optional
+            Search only the segments of clips that it lets through.
+
+        Returns
+        -------
+        clip_ids, numbers : int64 [n]
+            The clip and the number of the segment in it, best first, n <= k.
         """
         ...
 

@@ -208,12 +208,21 @@ class Catalog:
 
     def index_sums(self, name: str) -> list[int] | None:
         """The checksums of the index of this name, where they are known."""
-        rows = self._query("SELECT value FROM settings WHERE key = 'index_sums'")
+        sums: list[int] | None = self._of_index("index_sums", name)
+        return sums
+
+    def index_lengths(self, name: str) -> list[float] | None:
+        """The lengths of the longest vectors in its cells, where they are known."""
+        lengths: list[float] | None = self._of_index("index_lengths", name)
+        return lengths
+
+    def _of_index(self, key: str, name: str) -> Any:
+        rows = self._query("SELECT value FROM settings WHERE key = ?", key)
         if not rows:
             return None
         with self._reading():
-            known, sums = setting_of("index_sums", rows[0][0])
-        return sums if known == name else None
+            known, value = setting_of(key, rows[0][0])
+        return value if known == name else None
 
     def _clips_changed(self) -> None:
         self.connection.execute("UPDATE settings SET value = value + 1 WHERE key = 'revision'")

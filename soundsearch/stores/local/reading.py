@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...errors import LibraryDamaged, LibraryError
 from ...hints import command
+from ...vectors import Directions
 from ..base import ClipChanged, Span
 from ..filters import Filter
 from ..records import Counts, StoredClip
@@ -176,3 +177,11 @@ class LocalReading:
         snapshot = self._snapshot
         selection = snapshot.selection(filter, self._catalog) if filter is not None else None
         return snapshot.search_stretches(queries, k, selection)
+
+    def highest(
+        self, along: Directions, k: int, filter: Filter | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The segments with the highest scores along directions; see `Reading.highest`."""
+        snapshot = self._snapshot
+        selection = snapshot.selection(filter, self._catalog) if filter is not None else None
+        return snapshot.highest(along, k, selection)

@@ -7,19 +7,21 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import LibraryDamaged, LibraryError
 from ...hints import command
-from ...vectors import unit
+from ...vectors import Directions, unit
 from ..base import ClipChanged
 from ..filters import Filter
 from ..pooling import stretch_length
 from ..records import Settings, Tuning
 from .catalog import Catalog
 from .index import Part, SegmentIndex
+from .products import Chosen, ProductSearch
 from .rows import Rows, are_sound, map_rows, ranges
 from .selecting import let_through
 from .stretches import Stretches
@@ -29,6 +31,7 @@ from .sums import is_whole
 __all__ = ["Selection", "Snapshot", "Snapshots"]
 
 Ints = NDArray[np.int64]
+_Search = TypeVar("_Search", SegmentIndex, ProductSearch)
 
 # Filters whose clips are remembered, for each snapshot.
 _SELECTIONS = 8
@@ -44,15 +47,18 @@ class MappedRows:
         index_path: Path | None,
         index_sums: Sequence[int] | None = None,
         tuning: Tuning | None = None,
+        lengths: Sequence[float] | None = None,
     ) -> None:
         self.vectors = vectors
         self.segments = segments
         self.index_path = index_path
         self._index_sums = index_sums
         self.tuning = tuning
+        self._lengths = lengths
         # By their first rows: clips whose rows were compared with their checksum.
         self._sound = np.zeros(len(segments), np.bool_)
         self._index: SegmentIndex | None = None
+        self._products: ProductSearch | None = None
         self._lock = threading.Lock()
 
     def index(self, first_rows: Ints, counts: Ints) -> SegmentIndex:
@@ -60,24 +66,36 @@ class MappedRows:
         if self._index is None:
             with self._lock:
                 if self._index is None:
-                    self._index = self._open(ranges(first_rows, counts))
+                    live = ranges(first_rows, counts)
+                    self._index = self._open(SegmentIndex, live, self.tuning)
         return self._index
 
-    def _open(self, live: Ints) -> SegmentIndex:
+    def products(self, first_rows: Ints, counts: Ints) -> ProductSearch:
+        """The search by inner product over the rows of clips; see `index`."""
+        if self._products is None:
+            with self._lock:
+                if self._products is None:
+                    live = ranges(first_rows, counts)
+                    self._products = self._open(ProductSearch, live, self._lengths)
+        return self._products
+
+    def _open(self, kind: type[_Search], live: Ints, known: Any) -> _Search:
         path = self.index_path
         try:
             if path is not None and not is_whole(path, self._index_sums, sampled=True):
                 raise RuntimeError("damaged")
-            return SegmentIndex(self.vectors, live, path, self.tuning)
+            return kind(self.vectors, live, path, known)
         except (RuntimeError, ValueError, IndexError, AssertionError):
             if path is not None and not path.exists():
                 raise FileNotFoundError(path) from None
-            return SegmentIndex(self.vectors, live, None)  # damaged: do without
+            return kind(self.vectors, live, None, None)  # damaged: do without
 
     def without_index(self, first_rows: Ints, counts: Ints) -> SegmentIndex:
         """The search over the rows of clips that reads no index, as its file is damaged."""
         with self._lock:
-            self._index = SegmentIndex(self.vectors, ranges(first_rows, counts), None)
+            live = ranges(first_rows, counts)
+            self._index = SegmentIndex(self.vectors, live, None)
+            self._products = ProductSearch(self.vectors, live, None, None)
         return self._index
 
     def unsound(self, first_rows: Ints, counts: Ints, checksums: Ints) -> NDArray[np.bool_]:
@@ -97,11 +115,12 @@ class MappedRows:
 
 @dataclass(slots=True)
 class Selection:
-    """Clips that a filter lets through, and the search among their segments."""
+    """Clips that a filter lets through, and the searches among their segments."""
 
     clips: NDArray[np.bool_]
     parts: Sequence[Part] | None = None
     stretches: Sequence[Part] | None = None
+    chosen: Chosen | None = None
 
 
 class Snapshot:
@@ -194,6 +213,28 @@ class Snapshot:
             parts = None if selection is None else stretches.among(selection.clips)
             places, scores = stretches.search(queries, k, clips, parts)
         return np.where(places >= 0, self.ids[places] if clips else -1, -1), scores
+
+    def highest(self, along: Directions, k: int, selection: Selection | None) -> tuple[Ints, Ints]:
+        """Clips and numbers of segments: see `Reading.highest`."""
+        try:
+            products = self.vectors.products(self.first_rows, self.counts)
+        except FileNotFoundError:
+            self.is_stale = True
+            raise ClipChanged("the index was made again") from None
+        chosen = None
+        if selection is not None:
+            if selection.chosen is None:
+                selection.chosen = products.among(self._rows_of(selection))
+            chosen = selection.chosen
+        try:
+            rows = products.search(along, k, chosen)
+        except IndexError:  # it names rows that are not there
+            self.vectors.without_index(self.first_rows, self.counts)
+            products = self.vectors.products(self.first_rows, self.counts)
+            chosen = None if selection is None else products.among(self._rows_of(selection))
+            rows = products.search(along, k, chosen)
+        clips = np.searchsorted(self.first_rows, rows, side="right") - 1
+        return self.ids[clips], rows - self.first_rows[clips]
 
     def _rows_of(self, selection: Selection) -> Ints:
         chosen = selection.clips
@@ -314,8 +355,12 @@ class Snapshots:
             vectors = last.vectors
         else:
             mapped = map_rows(self._folder, generation, settings, rows)
-            sums = catalog.index_sums(index_path.name) if index_path is not None else None
-            vectors = MappedRows(*mapped, index_path, sums, tuning)
+            sums, lengths = (
+                (None, None)
+                if index_path is None
+                else (catalog.index_sums(index_path.name), catalog.index_lengths(index_path.name))
+            )
+            vectors = MappedRows(*mapped, index_path, sums, tuning, lengths)
             if last is not None and last.generation == generation and last.rows <= rows:
                 vectors.take_over(last.vectors)
         length = stretch_length(settings)

@@ -16,7 +16,8 @@ from .building import build, extend
 from .catalog import Catalog
 from .checking import refuse_damaged
 from .codec import FAILURE, PLACE, RECORD
-from .index import EXACT_ROWS
+from .index import EXACT_ROWS, open_index
+from .products import longest_in_cells
 from .rows import RowFiles, Rows, link_or_copy, map_rows, row_files
 from .schema import CATALOG, write_settings
 from .stretching import delete_stretches, optimise_stretches
@@ -82,6 +83,7 @@ def _optimise_index(writer: Writer, on_step: OnStep) -> None:
         if tuning is None or rows > _RETUNE_FACTOR * tuning.rows:
             tuning = _tuned(made, vectors, segments, on_step)
         sums = block_sums(made)
+        lengths = longest_in_cells(open_index(made), vectors)
         sync(made)
         os.replace(made, path)
         sync_folder(folder)
@@ -89,7 +91,7 @@ def _optimise_index(writer: Writer, on_step: OnStep) -> None:
         raise writer.error(error) from error
     with writer.transaction():
         catalog.set_index((path.name, path.stat().st_size, rows, trained), tuning)
-        catalog.set(index_sums=(path.name, sums))
+        catalog.set(index_sums=(path.name, sums), index_lengths=(path.name, lengths))
     _delete_indexes(folder, path)
 
 

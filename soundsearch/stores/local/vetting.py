@@ -157,6 +157,10 @@ def _are_sums(value: Any) -> bool:
     return type(value) is list and all(type(each) is int for each in value)
 
 
+def _are_lengths(value: Any) -> bool:
+    return type(value) is list and all(type(each) is float and each >= 0 for each in value)
+
+
 def _is_tuning(value: Any) -> bool:
     counts = dict.fromkeys(
         ("cells", "all_cells", "candidates", "queries", "rows"), _is_number(1, 1 << 48)
@@ -217,6 +221,7 @@ _SETTINGS: dict[str, Callable[[Any], bool]] = {
     "index_tuning": _is_tuning,
     "index_sums": _is_pair(_is_index_file, _are_sums),
     "stretches": _is_stretches,
+    "index_lengths": _is_pair(_is_index_file, _are_lengths),
 }
 
 

@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 
 from ...errors import LibraryDamaged
 from ...hints import command
-from ...vectors import unit
+from ...vectors import Directions, scores_along, unit
 from ..base import ClipChanged, Span
 from ..filters import Filter, matches
 from ..pooling import nearest_clips, pool, stretch_counts, stretch_length
@@ -67,6 +67,9 @@ _LISTED = 50_000
 # How many clips of a filter are read at a time: `SEEN_FIELDS` only, and whole rows.
 _SEEN_PAGE = 1 << 18
 _WHOLE_PAGE = 4096
+# How many segments are scored along directions: for all together, and for each that is wanted.
+_SCORED = 4096
+_SCORED_PER_RESULT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +310,22 @@ class MilvusReading:
         questions = np.repeat(np.arange(len(queries)), len(owners))
         clip_ids = np.tile(ids[owners], len(queries))
         return nearest_clips(questions, clip_ids, scores.ravel(), len(queries), k)
+
+    def highest(
+        self, along: Directions, k: int, filter: Filter | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The segments with the highest scores along directions; see `Reading.highest`.
+
+        Those that are the nearest by cosine are scored.
+        """
+        directions = np.concatenate([weights for weights, _ in along])
+        wanted = max(_SCORED // len(directions), _SCORED_PER_RESULT * k)
+        clip_ids, numbers, _ = self.search(directions, wanted, filter)
+        found = np.stack([clip_ids.ravel(), numbers.ravel()], axis=1)
+        found = np.unique(found[found[:, 0] >= 0], axis=0)
+        vectors, _ = self.rows([(clip, number, number + 1) for clip, number in found.tolist()])
+        best = np.argsort(-scores_along(vectors, along), kind="stable")[:k]
+        return found[best, 0], found[best, 1]
 
     def _select(self, filter: Filter) -> Selection:
         """The clips that a filter lets through; read once."""

@@ -1,0 +1,83 @@
+"""A question by label: clips in which something can be heard, alone or beside a sound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import ArgumentError, SoundsearchError
+from ..labels.ontology import ontology
+from .questions import Embeddings, Examples, Stored, as_sound
+
+__all__ = ["LABEL_WEIGHT", "Labelled"]
+
+# How much a label counts beside a sound: see `benchmarks.labels`.
+LABEL_WEIGHT = 0.3
+# Each more doubles the ways in which people's labels and predicted ones may come together.
+_MOST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """What can be heard, by its name.
+
+    A clip scores what the best of its segments does: the probability that the label's head
+    predicts, as it is. A clip that people gave the label scores 1.
+
+    Parameters
+    ----------
+    label : str or sequence of str
+        Nodes of the AudioSet ontology, by name, id or path, such as ``Dog > Bark``. A node stands
+        for itself and all below it. Several are to be heard at once: what counts is the one that
+        is the least likely.
+    like : question or what a sound is made of, optional
+        What the clips are to sound like as well. Their score is then the mean of the label's and
+        of the cosine to this.
+    weight : float
+        How much the label counts in this mean, 0 to 1.
+
+    Attributes
+    ----------
+    classes : tuple of frozenset of int
+        Of each label, the indices of the AudioSet classes that it stands for.
+
+    Raises
+    ------
+    ArgumentError
+        There is no such label, or an argument cannot be.
+    """
+
+    label: Any
+    like: Any = None
+    weight: float = LABEL_WEIGHT
+    classes: tuple[frozenset[int], ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        labels = (self.label,) if isinstance(self.label, str) else self.label
+        try:
+            labels = tuple(dict.fromkeys(labels))
+        except TypeError:
+            labels = (labels,)
+        if not 1 <= len(labels) <= _MOST or not all(isinstance(label, str) for label in labels):
+            raise ArgumentError(
+                f"label: expected a name, or 1 to {_MOST} of them, got {self.label!r}"
+            )
+        weight = self.weight
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1:
+            raise ArgumentError(f"weight: expected a number from 0 to 1, got {weight!r}")
+        if self.like is not None and not isinstance(self.like, (Stored, Embeddings, Examples)):
+            object.__setattr__(self, "like", as_sound(self.like, None, None))
+        object.__setattr__(self, "label", labels)
+        object.__setattr__(self, "classes", tuple(map(_classes, labels)))
+
+
+def _classes(label: str) -> frozenset[int]:
+    try:
+        classes = ontology().classes_below(label)
+    except SoundsearchError as error:
+        raise ArgumentError(f"label: {error}") from error
+    if not classes:
+        raise ArgumentError(
+            f"label: expected one that AudioSet has sounds of, got {label!r}, which is of none"
+        )
+    return classes
