@@ -172,7 +172,9 @@ def by_cosine(lib: soundsearch.Library, mid: str) -> list[int]:
     if not len(weights):
         return []
     with lib._session.store.reading() as reading:
-        clips, numbers, _ = reading.search(np.ascontiguousarray(weights), CANDIDATES // len(weights))
+        clips, numbers, _ = reading.search(
+            np.ascontiguousarray(weights), CANDIDATES // len(weights)
+        )
         places = np.unique(np.stack([clips.ravel(), numbers.ravel()], axis=1), axis=0)
         places = places[places[:, 0] >= 0]
         vectors, _ = reading.rows([(clip, n, n + 1) for clip, n in places.tolist()])
@@ -187,7 +189,12 @@ def by_kept(lib: soundsearch.Library, mid: str) -> list[int]:
     with lib._session.store.reading() as reading:
         clips = reading.ids(Comparison(Label(classes), ">", 0.05))
         kept = [
-            (-max((label.score for label in lib.clip(clip).labels if label.mid == mid), default=0), clip)
+            (
+                -max(
+                    (label.score for label in lib.clip(clip).labels if label.mid == mid), default=0
+                ),
+                clip,
+            )
             for clip in clips.tolist()[: 5 * TOP]
         ]
     return [clip for _, clip in sorted(kept)[:TOP]]

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from soundsearch_ingest import pipeline
 
 from .asking.by_label import Labels, find_labelled
-from .asking.examples import Asked, nothing_asked, sample, together
+from .asking.examples import Asked, nothing_asked
 from .asking.expressions import parse_filter
 from .asking.labelled import Labelled
 from .asking.per import Per, page, parse_per
 from .asking.questions import (
     Embeddings,
-    Example,
     Examples,
     Moments,
     Question,
@@ -33,14 +30,14 @@ from .asking.questions import (
 )
 from .asking.ranking import DEFAULT_RANKING
 from .asking.searching import find_hits, find_segments
-from .errors import ArgumentError, ClipNotFound, LibraryBusy, SpaceMismatch
+from .errors import ArgumentError, ClipNotFound, LibraryBusy
 from .labels.head import given, named
+from .preparing import Preparing
 from .results import Answer, Clip, Hit
 from .session import Session
 from .stores.base import ClipChanged, Reading
 from .stores.filters import And, Filter, matches
-from .stores.records import CLIP_LABELS, StoredClip
-from .vectors import sounding
+from .stores.records import StoredClip
 
 __all__ = ["Clips", "shown"]
 
@@ -257,9 +254,9 @@ class Clips:
         if isinstance(question, Labelled):
             labels = Labels.of(question, self._session.head())
             if question.like is not None:
-                ask = self._prepared(question.like, on_sound)
+                ask = self._preparing.prepared(question.like, on_sound)
         else:
-            ask = self._prepared(question, on_sound)
+            ask = self._preparing.prepared(question, on_sound)
 
         def answer(reading: Reading) -> Answer:
             asked = nothing_asked(settings.dimension) if ask is None else ask(reading)
@@ -281,65 +278,9 @@ class Clips:
 
         return self._read(answer)
 
-    def _prepared(self, question: Question, on_sound: OnSound) -> Callable[[Reading], Asked]:
-        """What a question asks, given a reading; what there is to hear is heard before."""
-        match question:
-            case Stored():
-                return partial(self._stored, clip=question.clip)
-            case Examples():
-                return self._examples(question, on_sound)
-            case Embeddings():
-                asked = self._embeddings(question)
-            case Sound():
-                asked = self._heard(question, on_sound)
-        return lambda _reading: asked
-
-    def _heard(self, sound: Sound, on_sound: OnSound) -> Asked:
-        listener = self._session.listener(pipeline.available_cores())
-        heard = listener.hear(sound, self._session.store.settings.hop, on_sound)
-        [(_, labels)] = listener.labels([heard], 1, CLIP_LABELS)
-        return Asked(*sounding(heard.vectors, heard.levels), named(labels), heard.warning)
-
-    def _embeddings(self, given: Embeddings) -> Asked:
-        store = self._session.store
-        settings = store.settings
-        if given.space is not None and given.space != settings.space:
-            raise SpaceMismatch(store.address, settings.space, given.space)
-        if given.vectors.shape[1] != settings.dimension:
-            raise ArgumentError(
-                f"vectors: expected {settings.dimension} numbers each, as in the space "
-                f"{settings.space}, got {given.vectors.shape[1]}"
-            )
-        query, levels = sounding(given.vectors, given.levels)
-        if not query.any(axis=1).all():
-            raise ArgumentError("vectors: expected a direction in each, got one that is zero")
-        return Asked(query, levels)
-
-    def _stored(self, reading: Reading, clip: str | os.PathLike[str] | int) -> Asked:
-        found = self._clip(reading, clip)
-        vectors, segments = reading.rows([(found.id, 0, found.count)])
-        record = found.record
-        labels = named(record.labels) or given(record.human_labels)
-        query, levels = sounding(vectors, segments["level"])
-        return Asked(query, levels, labels, record.warning, frozenset([found.id]))
-
-    def _examples(self, examples: Examples, on_sound: OnSound) -> Callable[[Reading], Asked]:
-        with self._session.store.reading() as reading:
-            wanted = [_question(reading, example) for example in examples.like]
-            unwanted = [_question(reading, example) for example in examples.unlike]
-        like = [self._prepared(question, on_sound) for question in wanted]
-        unlike = [self._prepared(question, on_sound) for question in unwanted]
-        dimension = self._session.store.settings.dimension
-
-        def ask(reading: Reading) -> Asked:
-            return together(
-                [each(reading) for each in like],
-                examples.weights,
-                [each(reading) for each in unlike],
-                lambda: sample(reading, dimension),
-            )
-
-        return ask
+    @property
+    def _preparing(self) -> Preparing:
+        return Preparing(self._session, _find, self._clip)
 
     def _read(self, read: Callable[[Reading], _Answer]) -> _Answer:
         """What a function makes of one reading, tried again where the reading could not hold."""
@@ -370,14 +311,6 @@ def _find(reading: Reading, clip: str | os.PathLike[str] | int) -> StoredClip | 
         return reading.clips_by_id([clip]).get(clip)
     uri = os.fspath(clip)
     return reading.clip_at(uri) or reading.clip_at(os.path.abspath(os.path.expanduser(uri)))
-
-
-def _question(reading: Reading, example: Example) -> Sound | Stored | Embeddings:
-    """An example as a question: the clip of the library that it names, or else the file."""
-    if isinstance(example, (Sound, Stored, Embeddings)):
-        return example
-    is_stored = isinstance(example, int) or _find(reading, example) is not None
-    return Stored(example) if is_stored else Sound(cast(Source, example))
 
 
 def shown(clip: StoredClip) -> Clip:

@@ -24,7 +24,7 @@ LONGEST = 450
 # module belongs to the room with the longest name that its own begins with. Arrows point down.
 _RECORDS = {"stores.base", "stores.filters", "stores.records"}
 _BASE = {"errors", "hints", "results", "vectors", GROUND}
-_STORES = {*_RECORDS, *_BASE}
+_STORES = {*_RECORDS, "stores.pooling", *_BASE}
 _ASKING = {*_RECORDS, *_BASE, "labels"}
 _CLIPS = {*_ASKING, "asking", "hearing", "session"}
 ROOMS: dict[str, set[str]] = {
@@ -34,6 +34,7 @@ ROOMS: dict[str, set[str]] = {
     "vectors": {GROUND},
     "stores.records": _BASE,
     "stores.filters": {"stores.records"},
+    "stores.pooling": {"stores.records", *_BASE},
     "stores.base": {"stores.filters", "stores.records", *_BASE},
     "stores.local": _STORES,
     "stores.milvus": _STORES,
@@ -43,7 +44,8 @@ ROOMS: dict[str, set[str]] = {
     "hearing": {*_ASKING, "asking"},
     "waiting": {*_RECORDS, *_BASE},
     "session": {*_ASKING, "hearing", "stores.opening", "waiting"},
-    "clips": _CLIPS,
+    "clips": {*_CLIPS, "preparing"},
+    "preparing": _CLIPS,
     "checking": {*_RECORDS, *_BASE},
     "copying": {*_RECORDS, *_BASE, "stores.milvus", "stores.opening", "waiting"},
     "ingesting": {*_ASKING, "hearing", "pruning", "tags"},

@@ -37,16 +37,16 @@ class Reading(Protocol):
         """How many clips and segments a filter lets through, and how many failures there are."""
         ...
 
-    def ids(self, filter: Filter) -> NDArray[np.int64]:
-        """The clips that a filter lets through, by id, ascending."""
-        ...
-
     def clip_at(self, uri: str) -> StoredClip | None:
         """The clip at this uri."""
         ...
 
     def clips_by_id(self, clip_ids: Sequence[int]) -> dict[int, StoredClip]:
         """Those of these clips that exist, by id."""
+        ...
+
+    def ids(self, filter: Filter | None = None) -> NDArray[np.int64]:
+        """The clips that a filter lets through, int64 [n], ascending."""
         ...
 
     def lengths(self, clip_ids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -94,6 +94,49 @@ class Reading(Protocol):
             if a query has fewer.
         scores : float32 [n, m]
             Cosines, exact.
+        """
+        ...
+
+    def pooled(self, clip_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The vectors of the stretches of clips: see `stores.pooling`.
+
+        Parameters
+        ----------
+        clip_ids : int64 [n]
+
+        Returns
+        -------
+        owners : int64 [m]
+            For each vector the place of its clip in `clip_ids`, ascending; at least one for each.
+        vectors : float32 [m, dimension]
+            Unit length, or zero where that of the clip has no direction.
+
+        Raises
+        ------
+        ClipChanged
+            A clip does not exist.
+        """
+        ...
+
+    def search_pooled(
+        self, queries: NDArray[np.float32], k: int, filter: Filter | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The clips with the highest cosine of any of their stretches to each query.
+
+        Parameters
+        ----------
+        queries : float32 [n, dimension]
+            Of any length.
+        k : int
+        filter : Filter, optional
+            Search only the clips that it lets through; applied within the search.
+
+        Returns
+        -------
+        clip_ids : int64 [n, m]
+            Nearest first, each clip once, ties by id, m <= k; padded with -1.
+        scores : float32 [n, m]
+            Cosines, exact; padded with -inf.
         """
         ...
 

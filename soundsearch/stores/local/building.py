@@ -18,7 +18,7 @@ __all__ = ["build", "extend"]
 _TRAINING_ROWS_PER_CELL = 64
 
 
-def build(vectors: Rows, path: Path, on_step: OnStep) -> None:
+def build(vectors: Rows, path: Path, on_step: OnStep, what: str = "segments") -> None:
     """Write an approximate index of all rows to `path`.
 
     An inverted file with 8-bit cells: a quarter of the vectors' size, and the loss of the
@@ -31,6 +31,8 @@ def build(vectors: Rows, path: Path, on_step: OnStep) -> None:
         Written under another name first and moved into place.
     on_step : callable
         Called with a description of each step.
+    what : str
+        What the rows are, for these descriptions.
     """
     faiss = load_faiss()
     rows, dimension = vectors.shape
@@ -38,13 +40,13 @@ def build(vectors: Rows, path: Path, on_step: OnStep) -> None:
     faiss.omp_set_num_threads(os.cpu_count() or 1)
     index = faiss.index_factory(dimension, f"IVF{cells},SQ8", faiss.METRIC_INNER_PRODUCT)
     index.cp.spherical = True
-    on_step(f"training an index of {cells} cells for {rows} segments")
+    on_step(f"training an index of {cells} cells for {rows} {what}")
     rng = np.random.default_rng(0)
     sample = np.sort(rng.choice(rows, min(rows, cells * _TRAINING_ROWS_PER_CELL), replace=False))
     if faiss.get_num_gpus() > 0:
         index.clustering_index = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(dimension))
     index.train(unit(vectors[sample]))
-    on_step(f"adding {rows} segments to the index")
+    on_step(f"adding {rows} {what} to the index")
     _add(index, vectors)
     index.nprobe = most_cells(cells)  # until it is tuned
     _write(index, path)

@@ -188,10 +188,23 @@ class Catalog:
             self.set(index_tuning=asdict(tuning))
         self._clips_changed()
 
-    def files(self) -> tuple[int, str | None]:
-        """Which files belong to the catalogue: the generation of the rows, and the index."""
-        index = self.index()
-        return self.setting("generation"), None if index is None else index[0]
+    def stretches(self) -> dict[str, Any] | None:
+        """What is known of the file of stretches, see `stretchfile`; None where there is none."""
+        rows = self._query("SELECT value FROM settings WHERE key = 'stretches'")
+        try:
+            found: dict[str, Any] | None = setting_of("stretches", rows[0][0]) if rows else None
+        except ValueError:
+            return None  # it is made again
+        return found
+
+    def set_stretches(self, stored: Mapping[str, Any]) -> None:
+        """Say which file of stretches is valid. In a transaction."""
+        self.set(stretches=stored)
+        self._clips_changed()
+
+    def files(self) -> tuple[Any, ...]:
+        """Which files belong to the catalogue: the generation of the rows, index, stretches."""
+        return self.setting("generation"), self.index(), self.stretches()
 
     def of_index(self, key: str, name: str) -> Any:
         """A setting that belongs to the index of this name, or None where it is not known."""

@@ -12,8 +12,10 @@ from ...errors import LibraryDamaged
 from ...hints import command
 from ...results import Finding
 from ..base import OnClips, OnStep
+from ..pooling import stretch_length
 from .catalog import PAGE, Catalog
 from .rows import Rows, are_sound, map_rows, row_files, rows_there
+from .stretchfile import known_file
 from .sums import are_finite, is_whole
 
 __all__ = ["check", "refuse_damaged"]
@@ -76,6 +78,23 @@ def check(folder: Path, catalog: Catalog, on_clips: OnClips, on_step: OnStep) ->
                     f"{path}: the index is missing or not what was written",
                     (),
                     f"no clip is concerned; make it again with: {command('rebuild', folder)}",
+                )
+            )
+    stretches = known_file(
+        folder,
+        catalog.stretches(),
+        catalog.setting("generation"),
+        stretch_length(catalog.settings()),
+    )
+    if stretches is not None:
+        on_step("checking the pooled vectors of clips")
+        if not stretches.is_whole(catalog.settings().dimension):
+            findings.append(
+                Finding(
+                    f"{stretches.path}: the pooled vectors of clips, or their index, are missing "
+                    "or not what was written",
+                    (),
+                    f"no clip is concerned; make them again with: {command('rebuild', folder)}",
                 )
             )
     return findings

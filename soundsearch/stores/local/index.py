@@ -10,6 +10,7 @@ A search among some of the rows is one in other parts, made by `SegmentIndex.amo
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,6 +48,8 @@ _UNTUNED_CANDIDATES = 200
 # Rows that are read, or pairs that are scored, at a time; queries that are searched for.
 BLOCK = 1 << 16
 _QUERIES = 256
+# From so many queries on, they are searched for on all cores.
+_MANY = 64
 # Up to here NumPy answers before FAISS is imported, and a search among rows is exact.
 _FEW_ROWS = 20_000
 
@@ -234,8 +237,7 @@ class _Flat:
         options = {}
         if self._bitmap:
             options["params"] = load_faiss().SearchParameters(sel=self._bitmap.selector)
-        # Single queries on one thread: threads on busy cores wait for each other.
-        load_faiss().omp_set_num_threads(1)
+        _choose_threads(queries)
         scores, places = self._index.search(queries, min(k, self._count), **options)
         there = places >= 0
         return np.where(there, self._rows[places], -1), np.where(there, scores, -np.inf)
@@ -245,6 +247,11 @@ class _Flat:
         if len(rows) <= _FEW_ROWS or load_faiss().get_num_gpus() > 0:
             return _exact(self._vectors, rows)
         return _Flat(self._index, self._vectors, self._rows, np.searchsorted(self._rows, rows))
+
+
+def _choose_threads(queries: Vectors) -> None:
+    """Single queries on one thread: threads on busy cores wait for each other."""
+    load_faiss().omp_set_num_threads(1 if len(queries) < _MANY else os.cpu_count() or 1)
 
 
 def _flat_index(vectors: Rows, rows: Ints) -> Any:
@@ -301,7 +308,7 @@ class _Approximate:
         # As many cells as hold the candidates, should more be wanted than it was tuned for.
         enough = cells_holding(wanted, self._cell_count, self._count)
         visited = min(max(self._visited, enough), self._cell_count)
-        load_faiss().omp_set_num_threads(1)
+        _choose_threads(queries)
         _, found = self._index.search(queries, wanted, params=self._parameters(visited))
         return found, exact_scores(self._vectors, queries, found)
 

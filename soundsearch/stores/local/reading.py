@@ -110,9 +110,11 @@ class LocalReading:
         """Those of these clips that are there, by their ids."""
         return self._catalog.clips_by_id(clip_ids)
 
-    def ids(self, filter: Filter) -> NDArray[np.int64]:
+    def ids(self, filter: Filter | None = None) -> NDArray[np.int64]:
         """The clips that a filter lets through, ascending."""
         snapshot = self._snapshot
+        if filter is None:
+            return np.sort(snapshot.ids)
         return np.sort(snapshot.ids[snapshot.selection(filter, self._catalog).clips])
 
     def lengths(self, clip_ids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -157,6 +159,24 @@ class LocalReading:
         snapshot = self._snapshot
         selection = snapshot.selection(filter, self._catalog) if filter is not None else None
         return snapshot.search(queries, k, selection)
+
+    def pooled(self, clip_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The vectors of clips' stretches; see `Reading.pooled`."""
+        snapshot = self._snapshot
+        places = snapshot.at(clip_ids)
+        if (places < 0).any():
+            raise ClipChanged("a clip was removed")
+        owners, vectors = snapshot.stretches().of(places)
+        self._refuse(snapshot.damaged(places[owners[~vectors.any(axis=1)]]))
+        return owners, vectors
+
+    def search_pooled(
+        self, queries: NDArray[np.float32], k: int, filter: Filter | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The clips with the nearest stretches; see `Reading.search_pooled`."""
+        snapshot = self._snapshot
+        selection = snapshot.selection(filter, self._catalog) if filter is not None else None
+        return snapshot.search_stretches(queries, k, selection)
 
     def highest(
         self, along: Directions, k: int, filter: Filter | None = None

@@ -18,6 +18,7 @@ from ...hints import command
 from ...vectors import Directions, unit
 from ..base import ClipChanged
 from ..filters import Filter
+from ..pooling import stretch_length
 from ..records import Settings, Tuning
 from .catalog import Catalog
 from .index import Part, SegmentIndex
@@ -25,6 +26,8 @@ from .postings import HumanLabels
 from .products import Chosen, ProductSearch
 from .rows import Rows, are_sound, map_rows, ranges
 from .selecting import let_through
+from .stretches import Stretches
+from .stretchfile import StretchFile, known_file
 from .sums import is_whole
 
 __all__ = ["Selection", "Snapshot", "Snapshots"]
@@ -118,6 +121,7 @@ class Selection:
 
     clips: NDArray[np.bool_]
     parts: Sequence[Part] | None = None
+    stretches: Sequence[Part] | None = None
     chosen: Chosen | None = None
 
 
@@ -132,6 +136,7 @@ class Snapshot:
         places: Ints,
         vectors: MappedRows,
         people: HumanLabels,
+        stretches: LazyStretches,
     ) -> None:
         self.revision = revision
         self.generation = generation
@@ -139,6 +144,7 @@ class Snapshot:
         self.places = places
         self.ids, self.first_rows, self.counts, self.sums = np.ascontiguousarray(places.T)
         self.vectors = vectors
+        self._stretches = stretches
         self.is_stale = False
         # Of this state or an earlier one, until it is needed.
         self.people = people
@@ -186,6 +192,33 @@ class Snapshot:
         there = (rows >= 0) & (numbers < self.counts[clips]) & np.isfinite(scores)
         scores = np.where(there, scores, np.float32(-np.inf))
         return np.where(there, self.ids[clips], -1), np.where(there, numbers, -1), scores
+
+    def stretches(self) -> Stretches:
+        """The vectors of the clips' stretches; raises ClipChanged if their file is gone."""
+        try:
+            return self._stretches.made(self.vectors, self.first_rows, self.counts)
+        except FileNotFoundError:
+            self.is_stale = True
+            raise ClipChanged("the stretches were pooled again") from None
+
+    def search_stretches(
+        self, queries: NDArray[np.float32], k: int, selection: Selection | None
+    ) -> tuple[Ints, NDArray[np.float32]]:
+        """Clips and cosines: see `Reading.search_pooled`."""
+        stretches = self.stretches()
+        clips, parts = len(self.ids), None
+        if selection is not None:
+            clips = int(selection.clips.sum())
+            if selection.stretches is None:
+                selection.stretches = stretches.among(selection.clips)
+            parts = selection.stretches
+        try:
+            places, scores = stretches.search(queries, k, clips, parts)
+        except IndexError:  # their index names some that are not there
+            stretches.do_without_index()
+            parts = None if selection is None else stretches.among(selection.clips)
+            places, scores = stretches.search(queries, k, clips, parts)
+        return np.where(places >= 0, self.ids[places] if clips else -1, -1), scores
 
     def highest(self, along: Directions, k: int, selection: Selection | None) -> tuple[Ints, Ints]:
         """Clips and numbers of segments: see `Reading.highest`."""
@@ -246,6 +279,37 @@ class Snapshot:
             self.people = catalog.human_labels(self.people)
             self._people_known = True
         return self.people
+
+
+class LazyStretches:
+    """The stretches of a snapshot, pooled and mapped when they are first asked for."""
+
+    def __init__(
+        self, length: int, file: StretchFile | None, earlier: LazyStretches | None
+    ) -> None:
+        self._length = length
+        self.file = file
+        self._earlier: Stretches | None = None
+        if earlier is not None:
+            self._earlier = earlier._made or earlier._earlier
+        self._made: Stretches | None = None
+        self._lock = threading.Lock()
+
+    def made(self, rows: MappedRows, first_rows: Ints, counts: Ints) -> Stretches:
+        """Those of clips; raises FileNotFoundError if their file is gone."""
+        with self._lock:
+            if self._made is None:
+                self._made = Stretches(
+                    rows.vectors,
+                    rows.segments,
+                    first_rows,
+                    counts,
+                    self._length,
+                    self.file,
+                    self._earlier,
+                )
+                self._earlier = None
+            return self._made
 
 
 class Snapshots:
@@ -317,7 +381,17 @@ class Snapshots:
                 vectors.take_over(last.vectors)
         of_last = last is not None and last.generation == generation
         people = last.people if last is not None and of_last else HumanLabels()
-        return Snapshot(revision, generation, rows, places, vectors, people)
+        length = stretch_length(settings)
+        file = known_file(self._folder, catalog.stretches(), generation, length)
+        if file is not None and not file.path.is_file():
+            file = None
+        if last is not None and places is last.places and file == last._stretches.file:
+            stretches = last._stretches
+        else:
+            stretches = LazyStretches(
+                length, file, last._stretches if last is not None and of_last else None
+            )
+        return Snapshot(revision, generation, rows, places, vectors, people, stretches)
 
     def _index_path(self, catalog: Catalog) -> Path | None:
         index = catalog.index()

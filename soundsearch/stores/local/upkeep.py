@@ -20,6 +20,7 @@ from .index import EXACT_ROWS, open_index
 from .products import longest_in_cells
 from .rows import RowFiles, Rows, link_or_copy, map_rows, row_files
 from .schema import CATALOG, write_settings
+from .stretching import delete_stretches, optimise_stretches
 from .sums import block_sums, is_whole, sync, sync_folder
 from .tuning import tuned
 from .writing import Writer
@@ -34,7 +35,13 @@ _RETUNE_FACTOR = 2
 
 
 def optimise(writer: Writer, on_step: OnStep) -> None:
-    """Make, extend, retrain or tune the approximate index when the library's size asks for it."""
+    """Bring the index over segments and the stretches up to date, as the size asks for it."""
+    _optimise_index(writer, on_step)
+    optimise_stretches(writer, on_step)
+
+
+def _optimise_index(writer: Writer, on_step: OnStep) -> None:
+    """Make, extend, retrain or tune the approximate index."""
     catalog, folder = writer.catalog, writer.folder
     rows, generation = catalog.setting("rows"), catalog.setting("generation")
     index = catalog.index()
@@ -143,6 +150,7 @@ def rebuild(writer: Writer, on_step: OnStep) -> int:
         catalog.renumber(places, rows, generation)
     writer.use_files()
     _delete_indexes(writer.folder, None)
+    delete_stretches(writer.folder)
     optimise(writer, on_step)
     return len(lost)
 
@@ -168,6 +176,7 @@ def adopt(writer: Writer, folder: Path, settings: Settings) -> None:
         catalog.set_index(None)
     writer.settings = settings
     _delete_indexes(writer.folder, None)
+    delete_stretches(writer.folder)
 
 
 @contextmanager

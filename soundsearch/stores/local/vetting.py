@@ -167,11 +167,37 @@ def _is_tuning(value: Any) -> bool:
     )
     fields: dict[str, Callable[[Any], bool]] = {**counts, "recall": _is_share}
     return (
+        _has(value, fields)
+        and value["cells"] <= value["all_cells"] <= 1 << 24
+        and value["candidates"] <= 1 << 16
+    )
+
+
+def _is_stretches(value: Any) -> bool:
+    def is_file(name: Any) -> bool:
+        return type(name) is str and re.fullmatch(r"stretches-[0-9]+-[0-9]+", name) is not None
+
+    indexed: dict[str, Callable[[Any], bool]] = {
+        "sums": _are_sums,
+        "trained": _IS_COUNT,
+        "tuning": _is_tuning,
+    }
+    fields: dict[str, Callable[[Any], bool]] = {
+        "kind": _are_sums,
+        "name": is_file,
+        "count": _IS_COUNT,
+        "rows": _IS_COUNT,
+        "sums": _are_sums,
+        "index": lambda index: index is None or _has(index, indexed),
+    }
+    return _has(value, fields)
+
+
+def _has(value: Any, fields: dict[str, Callable[[Any], bool]]) -> bool:
+    return (
         type(value) is dict
         and value.keys() == fields.keys()
         and all(is_right(value[name]) for name, is_right in fields.items())
-        and value["cells"] <= value["all_cells"] <= 1 << 24
-        and value["candidates"] <= 1 << 16
     )
 
 
@@ -194,6 +220,7 @@ _SETTINGS: dict[str, Callable[[Any], bool]] = {
     "index_rows": _is_pair(_IS_COUNT, _IS_COUNT),
     "index_tuning": _is_tuning,
     "index_sums": _is_pair(_is_index_file, _are_sums),
+    "stretches": _is_stretches,
     "index_lengths": _is_pair(_is_index_file, _are_lengths),
 }
 

@@ -41,6 +41,7 @@ from ...hints import command
 from ...vectors import Directions, scores_along, unit
 from ..base import ClipChanged, Span
 from ..filters import Filter, matches
+from ..pooling import nearest_clips, pool, stretch_counts, stretch_length
 from ..records import Counts, StoredClip
 from .client import Row
 from .collections import is_lossy
@@ -169,10 +170,6 @@ class MilvusReading:
             self._counts = Counts(clips, segments, failures)
         return self._counts
 
-    def ids(self, filter: Filter) -> NDArray[np.int64]:
-        """The clips that a filter lets through, by id, ascending."""
-        return self._select(filter).ids
-
     def clip_at(self, uri: str) -> StoredClip | None:
         """The clip at this uri."""
         expression = f'id > 0 and uri == "{packed_uri(uri)}"'
@@ -284,6 +281,35 @@ class MilvusReading:
             numbers[row, : len(best)] = ids[best] % SEGMENTS_PER_EDITION
             scores[row, : len(best)] = cosines[best]
         return clip_ids, numbers, scores
+
+    def ids(self, filter: Filter | None = None) -> NDArray[np.int64]:
+        """The clips that a filter lets through, ascending."""
+        if filter is not None:
+            return self._select(filter).ids
+        pages = self._tables.clip_pages(["id"], LIMIT)
+        return np.array(sorted(row["id"] for rows in pages for row in rows), np.int64)
+
+    def pooled(self, clip_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The vectors of clips' stretches; see `Reading.pooled`."""
+        length = stretch_length(self._tables.settings)
+        counts = self.lengths(clip_ids)
+        if not counts.all():
+            raise self._changed(int(clip_ids[counts == 0][0]))
+        spans = [(id, 0, n) for id, n in zip(clip_ids.tolist(), counts.tolist(), strict=True)]
+        vectors, segments = self.rows(spans)
+        owners = np.repeat(np.arange(len(clip_ids)), stretch_counts(counts, length))
+        return owners, pool(vectors, segments["level"], counts, length)
+
+    def search_pooled(
+        self, queries: NDArray[np.float32], k: int, filter: Filter | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The clips with the nearest stretches; see `Reading.search_pooled`."""
+        ids = self.ids(filter)
+        owners, vectors = self.pooled(ids)
+        scores = unit(queries) @ vectors.T
+        questions = np.repeat(np.arange(len(queries)), len(owners))
+        clip_ids = np.tile(ids[owners], len(queries))
+        return nearest_clips(questions, clip_ids, scores.ravel(), len(queries), k)
 
     def highest(
         self, along: Directions, k: int, filter: Filter | None = None

@@ -1,0 +1,114 @@
+"""From a question to what it asks a store; what there is to hear is heard before."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+from soundsearch_ingest import pipeline
+
+from .asking.examples import Asked, sample, together
+from .asking.questions import Embeddings, Example, Examples, Question, Sound, Source, Stored
+from .errors import ArgumentError, SpaceMismatch
+from .labels.head import given, named
+from .session import Session
+from .stores.base import Reading
+from .stores.records import CLIP_LABELS, StoredClip
+from .vectors import sounding
+
+__all__ = ["Preparing"]
+
+Target = str | os.PathLike[str] | int
+OnSound = Callable[[float], None]
+
+
+class Preparing:
+    """Prepares questions to a library.
+
+    Parameters
+    ----------
+    session : Session
+    find : callable
+        Gives the clip that a reading has at a uri, or with an id, if there is one.
+    clip : callable
+        The same; raises ClipNotFound.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        find: Callable[[Reading, Any], StoredClip | None],
+        clip: Callable[[Reading, Target], StoredClip],
+    ) -> None:
+        self._session = session
+        self._find = find
+        self._clip = clip
+
+    def prepared(self, question: Question, on_sound: OnSound) -> Callable[[Reading], Asked]:
+        """What a question asks, given a reading."""
+        match question:
+            case Stored():
+                return partial(self._stored, clip=question.clip)
+            case Examples():
+                return self._examples(question, on_sound)
+            case Embeddings():
+                asked = self._embeddings(question)
+            case Sound():
+                asked = self._heard(question, on_sound)
+        return lambda _reading: asked
+
+    def _heard(self, sound: Sound, on_sound: OnSound) -> Asked:
+        listener = self._session.listener(pipeline.available_cores())
+        heard = listener.hear(sound, self._session.store.settings.hop, on_sound)
+        [(_, labels)] = listener.labels([heard], 1, CLIP_LABELS)
+        return Asked(*sounding(heard.vectors, heard.levels), named(labels), heard.warning)
+
+    def _embeddings(self, given: Embeddings) -> Asked:
+        store = self._session.store
+        settings = store.settings
+        if given.space is not None and given.space != settings.space:
+            raise SpaceMismatch(store.address, settings.space, given.space)
+        if given.vectors.shape[1] != settings.dimension:
+            raise ArgumentError(
+                f"vectors: expected {settings.dimension} numbers each, as in the space "
+                f"{settings.space}, got {given.vectors.shape[1]}"
+            )
+        query, levels = sounding(given.vectors, given.levels)
+        if not query.any(axis=1).all():
+            raise ArgumentError("vectors: expected a direction in each, got one that is zero")
+        return Asked(query, levels)
+
+    def _stored(self, reading: Reading, clip: str | os.PathLike[str] | int) -> Asked:
+        found = self._clip(reading, clip)
+        vectors, segments = reading.rows([(found.id, 0, found.count)])
+        record = found.record
+        labels = named(record.labels) or given(record.human_labels)
+        query, levels = sounding(vectors, segments["level"])
+        return Asked(query, levels, labels, record.warning, frozenset([found.id]))
+
+    def _examples(self, examples: Examples, on_sound: OnSound) -> Callable[[Reading], Asked]:
+        with self._session.store.reading() as reading:
+            wanted = [self._question(reading, example) for example in examples.like]
+            unwanted = [self._question(reading, example) for example in examples.unlike]
+        like = [self.prepared(question, on_sound) for question in wanted]
+        unlike = [self.prepared(question, on_sound) for question in unwanted]
+        dimension = self._session.store.settings.dimension
+
+        def ask(reading: Reading) -> Asked:
+            return together(
+                [each(reading) for each in like],
+                examples.weights,
+                [each(reading) for each in unlike],
+                lambda: sample(reading, dimension),
+            )
+
+        return ask
+
+    def _question(self, reading: Reading, example: Example) -> Sound | Stored | Embeddings:
+        """An example as a question: the clip of the library that it names, or else the file."""
+        if isinstance(example, (Sound, Stored, Embeddings)):
+            return example
+        is_stored = isinstance(example, int) or self._find(reading, example) is not None
+        return Stored(example) if is_stored else Sound(cast(Source, example))
