@@ -18,6 +18,8 @@ from ..errors import SoundsearchError
 __all__ = ["CLASSES", "Node", "Ontology", "ontology"]
 
 CLASSES = 527
+# Between the names of a path, as it is printed.
+_BELOW = ">"
 _TABLE = Path(__file__).with_name("ontology.tsv")
 
 
@@ -51,6 +53,7 @@ class Ontology:
         by_index = {node.class_index: node for node in nodes if node.class_index is not None}
         self.classes = [by_index[index] for index in range(len(by_index))]
         self._paths: dict[str, tuple[str, ...]] = {}
+        self._ancestors: dict[str, frozenset[str]] = {}
 
     def path(self, mid: str) -> tuple[str, ...]:
         """The names on the shortest path from a root to a node (the first of equals)."""
@@ -71,36 +74,41 @@ class Ontology:
 
     def ancestors(self, mid: str) -> frozenset[str]:
         """The ids of all nodes above a node, including those that are not classes."""
-        found: set[str] = set()
-        waiting = list(self.nodes[mid].parents)
-        while waiting:
-            parent = waiting.pop()
-            if parent not in found:
-                found.add(parent)
-                waiting.extend(self.nodes[parent].parents)
-        return frozenset(found)
+        if mid not in self._ancestors:
+            parents = self.nodes[mid].parents
+            self._ancestors[mid] = frozenset(parents).union(*map(self.ancestors, parents))
+        return self._ancestors[mid]
 
     def classes_below(self, name: str) -> frozenset[int]:
-        """The indices of the classes at and below a node, given by name or id.
+        """The indices of the classes at and below a node, given by name, id or path.
+
+        A path, such as ``Dog > Bark``, names some of the nodes above as well, in any case.
 
         Raises
         ------
         SoundsearchError
             There is no such node.
         """
+        *above, last = (part.strip() for part in name.lower().split(_BELOW))
         wanted = {
             node.mid
             for node in self.nodes.values()
-            if name.lower() in (node.name.lower(), node.mid)
+            if node.mid == name.strip().lower()
+            or (
+                last == node.name.lower()
+                and {self.nodes[mid].name.lower() for mid in self.ancestors(node.mid)}.issuperset(
+                    above
+                )
+            )
         }
         if not wanted:
             from difflib import get_close_matches
 
             names = {node.name.lower(): node.name for node in self.nodes.values()}
-            near = [names[found] for found in get_close_matches(name.lower(), names)]
+            near = [names[found] for found in get_close_matches(last, names)]
             hint = f"; similar: {', '.join(near)}" if near else ""
             raise SoundsearchError(
-                f"expected the name or id of an AudioSet label, got {name!r}{hint}"
+                f"expected the name, id or path of an AudioSet label, got {name!r}{hint}"
             )
         return frozenset(
             index
