@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .hearing import embed, label
     from .library import Library
     from .library import Library as open  # noqa: N813
+    from .neighbours import Neighbours
     from .results import (
         Answer,
         Clip,
@@ -71,6 +72,7 @@ __all__ = [
     "LibraryNotFound",
     "LibraryVersion",
     "MissingExtra",
+    "Neighbours",
     "Segment",
     "Sound",
     "SoundsearchError",
@@ -91,6 +93,7 @@ _LAZY = {
     **dict.fromkeys(("embed", "label"), "hearing"),
     **dict.fromkeys(("Embeddings", "Examples", "Sound", "Stored"), "asking.questions"),
     **dict.fromkeys(("Library", "open"), "library"),
+    "Neighbours": "neighbours",
     **dict.fromkeys(
         (
             "Answer",

@@ -15,9 +15,11 @@ import soundsearch
 
 from ..errors import AudioError
 from ..hints import command
+from .neighbours import print_similar
 from .options import (
     EXIT_ERROR,
     EXIT_SOME_FAILED,
+    RANKINGS,
     ClipName,
     at_option,
     full_option,
@@ -129,7 +131,7 @@ def query(
 
 
 @click.command()
-@click.argument("clip", type=ClipName())
+@click.argument("clips", nargs=-1, required=True, type=ClipName())
 @library_option
 @where_option
 @k_option
@@ -139,7 +141,7 @@ def query(
 @full_option
 @json_option
 def similar(
-    clip: str | int,
+    clips: tuple[str | int, ...],
     library: str | None,
     where: str | None,
     k: int,
@@ -149,10 +151,18 @@ def similar(
     full: bool,
     as_json: bool,
 ) -> None:
-    """Find the clips nearest to CLIP, one of the library, by its path, address or id."""
+    """Find the clips nearest to each of CLIPS, which the library holds, by path, address or id.
+
+    Several are compared at once, as wholes, by their pooled vectors.
+    """
+    if len(clips) > 1 and (ranking != RANKINGS[0] or offset or min_score > -1):
+        raise click.UsageError("--ranking, --offset and --min-score are for one clip at a time")
     with soundsearch.open(library) as lib:
         selection = lib if where is None else lib.where(where)
-        answer = selection.similar(clip, k, ranking=ranking, offset=offset, min_score=min_score)
+        if len(clips) > 1:
+            print_similar(selection.similar(clips, k), as_json)
+            return
+        answer = selection.similar(clips[0], k, ranking=ranking, offset=offset, min_score=min_score)
     nothing = "The library holds no other clip." if where is None else _NO_MATCH
     _print(answer, full, as_json, _NO_MORE if offset or min_score > -1 else nothing)
 
