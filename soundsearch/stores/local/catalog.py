@@ -6,30 +6,25 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import LibraryDamaged, LibraryError
+from ...errors import LibraryDamaged
 from ..filters import Filter
 from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip, Tuning
+from .catalogfile import CatalogFile
 from .codec import FAILURE, PLACE, POSTED, RECORD, clip_of, failure_of, row_of
 from .conditions import condition_of
-from .connecting import connect, is_in_place, stamp_of, unreadable
 from .postings import HumanLabels, add_postings, fill_postings, label_scores
-from .schema import CATALOG, settings_sum
+from .schema import settings_sum
 from .vetting import setting_of
 
 __all__ = ["PAGE", "Catalog"]
-
-_Record = TypeVar("_Record")
 
 # Rows that are read at a time.
 PAGE = 1000
@@ -41,93 +36,8 @@ _TOGETHER = 500
 _CLIP = ", ".join(("id", "count", *RECORD))
 
 
-class Catalog:
-    """A connection to a library's catalogue, used by one thread at a time.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the library.
-    for_writing : bool
-        Where it cannot be written to, raise; else it can be read all the same.
-    """
-
-    def __init__(self, folder: Path, for_writing: bool = False) -> None:
-        self.folder = folder
-        self._path = folder / CATALOG
-        self.connection, self._stamp, self._steps = connect(self._path, for_writing)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self.connection.close()
-
-    def is_outdated(self) -> bool:
-        """Whether this shows a state that was, as another process wrote since."""
-        return self._stamp is not None and stamp_of(self._path) != self._stamp
-
-    @contextmanager
-    def pinned(self) -> Iterator[None]:
-        """Whatever is read within it is of one committed state."""
-        self._query("BEGIN")
-        try:
-            yield
-            self._check_unchanged()
-        finally:
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
-
-    def _check_unchanged(self) -> None:
-        """Raise where the file was written to while it was read without locks."""
-        if self._stamp is None or not is_in_place(self._stamp):
-            return
-        if stamp_of(self._path)[0] != self._stamp[0]:
-            raise LibraryError(
-                f"{self._path}: was written to while it was read; run the same command again"
-            )
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Whatever is written within it is committed as one, or not at all."""
-        self.connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self.connection.execute("COMMIT")
-        except BaseException:
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
-            raise
-
-    def _query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self._reading(len(values)):
-            return self.connection.execute(sql, values).fetchall()
-
-    @contextmanager
-    def _reading(self, parameters: int = 0) -> Iterator[None]:
-        self._steps.begin(parameters)
-        try:
-            yield
-        except sqlite3.Error as error:
-            self._check_unchanged()
-            if self._steps.are_too_many:
-                raise self._damaged("reading it takes longer than its size explains") from error
-            raise unreadable(self._path, error) from error
-        except (ValueError, TypeError, OverflowError) as error:
-            raise self._damaged(str(error)) from error
-        finally:
-            self._steps.end()
-
-    def _damaged(self, what: str) -> LibraryDamaged:
-        return LibraryDamaged(
-            f"{self._path}: is not what a library stores ({what}); restore the library's folder "
-            "from a copy, or ingest again into a new library"
-        )
-
-    def _records(
-        self, record_of: Callable[[Sequence[Any]], _Record], sql: str, *values: Any
-    ) -> list[_Record]:
-        rows = self._query(sql, *values)
-        with self._reading():
-            return [record_of(row) for row in rows]
+class Catalog(CatalogFile):
+    """What a library's catalogue holds; see `CatalogFile`."""
 
     # Settings
 
