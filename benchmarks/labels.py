@@ -125,7 +125,7 @@ def at_size(real: np.ndarray, clips: int, each: int) -> None:
                         found = find(lib, mid)
                         ended = time.perf_counter(), time.thread_time()
                         times.append(1e3 * np.subtract(ended, began))
-                        recalls.append((exact(lib, found, mid) >= least[mid] - 1e-6).sum() / TOP)
+                        recalls.append((exact(lib, found, mid) >= least[mid] - 1e-12).sum() / TOP)
                     print(
                         f"{kind:14}  {way:8}  {np.mean(recalls):6.3f}  {min(recalls):6.2f}"
                         + "".join(
@@ -139,7 +139,7 @@ def at_size(real: np.ndarray, clips: int, each: int) -> None:
 
 
 def exact(lib: soundsearch.Library, clips: list[int], mid: str) -> np.ndarray:
-    """The scores of clips' best segments, float32 [n]; 0 for none."""
+    """The scores of clips' best segments, float64 [n]."""
     with lib._session.store.reading() as reading:
         vectors, _ = reading.rows([(clip, 0, CLIP_SEGMENTS) for clip in clips])
     scores = bundled_head().highest(vectors, ontology().classes_below(mid))
@@ -151,7 +151,7 @@ def filled(folder: Path, real: np.ndarray, clips: int, labels: list[str]) -> dic
     """Fill a library; the score of the hundredth best clip of each label."""
     head = bundled_head()
     classes = {mid: ontology().classes_below(mid) for mid in labels}
-    best = {mid: np.empty(0, np.float32) for mid in labels}
+    best = {mid: np.empty(0) for mid in labels}
     store = LocalStore.create(folder, bundled_settings())
     with store.writing():
         for first in range(0, clips, ADDED):

@@ -89,9 +89,9 @@ class Labels:
         assert self.head is not None
         return [self.head.directions(self.classes[number]) for number in numbers]
 
-    def scores(self, vectors: Floats, segments: NDArray[np.void]) -> Floats:
-        """The score of each segment for each label, float32 [segments, labels]."""
-        scores = np.zeros((len(segments), len(self.classes)), np.float32)
+    def scores(self, vectors: Floats, segments: NDArray[np.void]) -> NDArray[np.float64]:
+        """The score of each segment for each label, float64 [segments, labels]."""
+        scores = np.zeros((len(segments), len(self.classes)))
         silence = ontology().nodes[SILENCE].class_index
         for column, classes in enumerate(self.classes):
             if self.head is not None:

@@ -12,7 +12,7 @@ from .questions import Embeddings, Examples, Stored, as_sound
 __all__ = ["LABEL_WEIGHT", "Labelled"]
 
 # How much a label counts beside a sound: see `benchmarks.labels`.
-LABEL_WEIGHT = 0.3
+LABEL_WEIGHT = 0.5
 # Each more doubles the ways in which people's labels and predicted ones may come together.
 _MOST = 5
 

@@ -19,6 +19,7 @@ from .neighbours import print_similar
 from .options import (
     EXIT_ERROR,
     EXIT_SOME_FAILED,
+    LABEL_WEIGHT,
     RANKINGS,
     ClipName,
     at_option,
@@ -46,6 +47,7 @@ OnSound = Callable[[float], None]
 _Moments = tuple[float, float | None]
 _Heard = TypeVar("_Heard")
 _UNNAMED: Mapping[str, str] = MappingProxyType({})
+_NO_LABEL = "No clip of the library has this label."
 _NO_MATCH = "No clip of the library matches the filter."
 _NO_MORE = "No more clips, or none with such a score."
 
@@ -67,6 +69,21 @@ _NO_MORE = "No more clips, or none with such a score."
     metavar="CLIP",
     help="An example of what is not meant.",
 )
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="LABEL",
+    help="What is to be heard: an AudioSet label by its name, id or path, such as 'Dog > Bark', "
+    "alone or beside CLIPS or examples. Give several times for several at once.",
+)
+@click.option(
+    "--label-weight",
+    default=LABEL_WEIGHT,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="How much a label counts beside CLIPS or examples.",
+)
 @library_option
 @where_option
 @k_option
@@ -83,6 +100,8 @@ def query(
     clips: tuple[str, ...],
     like: tuple[str | int, ...],
     unlike: tuple[str | int, ...],
+    labels: tuple[str, ...],
+    label_weight: float,
     library: str | None,
     where: str | None,
     k: int,
@@ -99,11 +118,14 @@ def query(
     """Find the clips nearest to each of CLIPS, sound files or - for standard input.
 
     With --like, find what all examples have in common; with --unlike, what those examples do not.
+    With --label, find what has a label, or what is near and has it.
     """
-    if bool(clips) == bool(like):
-        raise click.UsageError("expected CLIPS or --like, sounds to search for: one of the two")
-    if (unlike and not like) or (at is not None and like):
-        raise click.UsageError(f"{'--at needs CLIPS' if like else '--unlike needs --like'}")
+    if bool(clips) + bool(like) != 1 and not (labels and not clips and not like):
+        raise click.UsageError(
+            "expected CLIPS, --like or --label, what to search for; CLIPS or --like, not both"
+        )
+    if (unlike and not like) or (at is not None and not clips):
+        raise click.UsageError(f"{'--at needs CLIPS' if at else '--unlike needs --like'}")
     options: dict[str, Any] = {
         "ranking": ranking,
         "offset": offset,
@@ -117,18 +139,25 @@ def query(
         if offset or min_score > -1:
             nothing = _NO_MORE
         selection = lib if where is None else lib.where(where)
-        if like:
+
+        def ask(question: Any, on_sound: OnSound) -> Answer:
+            if labels:
+                question = soundsearch.Labelled(labels, question, label_weight)
+            return selection.query(question, k, **options, on_sound=on_sound)
+
+        if not clips:
             with sound_progress(lambda: None) as on_sound:
-                examples = soundsearch.Examples(like, unlike)
-                answer = selection.query(examples, k, **options, on_sound=on_sound)
-            print_warning("the examples", answer.warning)
-            _print(answer, full, as_json, nothing)
+                examples = soundsearch.Examples(like, unlike) if like else None
+                answer = ask(examples, on_sound)
+            print_warning("the examples" if like else "the label", answer.warning)
+            if nothing == empty and not answer.hits and len(lib):
+                nothing = _NO_LABEL
+            _print(answer, full, as_json, nothing, heard=bool(like))
 
-        def ask(source: Any, on_sound: OnSound) -> Answer:
-            sound = soundsearch.Sound(source, at, max_duration=max_duration)
-            return selection.query(sound, k, **options, on_sound=on_sound)
+        def hear(source: Any, on_sound: OnSound) -> Answer:
+            return ask(soundsearch.Sound(source, at, max_duration=max_duration), on_sound)
 
-        for clip, answer in _each(clips, at, ask):
+        for clip, answer in _each(clips, at, hear):
             print_warning(clip, answer.warning)
             with _named(clip, clips, as_json) as name:
                 _print(answer, full, as_json, nothing, name)
@@ -253,9 +282,14 @@ def _named(file: str, files: Sequence[str], as_json: bool) -> Iterator[dict[str,
 
 
 def _print(
-    answer: Answer, full: bool, as_json: bool, nothing: str, name: Mapping[str, str] = _UNNAMED
+    answer: Answer,
+    full: bool,
+    as_json: bool,
+    nothing: str,
+    name: Mapping[str, str] = _UNNAMED,
+    heard: bool = True,
 ) -> None:
     if as_json:
         print_json({**name, **hit.to_dict()} for hit in answer)
     else:
-        print_answer(answer, nothing, full=full)
+        print_answer(answer, nothing, full=full, heard=heard)

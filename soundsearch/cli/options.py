@@ -13,6 +13,7 @@ __all__ = [
     "EXIT_INTERRUPTED",
     "EXIT_SOME_FAILED",
     "EXIT_USAGE",
+    "LABEL_WEIGHT",
     "RANKINGS",
     "ClipName",
     "at_option",
@@ -35,6 +36,8 @@ EXIT_SOME_FAILED = 3
 EXIT_INTERRUPTED = 130
 
 # `soundsearch.asking.ranking` has these too, but needs NumPy; a test holds the two together.
+# So has `soundsearch.asking.labelled` this.
+LABEL_WEIGHT = 0.5
 RANKINGS = ("pooled", "mean-best", "best-pair")
 
 Command = TypeVar("Command", bound=Callable[..., Any])

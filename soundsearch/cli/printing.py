@@ -60,24 +60,27 @@ def say(text: str = "", *, err: bool = False) -> None:
     click.echo(shown(text), err=err)
 
 
-def print_answer(answer: Answer, nothing: str, *, full: bool = False) -> None:
-    """Print a question's own labels and a table of the hits, or `nothing` where there are none.
+def print_answer(answer: Answer, nothing: str, *, full: bool = False, heard: bool = True) -> None:
+    """Print a question's own labels, if it was `heard`, and a table of the hits.
+
+    Where there are none, print `nothing`.
 
     It fits the terminal, unless `full` is set.
     """
     width = room(full)
-    _print_listed("sounds like: ", _scored(answer.labels, paths=True), width)
-    say()
+    if heard:
+        _print_listed("sounds like: ", _scored(answer.labels, paths=True), width)
+        say()
     if not answer.hits:
         say(nothing)
         return
     times = moments([(hit.start, hit.end) for hit in answer])
     beside = max(len(times[0]), len("moment"))
-    heard = [_heard(hit) for hit in answer]
+    labels_of = [_heard(hit) for hit in answer]
     left = None if width is None else width - len("  #  score    ") - beside - 2
-    share = _share(heard, left)
+    share = _share(labels_of, left)
     say(f"{'#':>3}  score  {'moment':{beside}}  {'labels':{share}}  clip")
-    for hit, moment, names in zip(answer, times, heard, strict=True):
+    for hit, moment, names in zip(answer, times, labels_of, strict=True):
         labels = padded(fitted(names, None if left is None else share), share)
         clip = _clip(hit, None if left is None else left - share - 2)
         say(f"{hit.rank:>3}  {hit.score:5.3f}  {moment:{beside}}  {labels}  {clip}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,6 @@ from soundsearch_ingest.products import product
 from ..errors import EncoderError, LibraryDamaged
 from ..results import Label
 from ..stores.records import LABEL, NO_LABEL
-from ..vectors import scores_along
 from .ontology import CLASSES, Node, ontology
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
 SILENCE = "/m/028v0c"
 
 _LARGEST = 1 << 26
+_DECIMALS = 9
 
 # AudioSet class indices that YAMNet leaves out; it keeps the order of the others.
 _NOT_IN_YAMNET = (1, 2, 12, 32, 33, 277)
@@ -114,16 +115,25 @@ class Head:
 
     def highest(
         self, embeddings: NDArray[np.float32], classes: Iterable[int]
-    ) -> NDArray[np.float32]:
-        """The highest probability among some classes for every embedding, float32 [n]."""
-        directions = self.directions(classes)
-        if not len(directions[1]):
-            return np.zeros(len(embeddings), np.float32)
-        return _probability(scores_along(embeddings, [directions]))
+    ) -> NDArray[np.float64]:
+        """The highest probability among some classes for every embedding, float64 [n].
+
+        In float32, those that are nearly certain would all be 1. Rounded, so that a class has the
+        same one alone and among others.
+        """
+        weights, biases = self.directions(classes)
+        if not len(biases):
+            return np.zeros(len(embeddings))
+        rows: Any = embeddings.astype(np.float64)
+        columns: Any = np.ascontiguousarray(weights.T.astype(np.float64))
+        logits: Any = np.empty((len(rows), len(biases)))
+        product(rows, columns, logits)
+        return _probability(np.round((logits + biases).max(axis=1), _DECIMALS))
 
 
-def _probability(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -60.0, 60.0))), np.float32)
+def _probability(logits: NDArray[Any]) -> NDArray[Any]:
+    probability: NDArray[Any] = 1.0 / (1.0 + np.exp(-np.clip(logits, -60.0, 60.0)))
+    return probability
 
 
 def _check(weight: NDArray[np.float32], bias: NDArray[np.float32], mids: list[str]) -> None:
