@@ -28,7 +28,8 @@ from .asking.questions import (
     check_ranking,
     check_score,
 )
-from .asking.ranking import DEFAULT_RANKING
+from .asking.ranking import DEFAULT_RANKING, RELATED
+from .asking.related import find_related
 from .asking.searching import find_hits, find_segments
 from .errors import ArgumentError, ClipNotFound, LibraryBusy
 from .labels.head import given, named
@@ -151,7 +152,8 @@ class Clips:
         at, sample_rate
             Of the sound; see `Sound`.
         ranking : str
-            One of `soundsearch.asking.ranking.RANKINGS`.
+            One of `soundsearch.asking.ranking.RANKINGS`, or ``related``: by the company that a
+            clip keeps.
         offset : int
             How many of the nearest clips are passed over, for the next page.
         min_score : float
@@ -252,6 +254,8 @@ class Clips:
         labels = None
         ask: Callable[[Reading], Asked] | None = None
         if isinstance(question, Labelled):
+            if ranking == RELATED:
+                raise ArgumentError("ranking: expected another than related beside a label")
             labels = Labels.of(question, self._session.head())
             if question.like is not None:
                 ask = self._preparing.prepared(question.like, on_sound)
@@ -270,6 +274,8 @@ class Clips:
                 options["without"] = asked.clips
                 if moments:
                     return find_segments(*query, self._filter, **options)
+                if ranking == RELATED:
+                    return find_related(*query, self._filter, **options)
                 return find_hits(*query, ranking, self._filter, **options)
 
             hits, short = page(nearest, k, offset, per, moments=moments)
