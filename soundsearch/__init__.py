@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .hearing import embed, label
     from .library import Library
     from .library import Library as open  # noqa: N813
+    from .neighbours import Neighbours
     from .results import (
         Answer,
         Clip,
@@ -73,6 +74,7 @@ __all__ = [
     "LibraryNotFound",
     "LibraryVersion",
     "MissingExtra",
+    "Neighbours",
     "Segment",
     "Sound",
     "SoundsearchError",
@@ -94,6 +96,7 @@ _LAZY = {
     **dict.fromkeys(("embed", "label"), "hearing"),
     **dict.fromkeys(("Embeddings", "Examples", "Sound", "Stored"), "asking.questions"),
     **dict.fromkeys(("Library", "open"), "library"),
+    "Neighbours": "neighbours",
     **dict.fromkeys(
         (
             "Answer",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,14 +31,16 @@ from .asking.questions import (
 from .asking.ranking import DEFAULT_RANKING, RELATED
 from .asking.related import find_related
 from .asking.searching import find_hits, find_segments
-from .errors import ArgumentError, ClipNotFound, LibraryBusy
+from .errors import ArgumentError, LibraryBusy
 from .labels.head import given, named
+from .neighbours import Graph, Neighbours, are_several
 from .preparing import Preparing
 from .results import Answer, Clip, Hit
 from .session import Session
-from .stores.base import ClipChanged, Reading
+from .stores.base import ClipChanged, OnClips, Reading
 from .stores.filters import And, Filter, matches
 from .stores.records import StoredClip
+from .unknown import unknown_clips
 
 __all__ = ["Clips", "shown"]
 
@@ -201,7 +203,8 @@ class Clips:
             on_sound,
         )
 
-    def similar(
+    @overload
+    def similar(  # type: ignore[overload-overlap]  # a text is iterable, and yet one clip
         self,
         clip: str | os.PathLike[str] | int,
         k: int = 10,
@@ -210,10 +213,75 @@ class Clips:
         offset: int = 0,
         min_score: float = -1.0,
         per: str | None = None,
-    ) -> Answer:
-        """Find the clips nearest to one of the library: ``query(Stored(clip))``."""
-        page: dict[str, Any] = {"offset": offset, "min_score": min_score, "per": per}
-        return self.query(Stored(clip), k, ranking=ranking, **page)
+    ) -> Answer: ...
+
+    @overload
+    def similar(self, clip: Iterable[str | os.PathLike[str] | int], k: int = 10) -> Neighbours: ...
+
+    def similar(
+        self,
+        clip: str | os.PathLike[str] | int | Iterable[str | os.PathLike[str] | int],
+        k: int = 10,
+        *,
+        ranking: str = DEFAULT_RANKING,
+        offset: int = 0,
+        min_score: float = -1.0,
+        per: str | None = None,
+    ) -> Answer | Neighbours:
+        """Find the clips nearest to one of the library, or to each of many.
+
+        Parameters
+        ----------
+        clip : path, URL or int, or an iterable of them
+            Uris, or ids: of one clip, or of many.
+        k : int
+            Clips wanted, for each.
+        ranking, offset, min_score, per
+            See `query`; for one clip only.
+
+        Returns
+        -------
+        Answer or Neighbours
+            For one clip that of ``query(Stored(clip))``; for many, arrays: they are compared by
+            their pooled vectors, at once.
+
+        Raises
+        ------
+        ArgumentError, ClipNotFound
+        """
+        if not are_several(clip):
+            one = Stored(cast(Any, clip))
+            page: dict[str, Any] = {"offset": offset, "min_score": min_score, "per": per}
+            return self.query(one, k, ranking=ranking, **page)
+        if (ranking, offset, min_score, per) != (DEFAULT_RANKING, 0, -1, None):
+            raise ArgumentError(
+                "clips: expected one clip, as a ranking, an offset, a least score or per is given; "
+                "many are compared by their pooled vectors"
+            )
+        return self._graph.similar(cast(Any, clip), check_k(k))
+
+    def neighbours(self, k: int = 10, *, on_clips: OnClips = _ignore) -> Iterator[Neighbours]:
+        """Find the clips nearest to each clip of the selection, among the others of it.
+
+        In memory that does not grow with the number of clips: in blocks, in the order of ids.
+        Clips that are added or removed meanwhile may be left out.
+
+        Parameters
+        ----------
+        k : int
+            Clips wanted, for each.
+        on_clips : callable
+            Told of how many more clips the neighbours were found.
+
+        Yields
+        ------
+        Neighbours
+        """
+        return self._graph.all(check_k(k), on_clips)
+
+    @property
+    def _graph(self) -> Graph:
+        return Graph(lambda: self._session.store, self._filter, self._read, _find)
 
     def vectors(self, clip: str | os.PathLike[str] | int) -> NDArray[np.float32]:
         """The stored embeddings of a clip of the library, in the selection or not.
@@ -304,11 +372,7 @@ class Clips:
     def _clip(self, reading: Reading, clip: str | os.PathLike[str] | int) -> StoredClip:
         found = _find(reading, clip)
         if found is None:
-            kind = "id" if isinstance(clip, int) else "uri"
-            raise ClipNotFound(
-                f"{clip if isinstance(clip, int) else os.fspath(clip)}: no clip of "
-                f"{self._session.address} has this {kind}"
-            )
+            raise unknown_clips(self._session.store, [clip])
         return found
 
 

@@ -168,8 +168,9 @@ def test_help_lists_every_command_and_loads_none():
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
+    width = max(map(len, cli._COMMANDS))
     for name, (_, text) in cli._COMMANDS.items():
-        assert f"  {name:8}  {text}\n" in done.stdout
+        assert f"  {name:{width}}  {text}\n" in done.stdout
     assert done.stderr.split() == [
         "soundsearch",
         "soundsearch.cli",

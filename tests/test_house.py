@@ -26,7 +26,7 @@ _RECORDS = {"stores.base", "stores.filters", "stores.records"}
 _BASE = {"errors", "hints", "results", "vectors", GROUND}
 _STORES = {*_RECORDS, "stores.pooling", *_BASE}
 _ASKING = {*_RECORDS, *_BASE, "labels"}
-_CLIPS = {*_ASKING, "asking", "hearing", "session"}
+_CLIPS = {*_ASKING, "asking", "hearing", "neighbours", "session", "unknown"}
 ROOMS: dict[str, set[str]] = {
     "hints": set(),
     "errors": {GROUND, "hints"},
@@ -44,8 +44,10 @@ ROOMS: dict[str, set[str]] = {
     "hearing": {*_ASKING, "asking"},
     "waiting": {*_RECORDS, *_BASE},
     "session": {*_ASKING, "hearing", "stores.opening", "waiting"},
-    "clips": {*_CLIPS, "preparing"},
+    "unknown": {*_RECORDS, *_BASE},
+    "neighbours": {*_RECORDS, *_BASE, "stores.pooling", "unknown"},
     "preparing": _CLIPS,
+    "clips": {*_CLIPS, "preparing"},
     "checking": {*_RECORDS, *_BASE},
     "copying": {*_RECORDS, *_BASE, "stores.milvus", "stores.opening", "waiting"},
     "ingesting": {*_ASKING, "hearing", "pruning", "tags"},
@@ -78,7 +80,7 @@ ROOMS: dict[str, set[str]] = {
     | {"tagfiles", *_BASE},
     "__main__": {"cli"},
     # The package itself: the public names, loaded when they are first used.
-    "": {"asking", "clips", "hearing", "library", "evaluate", *_BASE},
+    "": {"asking", "clips", "hearing", "library", "evaluate", "neighbours", *_BASE},
 }
 
 

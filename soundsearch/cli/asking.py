@@ -15,9 +15,11 @@ import soundsearch
 
 from ..errors import AudioError
 from ..hints import command
+from .neighbours import print_similar
 from .options import (
     EXIT_ERROR,
     EXIT_SOME_FAILED,
+    RANKINGS,
     ClipName,
     at_option,
     full_option,
@@ -133,7 +135,7 @@ def query(
 
 
 @click.command()
-@click.argument("clip", type=ClipName())
+@click.argument("clips", nargs=-1, required=True, type=ClipName())
 @library_option
 @where_option
 @k_option
@@ -144,7 +146,7 @@ def query(
 @full_option
 @json_option
 def similar(
-    clip: str | int,
+    clips: tuple[str | int, ...],
     library: str | None,
     where: str | None,
     k: int,
@@ -155,12 +157,22 @@ def similar(
     full: bool,
     as_json: bool,
 ) -> None:
-    """Find the clips nearest to CLIP, one of the library, by its path, address or id."""
+    """Find the clips nearest to each of CLIPS, which the library holds, by path, address or id.
+
+    Several are compared at once, as wholes, by their pooled vectors.
+    """
+    if len(clips) > 1 and (ranking != RANKINGS[0] or offset or min_score > -1 or per):
+        raise click.UsageError(
+            "--ranking, --offset, --min-score and --per are for one clip at a time"
+        )
     with soundsearch.open(library) as lib:
         selection = lib if where is None else lib.where(where)
+        if len(clips) > 1:
+            print_similar(selection.similar(clips, k), as_json)
+            return
         page: dict[str, Any] = {"offset": offset, "min_score": min_score, "per": per}
-        answer = selection.similar(clip, k, ranking=ranking, **page)
-        print_warning(str(clip), answer.warning)
+        answer = selection.similar(clips[0], k, ranking=ranking, **page)
+        print_warning(str(clips[0]), answer.warning)
     nothing = "The library holds no other clip." if where is None else _NO_MATCH
     _print(answer, full, as_json, _NO_MORE if offset or min_score > -1 else nothing)
 

@@ -30,10 +30,11 @@ _COMMANDS = {
     "ingest": ("ingesting", "Add files, folders or patterns, or update them."),
     "label": ("asking", "Predict the labels of a sound."),
     "models": ("models", "List and install encoders."),
+    "neighbours": ("neighbours", "Find the clips nearest to each clip."),
     "query": ("asking", "Find the clips nearest to a sound."),
     "rebuild": ("ingesting", "Build the index again and free unused space."),
     "remove": ("ingesting", "Take clips out of the library; the files stay."),
-    "similar": ("asking", "Find the clips nearest to one of the library."),
+    "similar": ("asking", "Find the clips nearest to those of the library."),
     "tag": ("ingesting", "Attach tags from a file to clips."),
 }
 
