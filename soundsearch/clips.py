@@ -28,12 +28,15 @@ from .asking.questions import (
     check_ranking,
     check_score,
 )
-from .asking.ranking import DEFAULT_RANKING
+from .asking.ranking import DEFAULT_RANKING, RELATED
+from .asking.recommending import Likes
+from .asking.related import find_related
 from .asking.searching import find_hits, find_segments
 from .errors import ArgumentError, LibraryBusy
 from .labels.head import given, named
 from .neighbours import Graph, Neighbours, are_several
 from .preparing import Preparing
+from .recommending import recommended
 from .results import Answer, Clip, Hit
 from .session import Session
 from .stores.base import ClipChanged, OnClips, Reading
@@ -48,6 +51,7 @@ _TRIES = 20
 
 _Answer = TypeVar("_Answer")
 OnSound = Callable[[float], None]
+Targets = str | os.PathLike[str] | int | Iterable[str | os.PathLike[str] | int]
 
 
 def _ignore(_seconds: float) -> None:
@@ -153,7 +157,8 @@ class Clips:
         at, sample_rate
             Of the sound; see `Sound`.
         ranking : str
-            One of `soundsearch.asking.ranking.RANKINGS`.
+            One of `soundsearch.asking.ranking.RANKINGS`, or ``related``: by the company that a
+            clip keeps.
         offset : int
             How many of the nearest clips are passed over, for the next page.
         min_score : float
@@ -257,6 +262,57 @@ class Clips:
             )
         return self._graph.similar(cast(Any, clip), check_k(k))
 
+    def recommend(
+        self,
+        liked: Targets,
+        disliked: Targets = (),
+        k: int = 20,
+        *,
+        diversity: float = 0.3,
+        weights: ArrayLike | None = None,
+        half_life: float | None = None,
+        exclude: Targets = (),
+        per: str | None = None,
+        offset: int = 0,
+        min_score: float = -1.0,
+    ) -> Answer:
+        """Recommend clips to someone who likes some of the library.
+
+        Liked clips that are alike make a taste, and each taste has its turn as often as its
+        clips count.
+
+        Parameters
+        ----------
+        liked, disliked : uris or ids of clips of the library, in the selection or not
+        k : int
+        diversity : float
+            How much a clip must be unlike those before it, 0 to 1: 0 is each taste's own order.
+        weights : sequence of float, optional
+            How much each liked clip counts, such as how often it was played; at least 0.
+        half_life : float, optional
+            Where `liked` is in the order of playing, the latest last: a clip counts half as much as
+            one that was played so many clips later.
+        exclude : uris or ids
+            Other clips that are not recommended, in the library or not.
+        per, offset, min_score
+            See `query`.
+
+        Returns
+        -------
+        Answer
+            Scores do not follow the ranks: each is the cosine to a taste by the company that both
+            keep, less half of that to the nearest disliked clip.
+
+        Raises
+        ------
+        ArgumentError, ClipNotFound
+        """
+        likes = Likes(liked, disliked, exclude, weights, half_life, diversity)
+        wanted = check_k(k), check_offset(offset), check_score(min_score)
+        group = None if per is None else parse_per(per)
+        store, graph, filter = self._session.store, self._graph, self._filter
+        return self._read(lambda r: recommended(r, store, graph, filter, likes, *wanted, group))
+
     def neighbours(self, k: int = 10, *, on_clips: OnClips = _ignore) -> Iterator[Neighbours]:
         """Find the clips nearest to each clip of the selection, among the others of it.
 
@@ -319,6 +375,8 @@ class Clips:
         labels = None
         ask: Callable[[Reading], Asked] | None = None
         if isinstance(question, Labelled):
+            if ranking == RELATED:
+                raise ArgumentError("ranking: expected another than related beside a label")
             labels = Labels.of(question, self._session.head())
             if question.like is not None:
                 ask = self._preparing.prepared(question.like, on_sound)
@@ -337,6 +395,8 @@ class Clips:
                 options["without"] = asked.clips
                 if moments:
                     return find_segments(*query, self._filter, **options)
+                if ranking == RELATED:
+                    return find_related(*query, self._filter, **options)
                 return find_hits(*query, ranking, self._filter, **options)
 
             hits, short = page(nearest, k, offset, per, moments=moments)

@@ -106,7 +106,7 @@ class Graph:
         asked = [_checked(clip) for clip in clips]
 
         def read(reading: Reading) -> Neighbours:
-            ids, unknown = self._ids(reading, asked)
+            ids, unknown = self.ids(reading, asked)
             if unknown:
                 raise unknown_clips(self._store(), unknown)
             return self._nearest(reading, _parts(reading, ids), k)
@@ -126,7 +126,7 @@ class Graph:
     def _still_there(self, ids: Ints, k: int, reading: Reading) -> Neighbours:
         return self._nearest(reading, _parts(reading, ids), k)
 
-    def _ids(self, reading: Reading, clips: Sequence[Target]) -> tuple[Ints, list[Target]]:
+    def ids(self, reading: Reading, clips: Sequence[Target]) -> tuple[Ints, list[Target]]:
         """The ids of clips, and those that are not there."""
         ids = np.zeros(len(clips), np.int64)
         for place, clip in enumerate(clips):

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from support.sounds import noise
 
 import soundsearch
-from soundsearch.asking.ranking import DEFAULT_RANKING, RANKINGS
+from soundsearch.asking.ranking import DEFAULT_RANKING, RANKINGS, RELATED
 from soundsearch.cli import main as cli
 from soundsearch.cli import options
 
@@ -153,7 +153,7 @@ def test_similar_by_id(library, sounds):
 
 
 def test_rankings_are_those_of_the_library():
-    assert tuple(RANKINGS) == options.RANKINGS and options.RANKINGS[0] == DEFAULT_RANKING
+    assert (*RANKINGS, RELATED) == options.RANKINGS and options.RANKINGS[0] == DEFAULT_RANKING
     shown = CliRunner().invoke(cli.main, ["query", "--help"]).output
     assert all(name in shown for name in RANKINGS)
 

@@ -140,8 +140,8 @@ def test_texts(text, expected):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "folder", "folder:0", "folder:-1", "folder:x", "folder:1.5", "artist:1", "tag[]:1", "tag:1",
-     "tag[a]", " folder:1", "folder:٣", None, 2],
+    ["", "folder", "folder:0", "folder:-1", "folder:x", "folder:1.5", "artist:1", "tag[]:1",
+     "tag:1", "tag[a]", " folder:1", "folder:٣", None, 2],
 )  # fmt: skip
 def test_bad_texts(text):
     with pytest.raises(errors.ArgumentError, match=r"per: expected .* folder:2 or tag\[artist\]:1"):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ArgumentError
-from .ranking import RANKINGS
+from .ranking import RANKINGS, RELATED
 
 __all__ = [
     "MAX_DURATION",
@@ -323,6 +323,7 @@ def check_score(score: Any) -> float:
 
 def check_ranking(ranking: Any) -> str:
     """Return the name of a ranking; raise ArgumentError if there is no such ranking."""
-    if ranking not in RANKINGS:
-        raise ArgumentError(f"ranking: expected one of {', '.join(RANKINGS)}, got {ranking!r}")
+    names = (*RANKINGS, RELATED)
+    if ranking not in names:
+        raise ArgumentError(f"ranking: expected one of {', '.join(names)}, got {ranking!r}")
     return str(ranking)

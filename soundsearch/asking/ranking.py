@@ -16,7 +16,7 @@ from soundsearch_ingest.products import product
 
 from ..vectors import unit
 
-__all__ = ["DEFAULT_RANKING", "RANKINGS", "Ranking", "pool_query", "spans"]
+__all__ = ["DEFAULT_RANKING", "RANKINGS", "RELATED", "Ranking", "pool_query", "spans"]
 
 Vectors = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -90,6 +90,8 @@ RANKINGS: dict[str, Ranking] = {
     "best-pair": _best_pair,
 }
 DEFAULT_RANKING = "pooled"
+# By the company that clips keep, which is no score of one clip by itself: see `related`.
+RELATED = "related"
 
 
 def spans(hits: Iterable[int], reach: int, count: int) -> list[tuple[int, int]]:

@@ -38,7 +38,7 @@ EXIT_INTERRUPTED = 130
 # `soundsearch.asking.ranking` has these too, but needs NumPy; a test holds the two together.
 # So has `soundsearch.asking.labelled` this.
 LABEL_WEIGHT = 0.5
-RANKINGS = ("pooled", "mean-best", "best-pair")
+RANKINGS = ("pooled", "mean-best", "best-pair", "related")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Command], Command]
@@ -101,13 +101,27 @@ json_option: Option[Any] = click.option(
 k_option: Option[Any] = click.option(
     "-k", default=10, show_default=True, type=click.IntRange(1), help="How many clips to find."
 )
-ranking_option: Option[Any] = click.option(
+_ranking: Option[Any] = click.option(
     "--ranking",
     default=RANKINGS[0],
     show_default=True,
     type=click.Choice(RANKINGS),
     help="How clips are scored.",
 )
+_related: Option[Any] = click.option(
+    "--related",
+    "ranking",
+    flag_value="related",
+    default=RANKINGS[0],
+    help="The same as --ranking related, for long lists.",
+)
+
+
+def ranking_option(command: Any) -> Any:
+    """``--ranking NAME``, and ``--related`` for the one of that name."""
+    return _ranking(_related(command))
+
+
 at_option: Option[Any] = click.option(
     "--at",
     type=_Moments(),
