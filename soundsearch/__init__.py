@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         Segment,
         TagReport,
     )
+    from .stores.records import Key
 
 __all__ = [
     "Answer",
@@ -62,6 +63,7 @@ __all__ = [
     "Finding",
     "Hit",
     "IngestReport",
+    "Key",
     "Label",
     "LabelledClip",
     "Library",
@@ -90,6 +92,7 @@ _LAZY = {
     "Clips": "clips",
     **dict.fromkeys(("embed", "label"), "hearing"),
     **dict.fromkeys(("Embeddings", "Examples", "Sound", "Stored"), "asking.questions"),
+    "Key": "stores.records",
     **dict.fromkeys(("Library", "open"), "library"),
     **dict.fromkeys(
         (

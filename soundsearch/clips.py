@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from soundsearch_ingest import pipeline
 
 from .asking.examples import Asked, sample, together
@@ -30,21 +28,19 @@ from .asking.questions import (
 )
 from .asking.ranking import DEFAULT_RANKING
 from .asking.searching import find_hits, find_segments
-from .errors import ArgumentError, ClipNotFound, LibraryBusy, SpaceMismatch
+from .errors import ArgumentError, SpaceMismatch
 from .labels.head import given, named
+from .naming import find
 from .results import Answer, Clip
+from .selection import Selection, shown
 from .session import Session
-from .stores.base import ClipChanged, Reading
-from .stores.filters import And, Filter, matches
-from .stores.records import CLIP_LABELS, StoredClip
+from .stores.base import Reading
+from .stores.filters import And, Filter
+from .stores.records import CLIP_LABELS, ClipName, Key
 from .vectors import sounding
 
 __all__ = ["Clips", "shown"]
 
-# A reading of a store that cannot hold its state may see clips change; each try takes a new one.
-_TRIES = 20
-
-_Answer = TypeVar("_Answer")
 OnSound = Callable[[float], None]
 
 
@@ -52,7 +48,7 @@ def _ignore(_seconds: float) -> None:
     pass
 
 
-class Clips:
+class Clips(Selection):
     """The clips of a library that a filter lets through; made by `where`.
 
     Lazy: the library is read when the selection is counted, iterated over or asked, each time
@@ -60,8 +56,7 @@ class Clips:
     """
 
     def __init__(self, session: Session, filter: Filter | None, text: str) -> None:
-        self._session = session
-        self._filter = filter
+        super().__init__(session, filter)
         self._text = text
 
     def where(self, expression: str, /, **parameters: Any) -> Clips:
@@ -106,22 +101,6 @@ class Clips:
 
     def __bool__(self) -> bool:
         return True  # not the number of clips, which might have to be read from far away
-
-    def __contains__(self, clip: str | os.PathLike[str] | int) -> bool:
-        """Whether a clip, by its uri or id, is in the selection."""
-        with self._session.store.reading() as reading:
-            found = _find(reading, clip)
-        return found is not None and (self._filter is None or matches(self._filter, found))
-
-    def clip(self, clip: str | os.PathLike[str] | int) -> Clip:
-        """A clip of the library, in the selection or not, by its uri or id.
-
-        Raises
-        ------
-        ClipNotFound
-        """
-        with self._session.store.reading() as reading:
-            return shown(self._clip(reading, clip))
 
     def query(
         self,
@@ -189,7 +168,7 @@ class Clips:
 
     def similar(
         self,
-        clip: str | os.PathLike[str] | int,
+        clip: ClipName,
         k: int = 10,
         *,
         ranking: str = DEFAULT_RANKING,
@@ -198,29 +177,6 @@ class Clips:
     ) -> Answer:
         """Find the clips nearest to one of the library: ``query(Stored(clip))``."""
         return self.query(Stored(clip), k, ranking=ranking, offset=offset, min_score=min_score)
-
-    def vectors(self, clip: str | os.PathLike[str] | int) -> NDArray[np.float32]:
-        """The stored embeddings of a clip of the library, in the selection or not.
-
-        Parameters
-        ----------
-        clip : path, URL or int
-            Its uri, or its id.
-
-        Returns
-        -------
-        float32 [segments, dimension]
-
-        Raises
-        ------
-        ClipNotFound
-        """
-
-        def read(reading: Reading) -> NDArray[np.float32]:
-            found = self._clip(reading, clip)
-            return reading.rows([(found.id, 0, found.count)])[0]
-
-        return self._read(read)
 
     def _answer(
         self, question: Question, k: int, ranking: str | None, on_sound: OnSound, **page: Any
@@ -275,7 +231,7 @@ class Clips:
             raise ArgumentError("vectors: expected a direction in each, got one that is zero")
         return Asked(query, levels)
 
-    def _stored(self, reading: Reading, clip: str | os.PathLike[str] | int) -> Asked:
+    def _stored(self, reading: Reading, clip: ClipName) -> Asked:
         found = self._clip(reading, clip)
         vectors, segments = reading.rows([(found.id, 0, found.count)])
         record = found.record
@@ -301,56 +257,10 @@ class Clips:
 
         return ask
 
-    def _read(self, read: Callable[[Reading], _Answer]) -> _Answer:
-        """What a function makes of one reading, tried again where the reading could not hold."""
-        for _ in range(_TRIES):
-            with self._session.store.reading() as reading:
-                try:
-                    return read(reading)
-                except ClipChanged:
-                    continue
-        raise LibraryBusy(
-            f"{self._session.address}: its clips were replaced {_TRIES} times while this was "
-            "asked; ask again when less is written to it"
-        )
-
-    def _clip(self, reading: Reading, clip: str | os.PathLike[str] | int) -> StoredClip:
-        found = _find(reading, clip)
-        if found is None:
-            kind = "id" if isinstance(clip, int) else "uri"
-            raise ClipNotFound(
-                f"{clip if isinstance(clip, int) else os.fspath(clip)}: no clip of "
-                f"{self._session.address} has this {kind}"
-            )
-        return found
-
-
-def _find(reading: Reading, clip: str | os.PathLike[str] | int) -> StoredClip | None:
-    if isinstance(clip, int):
-        return reading.clips_by_id([clip]).get(clip)
-    uri = os.fspath(clip)
-    return reading.clip_at(uri) or reading.clip_at(os.path.abspath(os.path.expanduser(uri)))
-
 
 def _question(reading: Reading, example: Example) -> Sound | Stored | Embeddings:
     """An example as a question: the clip of the library that it names, or else the file."""
     if isinstance(example, (Sound, Stored, Embeddings)):
         return example
-    is_stored = isinstance(example, int) or _find(reading, example) is not None
+    is_stored = isinstance(example, (int, Key)) or find(reading, example) is not None
     return Stored(example) if is_stored else Sound(cast(Source, example))
-
-
-def shown(clip: StoredClip) -> Clip:
-    """A stored clip as it is answered."""
-    record = clip.record
-    return Clip(
-        id=clip.id,
-        uri=record.uri,
-        duration=record.duration,
-        segments=clip.count,
-        padded=record.padded,
-        warning=record.warning,
-        labels=named(record.labels),
-        human_labels=given(record.human_labels),
-        tags=dict(record.tags),
-    )

@@ -24,9 +24,10 @@ LONGEST = 450
 # module belongs to the room with the longest name that its own begins with. Arrows point down.
 _RECORDS = {"stores.base", "stores.filters", "stores.records"}
 _BASE = {"errors", "hints", "results", "vectors", GROUND}
-_STORES = {*_RECORDS, *_BASE}
+_STORES = {*_RECORDS, "stores.keyed", *_BASE}
 _ASKING = {*_RECORDS, *_BASE, "labels"}
-_CLIPS = {*_ASKING, "asking", "hearing", "session"}
+_SELECTION = {*_ASKING, "gathering", "naming", "session", "stores.keyed"}
+_CLIPS = {*_ASKING, "asking", "hearing", "naming", "selection", "session"}
 ROOMS: dict[str, set[str]] = {
     "hints": set(),
     "errors": {GROUND, "hints"},
@@ -35,6 +36,7 @@ ROOMS: dict[str, set[str]] = {
     "stores.records": _BASE,
     "stores.filters": {"stores.records"},
     "stores.base": {"stores.filters", "stores.records", *_BASE},
+    "stores.keyed": {"stores.records", *_BASE},
     "stores.local": _STORES,
     "stores.milvus": _STORES,
     "stores.opening": {*_STORES, "stores.local", "stores.milvus"},
@@ -43,12 +45,16 @@ ROOMS: dict[str, set[str]] = {
     "hearing": {*_ASKING, "asking"},
     "waiting": {*_RECORDS, *_BASE},
     "session": {*_ASKING, "hearing", "stores.opening", "waiting"},
+    "gathering": {*_RECORDS, *_BASE, "labels"},
+    "exporting": {*_ASKING, "gathering"},
+    "selection": {*_SELECTION, "exporting"},
     "clips": _CLIPS,
     "checking": {*_RECORDS, *_BASE},
     "copying": {*_RECORDS, *_BASE, "stores.milvus", "stores.opening", "waiting"},
     "ingesting": {*_ASKING, "hearing", "pruning", "tags"},
     "adding": {*_ASKING, "asking", "hearing", "ingesting", "session", "tags"},
     "reembedding": {*_ASKING, "hearing", "ingesting", "pruning", "session"},
+    "telling": {*_RECORDS, *_BASE},
     "naming": {"pruning", *_RECORDS, *_BASE},
     "pruning": {*_RECORDS, *_BASE},
     "tags": {*_RECORDS, *_BASE},
@@ -64,6 +70,7 @@ ROOMS: dict[str, set[str]] = {
         "reembedding",
         "stores.opening",
         "tags",
+        "telling",
         "waiting",
     },
     "evaluate": {"asking", "clips", *_BASE},
@@ -73,10 +80,10 @@ ROOMS: dict[str, set[str]] = {
     "models": {"labels", "stores.base", *_BASE},
     "tagfiles": {"errors", "stores.records"},
     "cli": {"", "audioset", "demo_sounds", "evaluate", "learn", "library", "models", "session"}
-    | {"tagfiles", *_BASE},
+    | {"exporting", "stores.records", "tagfiles", *_BASE},
     "__main__": {"cli"},
     # The package itself: the public names, loaded when they are first used.
-    "": {"asking", "clips", "hearing", "library", "evaluate", *_BASE},
+    "": {"stores.records", "asking", "clips", "hearing", "library", "evaluate", *_BASE},
 }
 
 

@@ -35,6 +35,7 @@ from .progress import sound_progress
 
 if TYPE_CHECKING:
     from ..results import Answer, LabelledClip
+    from ..stores.records import ClipName as ClipNamed
 
 __all__ = ["label", "query", "similar"]
 
@@ -77,8 +78,8 @@ _NO_MORE = "No more clips, or none with such a score."
 @json_option
 def query(
     clips: tuple[str, ...],
-    like: tuple[str | int, ...],
-    unlike: tuple[str | int, ...],
+    like: tuple[ClipNamed, ...],
+    unlike: tuple[ClipNamed, ...],
     library: str | None,
     where: str | None,
     k: int,
@@ -139,7 +140,7 @@ def query(
 @full_option
 @json_option
 def similar(
-    clip: str | int,
+    clip: ClipNamed,
     library: str | None,
     where: str | None,
     k: int,
@@ -149,7 +150,7 @@ def similar(
     full: bool,
     as_json: bool,
 ) -> None:
-    """Find the clips nearest to CLIP, one of the library, by its path, address or id."""
+    """Find the clips nearest to CLIP, one of the library: its path, address, id or key:VALUE."""
     with soundsearch.open(library) as lib:
         selection = lib if where is None else lib.where(where)
         answer = selection.similar(clip, k, ranking=ranking, offset=offset, min_score=min_score)

@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 
 from ..results import Finding
 from .filters import Filter
-from .records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip, Tuning
+from .records import (
+    ClipRecord,
+    Counts,
+    FailureRecord,
+    Key,
+    NewClip,
+    Settings,
+    StoredClip,
+    Tuning,
+)
 
 __all__ = ["ClipChanged", "OnClips", "OnStep", "Reading", "Span", "Store"]
 
@@ -38,6 +47,10 @@ class Reading(Protocol):
 
     def clip_at(self, uri: str) -> StoredClip | None:
         """The clip at this uri."""
+        ...
+
+    def clips_keyed(self, keys: Sequence[Key]) -> dict[Key, StoredClip]:
+        """The clips that have these keys; see `Store.clips_keyed`."""
         ...
 
     def clips_by_id(self, clip_ids: Sequence[int]) -> dict[int, StoredClip]:
@@ -122,6 +135,22 @@ class Store(Protocol):
         """The clip at this uri."""
         ...
 
+    def key(self) -> str | None:
+        """The tag that is the key of clips; None while none was declared."""
+        ...
+
+    def clips_keyed(self, keys: Sequence[Key]) -> dict[Key, StoredClip]:
+        """Those clips that have one of these keys; found without reading the others.
+
+        Raises
+        ------
+        ArgumentError
+            No tag is the key.
+        LibraryError
+            Two clips have one of them.
+        """
+        ...
+
     def clips_with(self, digest: bytes) -> list[StoredClip]:
         """The clips with this content. Thread-safe."""
         ...
@@ -160,6 +189,10 @@ class Store(Protocol):
 
         A record with a new uri replaces a clip or failure at that uri. Unknown ids are ignored.
         """
+        ...
+
+    def use_key(self, tag: str | None) -> None:
+        """Say which tag is the key of clips, None for none; kept with the library."""
         ...
 
     def fail(self, failures: Sequence[FailureRecord]) -> None:

@@ -23,6 +23,7 @@ from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, Stor
 from .codec import FAILURE, PLACE, POSTED, RECORD, clip_of, failure_of, row_of
 from .conditions import condition_of
 from .connecting import connect, is_in_place, stamp_of, unreadable
+from .keys import Keys
 from .postings import add_postings, fill_postings, label_scores
 from .schema import CATALOG, settings_sum
 from .vetting import setting_of
@@ -56,6 +57,7 @@ class Catalog:
         self.folder = folder
         self._path = folder / CATALOG
         self.connection, self._stamp, self._steps = connect(self._path, for_writing)
+        self.keys = Keys(self.connection, self._reading)
 
     def close(self) -> None:
         """Close the connection."""
@@ -358,6 +360,7 @@ class Catalog:
             [(*row, *place) for row, *place in zip(rows, firsts, counts, sums, strict=True)],
         )
         add_postings(self.connection, firsts, [row[POSTED] for row in rows])
+        self.keys.put({row[0]: c.record for row, c in zip(rows, clips, strict=True)})
         self.set(rows=first_row + sum(counts))
         self._clips_changed()
 
@@ -385,6 +388,7 @@ class Catalog:
             if (*labels,) != rows[clip_id][POSTED]
         }
         add_postings(self.connection, list(posted), list(posted.values()), amended=True)
+        self.keys.put({row[0]: records[clip_id] for clip_id, row in rows.items()})
         self._clips_changed()
 
     def remove(self, clip_ids: Sequence[int]) -> None:
@@ -424,6 +428,7 @@ class Catalog:
             [(*place, clip_id) for clip_id, place in places.items()],
         )
         fill_postings(self.connection)
+        self.keys.fill()
         self.set(rows=rows, generation=generation)
         self.set_index(None)
 
