@@ -74,13 +74,14 @@ ROOMS: dict[str, set[str]] = {
         "waiting",
     },
     "evaluate": {"asking", "clips", *_BASE},
+    "recall": {"clips", "gathering", *_RECORDS, *_BASE},
     "learn": {"clips", "labels", *_BASE},
     "audioset": {"labels", *_BASE},
     "demo_sounds": set(),
     "models": {"labels", "stores.base", *_BASE},
     "tagfiles": {"errors", "stores.records"},
     "cli": {"", "audioset", "demo_sounds", "evaluate", "learn", "library", "models", "session"}
-    | {"exporting", "stores.records", "tagfiles", *_BASE},
+    | {"exporting", "recall", "stores.records", "tagfiles", *_BASE},
     "__main__": {"cli"},
     # The package itself: the public names, loaded when they are first used.
     "": {"stores.records", "asking", "clips", "hearing", "library", "evaluate", *_BASE},

@@ -124,6 +124,10 @@ class Store(Protocol):
         """How the search index is tuned; None where there is none, or the database does it."""
         ...
 
+    def is_exact(self) -> bool:
+        """Whether a search without a filter looks at every segment."""
+        ...
+
     def clips(self, filter: Filter | None = None) -> Iterator[StoredClip]:
         """Iterate over the clips that a filter lets through, ordered by id.
 

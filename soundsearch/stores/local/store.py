@@ -157,6 +157,11 @@ class LocalStore:
         with self._pool.pinned() as catalog:
             return catalog.tuning()
 
+    def is_exact(self) -> bool:
+        """Whether there is no approximate index."""
+        with self._pool.pinned() as catalog:
+            return catalog.index() is None
+
     def clips(self, filter: Filter | None = None) -> Iterator[StoredClip]:
         """Every clip that a filter lets through, in the order of ids; read in pages."""
         if filter is not None:

@@ -155,6 +155,10 @@ class MilvusStore:
         """None: Milvus searches its indexes as it is told, and nothing is measured."""
         return None
 
+    def is_exact(self) -> bool:
+        """Whether Milvus has an index that looks at every segment."""
+        return self._tables.index in ("FLAT", "GPU_BRUTE_FORCE")
+
     def clips(self, filter: Filter | None = None) -> Iterator[StoredClip]:
         """Iterate over the clips that a filter lets through, ordered by id; see `Store.clips`."""
         if filter is None:
