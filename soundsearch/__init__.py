@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         Segment,
         TagReport,
     )
+    from .stores.records import Key
 
 __all__ = [
     "Answer",
@@ -64,6 +65,7 @@ __all__ = [
     "Finding",
     "Hit",
     "IngestReport",
+    "Key",
     "Label",
     "Labelled",
     "LabelledClip",
@@ -95,6 +97,7 @@ _LAZY = {
     "Labelled": "asking.labelled",
     **dict.fromkeys(("embed", "label"), "hearing"),
     **dict.fromkeys(("Embeddings", "Examples", "Sound", "Stored"), "asking.questions"),
+    "Key": "stores.records",
     **dict.fromkeys(("Library", "open"), "library"),
     "Neighbours": "neighbours",
     **dict.fromkeys(

@@ -15,7 +15,7 @@ from soundsearch_ingest.spooling import spooled
 from .asking.questions import Sound, Source
 from .errors import ArgumentError, AudioError
 from .ingesting import new_clip
-from .results import Failure, IngestReport
+from .results import Failure, IngestReport, TagReport
 from .session import Session
 from .stores.records import CLIP_LABELS, SEGMENT_LABELS, NewClip, StoredClip, TagValue
 from .tags import Tagging
@@ -66,10 +66,15 @@ def add(
             there = store.clip_at(uri)
             store.add([new(there)])
         if tags:
-            tagging.apply(store)
+            _check(tagging.apply(store))
         clip = store.clip_at(uri)
         assert clip is not None
     return clip, "unchanged" if new is None else "added" if there is None else "replaced"
+
+
+def _check(report: TagReport) -> None:
+    for uri, reason in report.refused.items():
+        raise ArgumentError(f"{uri}: {reason}; the sound is stored, its tags are as they were")
 
 
 def _embedded(

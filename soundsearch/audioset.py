@@ -12,7 +12,12 @@ from soundsearch_ingest.audioset import read_list, read_records
 
 from .labels.ontology import CLASSES, ontology
 
-__all__ = ["AudioSetStats", "ClassCount", "stats"]
+__all__ = ["AudioSetStats", "ClassCount", "class_names", "stats"]
+
+
+def class_names() -> tuple[str, ...]:
+    """The names of AudioSet's 527 classes, by their index."""
+    return tuple(node.name for node in ontology().classes)
 
 
 @dataclass(frozen=True, slots=True)

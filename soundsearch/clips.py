@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar, cast, overload
+from typing import Any, cast, overload
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from .asking.by_label import Labels, find_labelled
 from .asking.examples import Asked, nothing_asked
@@ -32,33 +30,28 @@ from .asking.ranking import DEFAULT_RANKING, RELATED
 from .asking.recommending import Likes
 from .asking.related import find_related
 from .asking.searching import find_hits, find_segments
-from .errors import ArgumentError, LibraryBusy
-from .labels.head import given, named
+from .errors import ArgumentError
 from .neighbours import Graph, Neighbours, are_several
 from .preparing import Preparing
 from .recommending import recommended
 from .results import Answer, Clip, Hit
+from .selection import Selection, shown
 from .session import Session
-from .stores.base import ClipChanged, OnClips, Reading
-from .stores.filters import And, Filter, matches
-from .stores.records import StoredClip
-from .unknown import unknown_clips
+from .stores.base import OnClips, Reading
+from .stores.filters import And, Filter
+from .stores.records import ClipName
 
 __all__ = ["Clips", "shown"]
 
-# A reading of a store that cannot hold its state may see clips change; each try takes a new one.
-_TRIES = 20
-
-_Answer = TypeVar("_Answer")
 OnSound = Callable[[float], None]
-Targets = str | os.PathLike[str] | int | Iterable[str | os.PathLike[str] | int]
+Targets = ClipName | Iterable[ClipName]
 
 
 def _ignore(_seconds: float) -> None:
     pass
 
 
-class Clips:
+class Clips(Selection):
     """The clips of a library that a filter lets through; made by `where`.
 
     Lazy: the library is read when the selection is counted, iterated over or asked, each time
@@ -66,8 +59,7 @@ class Clips:
     """
 
     def __init__(self, session: Session, filter: Filter | None, text: str) -> None:
-        self._session = session
-        self._filter = filter
+        super().__init__(session, filter)
         self._text = text
 
     def where(self, expression: str, /, **parameters: Any) -> Clips:
@@ -112,22 +104,6 @@ class Clips:
 
     def __bool__(self) -> bool:
         return True  # not the number of clips, which might have to be read from far away
-
-    def __contains__(self, clip: str | os.PathLike[str] | int) -> bool:
-        """Whether a clip, by its uri or id, is in the selection."""
-        with self._session.store.reading() as reading:
-            found = _find(reading, clip)
-        return found is not None and (self._filter is None or matches(self._filter, found))
-
-    def clip(self, clip: str | os.PathLike[str] | int) -> Clip:
-        """A clip of the library, in the selection or not, by its uri or id.
-
-        Raises
-        ------
-        ClipNotFound
-        """
-        with self._session.store.reading() as reading:
-            return shown(self._clip(reading, clip))
 
     def query(
         self,
@@ -209,7 +185,7 @@ class Clips:
     @overload
     def similar(  # type: ignore[overload-overlap]  # a text is iterable, and yet one clip
         self,
-        clip: str | os.PathLike[str] | int,
+        clip: ClipName,
         k: int = 10,
         *,
         ranking: str = DEFAULT_RANKING,
@@ -219,11 +195,11 @@ class Clips:
     ) -> Answer: ...
 
     @overload
-    def similar(self, clip: Iterable[str | os.PathLike[str] | int], k: int = 10) -> Neighbours: ...
+    def similar(self, clip: Iterable[ClipName], k: int = 10) -> Neighbours: ...
 
     def similar(
         self,
-        clip: str | os.PathLike[str] | int | Iterable[str | os.PathLike[str] | int],
+        clip: ClipName | Iterable[ClipName],
         k: int = 10,
         *,
         ranking: str = DEFAULT_RANKING,
@@ -235,8 +211,8 @@ class Clips:
 
         Parameters
         ----------
-        clip : path, URL or int, or an iterable of them
-            Uris, or ids: of one clip, or of many.
+        clip : uri, id or Key, or an iterable of them
+            Of one clip, or of many.
         k : int
             Clips wanted, for each.
         ranking, offset, min_score, per
@@ -283,7 +259,7 @@ class Clips:
 
         Parameters
         ----------
-        liked, disliked : uris or ids of clips of the library, in the selection or not
+        liked, disliked : uris, ids or Keys of clips of the library, in the selection or not
         k : int
         diversity : float
             How much a clip must be unlike those before it, 0 to 1: 0 is each taste's own order.
@@ -292,7 +268,7 @@ class Clips:
         half_life : float, optional
             Where `liked` is in the order of playing, the latest last: a clip counts half as much as
             one that was played so many clips later.
-        exclude : uris or ids
+        exclude : uris, ids or Keys
             Other clips that are not recommended, in the library or not.
         per, offset, min_score
             See `query`.
@@ -334,30 +310,7 @@ class Clips:
 
     @property
     def _graph(self) -> Graph:
-        return Graph(lambda: self._session.store, self._filter, self._read, _find)
-
-    def vectors(self, clip: str | os.PathLike[str] | int) -> NDArray[np.float32]:
-        """The stored embeddings of a clip of the library, in the selection or not.
-
-        Parameters
-        ----------
-        clip : path, URL or int
-            Its uri, or its id.
-
-        Returns
-        -------
-        float32 [segments, dimension]
-
-        Raises
-        ------
-        ClipNotFound
-        """
-
-        def read(reading: Reading) -> NDArray[np.float32]:
-            found = self._clip(reading, clip)
-            return reading.rows([(found.id, 0, found.count)])[0]
-
-        return self._read(read)
+        return Graph(lambda: self._session.store, self._filter, self._read)
 
     def _answer(
         self,
@@ -407,46 +360,4 @@ class Clips:
 
     @property
     def _preparing(self) -> Preparing:
-        return Preparing(self._session, _find, self._clip)
-
-    def _read(self, read: Callable[[Reading], _Answer]) -> _Answer:
-        """What a function makes of one reading, tried again where the reading could not hold."""
-        for _ in range(_TRIES):
-            with self._session.store.reading() as reading:
-                try:
-                    return read(reading)
-                except ClipChanged:
-                    continue
-        raise LibraryBusy(
-            f"{self._session.address}: its clips were replaced {_TRIES} times while this was "
-            "asked; ask again when less is written to it"
-        )
-
-    def _clip(self, reading: Reading, clip: str | os.PathLike[str] | int) -> StoredClip:
-        found = _find(reading, clip)
-        if found is None:
-            raise unknown_clips(self._session.store, [clip])
-        return found
-
-
-def _find(reading: Reading, clip: str | os.PathLike[str] | int) -> StoredClip | None:
-    if isinstance(clip, int):
-        return reading.clips_by_id([clip]).get(clip)
-    uri = os.fspath(clip)
-    return reading.clip_at(uri) or reading.clip_at(os.path.abspath(os.path.expanduser(uri)))
-
-
-def shown(clip: StoredClip) -> Clip:
-    """A stored clip as it is answered."""
-    record = clip.record
-    return Clip(
-        id=clip.id,
-        uri=record.uri,
-        duration=record.duration,
-        segments=clip.count,
-        padded=record.padded,
-        warning=record.warning,
-        labels=named(record.labels),
-        human_labels=given(record.human_labels),
-        tags=dict(record.tags),
-    )
+        return Preparing(self._session, self._clip)

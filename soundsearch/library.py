@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
 from typing import Any, BinaryIO, cast
@@ -15,12 +14,12 @@ from soundsearch_ingest.discover import RECORDS_SUFFIX, expand
 
 from .asking.questions import Moments, Sound, Source, as_sound
 from .clips import Clips, shown
-from .errors import EncoderError
 from .results import Clip, CopyReport, Failure, Finding, IngestReport, LabelledClip, TagReport
 from .session import Session, default_address
 from .stores.base import OnClips, OnStep
 from .stores.opening import Place, place_of
-from .stores.records import TagValue
+from .stores.records import Key, TagsOf, TagValue
+from .telling import facts
 from .waiting import Patience
 
 __all__ = ["Library"]
@@ -114,7 +113,7 @@ class Library(Clips):
         prune_all: bool = False,
         retry_failed: bool = False,
         again: bool = False,
-        tags: Mapping[str, Mapping[str, TagValue | None]] | None = None,
+        tags: TagsOf | None = None,
         on_file: OnFile = _ignore,
         on_sound: OnSound = _ignore,
         on_step: OnStep = _ignore,
@@ -177,7 +176,7 @@ class Library(Clips):
         paths, streams = parted(cast(Any, [targets] if is_one else targets))
         roots = expand(paths)
         if not (self._session.is_made or streams) and (report := without_sound(roots)) is not None:
-            report.tags = None if tags is None else TagReport(unknown=list(map(os.fspath, tags)))
+            report.tags = None if tags is None else TagReport(unknown=list(map(str, tags)))
             return report
         for_records = any(root.lower().endswith(RECORDS_SUFFIX) for root in roots)
         self._session.create(for_records, on_step)
@@ -291,19 +290,20 @@ class Library(Clips):
 
         return reembed(self._session, prune, prune_all, on_file, on_sound, on_step)
 
-    def tag(self, tags: Mapping[str, Mapping[str, TagValue | None]]) -> TagReport:
+    def tag(self, tags: TagsOf) -> TagReport:
         """Attach tags to clips.
 
         Parameters
         ----------
-        tags : mapping of uri to mapping of key to value
+        tags : mapping of uri or Key to mapping of key to value
             Uris may be relative paths. Values are texts, finite numbers or truth values; None
             takes a tag away. Other tags of these clips stay.
 
         Returns
         -------
         TagReport
-            Uris that no clip has are in it; the others are tagged all the same.
+            Uris that no clip has are in it, and those whose key (see `use_key`) cannot be; the
+            others are tagged all the same.
 
         Raises
         ------
@@ -318,8 +318,24 @@ class Library(Clips):
         with self._session.writing() as store:
             return tagging.apply(store)
 
-    def remove(self, uris: Iterable[Target]) -> int:
-        """Take clips out, named by uri, by a folder above them or by a pattern; returns how many.
+    @property
+    def key(self) -> str | None:
+        """The tag that is the key of clips, see `use_key`; None while none is."""
+        return self._session.store.key()
+
+    def use_key(self, tag: str | None) -> None:
+        """Say which tag is the key of clips, so that ``Key("t1")`` names one; None for none.
+
+        Kept with the library. From then on, a clip gets no key that another one has; raises
+        `ArgumentError` where two clips have the same already.
+        """
+        from .tags import declare_key
+
+        with self._session.writing() as store:
+            declare_key(store, tag)
+
+    def remove(self, uris: Iterable[Target | Key]) -> int:
+        """Take clips out, named by uri or key, a folder above or a pattern; returns how many.
 
         In a pattern of uris, ``*`` and ``?`` stand for what is within a folder, ``**`` for
         folders too, and ``[...]`` for one of several characters.
@@ -422,7 +438,7 @@ class Library(Clips):
         return [Failure(failure.file.uri, failure.reason) for failure in failures]
 
     def info(self) -> dict[str, Any]:
-        """Counts and settings: clips, segments, failures, encoder, space, hop, store, index.
+        """Counts and settings: clips, segments, failures, encoder, space, hop, store, key, index.
 
         ``installed_space`` is what the encoder gives that is installed now, None without it.
         Where it differs, the library waits for `reembed`. ``index`` says how the approximate
@@ -431,18 +447,4 @@ class Library(Clips):
         measured on ``queries`` when there were ``rows`` segments; ``warning`` if that is little.
         None where search is exact, or left to Milvus.
         """
-        store = self._session.store
-        counts, settings, tuning = store.counts(), store.settings, store.tuning()
-        installed = None
-        with suppress(EncoderError):
-            installed = encoders.load(settings.encoder).space
-        return {
-            **asdict(counts),
-            "encoder": settings.encoder,
-            "space": settings.space,
-            "installed_space": installed,
-            "dimension": settings.dimension,
-            "hop": settings.hop,
-            "store": store.address,
-            "index": None if tuning is None else asdict(tuning) | {"warning": tuning.warning},
-        }
+        return facts(self._session.store)

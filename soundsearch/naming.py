@@ -1,21 +1,131 @@
-"""Which clips of a store a path, a folder or a pattern names."""
+"""Which clips of a store a uri, an id, a key, a folder or a pattern names."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from itertools import islice
+from typing import Any
+
+import numpy as np
 
 from .errors import ArgumentError, ClipNotFound
 from .pruning import is_below
-from .stores.base import Store
+from .stores.base import Reading, Store
+from .stores.filters import Comparison, Plain
+from .stores.records import ClipName, Key, StoredClip
 
-__all__ = ["clips_named"]
+__all__ = ["clips_named", "find", "find_all", "listed", "not_found"]
+
+# Clips that a message names, and those that are looked at for names alike.
+_NAMED = 3
+_LOOKED_AT = 2000
+
+
+def listed(clips: ClipName | Iterable[ClipName]) -> tuple[list[ClipName], bool]:
+    """The names that are given, and whether it is one name and no collection of them.
+
+    Raises
+    ------
+    ArgumentError
+        One is neither a uri, an id nor a Key.
+    """
+    if isinstance(clips, np.ndarray):
+        clips = clips.tolist()
+    if isinstance(clips, (str, os.PathLike, int, np.integer, Key)):
+        return [_checked(clips)], True
+    try:
+        return [_checked(clip) for clip in clips], False
+    except TypeError:
+        return [_checked(clips)], True
+
+
+def _checked(clip: Any) -> ClipName:
+    if isinstance(clip, np.integer):
+        return int(clip)
+    if isinstance(clip, bool) or not isinstance(clip, (str, os.PathLike, int, Key)):
+        raise ArgumentError(f"expected the uri, id or Key of a clip, got {clip!r}")
+    return clip
+
+
+def find(reading: Reading, clip: ClipName) -> StoredClip | None:
+    """The clip of this name, if there is one.
+
+    Raises
+    ------
+    LibraryError
+        Several clips have the key, or the library has no tag that is the key.
+    """
+    if isinstance(clip, Key):
+        return reading.clips_keyed([clip]).get(clip)
+    if isinstance(clip, int):
+        return reading.clips_by_id([clip]).get(clip)
+    uri = os.fspath(clip)
+    return reading.clip_at(uri) or reading.clip_at(os.path.abspath(os.path.expanduser(uri)))
+
+
+def find_all(reading: Reading, clips: Sequence[ClipName]) -> list[StoredClip | None]:
+    """The clips of these names, in their order; those that are not there are None."""
+    ids = reading.clips_by_id([clip for clip in clips if isinstance(clip, int)])
+    keys = [clip for clip in clips if isinstance(clip, Key)]
+    keyed = reading.clips_keyed(keys) if keys else {}
+    found: list[StoredClip | None] = []
+    for clip in clips:
+        if isinstance(clip, int):
+            found.append(ids.get(clip))
+        else:
+            found.append(keyed.get(clip) if isinstance(clip, Key) else find(reading, clip))
+    return found
+
+
+def not_found(store: Store, clips: Sequence[ClipName]) -> ClipNotFound:
+    """What to say of names that no clip has."""
+    first = clips[0]
+    if isinstance(first, Key):
+        what = f"{first}: no clip of {store.address} has this key, its tag {store.key()!r}"
+    elif isinstance(first, int):
+        what = f"{first}: no clip of {store.address} has this id"
+    else:
+        what = f"{os.fspath(first)}: no clip of {store.address} has this uri"
+        if near := _near(store, os.fspath(first)):
+            what += f"; near it are: {', '.join(near)}"
+    if len(clips) == 1:
+        return ClipNotFound(what)
+    more = ", ".join(map(_shown, clips[1 : 1 + _NAMED]))
+    rest = ", ..." if len(clips) > 1 + _NAMED else ""
+    return ClipNotFound(f"{what} ({len(clips)} are unknown, also {more}{rest})")
+
+
+def _shown(clip: ClipName) -> str:
+    return os.fspath(clip) if isinstance(clip, (str, os.PathLike)) else str(clip)
+
+
+def _near(store: Store, uri: str) -> list[str]:
+    """Uris that may be meant: those with the same name elsewhere, else alike in their folder."""
+    if "://" not in uri:
+        uri = os.path.abspath(os.path.expanduser(uri))
+    name = os.path.basename(uri) or uri
+    same = store.clips(Comparison(Plain("uri"), "like", f"%{_literal(name)}"))
+    if found := [clip.uri for clip in islice(same, _NAMED)]:
+        return found
+    folder = uri[: len(uri) - len(os.path.basename(uri))]
+    inside = store.clips(Comparison(Plain("uri"), "like", f"{_literal(folder)}%"))
+    there = {clip.uri[len(folder) :]: clip.uri for clip in islice(inside, _LOOKED_AT)}
+    return [there[each] for each in get_close_matches(name, there, _NAMED)]
+
+
+def _literal(text: str) -> str:
+    """A text as a pattern that only it fits."""
+    return re.sub(r"[%_\\]", r"\\\g<0>", text)
+
 
 _WILD = re.compile(r"\*\*/|\*\*|\*|\?|\[[^]/]+]")
 
 
-def clips_named(store: Store, name: str | os.PathLike[str]) -> list[int]:
-    """The ids of the clips that a uri, a folder above them or a pattern of uris names.
+def clips_named(store: Store, name: str | os.PathLike[str] | Key) -> list[int]:
+    """The ids of the clips that a uri, a key, a folder above them or a pattern of uris names.
 
     In a pattern, ``*`` and ``?`` stand for what is within a folder, ``**`` for folders too, and
     ``[...]`` for one of several characters. What is there under a name is never read as a pattern.
@@ -27,6 +137,10 @@ def clips_named(store: Store, name: str | os.PathLike[str]) -> list[int]:
     ArgumentError
         A range of characters in brackets is none.
     """
+    if isinstance(name, Key):
+        if (keyed := store.clips_keyed([name]).get(name)) is None:
+            raise not_found(store, [name])
+        return [keyed.id]
     given = os.fspath(name)
     path = os.path.abspath(os.path.expanduser(given))
     if exact := store.clip_at(given) or store.clip_at(path):

@@ -11,18 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ArgumentError
+from .naming import find, listed, not_found
 from .stores.base import OnClips, Reading, Store
 from .stores.filters import Filter
 from .stores.pooling import nearest_clips
-from .stores.records import StoredClip
-from .unknown import unknown_clips
+from .stores.records import ClipName
 
 __all__ = ["Graph", "Neighbours", "are_several"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
-Target = str | os.PathLike[str] | int
 
 # Segments of the clips that are asked with together.
 _TOGETHER = 1 << 16
@@ -85,8 +83,6 @@ class Graph:
         Which clips may be found.
     read : callable
         Gives what a function makes of a reading, of another one where that could not hold.
-    find : callable
-        Gives the clip that a reading has at a uri.
     """
 
     def __init__(
@@ -94,21 +90,19 @@ class Graph:
         store: Callable[[], Store],
         filter: Filter | None,
         read: Callable[[Callable[[Reading], Any]], Any],
-        find: Callable[[Reading, Any], StoredClip | None],
     ) -> None:
         self._store = store
         self._filter = filter
         self._read = read
-        self._find = find
 
-    def similar(self, clips: Iterable[Target], k: int) -> Neighbours:
+    def similar(self, clips: Iterable[ClipName], k: int) -> Neighbours:
         """The clips nearest to each of many; raises ClipNotFound."""
-        asked = [_checked(clip) for clip in clips]
+        asked, _ = listed(clips)
 
         def read(reading: Reading) -> Neighbours:
             ids, unknown = self.ids(reading, asked)
             if unknown:
-                raise unknown_clips(self._store(), unknown)
+                raise not_found(self._store(), unknown)
             return self._nearest(reading, _parts(reading, ids), k)
 
         found: Neighbours = self._read(read)
@@ -126,12 +120,12 @@ class Graph:
     def _still_there(self, ids: Ints, k: int, reading: Reading) -> Neighbours:
         return self._nearest(reading, _parts(reading, ids), k)
 
-    def ids(self, reading: Reading, clips: Sequence[Target]) -> tuple[Ints, list[Target]]:
+    def ids(self, reading: Reading, clips: Sequence[ClipName]) -> tuple[Ints, list[ClipName]]:
         """The ids of clips, and those that are not there."""
         ids = np.zeros(len(clips), np.int64)
         for place, clip in enumerate(clips):
             if not isinstance(clip, int):
-                found = self._find(reading, clip)
+                found = find(reading, clip)
                 ids[place] = -1 if found is None else found.id
             else:
                 ids[place] = clip if 0 <= clip < _MOST else -1
@@ -149,14 +143,6 @@ class Graph:
     def _named(self, ids: Ints) -> dict[int, str]:
         with self._store().reading() as reading:
             return {id: clip.uri for id, clip in reading.clips_by_id(ids.tolist()).items()}
-
-
-def _checked(clip: Any) -> Target:
-    if isinstance(clip, (bool, np.bool_)) or not isinstance(
-        clip, (str, os.PathLike, int, np.integer)
-    ):
-        raise ArgumentError(f"clips: expected paths, addresses or ids, got {clip!r:.100}")
-    return int(clip) if isinstance(clip, np.integer) else clip
 
 
 def _parts(reading: Reading, ids: Ints) -> list[Ints]:

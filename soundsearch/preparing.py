@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 from soundsearch_ingest import pipeline
 
@@ -13,14 +12,14 @@ from .asking.examples import Asked, sample, together
 from .asking.questions import Embeddings, Example, Examples, Question, Sound, Source, Stored
 from .errors import ArgumentError, SpaceMismatch
 from .labels.head import given, named
+from .naming import find
 from .session import Session
 from .stores.base import Reading
-from .stores.records import CLIP_LABELS, StoredClip
+from .stores.records import CLIP_LABELS, ClipName, Key, StoredClip
 from .vectors import sounding
 
 __all__ = ["Preparing"]
 
-Target = str | os.PathLike[str] | int
 OnSound = Callable[[float], None]
 
 
@@ -30,20 +29,16 @@ class Preparing:
     Parameters
     ----------
     session : Session
-    find : callable
-        Gives the clip that a reading has at a uri, or with an id, if there is one.
     clip : callable
-        The same; raises ClipNotFound.
+        Gives the clip that a reading has of this name; raises ClipNotFound.
     """
 
     def __init__(
         self,
         session: Session,
-        find: Callable[[Reading, Any], StoredClip | None],
-        clip: Callable[[Reading, Target], StoredClip],
+        clip: Callable[[Reading, ClipName], StoredClip],
     ) -> None:
         self._session = session
-        self._find = find
         self._clip = clip
 
     def prepared(self, question: Question, on_sound: OnSound) -> Callable[[Reading], Asked]:
@@ -80,7 +75,7 @@ class Preparing:
             raise ArgumentError("vectors: expected a direction in each, got one that is zero")
         return Asked(query, levels)
 
-    def _stored(self, reading: Reading, clip: str | os.PathLike[str] | int) -> Asked:
+    def _stored(self, reading: Reading, clip: ClipName) -> Asked:
         found = self._clip(reading, clip)
         vectors, segments = reading.rows([(found.id, 0, found.count)])
         record = found.record
@@ -110,5 +105,5 @@ class Preparing:
         """An example as a question: the clip of the library that it names, or else the file."""
         if isinstance(example, (Sound, Stored, Embeddings)):
             return example
-        is_stored = isinstance(example, int) or self._find(reading, example) is not None
+        is_stored = isinstance(example, (int, Key)) or find(reading, example) is not None
         return Stored(example) if is_stored else Sound(cast(Source, example))

@@ -7,11 +7,11 @@ from typing import Any
 
 from .asking.per import Per, page
 from .asking.recommending import Likes, find_recommended
+from .naming import not_found
 from .neighbours import Graph
 from .results import Answer, Hit
 from .stores.base import Reading, Store
 from .stores.filters import Filter
-from .unknown import unknown_clips
 
 __all__ = ["recommended"]
 
@@ -32,7 +32,7 @@ def recommended(
     def ids_of(clips: Sequence[Any]) -> list[int]:
         ids, unknown = graph.ids(reading, clips)
         if unknown:
-            raise unknown_clips(store, unknown)
+            raise not_found(store, unknown)
         found: list[int] = ids.tolist()
         return found
 

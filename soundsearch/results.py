@@ -365,13 +365,17 @@ class TagReport:
         Clips that have the tags now.
     unknown : list of str
         Uris that no clip has.
+    refused : dict of str to str
+        Uris whose tags would give a clip no usable key, or that of another clip, and which; their
+        tags stay as they were.
     """
 
     tagged: int = 0
     unknown: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"tagged": self.tagged, "unknown": self.unknown}
+        return {"tagged": self.tagged, "unknown": self.unknown, "refused": self.refused}
 
 
 @dataclass(slots=True)

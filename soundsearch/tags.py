@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 from .errors import ArgumentError
 from .results import TagReport
 from .stores.base import Store
-from .stores.records import ClipRecord, TagValue, is_storable
+from .stores.filters import Missing, Not, Tag
+from .stores.records import ClipRecord, Key, StoredClip, TagsOf, TagValue, is_storable
 
-__all__ = ["Tagging", "inherited"]
+__all__ = ["Tagging", "declare_key", "inherited"]
 
 # How many clips are tagged at a time, with one sync of the disk.
 _CLIPS = 1024
@@ -23,26 +24,32 @@ _CLIPS = 1024
 class Tagging:
     """Tags for clips, checked before anything is written; see `Library.tag`."""
 
-    def __init__(self, tags: Mapping[str, Mapping[str, TagValue | None]]) -> None:
+    def __init__(self, tags: TagsOf) -> None:
         self._tags = {
-            os.fspath(uri): {_key(uri, key): _value(uri, key, value) for key, value in own.items()}
+            uri if isinstance(uri, Key) else os.fspath(uri): {
+                _key(uri, key): _value(uri, key, value) for key, value in own.items()
+            }
             for uri, own in tags.items()
         }
 
     def apply(self, store: Store) -> TagReport:
         """Apply the tags to a store that is locked for writing."""
         report = TagReport()
+        tag = store.key()
         waiting = iter(self._tags.items())
         while batch := list(islice(waiting, _CLIPS)):
             records: dict[int, ClipRecord] = {}
-            for uri, own in batch:
-                text = os.path.abspath(os.path.expanduser(uri))
-                clip = store.clip_at(uri) or store.clip_at(text)
+            owners = _owners(store, tag, [own for _, own in batch])
+            for name, own in batch:
+                clip = _clip(store, name)
                 if clip is None:
-                    report.unknown.append(uri)
+                    report.unknown.append(str(name))
+                    continue
+                if reason := _why_not(clip, tag, own, owners):
+                    report.refused[str(name)] = reason
                     continue
                 report.tagged += 1
-                # Two of these uris may name one clip.
+                # Two of these names may be of one clip.
                 record = records.get(clip.id, clip.record)
                 tags = _merged(record.tags, own)
                 if tags != record.tags:
@@ -52,19 +59,69 @@ class Tagging:
         return report
 
 
+def declare_key(store: Store, tag: str | None) -> None:
+    """Say which tag is the key; see `Library.use_key`."""
+    if tag is not None:
+        _key("the key", tag)
+        seen: dict[Key, str] = {}
+        for clip in store.clips(Not(Missing(Tag(tag)))):
+            key = Key.of(clip.record.tags[tag])
+            if key is not None and seen.setdefault(key, clip.uri) != clip.uri:
+                raise ArgumentError(
+                    f"{store.address}: expected a tag that is another for each clip as the key, "
+                    f"but {seen[key]} and {clip.uri} both have the {tag!r} {key}"
+                )
+    store.use_key(tag)
+
+
+def _owners(
+    store: Store, tag: str | None, changes: Iterable[Mapping[str, TagValue | None]]
+) -> dict[Key, StoredClip]:
+    """Who has those keys now that some tags would give."""
+    if tag is None:
+        return {}
+    keys = (Key.of(own.get(tag)) for own in changes)
+    wanted = list(dict.fromkeys(key for key in keys if key is not None))
+    return store.clips_keyed(wanted) if wanted else {}
+
+
+def _why_not(
+    clip: StoredClip,
+    tag: str | None,
+    own: Mapping[str, TagValue | None],
+    owners: dict[Key, StoredClip],
+) -> str | None:
+    """Why a clip cannot have such tags; else its key is known to be its own from now on."""
+    if tag is None or own.get(tag) is None:
+        return None
+    key = Key.of(own[tag])
+    if key is None:
+        return f"expected a text or a whole number as {tag!r}, the key, got {own[tag]!r}"
+    owner = owners.setdefault(key, clip)
+    if owner.id == clip.id:
+        return None
+    return f"expected a key that no other clip has as {tag!r}, got {key}, that of {owner.uri}"
+
+
+def _clip(store: Store, name: str | Key) -> StoredClip | None:
+    if isinstance(name, Key):
+        return store.clips_keyed([name]).get(name)
+    return store.clip_at(name) or store.clip_at(os.path.abspath(os.path.expanduser(name)))
+
+
 def _merged(
     tags: Mapping[str, TagValue], changes: Mapping[str, TagValue | None]
 ) -> dict[str, TagValue]:
     return {key: value for key, value in {**tags, **changes}.items() if value is not None}
 
 
-def _key(uri: str, key: Any) -> str:
+def _key(uri: object, key: Any) -> str:
     if not isinstance(key, str) or not key or not is_storable(key):
         raise ArgumentError(f"{uri}: expected a text as the key of a tag, got {key!r}")
     return key
 
 
-def _value(uri: str, key: str, value: Any) -> TagValue | None:
+def _value(uri: object, key: str, value: Any) -> TagValue | None:
     if hasattr(value, "item") and not isinstance(value, str):
         value = value.item()  # a NumPy scalar
     if value is None or isinstance(value, bool) or (isinstance(value, str) and is_storable(value)):

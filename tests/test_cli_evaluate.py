@@ -37,6 +37,7 @@ def test_what_is_measured(kinds, tmp_path):
     table = ["--labels", kinds / "labels.csv", "--class", "kind"]
     row = json.loads(run(*table, "--json", library=tmp_path / "l").stdout)
     assert (row["queries"], row["depth"], row["ranking"]) == (8, 50, "pooled")
+    assert row["index"] is None  # exact
     perfect = {"mean": 1, "low": 1, "high": 1}
     assert row["measures"]["P@1"] == row["measures"]["mAP"] == perfect
     assert list(row["classes"]) == ["noise", "tone"]

@@ -215,7 +215,8 @@ def test_ingest_as_json(sounds, tmp_path):
     assert report["action"] == "ingest"
     assert (report["added"], report["clips"], report["failed_before"]) == (6, 6, 0)
     assert [failure["uri"] for failure in report["failed"]] == [str(sounds / "bad.wav")]
-    assert report["tags"] == {"tagged": 1, "unknown": [str(sounds / "nowhere.wav")]}
+    unknown = [str(sounds / "nowhere.wav")]
+    assert report["tags"] == {"tagged": 1, "unknown": unknown, "refused": {}}
     [line] = run("ingest", "--reembed", "--json", library=tmp_path / "l")[0].splitlines()
     assert json.loads(line)["action"] == "reembed"
 

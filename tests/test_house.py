@@ -24,9 +24,10 @@ LONGEST = 450
 # module belongs to the room with the longest name that its own begins with. Arrows point down.
 _RECORDS = {"stores.base", "stores.filters", "stores.records"}
 _BASE = {"errors", "hints", "results", "vectors", GROUND}
-_STORES = {*_RECORDS, "stores.pooling", *_BASE}
+_STORES = {*_RECORDS, "stores.keyed", "stores.pooling", *_BASE}
 _ASKING = {*_RECORDS, *_BASE, "labels"}
-_CLIPS = {*_ASKING, "asking", "hearing", "neighbours", "session", "unknown"}
+_SELECTION = {*_ASKING, "gathering", "naming", "session", "stores.keyed"}
+_CLIPS = {*_ASKING, "asking", "hearing", "naming", "neighbours", "selection", "session"}
 ROOMS: dict[str, set[str]] = {
     "hints": set(),
     "errors": {GROUND, "hints"},
@@ -36,6 +37,7 @@ ROOMS: dict[str, set[str]] = {
     "stores.filters": {"stores.records"},
     "stores.pooling": {"stores.records", *_BASE},
     "stores.base": {"stores.filters", "stores.records", *_BASE},
+    "stores.keyed": {"stores.records", *_BASE},
     "stores.local": _STORES,
     "stores.milvus": _STORES,
     "stores.opening": {*_STORES, "stores.local", "stores.milvus"},
@@ -44,8 +46,10 @@ ROOMS: dict[str, set[str]] = {
     "hearing": {*_ASKING, "asking"},
     "waiting": {*_RECORDS, *_BASE},
     "session": {*_ASKING, "hearing", "stores.opening", "waiting"},
-    "unknown": {*_RECORDS, *_BASE},
-    "neighbours": {*_RECORDS, *_BASE, "stores.pooling", "unknown"},
+    "gathering": {*_RECORDS, *_BASE, "labels"},
+    "exporting": {*_ASKING, "gathering"},
+    "selection": {*_SELECTION, "exporting"},
+    "neighbours": {*_RECORDS, *_BASE, "naming", "stores.pooling"},
     "preparing": _CLIPS,
     "recommending": _CLIPS,
     "clips": {*_CLIPS, "preparing", "recommending"},
@@ -54,6 +58,7 @@ ROOMS: dict[str, set[str]] = {
     "ingesting": {*_ASKING, "hearing", "pruning", "tags"},
     "adding": {*_ASKING, "asking", "hearing", "ingesting", "session", "tags"},
     "reembedding": {*_ASKING, "hearing", "ingesting", "pruning", "session"},
+    "telling": {*_RECORDS, *_BASE},
     "naming": {"pruning", *_RECORDS, *_BASE},
     "pruning": {*_RECORDS, *_BASE},
     "tags": {*_RECORDS, *_BASE},
@@ -69,19 +74,22 @@ ROOMS: dict[str, set[str]] = {
         "reembedding",
         "stores.opening",
         "tags",
+        "telling",
         "waiting",
     },
     "evaluate": {"asking", "clips", *_BASE},
+    "recall": {"clips", "gathering", *_RECORDS, *_BASE},
     "learn": {"clips", "labels", *_BASE},
     "audioset": {"labels", *_BASE},
     "demo_sounds": set(),
     "models": {"labels", "stores.base", *_BASE},
     "tagfiles": {"errors", "stores.records"},
     "cli": {"", "audioset", "demo_sounds", "evaluate", "learn", "library", "models", "session"}
-    | {"tagfiles", *_BASE},
+    | {"exporting", "recall", "stores.records", "tagfiles", *_BASE},
     "__main__": {"cli"},
     # The package itself: the public names, loaded when they are first used.
-    "": {"asking", "clips", "hearing", "library", "evaluate", "neighbours", *_BASE},
+    "": {"asking", "clips", "hearing", "library", "evaluate", "neighbours", "stores.records"}
+    | _BASE,
 }
 
 

@@ -17,6 +17,7 @@ from support.stores import SETTINGS, filled, new_clip, search
 
 import soundsearch
 from soundsearch.cli.main import main
+from soundsearch.recall import index_recall
 from soundsearch.stores.local import index as local_index
 from soundsearch.stores.local import upkeep
 from soundsearch.stores.local.building import build, extend
@@ -299,3 +300,31 @@ def test_an_extended_index_keeps_what_was_found(made, tmp_path):
     extend(more, path, longer)
     _, scores = SegmentIndex(more, np.arange(len(more)), longer, tuning).search(queries, 10)
     assert recall(scores, queries, more) > tuning.recall - 0.02
+
+
+def test_the_recall_of_an_index_is_that_against_brute_force(store, tmp_path):
+    vectors = in_groups(np.random.default_rng(0), 4000)
+    add(store, vectors, "a")
+    with soundsearch.open(tmp_path / "library") as lib:
+        assert index_recall(lib) is None  # exact so far
+        optimised(store)
+        found = index_recall(lib)
+        assert found == index_recall(lib) and found.queries == 200
+        assert abs(min(found.of_rows, found.of_others) - store.tuning().recall) < 0.03
+        # With one cell and few candidates much is missed, as counted here over again.
+        poor = replace(store.tuning(), cells=1, candidates=10)
+        with store.writing(), store._held.transaction():
+            store._held.catalog.set_index(store._held.catalog.index(), poor)
+        worse = index_recall(lib)
+        assert worse.of_others < found.of_others - 0.04
+        rng = np.random.default_rng(9)
+        queries = unit(vectors[rng.choice(4000, 400, replace=False)])
+        share = rng.uniform(0.5, 1, (400, 1)).astype(np.float32)
+        mixed = unit(share * queries + (1 - share) * np.roll(queries, 1, axis=0))
+        for asked, own, said in ((queries, 1, worse.of_rows), (mixed, 0, worse.of_others)):
+            exact = -np.sort(-(asked @ unit(vectors).T), axis=1)
+            least = exact[:, [9 + own]] - 1e-5
+            hits = (search(store, asked, 11)[2] >= least).sum(axis=1) - own
+            assert abs(np.clip(hits / 10, 0, 1).mean() - said) < 0.06
+        some = lib.where("segments > 1000")
+        assert index_recall(some) is None or index_recall(some).queries > 0

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ArgumentError
+from ..stores.records import ClipName, Key
 from .ranking import RANKINGS, RELATED
 
 __all__ = [
@@ -91,11 +92,11 @@ class Stored:
 
     Parameters
     ----------
-    clip : path, URL or int
-        Its uri, or its id.
+    clip : path, URL, int or Key
+        Its uri, its id, or its key.
     """
 
-    clip: str | os.PathLike[str] | int
+    clip: ClipName
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -152,15 +153,15 @@ class Embeddings:
         return np.array(self.vectors, dtype, copy=copy)
 
 
-Example = Sound | Stored | Embeddings | str | os.PathLike[str] | int
+Example = Sound | Stored | Embeddings | ClipName
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Examples:
     """Examples of what is wanted, and of what is not.
 
-    Each is a `Sound`, a `Stored`, `Embeddings`, an id of a clip, or a path: the clip of the library
-    with this uri, or else the sound file.
+    Each is a `Sound`, a `Stored`, `Embeddings`, the id or `Key` of a clip, or a path: the clip of
+    the library with this uri, or else the sound file.
 
     Parameters
     ----------
@@ -200,18 +201,21 @@ class Examples:
         object.__setattr__(self, "weights", weights)
 
 
+_EXAMPLE = (str, os.PathLike, int, Key, Sound, Stored, Embeddings)
+
+
 def _examples(given: Any, what: str) -> tuple[Example, ...]:
-    if isinstance(given, (str, os.PathLike, int, Sound, Stored, Embeddings)):
+    if isinstance(given, _EXAMPLE):
         given = (given,)
     try:
         examples = tuple(given)
     except TypeError:
         examples = (given,)
     for example in examples:
-        right = isinstance(example, (str, os.PathLike, int, Sound, Stored, Embeddings))
+        right = isinstance(example, _EXAMPLE)
         if not right or isinstance(example, bool):
             raise ArgumentError(
-                f"{what}: expected paths, ids, Sound, Stored or Embeddings, got "
+                f"{what}: expected paths, ids, Key, Sound, Stored or Embeddings, got "
                 f"{type(example).__name__}"
             )
     return examples
@@ -221,7 +225,8 @@ def _names(examples: Iterable[Example]) -> set[str]:
     """What tells those examples from others that are clips or files."""
     clips = [each.clip if isinstance(each, Stored) else each for each in examples]
     paths = {os.fspath(clip) for clip in clips if isinstance(clip, (str, os.PathLike))}
-    return paths | {f"clip {clip}" for clip in clips if isinstance(clip, int)}
+    ids = {f"clip {clip}" for clip in clips if isinstance(clip, int)}
+    return paths | ids | {f"the key {clip}" for clip in clips if isinstance(clip, Key)}
 
 
 Question = Sound | Stored | Embeddings | Examples

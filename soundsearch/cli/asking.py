@@ -39,6 +39,7 @@ from .progress import sound_progress
 
 if TYPE_CHECKING:
     from ..results import Answer, LabelledClip
+    from ..stores.records import ClipName as ClipNamed
 
 __all__ = ["label", "query", "similar"]
 
@@ -98,8 +99,8 @@ _NO_MORE = "No more clips, or none with such a score."
 @json_option
 def query(
     clips: tuple[str, ...],
-    like: tuple[str | int, ...],
-    unlike: tuple[str | int, ...],
+    like: tuple[ClipNamed, ...],
+    unlike: tuple[ClipNamed, ...],
     labels: tuple[str, ...],
     label_weight: float,
     library: str | None,
@@ -175,7 +176,7 @@ def query(
 @full_option
 @json_option
 def similar(
-    clips: tuple[str | int, ...],
+    clips: tuple[ClipNamed, ...],
     library: str | None,
     where: str | None,
     k: int,
@@ -186,7 +187,7 @@ def similar(
     full: bool,
     as_json: bool,
 ) -> None:
-    """Find the clips nearest to each of CLIPS, which the library holds, by path, address or id.
+    """Find the clips nearest to each of CLIPS: of the library, by path, address, id or key:VALUE.
 
     Several are compared at once, as wholes, by their pooled vectors.
     """

@@ -74,6 +74,8 @@ def evaluate(
     kind would give. With --against or --against-ranking, how another library or ranking does with
     the same queries, and how often such a difference comes by chance.
     """
+    from ..recall import index_recall
+
     facts = None if labels is None else _table(labels)
     with ExitStack() as opened:
 
@@ -92,15 +94,23 @@ def evaluate(
         classes = _column(known, class_name or _class_column(known, group))
         groups = {} if group is None else _column(known, group)
         found, *others = _measured(ways, classes, groups, depth)
+        index = index_recall(ways[0][0])
     other = others[0] if others else None
     if as_json:
-        print_json([_as_json(found, other, ranking, depth)])
+        row = _as_json(found, other, ranking, depth)
+        print_json([{**row, "index": None if index is None else index.to_dict()}])
     else:
         say(
             f"{found.queries:,} queries of {len(found.by_class()):,} classes, the "
             f"first {depth} clips count"
         )
         print_evaluated(found, other, full=full)
+        if index is not None:
+            say(
+                f"\nThe index is approximate: of the ten nearest segments it finds "
+                f"{index.of_rows:.1%} for segments of the library, {index.of_others:.1%} for new "
+                f"sounds ({index.queries:,} queries each)."
+            )
 
 
 def _measured(

@@ -13,7 +13,14 @@ import soundsearch
 
 from ..errors import LibraryNotFound
 from ..hints import command, default_library
-from .options import EXIT_ERROR, EXIT_SOME_FAILED, json_option, library_option, wait_option
+from .options import (
+    EXIT_ERROR,
+    EXIT_SOME_FAILED,
+    as_named,
+    json_option,
+    library_option,
+    wait_option,
+)
 from .printing import (
     counted,
     print_copied,
@@ -97,18 +104,30 @@ def ingest(
 
 
 @click.command()
-@click.argument("file", type=click.Path())
+@click.argument("file", type=click.Path(), required=False)
 @library_option
+@click.option(
+    "--key",
+    metavar="TAG",
+    help="Declare a tag as the key of clips: key:VALUE then names one. No two may have the same.",
+)
 @wait_option
-def tag(file: str, library: str | None, wait: bool) -> None:
+def tag(file: str | None, library: str | None, key: str | None, wait: bool) -> None:
     """Attach the tags in FILE to clips of the library.
 
     FILE is a table (.csv) whose first row names its columns, or JSON objects, one a line (.jsonl).
     The column or key `path` says which clip; the others are tags. An empty cell leaves a tag as it
     is, null takes it away.
     """
-    content = _read_tags(file)
+    if file is None and key is None:
+        raise click.UsageError("Missing argument 'FILE': a file of tags; or --key.")
+    content = None if file is None else _read_tags(file)
     with _opened(library, wait) as lib:
+        if key is not None:
+            lib.use_key(key)
+            say(f"the tag {key!r} is the key")
+        if content is None:
+            return
         report = lib.tag(content.tags)
     if _print_tagged(content, report):
         sys.exit(EXIT_SOME_FAILED)
@@ -124,7 +143,7 @@ def remove(clips: tuple[str, ...], library: str | None, wait: bool) -> None:
     Patterns are put in quotes, so that the shell leaves them alone: '~/Sounds/**/*.wav'.
     """
     with _opened(library, wait) as lib:
-        say(f"{counted(lib.remove(clips), 'clip')} removed")
+        say(f"{counted(lib.remove(map(as_named, clips)), 'clip')} removed")
 
 
 @click.command()
@@ -203,4 +222,4 @@ def _print_tagged(file: TagsFile, report: TagReport, as_json: bool = False) -> b
     if not as_json:  # there, the report of the ingest holds it
         say(f"{counted(report.tagged, 'clip')} tagged")
     print_tag_problems(file, report)
-    return bool(file.problems or report.unknown)
+    return bool(file.problems or report.unknown or report.refused)

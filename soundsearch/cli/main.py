@@ -25,6 +25,7 @@ _COMMANDS = {
     "copy": ("ingesting", "Copy the library to another folder or to Milvus."),
     "demo": ("demo", "Make some sounds, ingest them and search them."),
     "evaluate": ("evaluating", "Measure how well clips of one class find each other."),
+    "export": ("exporting", "Write clips, labels, tags and vectors to a file."),
     "failures": ("looking", "List the files that could not be ingested, and why."),
     "info": ("looking", "Show what the library holds and how it was made."),
     "ingest": ("ingesting", "Add files, folders or patterns, or update them."),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from ..stores.records import Key
 
 __all__ = [
     "EXIT_ERROR",
@@ -16,6 +19,7 @@ __all__ = [
     "LABEL_WEIGHT",
     "RANKINGS",
     "ClipName",
+    "as_named",
     "at_option",
     "full_option",
     "json_option",
@@ -77,13 +81,26 @@ def _seconds(text: str) -> float | None:
 
 
 class ClipName(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """A clip of the library: a number is its id, everything else its path or address."""
+    """A clip of the library: a number is its id, key:VALUE its key, else its path or address."""
 
     name = "CLIP"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> str | int:
-        text = str(value)
-        return int(text) if text.isascii() and text.isdigit() else text
+    def convert(self, value: Any, param: Any, ctx: Any) -> str | int | Key:
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]
+        return int(value) if value.isascii() and value.isdigit() else as_named(value)
+
+
+def as_named(text: str) -> str | Key:
+    """What names a clip, or several: key:VALUE a key, everything else a path or address."""
+    if not text.startswith(_KEY):
+        return text
+    from ..stores.records import Key
+
+    return Key(text[len(_KEY) :])
+
+
+_KEY = "key:"
 
 
 library_option: Option[Any] = click.option(

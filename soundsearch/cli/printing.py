@@ -173,6 +173,7 @@ def print_tag_problems(file: TagsFile, report: TagReport) -> None:
     """Print what kept rows of a tags file from being used, by their lines."""
     problems = [(problem.line, problem.reason) for problem in file.problems]
     problems += [(file.lines[uri], f"no clip of the library is at {uri}") for uri in report.unknown]
+    problems += [(file.lines[uri], reason) for uri, reason in report.refused.items()]
     for line, reason in sorted(problems)[:_PROBLEMS_SHOWN]:
         say(f"  {file.path}, line {line}: {reason}", err=True)
     if len(problems) > _PROBLEMS_SHOWN:
@@ -206,6 +207,8 @@ def print_findings(findings: Sequence[Finding], counts: Mapping[str, int]) -> No
 
 def print_info(facts: dict[str, Any]) -> None:
     installed, index = facts.pop("installed_space"), facts.pop("index")
+    if facts["key"] is None:
+        del facts["key"]
     for name, value in facts.items():
         say(f"{name:10} {value:,}" if isinstance(value, int) else f"{name:10} {value}")
     if index is not None:

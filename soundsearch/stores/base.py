@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from ..results import Finding
 from ..vectors import Directions
 from .filters import Filter
-from .records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip, Tuning
+from .records import (
+    ClipRecord,
+    Counts,
+    FailureRecord,
+    Key,
+    NewClip,
+    Settings,
+    StoredClip,
+    Tuning,
+)
 
 __all__ = ["ClipChanged", "OnClips", "OnStep", "Reading", "Span", "Store"]
 
@@ -39,6 +48,10 @@ class Reading(Protocol):
 
     def clip_at(self, uri: str) -> StoredClip | None:
         """The clip at this uri."""
+        ...
+
+    def clips_keyed(self, keys: Sequence[Key]) -> dict[Key, StoredClip]:
+        """The clips that have these keys; see `Store.clips_keyed`."""
         ...
 
     def clips_by_id(self, clip_ids: Sequence[int]) -> dict[int, StoredClip]:
@@ -180,6 +193,10 @@ class Store(Protocol):
         """How the search index is tuned; None where there is none, or the database does it."""
         ...
 
+    def is_exact(self) -> bool:
+        """Whether a search without a filter looks at every segment."""
+        ...
+
     def clips(self, filter: Filter | None = None) -> Iterator[StoredClip]:
         """Iterate over the clips that a filter lets through, ordered by id.
 
@@ -189,6 +206,22 @@ class Store(Protocol):
 
     def clip_at(self, uri: str) -> StoredClip | None:
         """The clip at this uri."""
+        ...
+
+    def key(self) -> str | None:
+        """The tag that is the key of clips; None while none was declared."""
+        ...
+
+    def clips_keyed(self, keys: Sequence[Key]) -> dict[Key, StoredClip]:
+        """Those clips that have one of these keys; found without reading the others.
+
+        Raises
+        ------
+        ArgumentError
+            No tag is the key.
+        LibraryError
+            Two clips have one of them.
+        """
         ...
 
     def clips_with(self, digest: bytes) -> list[StoredClip]:
@@ -229,6 +262,10 @@ class Store(Protocol):
 
         A record with a new uri replaces a clip or failure at that uri. Unknown ids are ignored.
         """
+        ...
+
+    def use_key(self, tag: str | None) -> None:
+        """Say which tag is the key of clips, None for none; kept with the library."""
         ...
 
     def fail(self, failures: Sequence[FailureRecord]) -> None:

@@ -6,12 +6,17 @@ A new field needs a line in `ClipRecord` and, for each store, a line in its row 
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from soundsearch_ingest.discover import AudioFile
+
+from ..errors import ArgumentError
 
 __all__ = [
     "CLIP_LABELS",
@@ -19,13 +24,16 @@ __all__ = [
     "NO_LABEL",
     "SEGMENT",
     "SEGMENT_LABELS",
+    "ClipName",
     "ClipRecord",
     "Counts",
     "FailureRecord",
+    "Key",
     "NewClip",
     "Settings",
     "StoredClip",
     "TagValue",
+    "TagsOf",
     "Tuning",
     "is_storable",
 ]
@@ -45,6 +53,72 @@ _FAIR_RECALL = 0.98
 _STALE = "the file has changed and is no sound any more: "
 
 TagValue = str | float | bool
+
+# Whole numbers up to here are told apart as floats, which is how tags hold them.
+_LARGEST_WHOLE = 2**53
+_WHOLE = re.compile(r"0|-?[1-9]\d{0,15}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The clip whose key this is: the value of the tag that was declared with `Library.use_key`.
+
+    A uri is never taken for a key, nor a key for a uri. A whole number and its digits as a text are
+    the same key.
+
+    Parameters
+    ----------
+    value : str or int
+
+    Raises
+    ------
+    ArgumentError
+        It is no text or whole number, or an empty text.
+    """
+
+    value: str
+
+    def __init__(self, value: str | int) -> None:
+        text = _key_text(value)
+        if text is None:
+            raise ArgumentError(f"expected a text or a whole number as a key, got {value!r}")
+        object.__setattr__(self, "value", text)
+
+    def __str__(self) -> str:
+        return self.value
+
+    @classmethod
+    def of(cls, tag: TagValue | None) -> Key | None:
+        """The key that the value of a tag is; None if it is none."""
+        text = _key_text(tag)
+        return None if text is None else cls(text)
+
+    @property
+    def values(self) -> tuple[TagValue, ...]:
+        """The values of a tag that are this key."""
+        is_whole = _WHOLE.fullmatch(self.value) and abs(int(self.value)) <= _LARGEST_WHOLE
+        return (self.value, float(self.value)) if is_whole else (self.value,)
+
+
+def _key_text(value: Any) -> str | None:
+    if hasattr(value, "item") and not isinstance(value, str):
+        value = value.item()  # a NumPy scalar
+    if isinstance(value, str):
+        return value if value and is_storable(value) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    is_whole = value == value and abs(value) <= _LARGEST_WHOLE and value == int(value)
+    return str(int(value)) if is_whole else None
+
+
+# How a clip of a library is named: its uri, its id, or its key.
+ClipName = str | os.PathLike[str] | int | Key
+
+
+# Tags for clips, by their names; None takes one away.
+TagsOf = (
+    Mapping[str, Mapping[str, TagValue | None]] | Mapping[str | Key, Mapping[str, TagValue | None]]
+)
 
 
 def is_storable(text: str) -> bool:

@@ -20,6 +20,7 @@ from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, Stor
 from .catalogfile import CatalogFile
 from .codec import FAILURE, PLACE, POSTED, RECORD, clip_of, failure_of, row_of
 from .conditions import condition_of
+from .keys import Keys
 from .postings import HumanLabels, add_postings, fill_postings, label_scores
 from .schema import settings_sum
 from .vetting import setting_of
@@ -38,6 +39,11 @@ _CLIP = ", ".join(("id", "count", *RECORD))
 
 class Catalog(CatalogFile):
     """What a library's catalogue holds; see `CatalogFile`."""
+
+    @property
+    def keys(self) -> Keys:
+        """The keys of clips."""
+        return Keys(self.connection, self._reading)
 
     # Settings
 
@@ -286,6 +292,7 @@ class Catalog(CatalogFile):
             [(*row, *place) for row, *place in zip(rows, firsts, counts, sums, strict=True)],
         )
         add_postings(self.connection, firsts, [row[POSTED] for row in rows])
+        self.keys.put({row[0]: c.record for row, c in zip(rows, clips, strict=True)})
         self.set(rows=first_row + sum(counts))
         self._clips_changed()
 
@@ -313,6 +320,7 @@ class Catalog(CatalogFile):
             if (*labels,) != rows[clip_id][POSTED]
         }
         add_postings(self.connection, list(posted), list(posted.values()), amended=True)
+        self.keys.put({row[0]: records[clip_id] for clip_id, row in rows.items()})
         self._clips_changed()
 
     def remove(self, clip_ids: Sequence[int]) -> None:
@@ -352,6 +360,7 @@ class Catalog(CatalogFile):
             [(*place, clip_id) for clip_id, place in places.items()],
         )
         fill_postings(self.connection)
+        self.keys.fill()
         self.set(rows=rows, generation=generation)
         self.set_index(None)
 

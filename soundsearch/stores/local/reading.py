@@ -15,13 +15,14 @@ from ...hints import command
 from ...vectors import Directions
 from ..base import ClipChanged, Span
 from ..filters import Filter
-from ..records import Counts, StoredClip
+from ..keyed import by_key, declared
+from ..records import Counts, Key, StoredClip
 from .catalog import Catalog
 from .rows import ranges
 from .snapshot import Snapshot
 from .sums import are_finite
 
-__all__ = ["LocalReading", "Pool"]
+__all__ = ["LocalReading", "Pool", "clips_keyed"]
 
 # Segments of a clip that takes a while to compare with its checksum.
 _LONG = 4096
@@ -73,6 +74,14 @@ class Pool:
             self._idle.pop().close()
 
 
+def clips_keyed(catalog: Catalog, keys: Sequence[Key]) -> dict[Key, StoredClip]:
+    """The clips that have these keys; see `Reading.clips_keyed`."""
+    address = str(catalog.folder)
+    tag = declared(catalog.keys.tag(), address)
+    clips = catalog.clips_by_id(catalog.keys.said_to_have(keys))
+    return by_key(clips.values(), tag, keys, address)
+
+
 class LocalReading:
     """One state of a local library; see `Reading`.
 
@@ -105,6 +114,10 @@ class LocalReading:
     def clip_at(self, uri: str) -> StoredClip | None:
         """The clip at this uri."""
         return self._catalog.clip_at(uri)
+
+    def clips_keyed(self, keys: Sequence[Key]) -> dict[Key, StoredClip]:
+        """The clips that have these keys; see `Reading.clips_keyed`."""
+        return clips_keyed(self._catalog, keys)
 
     def clips_by_id(self, clip_ids: Sequence[int]) -> dict[int, StoredClip]:
         """Those of these clips that are there, by their ids."""

@@ -85,6 +85,12 @@ MIGRATIONS = (
     """
     ALTER TABLE clips ADD COLUMN record_sum INTEGER;
     """,
+    # Of the tag that is the key of clips, see `keys`; empty while none is.
+    """
+    CREATE TABLE keys (value TEXT NOT NULL, clip INTEGER NOT NULL, PRIMARY KEY (value, clip))
+    WITHOUT ROWID;
+    CREATE INDEX keys_clip ON keys (clip);
+    """,
 )
 
 
@@ -193,6 +199,14 @@ def upgrade(folder: Path, connection: sqlite3.Connection) -> None:
 
 def check_schema(folder: Path, connection: sqlite3.Connection) -> int:
     """The schema version of a catalogue, if this soundsearch may work with it."""
+    connection.execute("BEGIN")  # another process may upgrade it between two looks
+    try:
+        return _checked_version(folder, connection)
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def _checked_version(folder: Path, connection: sqlite3.Connection) -> int:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != APPLICATION_ID:

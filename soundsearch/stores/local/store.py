@@ -28,12 +28,21 @@ from ...hints import command
 from ...results import Finding
 from ..base import OnClips, OnStep, Store
 from ..filters import Filter
-from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip, Tuning
+from ..records import (
+    ClipRecord,
+    Counts,
+    FailureRecord,
+    Key,
+    NewClip,
+    Settings,
+    StoredClip,
+    Tuning,
+)
 from .catalog import PAGE, Catalog
 from .checking import check
 from .connecting import unreadable
 from .locking import FileLock, Locked
-from .reading import LocalReading, Pool
+from .reading import LocalReading, Pool, clips_keyed
 from .rows import has_row_files
 from .schema import CATALOG, HOLDER, LOCK, held_by, make_catalog, upgrade
 from .snapshot import Snapshots
@@ -148,6 +157,11 @@ class LocalStore:
         with self._pool.pinned() as catalog:
             return catalog.tuning()
 
+    def is_exact(self) -> bool:
+        """Whether there is no approximate index."""
+        with self._pool.pinned() as catalog:
+            return catalog.index() is None
+
     def clips(self, filter: Filter | None = None) -> Iterator[StoredClip]:
         """Every clip that a filter lets through, in the order of ids; read in pages."""
         if filter is not None:
@@ -171,6 +185,16 @@ class LocalStore:
         """The clip at this uri."""
         with self._pool.pinned() as catalog:
             return catalog.clip_at(uri)
+
+    def key(self) -> str | None:
+        """The tag that is the key of clips."""
+        with self._pool.pinned() as catalog:
+            return catalog.keys.tag()
+
+    def clips_keyed(self, keys: Sequence[Key]) -> dict[Key, StoredClip]:
+        """The clips that have these keys; see `Store.clips_keyed`."""
+        with self._pool.pinned() as catalog:
+            return clips_keyed(catalog, keys)
 
     def clips_with(self, digest: bytes) -> list[StoredClip]:
         """The clips with this content."""
@@ -234,6 +258,11 @@ class LocalStore:
         """Give clips other records, all or none; see `Store.amend`."""
         with self._held.transaction():
             self._held.catalog.amend(records)
+
+    def use_key(self, tag: str | None) -> None:
+        """Say which tag is the key of clips; see `Store.use_key`."""
+        with self._held.transaction():
+            self._held.catalog.keys.use(tag)
 
     def fail(self, failures: Sequence[FailureRecord]) -> None:
         """Remember files that failed."""

@@ -173,6 +173,7 @@ def adopt(writer: Writer, folder: Path, settings: Settings) -> None:
         _take_over(catalog)
         write_settings(catalog.connection, settings)
         catalog.set(rows=rows, generation=generation)
+        catalog.keys.fill()
         catalog.set_index(None)
     writer.settings = settings
     _delete_indexes(writer.folder, None)

@@ -219,6 +219,7 @@ _SETTINGS: dict[str, Callable[[Any], bool]] = {
     "index": _is_pair(_is_index_file, _IS_COUNT),
     "index_rows": _is_pair(_IS_COUNT, _IS_COUNT),
     "index_tuning": _is_tuning,
+    "key_tag": _is_name,
     "index_sums": _is_pair(_is_index_file, _are_sums),
     "stretches": _is_stretches,
     "index_lengths": _is_pair(_is_index_file, _are_lengths),

@@ -2,7 +2,7 @@
 
 ==================  =========================================================================
 NAME_state          rows of JSON: settings with the schema version, counters, the writer's
-                    lease, an unfinished successor
+                    lease, an unfinished successor, the tag that is the key of clips
 NAME_clips_v2       one row per clip and one per failure
 NAME_segments       one row per segment
 ==================  =========================================================================
@@ -31,6 +31,7 @@ from .rows import LONGEST, NO_VECTOR
 from .uri import MilvusUri
 
 __all__ = [
+    "KEY",
     "NUMBERS",
     "SETTINGS",
     "SUCCESSOR",
@@ -55,7 +56,7 @@ __all__ = [
 # The schema version.
 VERSION = 2
 # Ids of state rows; 2 is the lease.
-SETTINGS, NUMBERS, SUCCESSOR = 0, 1, 3
+SETTINGS, NUMBERS, SUCCESSOR, KEY = 0, 1, 3, 4
 
 _OURS = "soundsearch"
 _LONGEST_URI = 16_384

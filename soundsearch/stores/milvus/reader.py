@@ -40,9 +40,10 @@ from ...errors import LibraryDamaged
 from ...hints import command
 from ...vectors import Directions, scores_along, unit
 from ..base import ClipChanged, Span
-from ..filters import Filter, matches
+from ..filters import Filter, OneOf, Tag, matches
+from ..keyed import by_key, declared
 from ..pooling import nearest_clips, pool, stretch_counts, stretch_length
-from ..records import Counts, StoredClip
+from ..records import Counts, Key, StoredClip
 from .client import Row
 from .collections import is_lossy
 from .expressions import among, compile_filter
@@ -70,6 +71,8 @@ _WHOLE_PAGE = 4096
 # How many segments are scored along directions: for all together, and for each that is wanted.
 _SCORED = 4096
 _SCORED_PER_RESULT = 4
+# How many keys one request looks for.
+_KEYS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +178,24 @@ class MilvusReading:
         expression = f'id > 0 and uri == "{packed_uri(uri)}"'
         row = newest(self._tables.query(self._tables.clips, expression, CLIP_FIELDS))
         return None if row is None else self._keep(row)
+
+    def clips_keyed(self, keys: Sequence[Key]) -> dict[Key, StoredClip]:
+        """The clips that have these keys; see `Reading.clips_keyed`."""
+        tables = self._tables
+        address = str(tables.uri)
+        tag = declared(tables.key(), address)
+        found: dict[str, Row] = {}
+        for begin in range(0, len(keys), _KEYS):
+            values = tuple(v for key in keys[begin : begin + _KEYS] for v in key.values)
+            compiled = compile_filter(OneOf(Tag(tag), values), tables.uri.lite)
+            if compiled.exact and compiled.text:  # one request
+                pages = iter([tables.query(tables.clips, compiled.text, CLIP_FIELDS)])
+            else:
+                pages = tables.all_clips(CLIP_FIELDS, _WHOLE_PAGE, compiled.text or "")
+            for row in (row for rows in pages for row in rows):
+                uri = row["uri"]
+                found[uri] = newest([row, *filter(None, [found.get(uri)])]) or row
+        return by_key(map(self._keep, found.values()), tag, keys, address)
 
     def clips_by_id(self, clip_ids: Sequence[int]) -> dict[int, StoredClip]:
         """Those of these clips that exist, by id."""

@@ -11,10 +11,20 @@ from ...hints import command
 from ...results import Finding
 from ..base import OnClips, OnStep, Store
 from ..filters import Filter, matches
-from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip, Tuning
+from ..records import (
+    ClipRecord,
+    Counts,
+    FailureRecord,
+    Key,
+    NewClip,
+    Settings,
+    StoredClip,
+    Tuning,
+)
 from .checking import check
 from .client import MilvusClient, Row
 from .collections import (
+    KEY,
     NUMBERS,
     SETTINGS,
     SUCCESSOR,
@@ -145,6 +155,10 @@ class MilvusStore:
         """None: Milvus searches its indexes as it is told, and nothing is measured."""
         return None
 
+    def is_exact(self) -> bool:
+        """Whether Milvus has an index that looks at every segment."""
+        return self._tables.index in ("FLAT", "GPU_BRUTE_FORCE")
+
     def clips(self, filter: Filter | None = None) -> Iterator[StoredClip]:
         """Iterate over the clips that a filter lets through, ordered by id; see `Store.clips`."""
         if filter is None:
@@ -166,6 +180,14 @@ class MilvusStore:
         if self._writer is not None:
             return self._writer.clips.at(uri)
         return newest(self._find(f'id > 0 and uri == "{uri}"'))
+
+    def key(self) -> str | None:
+        """The tag that is the key of clips."""
+        return self._tables.key()
+
+    def clips_keyed(self, keys: Sequence[Key]) -> dict[Key, StoredClip]:
+        """The clips that have these keys; see `Store.clips_keyed`."""
+        return MilvusReading(self._tables).clips_keyed(keys)
 
     def clips_with(self, digest: bytes) -> list[StoredClip]:
         """The clips with this content."""
@@ -257,6 +279,15 @@ class MilvusStore:
         Atomic for up to 4096 clips, which fit one message; more are written 4096 at a time.
         """
         self._held.amend(records)
+
+    def use_key(self, tag: str | None) -> None:
+        """Say which tag is the key of clips; see `Store.use_key`."""
+        self._held.lease.check()
+        state = state_collection(self._uri)
+        if tag is None:
+            self._client.delete(state, [KEY])
+        else:
+            self._client.upsert(state, [state_row(KEY, {"tag": tag})])
 
     def fail(self, failures: Sequence[FailureRecord]) -> None:
         """Remember files that failed."""

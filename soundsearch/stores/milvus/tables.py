@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from ...errors import LibraryDamaged, LibraryError
 from .client import MilvusClient, Row
 from .collections import (
+    KEY,
     NUMBERS,
     collections_of,
     search_parameters,
@@ -200,6 +201,11 @@ class Tables:
             )
         self.end = numbers["id"]
         return numbers
+
+    def key(self) -> str | None:
+        """The tag that is the key of clips."""
+        row = state_of(self.client, self.state, KEY, self.level)
+        return None if row is None else str(row["tag"])
 
     def delete(self, collection: str, ids: Sequence[int]) -> None:
         """Delete rows by their ids."""

@@ -1,0 +1,187 @@
+"""The clips that a filter lets through, read as they are: one by its name, or many as arrays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import LibraryBusy
+from .gathering import label_scores, pooled
+from .labels.head import given, named
+from .naming import find, find_all, listed, not_found
+from .results import Clip
+from .session import Session
+from .stores.base import ClipChanged, Reading
+from .stores.filters import Filter, matches
+from .stores.records import ClipName, StoredClip
+
+__all__ = ["Selection", "shown"]
+
+# A reading of a store that cannot hold its state may see clips change; each try takes a new one.
+_TRIES = 20
+
+_Answer = TypeVar("_Answer")
+
+
+class Selection:
+    """What `Clips` reads, without asking."""
+
+    def __init__(self, session: Session, filter: Filter | None) -> None:
+        self._session = session
+        self._filter = filter
+
+    def __contains__(self, clip: ClipName) -> bool:
+        """Whether a clip, by its uri, id or key, is in the selection."""
+        with self._session.store.reading() as reading:
+            found = find(reading, clip)
+        return found is not None and (self._filter is None or matches(self._filter, found))
+
+    def clip(self, clip: ClipName) -> Clip:
+        """A clip of the library, in the selection or not, by its uri, id or `Key`.
+
+        Raises
+        ------
+        ClipNotFound
+        """
+        with self._session.store.reading() as reading:
+            return shown(self._clip(reading, clip))
+
+    def vectors(self, clips: ClipName | Iterable[ClipName]) -> NDArray[np.float32]:
+        """The stored embeddings of clips of the library, in the selection or not.
+
+        Parameters
+        ----------
+        clips : uri, id or Key, or several
+
+        Returns
+        -------
+        float32 [segments, dimension] of one clip, [clips, dimension] of several
+            Of one, the embeddings of its segments. Of several, the mean of each: its segments
+            weighted by level, as the ranking ``pooled`` compares them. Not normalised.
+
+        Raises
+        ------
+        ClipNotFound
+            The message names those that are not there.
+        """
+        names, is_one = listed(clips)
+
+        def read(reading: Reading) -> NDArray[np.float32]:
+            found = self._named(reading, names)
+            if is_one:
+                return reading.rows([(found[0].id, 0, found[0].count)])[0]
+            return pooled(reading, found, self._session.store.settings.dimension)
+
+        return self._read(read)
+
+    def labels(self, clips: ClipName | Iterable[ClipName]) -> NDArray[np.float32]:
+        """What the library knows of each AudioSet class in clips, in the selection or not.
+
+        Parameters
+        ----------
+        clips : uri, id or Key, or several
+
+        Returns
+        -------
+        float32 [527] of one clip, [clips, 527] of several
+            As filters take ``label[...]``: the highest score among a clip's ten best labels for
+            this class or one below it, 1 where people gave one, else 0. A class that is not among
+            the ten is 0, whatever the classifier made of it. Columns are AudioSet's class
+            indices; `soundsearch.audioset.class_names` names them.
+
+        Raises
+        ------
+        ClipNotFound
+            The message names those that are not there.
+        """
+        names, is_one = listed(clips)
+        scores = label_scores(self._read(lambda reading: self._named(reading, names)))
+        return scores[0] if is_one else scores
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        format: str | None = None,
+        vectors: str | None = None,
+        on_clip: Callable[[str], None] = lambda _uri: None,
+    ) -> int:
+        """Write the clips to one file, for other programs.
+
+        It is written beside `path` and moved there when it is complete. Memory does not grow
+        with the number of clips.
+
+        Parameters
+        ----------
+        path : path
+            What is there is replaced.
+        format : str, optional
+            ``npz``, ``parquet`` (needs ``pip install 'soundsearch[parquet]'``) or ``csv``; by
+            default, as the path ends.
+        vectors : str, optional
+            ``clips`` for one of each clip (see `vectors`), ``segments`` for all (not in CSV), or
+            ``none``. By default ``none`` in CSV, else ``clips``.
+        on_clip : callable
+            Called with the uri of each clip that was written.
+
+        Returns
+        -------
+        int
+            How many clips were written.
+
+        Raises
+        ------
+        ArgumentError
+            The format is not known, or cannot have such vectors.
+        MissingExtra
+        SoundsearchError
+            The file cannot be written.
+        """
+        from .exporting import check_export, export
+
+        chosen = check_export(path, format, vectors)
+        store = self._session.store
+        return export(store.clips(self._filter), self._read, store.settings, *chosen, on_clip)
+
+    def _read(self, read: Callable[[Reading], _Answer]) -> _Answer:
+        """What a function makes of one reading, tried again where the reading could not hold."""
+        for _ in range(_TRIES):
+            with self._session.store.reading() as reading:
+                try:
+                    return read(reading)
+                except ClipChanged:
+                    continue
+        raise LibraryBusy(
+            f"{self._session.address}: its clips were replaced {_TRIES} times while this was "
+            "asked; ask again when less is written to it"
+        )
+
+    def _clip(self, reading: Reading, clip: ClipName) -> StoredClip:
+        return self._named(reading, listed(clip)[0])[0]
+
+    def _named(self, reading: Reading, clips: Sequence[ClipName]) -> list[StoredClip]:
+        found = find_all(reading, clips)
+        unknown = [clip for clip, there in zip(clips, found, strict=True) if there is None]
+        if unknown:
+            raise not_found(self._session.store, unknown)
+        return [clip for clip in found if clip is not None]
+
+
+def shown(clip: StoredClip) -> Clip:
+    """A stored clip as it is answered."""
+    record = clip.record
+    return Clip(
+        id=clip.id,
+        uri=record.uri,
+        duration=record.duration,
+        segments=clip.count,
+        padded=record.padded,
+        warning=record.warning,
+        labels=named(record.labels),
+        human_labels=given(record.human_labels),
+        tags=dict(record.tags),
+    )
