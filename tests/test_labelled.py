@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import random
 from collections import Counter
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from support.stores import CLIPS, filled, new_clip
+from support.stores import filled, new_clip
 
 import soundsearch
 from soundsearch import Embeddings, Examples, Labelled, Stored, errors
@@ -18,12 +17,9 @@ from soundsearch.cli import options
 from soundsearch.cli.main import main
 from soundsearch.labels.head import Head, best_labels, bundled_head, write_head
 from soundsearch.labels.ontology import ontology
-from soundsearch.stores.filters import And, Comparison, HumanLabel, Not, Plain, matches
-from soundsearch.stores.local import products, upkeep
-from soundsearch.stores.local.store import LocalStore
 from soundsearch.stores.opening import create_store, place_of
 from soundsearch.stores.records import NewClip, Settings
-from soundsearch.vectors import scores_along, unit
+from soundsearch.vectors import unit
 
 SPACE = bundled_head().space
 BARK, DOG, RAIN, SILENCE = (
@@ -113,134 +109,6 @@ def expected(lib, labels, let=lambda clip: True):
 
 def rows(answer):
     return [(hit.rank, hit.clip_id, round(hit.score, 4), hit.start) for hit in answer]
-
-
-# Searching along directions
-
-
-def test_directions_equal_brute_force(store):
-    ids = filled(store, CLIPS)
-    rng = np.random.default_rng(0)
-    groups = [
-        (rng.normal(size=(count, 16)).astype(np.float32), rng.normal(size=count).astype("f4"))
-        for count in (1, 3)
-    ]
-    long = Comparison(Plain("segments"), ">", 2.0)
-    for along in (groups[:1], groups[1:], groups):
-        for filter, those in (
-            (None, CLIPS),
-            (long, [clip for clip in CLIPS if len(clip.segments) > 2]),
-        ):
-            owners = [
-                (id, number)
-                for id, clip in zip(ids, CLIPS, strict=True)
-                if clip in those
-                for number in range(len(clip.segments))
-            ]
-            scores = scores_along(np.concatenate([clip.embeddings for clip in those]), along)
-            order = [owners[row] for row in np.argsort(-scores)]
-            with store.reading() as reading:
-                for k in (1, 7, 1000):
-                    clips, numbers = reading.highest(along, k, filter)
-                    assert list(zip(clips.tolist(), numbers.tolist(), strict=True)) == order[:k]
-                assert reading.ids(long).tolist() == sorted(ids[n] for n in (0, 2, 3))
-                none = And((long, Not(long)))
-                assert not len(reading.ids(none)) and not len(reading.highest(along, 5, none)[0])
-
-
-def test_an_empty_store_has_no_directions(store):
-    along = [(np.ones((1, 16), np.float32), np.zeros(1, np.float32))]
-    with store.reading() as reading:
-        assert not len(reading.highest(along, 5)[0])
-
-
-@pytest.fixture
-def large(tmp_path, monkeypatch):
-    """A local store with an index, part of which is not in it or removed; its live vectors."""
-    monkeypatch.setattr(upkeep, "EXACT_ROWS", 1000)
-    monkeypatch.setattr(products, "_SCORED", 1500)
-    monkeypatch.setattr(products, "_SCORED_PER_RESULT", 4)
-    rng = np.random.default_rng(0)
-    middles = rng.normal(size=(40, 16))
-    vectors = (middles[rng.integers(0, 40, 8000)] + 0.3 * rng.normal(size=(8000, 16))) * (
-        rng.lognormal(0, 0.4, (8000, 1))
-    )
-    store = LocalStore.create(tmp_path / "large", Settings("mini", "mini-1", 16, 0.96, 0.96))
-    clips = []
-    for number in range(1600):
-        clip = new_clip(f"/{number:04}.wav", 5, number, padded=number % 50 == 0)
-        part = vectors[5 * number : 5 * number + 5].astype(np.float32)
-        clips.append(NewClip(record=clip.record, embeddings=part, segments=clip.segments))
-    with store.writing():
-        store.add(clips[:1500])
-        store.optimise()
-        store.add(clips[1500:])
-        store.remove(range(1, 1600, 7))
-    live = [n for n in range(1600) if n % 7]
-    yield store, live, np.concatenate([clips[n].embeddings for n in live])
-    store.close()
-
-
-def test_an_index_finds_nearly_all(large):
-    store, live, vectors = large
-    padded = Comparison(Plain("padded"), "==", True)
-    rng = np.random.default_rng(1)
-    of_lengths = []
-    for forget in (False, True):  # the lengths in cells, as of an index of an older version
-        if forget:
-            with store.writing(), store._held.transaction() as _:
-                store._held.catalog.connection.execute(
-                    "DELETE FROM settings WHERE key = 'index_lengths'"
-                )
-                store._held.catalog._clips_changed()
-            store._snapshots._newest = None
-        recalls, narrow = [], []
-        for _ in range(20):
-            along = [(rng.normal(size=(2, 16)).astype(np.float32), rng.normal(size=2).astype("f4"))]
-            scores = scores_along(vectors, along).reshape(-1, 5)
-            with store.reading() as reading:
-                assert reading._snapshot.vectors.index_path is not None
-                for filter, found in ((None, recalls), (padded, narrow)):
-                    let = [row for row, n in enumerate(live) if filter is None or n % 50 == 0]
-                    best = np.sort(scores[let].ravel())[::-1][20]
-                    clips, numbers = reading.highest(along, 20, filter)
-                    places = np.searchsorted(live, clips - 1)
-                    assert (np.array(live)[places] == clips - 1).all() and len(clips) == 20
-                    own = scores[places, numbers]
-                    assert (np.diff(own) <= 1e-5).all()
-                    found.append((own > best).mean())
-        assert np.mean(recalls) > 0.97 and min(recalls) > 0.7
-        assert np.mean(narrow) == 1
-        of_lengths.append(reading._snapshot.vectors.products(None, None)._lengths)
-        rng = np.random.default_rng(1)
-    np.testing.assert_allclose(*of_lengths, rtol=1e-6)
-
-
-def test_labels_of_people_are_kept_up_to_date(tmp_path):
-    store = LocalStore.create(tmp_path / "l", Settings("mini", "mini-1", 16, 0.96, 0.96))
-    draw = random.Random(0)
-    given = lambda: tuple(draw.sample(range(4), draw.randint(0, 3)))  # noqa: E731
-    for step in range(12):
-        with store.writing():
-            store.add(
-                [
-                    new_clip(f"/{draw.randrange(40)}.wav", 1, 100 * step + n, human_labels=given())
-                    for n in range(6)
-                ]
-            )
-            there = list(store.clips())
-            store.remove([draw.choice(there).id])
-            some = draw.sample(list(store.clips()), 3)
-            fields = {clip.id: clip.record for clip in some}
-            store.amend(
-                {id: new_clip(r.uri, 1, 1, human_labels=given()).record for id, r in fields.items()}
-            )
-        for index in range(4):
-            filter = Comparison(HumanLabel(frozenset({index})), "==", True)
-            let = [clip.id for clip in store.clips() if matches(filter, clip)]
-            with store.reading() as reading:
-                assert reading.ids(filter).tolist() == let
-    store.close()
 
 
 # Questions

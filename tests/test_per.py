@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from soundsearch_ingest import encoders
 from support.stores import filled, new_clip
 
@@ -13,12 +15,12 @@ import soundsearch
 from soundsearch import Embeddings, errors
 from soundsearch.asking import per
 from soundsearch.asking.per import Per, at_most, parse_per
-from soundsearch.stores.opening import create_store
+from soundsearch.cli.main import main
+from soundsearch.stores.opening import create_store, place_of
 from soundsearch.stores.records import NewClip, Settings
 
 
-@pytest.fixture
-def lib(place):
+def filled_library(place):
     """Clips of few folders and artists, those of one folder nearest to the first axis."""
     store = create_store(place, Settings(encoders.BUNDLED, "mini-1", 16, 0.96, 0.96))
     rng = np.random.default_rng(0)
@@ -35,7 +37,20 @@ def lib(place):
         )
     filled(store, clips)
     store.close()
-    with soundsearch.open(place) as library:
+    return soundsearch.open(place)
+
+
+@pytest.fixture
+def every(place):
+    """A library of every kind."""
+    with filled_library(place) as library:
+        yield library
+
+
+@pytest.fixture(scope="module")
+def lib(tmp_path_factory):
+    """A local one, which no test changes."""
+    with filled_library(place_of(tmp_path_factory.mktemp("l") / "library")) as library:
         yield library
 
 
@@ -60,7 +75,8 @@ def by_artist(hit):
     return repr(hit.tags.get("artist", hit.clip_id))
 
 
-def test_the_list_is_what_a_long_one_leaves(lib, monkeypatch):
+def test_the_list_is_what_a_long_one_leaves(every, monkeypatch):
+    lib = every
     monkeypatch.setattr(per, "_FIRST", 4)
     whole = lib.query(QUESTION, 120)
     for text, group, count in (
@@ -146,3 +162,17 @@ def test_texts(text, expected):
 def test_bad_texts(text):
     with pytest.raises(errors.ArgumentError, match=r"per: expected .* folder:2 or tag\[artist\]:1"):
         parse_per(text)
+
+
+def test_on_the_command_line(lib):
+    def run(*arguments, code=0):
+        done = CliRunner().invoke(main, [*arguments, "--library", str(lib.address)])
+        assert done.exit_code == code, done.output
+        return done
+
+    own = lib.query(QUESTION, 1)[0].clip_id
+    for command in (["similar", str(own)], ["query", "--like", str(own)]):
+        lines = run(*command, "--per", "tag[artist]:1", "--offset", "1", "--json").stdout
+        found = [json.loads(line)["clip_id"] for line in lines.splitlines()]
+        assert found == [hit.clip_id for hit in lib.similar(own, 10, offset=1, per="tag[artist]:1")]
+    assert "as in folder:2" in run("similar", str(own), "--per", "artist", code=2).stderr

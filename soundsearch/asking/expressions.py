@@ -5,11 +5,11 @@
     label['Dog'] > 0.5 and duration < 10 and uri like '/field/%' and tag['mic'] == 'AKG'
 
 Fields are ``uri``, ``duration`` (seconds), ``segments`` (a count), ``padded``, ``warning``,
-``label['NAME OR ID']`` (a score, including the classes below the node),
-``human_label['NAME OR ID']`` and ``tag['KEY']``. The operators ``==`` ``!=`` ``<`` ``<=`` ``>``
-``>=`` ``like`` ``in`` compare them with quoted texts, numbers, ``true``, ``false`` or parameters,
-``:name``; ``is missing`` tests for the absence of a tag or warning. ``and``, ``or``, ``not`` and
-parentheses combine comparisons.
+``label['NAME, ID OR PATH']`` (a score, including the classes below the node),
+``human_label['NAME, ID OR PATH']`` and ``tag['KEY']``. The operators ``==`` ``!=`` ``<`` ``<=``
+``>`` ``>=`` ``like`` ``in`` compare them with quoted texts, numbers, ``true``, ``false`` or
+parameters, ``:name``; ``is missing`` tests for the absence of a tag or warning. ``and``, ``or``,
+``not`` and parentheses combine comparisons.
 """
 
 from __future__ import annotations
