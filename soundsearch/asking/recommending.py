@@ -23,7 +23,7 @@ from ..stores.records import Settings
 from ..vectors import unit
 from .related import HEAD, best_stretches, hits_of, nearest, reranked
 
-__all__ = ["Likes", "diverse", "find_recommended", "tasted", "tastes"]
+__all__ = ["AGAINST", "Likes", "diverse", "find_recommended", "tasted", "tastes"]
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -34,7 +34,7 @@ _TASTES, _ALIKE = 8, 0.4
 # Of more clips than this, those that count most make the tastes, and the others join them.
 _LIKED = 200
 # How much of the cosine to the nearest of what is disliked is taken from a score.
-_AGAINST = 0.5
+AGAINST = 0.5
 # Lower weights, of what was liked long ago, are as good as none.
 _LEAST = 1e-6
 
@@ -260,7 +260,7 @@ def find_recommended(
     if disliked:
         unwanted = tasted(reading, disliked)
         nearness = product(vectors, unwanted.T).max(axis=1)
-        scores -= np.float32(_AGAINST) * np.maximum(nearness, 0)
+        scores -= np.float32(AGAINST) * np.maximum(nearness, 0)
     chosen = diverse(scores, vectors, weights, offset + k, likes.diversity)
     order = heads[[clip for _, clip in chosen]]
     worth = np.array([scores[place] for place in chosen], np.float32)

@@ -34,6 +34,7 @@ _COMMANDS = {
     "neighbours": ("neighbours", "Find the clips nearest to each clip."),
     "query": ("asking", "Find the clips nearest to a sound."),
     "rebuild": ("ingesting", "Build the index again and free unused space."),
+    "recommend": ("recommending", "Recommend clips to someone who likes some."),
     "remove": ("ingesting", "Take clips out of the library; the files stay."),
     "similar": ("asking", "Find the clips nearest to those of the library."),
     "tag": ("ingesting", "Attach tags from a file to clips."),
