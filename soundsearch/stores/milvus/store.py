@@ -158,7 +158,7 @@ class MilvusStore:
 
     def is_exact(self) -> bool:
         """Whether Milvus has an index that looks at every segment."""
-        return self._tables.index in ("FLAT", "GPU_BRUTE_FORCE")
+        return self._tables.indexes[self._tables.segments] in ("FLAT", "GPU_BRUTE_FORCE")
 
     def clips(self, filter: Filter | None = None) -> Iterator[StoredClip]:
         """Iterate over the clips that a filter lets through, ordered by id; see `Store.clips`."""
