@@ -291,7 +291,7 @@ def test_diversity_keeps_copies_apart(lib, tmp_path):
     ("given", "match"),
     [
         ({"liked": []}, "liked: expected at least one"),
-        ({"liked": [None]}, "liked: expected uris or ids of clips, got None"),
+        ({"liked": [None]}, "liked: expected uris, ids or Keys of clips, got None"),
         ({"liked": 1.5}, "liked: expected uris or ids"),
         ({"liked": [True]}, "liked: expected uris or ids"),
         ({"disliked": [b"x"]}, "disliked: expected uris or ids"),

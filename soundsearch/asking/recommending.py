@@ -19,7 +19,7 @@ from ..errors import ArgumentError
 from ..results import Hit
 from ..stores.base import Reading
 from ..stores.filters import Filter
-from ..stores.records import Settings
+from ..stores.records import ClipName, Key, Settings
 from ..vectors import unit
 from .related import HEAD, best_stretches, hits_of, nearest, reranked
 
@@ -27,7 +27,6 @@ __all__ = ["AGAINST", "Likes", "diverse", "find_recommended", "tasted", "tastes"
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-Target = str | os.PathLike[str] | int
 
 # At most so many tastes; two are one where their cosine is at least this.
 _TASTES, _ALIKE = 8, 0.4
@@ -46,7 +45,7 @@ class Likes:
     Attributes
     ----------
     liked, disliked, exclude : tuple of clips
-        Uris or ids.
+        Uris, ids or Keys.
     weights : float32 [liked]
         How much each of `liked` counts, the highest being 1.
     diversity : float
@@ -81,14 +80,14 @@ class Likes:
             raise ArgumentError(f"diversity: expected a number from 0 to 1, got {self.diversity!r}")
 
 
-def _clips(given: Any, what: str) -> tuple[Target, ...]:
-    if isinstance(given, (str, os.PathLike, int, np.integer)) or not isinstance(given, Iterable):
+def _clips(given: Any, what: str) -> tuple[ClipName, ...]:
+    if isinstance(given, (str, os.PathLike)) or not isinstance(given, Iterable):
         given = (given,)
     clips = tuple(given)
     for clip in clips:
-        right = isinstance(clip, (str, os.PathLike, int, np.integer))
+        right = isinstance(clip, (str, os.PathLike, int, np.integer, Key))
         if not right or isinstance(clip, (bool, np.bool_)):
-            raise ArgumentError(f"{what}: expected uris or ids of clips, got {clip!r:.100}")
+            raise ArgumentError(f"{what}: expected uris, ids or Keys of clips, got {clip!r:.100}")
     return tuple(int(clip) if isinstance(clip, np.integer) else clip for clip in clips)
 
 
