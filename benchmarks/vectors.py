@@ -121,15 +121,15 @@ def mixed(real: np.ndarray, count: int, seed: int) -> np.ndarray:
     return vectors
 
 
-def clips_of(vectors: np.ndarray, first: int) -> list[NewClip]:
-    """Clips of five segments with these vectors, numbered from `first`."""
+def clips_of(vectors: np.ndarray, first: int, length: int = CLIP_SEGMENTS) -> list[NewClip]:
+    """Clips of so many segments with these vectors, numbered from `first`."""
     clips = []
-    for row in range(0, len(vectors), CLIP_SEGMENTS):
-        part = vectors[row : row + CLIP_SEGMENTS]
+    for row in range(0, len(vectors), length):
+        part = vectors[row : row + length]
         record = ClipRecord(
             file=AudioFile(f"/{first + row:08}.wav", 0, 0),
             digest=(first + row).to_bytes(32, "big"),
-            duration=CLIP_SEGMENTS * 0.96,
+            duration=length * 0.96,
             labels=silence(CLIP_LABELS),
         )
         segments = np.zeros(len(part), SEGMENT)
