@@ -3,7 +3,7 @@
     python -m benchmarks.graph [--clips 100000 1000000] [--data DATA | --vectors FILE.npy]
 
 For libraries of so many clips, made anew: seconds to pool and index their stretches; seconds of
-1 000 clips in one call of `similar` and in calls one at a time, in turns (of the first size alone,
+1 000 clips in one call of `similar` and in calls one at a time, in turns (of the first size only,
 whose clips have five segments; those of the others have one); seconds of the whole graph of ten
 neighbours, and the recall of 500 of its rows against an exact search; the highest resident memory.
 
@@ -16,6 +16,8 @@ import argparse
 import resource
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +72,20 @@ def make(folder: Path, real: np.ndarray, count: int, segments: int) -> float:
         store.optimise(lambda text: steps.append((text, time.perf_counter())))
     ended = time.perf_counter()
     store.close()
-    return ended - next(at for text, at in steps if text.startswith("pooling"))
+    return ended - next((at for text, at in steps if text.startswith("pooling")), ended)
+
+
+def one_at_a_time(lib: soundsearch.Library, ids: np.ndarray) -> None:
+    """Ask for each of some clips."""
+    for clip in ids.tolist():
+        lib.similar(clip)
+
+
+def timed(action: Callable[[], object]) -> tuple[float, float]:
+    """The seconds that an action takes, by the clock and of processor time."""
+    began, cpu = time.perf_counter(), time.process_time()
+    action()
+    return time.perf_counter() - began, time.process_time() - cpu
 
 
 def measure(folder: Path, compare: bool) -> None:
@@ -80,19 +95,18 @@ def measure(folder: Path, compare: bool) -> None:
         if compare:
             lib.similar(ids[:10])
             lib.similar(int(ids[0]))
-            many, one = [], []
+            at_once, calls = [], []
             for part in np.split(ids, 5):  # in turns, so that other load meets both
-                began = time.perf_counter()
-                lib.similar(ids)
-                many.append(time.perf_counter() - began)
-                began = time.perf_counter()
-                for clip in part.tolist():
-                    lib.similar(clip)
-                one.append(time.perf_counter() - began)
-            at_once, calls = float(np.median(many)), sum(one)
-            print(f"  similar of {ASKED}: {at_once:.3f} s at once, {calls:.1f} s one at a time,")
-            print(f"  {calls / at_once:.0f} times as long", flush=True)
-        began = time.perf_counter()
+                at_once.append(timed(partial(lib.similar, ids)))
+                calls.append(timed(partial(one_at_a_time, lib, part)))
+            fast, slow = np.median(at_once, axis=0), np.sum(calls, axis=0)
+            print(
+                f"  similar of {ASKED}: {fast[0]:.3f} s at once, {slow[0]:.1f} s one at a time, "
+                f"{slow[0] / fast[0]:.0f} times as long; processor time {fast[1]:.3f} s and "
+                f"{slow[1]:.2f} s, {slow[1] / fast[1]:.0f} times",
+                flush=True,
+            )
+        began, cpu = time.perf_counter(), time.process_time()
         last = began
         done = 0
         graph = []
@@ -102,7 +116,7 @@ def measure(folder: Path, compare: bool) -> None:
             if time.perf_counter() - last > 60:
                 last = time.perf_counter()
                 print(f"  {done} clips after {last - began:.0f} s", flush=True)
-        seconds = time.perf_counter() - began
+        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         clips, _, scores = (np.concatenate(column) for column in zip(*graph, strict=True))
         chosen = np.random.default_rng(0).choice(len(clips), CHECKED, replace=False)
@@ -112,7 +126,8 @@ def measure(folder: Path, compare: bool) -> None:
         enough = tenth_best(vectors, vectors[chosen], 11)
         recall = (scores[chosen] >= enough[:, None] - 1e-5).mean()
         print(
-            f"  graph of {done}: {seconds:.1f} s, recall@10 {recall:.4f}, {memory:.0f} MB resident",
+            f"  graph of {done}: {seconds:.1f} s, {cpu:.1f} s of processor time, recall@10 "
+            f"{recall:.4f}, {memory:.0f} MB resident",
             flush=True,
         )
 

@@ -43,6 +43,8 @@ def listed(clips: ClipName | Iterable[ClipName]) -> tuple[list[ClipName], bool]:
 
 
 def _checked(clip: Any) -> ClipName:
+    if type(clip) in (int, str):  # there may be many
+        return clip  # type: ignore[no-any-return]
     if isinstance(clip, np.integer):
         return int(clip)
     if isinstance(clip, bool) or not isinstance(clip, (str, os.PathLike, int, Key)):

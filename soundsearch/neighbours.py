@@ -23,7 +23,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 # Segments of the clips that are asked with together.
-_TOGETHER = 1 << 16
+_TOGETHER = 1 << 14
 _MOST = 1 << 62
 
 
@@ -122,13 +122,14 @@ class Graph:
 
     def ids(self, reading: Reading, clips: Sequence[ClipName]) -> tuple[Ints, list[ClipName]]:
         """The ids of clips, and those that are not there."""
-        ids = np.zeros(len(clips), np.int64)
-        for place, clip in enumerate(clips):
-            if not isinstance(clip, int):
-                found = find(reading, clip)
-                ids[place] = -1 if found is None else found.id
+        numbers = []
+        for clip in clips:
+            if isinstance(clip, int):
+                numbers.append(clip if 0 <= clip < _MOST else -1)
             else:
-                ids[place] = clip if 0 <= clip < _MOST else -1
+                found = find(reading, clip)
+                numbers.append(-1 if found is None else found.id)
+        ids = np.array(numbers, np.int64)
         missing = np.flatnonzero(reading.lengths(ids) == 0)
         return ids, list(dict.fromkeys(clips[place] for place in missing.tolist()))
 
