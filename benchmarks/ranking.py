@@ -7,7 +7,9 @@ clips themselves (5 s each, queried with every clip), and one-minute recordings 
 twelve clips of different classes (queried with every clip that is in none of them, for its class).
 Sounds from the query's own source recording never count. P@1 and mAP are those of
 `soundsearch.evaluate.retrieval`; a moment is right if the segment that matched has the query's
-class. ``--encoder`` names one of ``soundsearch models list``.
+class. Then the company that clips keep, over the first 50: against plain cosines, and with clips
+of one source recording as company for each other or not. ``--encoder`` names one of
+``soundsearch models list``.
 """
 
 from __future__ import annotations
@@ -23,9 +25,10 @@ from soundsearch_ingest import encoders, pipeline
 from soundsearch_ingest.decode import Decoder
 from soundsearch_ingest.logmel import SILENT
 
-from soundsearch.asking.ranking import RANKINGS
+from soundsearch.asking.ranking import RANKINGS, pool_query
+from soundsearch.asking.related import HEAD, moved
 from soundsearch.evaluate import retrieval
-from soundsearch.vectors import loudness_weights, sounding
+from soundsearch.vectors import loudness_weights, sounding, unit
 
 Floats = NDArray[np.float32]
 PER_RECORDING = 12
@@ -69,6 +72,40 @@ def main() -> None:
                 f"{name:<12}{by:<14}{first:>7.3f}{mean:>7.3f}{recording:>10.3f}{moment:>8.3f}",
                 flush=True,
             )
+
+    pooled = [
+        pool_query(*sound) for sound in zip(vectors, map(loudness_weights, levels), strict=True)
+    ]
+    by_company(unit(np.concatenate(pooled)), classes, sources)
+
+
+def by_company(vectors: Floats, classes: NDArray[np.str_], sources: NDArray[np.str_]) -> None:
+    """Print what `related` finds, clips against clips."""
+    cosines = vectors @ vectors.T
+    own = np.eye(len(vectors), dtype=np.bool_)
+    same = sources[:, None] == sources
+
+    def related(number: int, apart: NDArray[np.bool_]) -> Floats:
+        others = np.where(apart[number], -2, cosines[number])
+        near = np.argsort(-others, kind="stable")[:HEAD]
+        near = np.array([number, *near[others[near] > -2]])
+        among = np.ix_(near, near)
+        kept = np.where(apart[among] & ~own[among], -1, cosines[among])
+        company = moved(vectors[near], kept)
+        scores: Floats = cosines[number] - 10
+        scores[near[1:]] = company[1:] @ company[0]
+        return scores
+
+    numbers = range(len(vectors))
+    rows = {
+        "pooled": iter(cosines),
+        "related, sources apart": (related(number, same) for number in numbers),
+        "related": (related(number, own) for number in numbers),
+    }
+    print(f"\n{'first 50':<26}{'P@1':>7}{'P@5':>7}{'mAP':>7}")
+    for name, scores in rows.items():
+        found = retrieval(scores, classes, sources, depth=50).means()
+        print(f"{name:<26}{found['P@1']:>7.3f}{found['P@5']:>7.3f}{found['mAP']:>7.3f}", flush=True)
 
 
 def as_they_are(

@@ -233,8 +233,8 @@ class Clips(Selection):
             return self.query(Stored(cast(Any, clip)), k, ranking=ranking, **page)
         if (ranking, offset, min_score, per) != (DEFAULT_RANKING, 0, -1, None):
             raise ArgumentError(
-                "clips: expected one clip, as a ranking, an offset, a least score or `per` is "
-                "given; many are compared by their pooled vectors"
+                "clips: expected one clip where ranking, offset, min_score or per is given, got "
+                "several"
             )
         return self._graph.similar(cast(Any, clip), check_k(k))
 
@@ -262,12 +262,11 @@ class Clips(Selection):
         liked, disliked : uris, ids or Keys of clips of the library, in the selection or not
         k : int
         diversity : float
-            How much a clip must be unlike those before it, 0 to 1: 0 is each taste's own order.
+            How unlike those before it a clip must be, 0 to 1.
         weights : sequence of float, optional
             How much each liked clip counts, such as how often it was played; at least 0.
         half_life : float, optional
-            Where `liked` is in the order of playing, the latest last: a clip counts half as much as
-            one that was played so many clips later.
+            A liked clip counts half as much as one that comes so many later, the latest last.
         exclude : uris, ids or Keys
             Other clips that are not recommended, in the library or not.
         per, offset, min_score

@@ -204,6 +204,7 @@ def test_the_two_commands():
     ("name", "arguments", "expected"),
     [
         ("label_a_folder", ["Sounds", "table.csv"], ""),
+        ("recommender", ["music.lib"], "the session goes on: track:"),
         ("tag_by_folder", ["own.lib", "Sounds", "clip.wav"], "in field:\n  "),
     ],
 )
@@ -217,4 +218,4 @@ def test_examples(name, arguments, expected, home):
 
 
 def test_every_example_is_tested():
-    assert [path.stem for path in EXAMPLES] == ["label_a_folder", "tag_by_folder"]
+    assert [path.stem for path in EXAMPLES] == ["label_a_folder", "recommender", "tag_by_folder"]
