@@ -54,8 +54,8 @@ def copy(
             before = theirs.counts().clips
             _copy_clips(ours, theirs, report, on_clip)
             _copy_failures(ours, theirs, report)
-            if theirs.key() is None:
-                theirs.use_key(ours.key())
+            if (tag := ours.key()) is not None and theirs.key() is None:
+                theirs.use_key(tag)
             theirs.optimise(on_step)
         on_step("comparing the copy with the original")
         _verify(ours, theirs, before, report)

@@ -105,6 +105,8 @@ def export(
             for part in portions(page):
                 ids = [clip.id for clip in part]
                 block = read(partial(_block, ids=ids, which=which, dimension=settings.dimension))
+                if not block.clips:  # they were removed meanwhile
+                    continue
                 writer.write(block)
                 count += len(block.clips)
                 for clip in block.clips:

@@ -170,6 +170,25 @@ def test_nothing_to_export(local, tmp_path, name):
             assert found["vectors"].shape == (0, 16) and found["uri"].shape == (0,)
 
 
+def test_clips_that_go_meanwhile_are_left_out(tmp_path):
+    store = create_store(place_of(tmp_path / "l"), SETTINGS)
+    filled(store, [new_clip(f"/{number}.wav", 1, number) for number in range(5000)])
+    store.close()
+    with soundsearch.open(tmp_path / "l") as lib:
+        seen = []
+
+        def on_clip(uri):
+            if not seen:
+                lib.remove([f"/{number}.wav" for number in range(4096, 4999)])
+            seen.append(uri)
+
+        count = lib.export(tmp_path / "all.npz", vectors="segments", on_clip=on_clip)
+    with np.load(tmp_path / "all.npz") as found:
+        assert count == len(seen) == len(found["uri"]) == 4097
+        assert found["uri"].tolist() == seen
+        assert found["offsets"].tolist() == list(range(4098)) and len(found["vectors"]) == 4097
+
+
 def test_a_file_is_complete_or_as_before(local, tmp_path, monkeypatch):
     path = tmp_path / "all.csv"
     path.write_text("before")

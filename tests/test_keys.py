@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from contextlib import closing
 
 import numpy as np
@@ -73,6 +74,20 @@ def test_a_successor_keeps_the_keys(store):
             store.adopt(successor)
     assert store.key() == "track"
     assert store.clips_keyed([Key("t1")])[Key("t1")].id == ids[0]
+
+
+def test_a_damaged_index_of_keys_names_no_other_clip(tmp_path):
+    store = create_store(place_of(tmp_path / "l"), SETTINGS)
+    ids = filled(store, CLIPS)
+    with store.writing():
+        store.use_key("track")
+    with closing(sqlite3.connect(tmp_path / "l" / "catalog.sqlite")) as catalog, catalog:
+        catalog.execute("UPDATE keys SET clip = ? WHERE value = 't1'", (ids[4],))
+    assert store.clips_keyed([Key("t1"), Key(17)]).keys() == {Key(17)}
+    with store.writing():
+        store.rebuild()
+    assert store.clips_keyed([Key("t1")])[Key("t1")].id == ids[0]
+    store.close()
 
 
 @pytest.fixture

@@ -290,6 +290,7 @@ def test_approximate_index(tmp_path):
 @pytest.mark.parametrize("chosen", ["at random", "far away", "few", "all but few", "late", "none"])
 def test_a_filtered_search_finds_what_an_exact_one_does(tmp_path, monkeypatch, chosen):
     monkeypatch.setattr(local_index, "_FEW_ROWS", 500)
+    monkeypatch.setattr(local_index, "_FEW_CHOSEN", 500)
     vectors, queries = np.split(clustered(30_200), [30_000])
     vectors, queries = unit(vectors), unit(queries)
     path = tmp_path / "index.faiss"

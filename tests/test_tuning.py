@@ -113,6 +113,7 @@ def test_what_is_said_of_the_recall_is_so(made, maker):
 
 def test_more_candidates_are_scored_where_fewer_do_not_hold_the_nearest(made, monkeypatch):
     monkeypatch.setattr(local_index, "_FEW_ROWS", 500)
+    monkeypatch.setattr(local_index, "_FEW_CHOSEN", 500)
     vectors, queries, path = made(in_groups)
     tuning = tuned(path, vectors, np.zeros(ROWS, np.float32))
     assert tuning.candidates > 50

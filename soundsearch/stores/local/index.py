@@ -50,8 +50,13 @@ BLOCK = 1 << 16
 _QUERIES = 256
 # From so many queries on, they are searched for on all cores.
 _MANY = 64
-# Up to here NumPy answers before FAISS is imported, and a search among rows is exact.
+# Up to here NumPy answers before FAISS is imported.
 _FEW_ROWS = 20_000
+# Up to here a search among rows is exact: it takes no longer than an index would, and where a
+# filter lets through what lies far from a query, an index finds less.
+_FEW_CHOSEN = 40_000
+# A filter thins cells alike if, where its rows are, it lets through hardly more than elsewhere.
+_EVEN = 1.2
 
 
 def load_faiss() -> Any:
@@ -129,7 +134,7 @@ class SegmentIndex:
 
     def among(self, rows: Ints) -> Sequence[Part]:
         """A search among some live rows, ascending, for `search`."""
-        if len(rows) <= _FEW_ROWS:
+        if len(rows) <= _FEW_CHOSEN:
             return [_exact(self._vectors, rows)] if len(rows) else []
         covered, others = self._split(rows)
         return [
@@ -337,16 +342,24 @@ class _SomeCells(_Approximate):
     Cells that hold none of them are passed over, and as many others visited as it takes to see
     as many rows that count as an unfiltered search sees rows: the narrower the filter, the more
     cells, so that recall does not suffer, also when what is asked for lies far from the query.
+
+    A filter that has nothing to do with the sound thins all cells alike. Then the nearest are in
+    the same cells as without it, and the square root of as many more is plenty: of 200 000 rows
+    recall@10 is .9955 without a filter, .9975 among half of them and .9955 among an eighth.
     """
 
     def __init__(self, index: Any, vectors: Rows, rows: Ints, tuning: Tuning | None) -> None:
         super().__init__(index, vectors, rows, tuning)
         assert self._bitmap is not None
-        cells = _cells_with(index, self._bitmap.mask)
+        sizes, counts = _counted(index, self._bitmap.mask)
+        cells = np.flatnonzero(counts)
         self._cells = _Bitmap(cells, index.nlist)
         self._cell_count = len(cells)
-        share = len(rows) / len(cells) * index.nlist / index.ntotal
-        self._visited = int(np.ceil(self._visited / min(share, 1)))
+        share = min(1.0, len(rows) / len(cells) * index.nlist / index.ntotal)
+        # Among the rows that count, the share of those that do in the cell of each.
+        beside = (counts[cells] ** 2 / sizes[cells]).sum() / len(rows)
+        is_even = beside < _EVEN * len(rows) / index.ntotal
+        self._visited = int(np.ceil(self._visited / (share**0.5 if is_even else share)))
 
 
 def exact_scores(vectors: Rows, queries: Vectors, rows: Ints) -> Vectors:
@@ -378,13 +391,12 @@ def exact_scores(vectors: Rows, queries: Vectors, rows: Ints) -> Vectors:
     return scores
 
 
-def _cells_with(index: Any, mask: NDArray[np.bool_]) -> Ints:
-    """The cells of an inverted file that hold one of some rows."""
+def _counted(index: Any, mask: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+    """How many rows each cell of an inverted file holds, and how many of those in a mask."""
     faiss, lists = load_faiss(), index.invlists
     sizes = [lists.list_size(cell) for cell in range(index.nlist)]
-    found = [
-        cell
+    counts = [
+        np.count_nonzero(mask[faiss.rev_swig_ptr(lists.get_ids(cell), size)]) if size else 0
         for cell, size in enumerate(sizes)
-        if size and mask[faiss.rev_swig_ptr(lists.get_ids(cell), size)].any()
     ]
-    return np.array(found, np.int64)
+    return np.array(sizes, np.int64), np.array(counts, np.int64)
