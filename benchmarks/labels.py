@@ -142,6 +142,8 @@ def at_size(real: np.ndarray, clips: int, segments: int, each: int) -> None:
 
 def exact(lib: soundsearch.Library, clips: list[int], mid: str) -> np.ndarray:
     """What the head's scores are made of, of clips' best segments: float32 [n]."""
+    if not clips:
+        return np.empty(0, np.float32)
     with lib._session.store.reading() as reading:
         lengths = reading.lengths(np.array(clips, np.int64)).tolist()
         spans = [(clip, 0, count) for clip, count in zip(clips, lengths, strict=True)]
