@@ -258,7 +258,7 @@ class Clips:
             return self.query(one, k, ranking=ranking, **page)
         if (ranking, offset, min_score, per) != (DEFAULT_RANKING, 0, -1, None):
             raise ArgumentError(
-                "clips: expected one clip where ranking, offset, min_score or per is given, got several"
+                "clips: expected one clip beside ranking, offset, min_score or per, got several"
             )
         return self._graph.similar(cast(Any, clip), check_k(k))
 
@@ -284,7 +284,6 @@ class Clips:
         Parameters
         ----------
         liked, disliked : uris or ids of clips of the library, in the selection or not
-        k : int
         diversity : float
             How unlike those before it a clip must be, 0 to 1.
         weights : sequence of float, optional
