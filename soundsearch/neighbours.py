@@ -25,7 +25,7 @@ Floats = NDArray[np.float32]
 Target = str | os.PathLike[str] | int
 
 # Segments of the clips that are asked with together.
-_TOGETHER = 1 << 16
+_TOGETHER = 1 << 14
 _MOST = 1 << 62
 
 
@@ -103,6 +103,8 @@ class Graph:
 
     def similar(self, clips: Iterable[Target], k: int) -> Neighbours:
         """The clips nearest to each of many; raises ClipNotFound."""
+        if isinstance(clips, np.ndarray) and clips.ndim == 1 and clips.dtype.kind in "iu":
+            clips = clips.tolist()
         asked = [_checked(clip) for clip in clips]
 
         def read(reading: Reading) -> Neighbours:
@@ -128,13 +130,14 @@ class Graph:
 
     def ids(self, reading: Reading, clips: Sequence[Target]) -> tuple[Ints, list[Target]]:
         """The ids of clips, and those that are not there."""
-        ids = np.zeros(len(clips), np.int64)
-        for place, clip in enumerate(clips):
-            if not isinstance(clip, int):
-                found = self._find(reading, clip)
-                ids[place] = -1 if found is None else found.id
+        numbers = []
+        for clip in clips:
+            if isinstance(clip, int):
+                numbers.append(clip if 0 <= clip < _MOST else -1)
             else:
-                ids[place] = clip if 0 <= clip < _MOST else -1
+                found = self._find(reading, clip)
+                numbers.append(-1 if found is None else found.id)
+        ids = np.array(numbers, np.int64)
         missing = np.flatnonzero(reading.lengths(ids) == 0)
         return ids, list(dict.fromkeys(clips[place] for place in missing.tolist()))
 
@@ -152,6 +155,8 @@ class Graph:
 
 
 def _checked(clip: Any) -> Target:
+    if type(clip) in (int, str):
+        return clip  # type: ignore[no-any-return]
     if isinstance(clip, (bool, np.bool_)) or not isinstance(
         clip, (str, os.PathLike, int, np.integer)
     ):

@@ -216,7 +216,7 @@ def test_another_schema_and_another_space(sounds, uri):
 
 def test_the_index_is_chosen_by_size_or_by_the_address(store, uri, monkeypatch):
     ids = filled(store, CLIPS)
-    assert store._tables.index == "FLAT"
+    assert set(store._tables.indexes.values()) == {"FLAT"}
     expected = search(store, CLIPS[2].embeddings, 5)
     monkeypatch.setattr(milvus_collections, "_INDEXES", ((0, "FLAT"), (50, "HNSW")))
     with closing(open_store(place_of(uri))) as reader:

@@ -118,7 +118,7 @@ def test_it_answers_as_it_did(old):
         assert [clip.uri for clip in store.clips(best)] == ["/sounds/hiss.wav"]
     with soundsearch.open(uri) as lib:
         assert lib.info()["clips"] == 4
-    assert collections(uri) == {"state", "clips_v2", "segments"}
+    assert collections(uri) == {"state", "clips_v2", "segments", "stretches"}
 
 
 def assert_upgraded(uri):
@@ -126,6 +126,7 @@ def assert_upgraded(uri):
     awkward = "/sounds/\udcff é.wav"
     with closing(MilvusStore(uri)) as store:
         assert store.settings == SETTINGS
+        assert store.check() == []
         assert len(list(store.failures())) == 1
         clip = store.clip_at(awkward)
         assert (clip.record.human_labels, clip.record.warning) == ((3, 500), "ends early")
@@ -148,7 +149,7 @@ def assert_upgraded(uri):
                 begun.add([new_clip("/new.wav", 2, 31)])
             store.adopt(begun)
             assert {c.uri for c in store.clips()} == {"/sounds/1.wav", "/new.wav"}
-    assert collections(uri) == {"state", "clips_v2_2", "segments_2"}
+    assert collections(uri) == {"state", "clips_v2_2", "segments_2", "stretches_2"}
 
 
 def test_awkward_clips_are_kept(old):
@@ -165,15 +166,21 @@ def test_vectors_are_not_written_again(old, monkeypatch):
         real(client, name, rows)
 
     monkeypatch.setattr(MilvusClient, "upsert", upsert)
-    MilvusStore(uri).close()
+    with closing(MilvusStore(uri)) as store, store.reading() as reading:
+        ids = reading.ids()
+        owners, vectors = reading.pooled(ids)
+        assert len(owners) == len(ids) == 4
+        found, scores = reading.search_pooled(vectors, 1)
+        np.testing.assert_array_equal(found[:, 0], ids)
+        np.testing.assert_allclose(scores, 1, atol=1e-5)
     assert written and not [name for name in written if "segments" in name]
 
 
 CALLS = ("upsert", "create_collection", "drop_collection", "create_index", "flush")
 
 
-# Of 15 calls; the 12th switches to the new schema, those after it clean up.
-@pytest.mark.parametrize("number", [0, 3, 6, 9, 12, 13, 14])
+# The 12th switches to schema 2, those after it clean up and go on to schema 3.
+@pytest.mark.parametrize("number", [0, 3, 6, 9, 12, 13, 14, 17, 20, 23, 26])
 def test_killed_at_any_instant(old, monkeypatch, number):
     uri = old("awkward")
     left = number
@@ -250,7 +257,7 @@ def test_a_user_who_may_not_upgrade_is_told_how(old, monkeypatch):
                 MilvusStore(uri)
         # A version that never existed, and a newer one.
         row = state_of(client, f"{place.name}_state", SETTINGS_ROW)
-        for schema, words in ((0, "never"), (3, "newer soundsearch made it.*pip install")):
+        for schema, words in ((0, "never"), (4, "newer soundsearch made it.*pip install")):
             changed = state_row(SETTINGS_ROW, {**row, "schema": schema})
             client.upsert(f"{place.name}_state", [changed])
             with pytest.raises(errors.LibraryVersion, match=words):

@@ -100,6 +100,8 @@ def test_leftovers_of_a_killed_writer_are_invisible_and_are_deleted(store, uri, 
     with store.writing():
         store.rebuild()
     assert len(all_segments(store)) == 52
+    stretches = store._tables.query(store._tables.stretches, "id >= 0", ["clip"], "Strong")
+    assert {row["clip"] for row in stretches} == set(ids)
     assert [clip.id for clip in store.clips()] == ids
 
 
@@ -229,3 +231,35 @@ def kill_during_ingest(server, folder):
         assert len(all_segments(store)) == 600
         for clip in store.clips():
             assert rows(store, clip.id)[0].shape == (3, 128)
+
+
+def test_a_rebuild_pools_what_is_missing(store):
+    ids = filled(store, CLIPS)
+    with store.reading() as reading:
+        expected = reading.pooled(np.array(ids))
+        found = reading.search_pooled(expected[1], 4)
+    tables = store._tables
+    lost = tables.query(tables.stretches, f"clip == {ids[2]}", ["id"])
+    assert len(lost) > 1
+    tables.delete(tables.stretches, [row["id"] for row in lost[1:]])
+    with store.reading() as reading:  # pooled from the segments
+        for one, other in zip(reading.pooled(np.array(ids)), expected, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6)
+    [finding] = store.check()
+    assert "1 of its clips lack pooled vectors" in finding.what and "rebuild" in finding.remedy
+    with store.writing():
+        assert store.rebuild() == 0
+    assert store.check() == []
+    with store.reading() as reading:
+        for one, other in zip(reading.search_pooled(expected[1], 4), found, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_no_stretches_are_left_of_clips_that_were_replaced_or_removed(store):
+    ids = filled(store, CLIPS)
+    filled(store, CLIPS[:2])
+    with store.writing():
+        store.remove(ids[2:3])
+    tables = store._tables
+    rows = tables.query(tables.stretches, "id >= 0", ["id", "clip"], "Strong")
+    assert sorted(row["clip"] for row in rows) == sorted([ids[0], ids[1], ids[3]])

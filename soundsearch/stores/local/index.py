@@ -368,9 +368,12 @@ def exact_scores(vectors: Rows, queries: Vectors, rows: Ints) -> Vectors:
     for first in range(0, len(rows), together):
         for begin in range(0, rows.shape[1], BLOCK):
             place = np.s_[first : first + together, begin : begin + BLOCK]
-            stored = unit(np.asarray(vectors[rows[place].ravel()]))
-            stored = stored.reshape(*rows[place].shape, -1)
-            scores[place] = np.einsum("nd,nmd->nm", queries[place[0]], stored)
+            stored = np.asarray(vectors[rows[place].ravel()])
+            with np.errstate(over="ignore", invalid="ignore"):  # vectors that a disk damaged
+                norms = np.sqrt(np.einsum("rd,rd->r", stored, stored)).reshape(rows[place].shape)
+                stored = stored.reshape(*rows[place].shape, -1)
+                products = np.einsum("nd,nmd->nm", queries[place[0]], stored)
+                scores[place] = products / np.where(norms > 0, norms, 1)
     scores[rows < 0] = -np.inf
     return scores
 

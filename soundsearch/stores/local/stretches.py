@@ -84,7 +84,9 @@ class Stretches:
         self._tail: Floats = np.concatenate((np.empty((0, dimension), np.float32), *kept, *blocks))
         tail_owners = np.repeat(self._tail_rows, stretch_counts(tail_counts, length))
         self.owners = np.concatenate((owners, tail_owners))
-        self._vectors: Rows = _Joined(stored, self._tail) if len(stored) else self._tail
+        self._vectors: Rows = self._tail
+        if len(stored):
+            self._vectors = _Joined(stored, self._tail) if len(self._tail) else stored
         # A stretch belongs to a clip as long as one has these rows: they are never used twice.
         clips = np.searchsorted(first_rows, self.owners, side="right") - 1
         is_live = clips >= 0

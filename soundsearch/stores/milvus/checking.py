@@ -12,6 +12,7 @@ from ...results import Finding
 from ..base import OnClips, OnStep
 from .client import Row
 from .rows import SEGMENTS_PER_EDITION, segment_ids, unpacked_uri
+from .stretches import without_all
 from .tables import Tables
 
 __all__ = ["check"]
@@ -24,6 +25,7 @@ def check(tables: Tables, on_clips: OnClips, on_step: OnStep) -> list[Finding]:
     """The clips that lack segments, or have some whose vectors or levels are not finite."""
     on_step("checking that all segments are there and finite; Milvus shows no checksums")
     damaged: list[str] = []
+    unpooled = 0
     for clips in tables.clip_pages(_FIELDS, _CLIPS):
         suspects = _damaged(tables, clips, None)
         if suspects:  # or they were replaced between the two reads
@@ -31,17 +33,31 @@ def check(tables: Tables, on_clips: OnClips, on_step: OnStep) -> list[Finding]:
             now = tables.by_ids(tables.clips, ids, _FIELDS, "Strong")
             suspects = _damaged(tables, now, "Strong")
         damaged += [unpacked_uri(clip["uri"]) for clip in suspects]
+        if unsure := list(without_all(tables, clips)):
+            ids = [clip["id"] for clip in unsure]
+            now = tables.by_ids(tables.clips, ids, _FIELDS, "Strong")
+            unpooled += sum(1 for _ in without_all(tables, now, "Strong"))
         on_clips(len(clips))
-    if not damaged:
-        return []
-    return [
-        Finding(
-            f"{tables.uri}: {len(damaged):,} of its clips lack segments, or some are not finite",
-            tuple(damaged),
-            f"take these clips out with: {command('remove CLIPS', tables.uri)}, then ingest them "
-            "again",
+    findings = []
+    if unpooled:
+        findings.append(
+            Finding(
+                f"{tables.uri}: {unpooled:,} of its clips lack pooled vectors",
+                (),
+                f"no clip is lost; make them again with: {command('rebuild', tables.uri)}",
+            )
         )
-    ]
+    if damaged:
+        findings.append(
+            Finding(
+                f"{tables.uri}: {len(damaged):,} of its clips lack segments, or some are not "
+                "finite",
+                tuple(damaged),
+                f"take these clips out with: {command('remove CLIPS', tables.uri)}, then ingest "
+                "them again",
+            )
+        )
+    return findings
 
 
 def _damaged(tables: Tables, clips: Sequence[Row], level: str | None) -> list[Row]:

@@ -5,14 +5,15 @@ NAME_state          rows of JSON: settings with the schema version, counters, th
                     lease, an unfinished successor
 NAME_clips_v2       one row per clip and one per failure
 NAME_segments       one row per segment
+NAME_stretches      one row per pooled vector, see `stretches`
 ==================  =========================================================================
 
-A re-embedded library has ``NAME_clips_v2_2`` and ``NAME_segments_2``, and so on: a *generation*,
-whose number is in the settings. The segments of a clip belong to an *edition*: each time the clip
-is written, it gets a new number that is never reused. A segment's id combines its edition and its
-number in the clip, so the ids of an edition's segments need no query. A *revision* numbers the
-versions of a clip's row. Every collection has a vector field because Milvus before 2.6 requires
-one. `rows` describes the format of rows, `upgrades` how schemas change.
+A re-embedded library has ``NAME_clips_v2_2``, ``NAME_segments_2`` and so on: a *generation*, whose
+number is in the settings. The segments and stretches of a clip belong to an *edition*: each time
+the clip is written, it gets a new number that is never reused. The id of a segment or stretch
+combines its edition and its number in the clip, so the ids of an edition need no query. A
+*revision* numbers the versions of a clip's row. Every collection has a vector field because Milvus
+before 2.6 requires one. `rows` describes the format of rows, `upgrades` how schemas change.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ __all__ = [
     "is_lossy",
     "make_collection",
     "make_generation",
+    "make_stretches",
     "search_parameters",
     "segments_schema",
     "settings_of",
@@ -50,10 +52,11 @@ __all__ = [
     "state_collection",
     "state_of",
     "state_schema",
+    "stretches_schema",
 ]
 
 # The schema version.
-VERSION = 2
+VERSION = 3
 # Ids of state rows; 2 is the lease.
 SETTINGS, NUMBERS, SUCCESSOR = 0, 1, 3
 
@@ -74,10 +77,14 @@ def state_collection(uri: MilvusUri) -> str:
     return f"{uri.name}_state"
 
 
-def collections_of(uri: MilvusUri, generation: int) -> tuple[str, str]:
-    """The names of a generation's collections of clips and of segments."""
+def collections_of(uri: MilvusUri, generation: int) -> tuple[str, str, str]:
+    """The names of a generation's collections of clips, segments and stretches."""
     suffix = "" if generation == 1 else f"_{generation}"
-    return f"{uri.name}_clips_v2{suffix}", f"{uri.name}_segments{suffix}"
+    return (
+        f"{uri.name}_clips_v2{suffix}",
+        f"{uri.name}_segments{suffix}",
+        f"{uri.name}_stretches{suffix}",
+    )
 
 
 def settings_row(settings: Settings, generation: int) -> Row:
@@ -158,6 +165,15 @@ def segments_schema(dimension: int) -> Any:
     return schema
 
 
+def stretches_schema(dimension: int) -> Any:
+    """The schema of stretches."""
+    types = needs("pymilvus", "milvus").DataType
+    schema = _schema("stretches")
+    schema.add_field("clip", types.INT64)
+    schema.add_field("vector", types.FLOAT_VECTOR, dim=dimension)
+    return schema
+
+
 def make_collection(
     client: MilvusClient, uri: MilvusUri, name: str, schema: Any, index: str, shards: int = 1
 ) -> None:
@@ -174,10 +190,17 @@ def make_generation(
     client: MilvusClient, uri: MilvusUri, settings: Settings, generation: int
 ) -> None:
     """Create the collections of a generation."""
-    clips, segments = collections_of(uri, generation)
+    clips, segments, stretches = collections_of(uri, generation)
     make_collection(client, uri, clips, clips_schema(uri.lite), "FLAT")
     schema = segments_schema(settings.dimension)
     make_collection(client, uri, segments, schema, choose_index(uri, 0), uri.shards)
+    make_stretches(client, uri, settings, stretches)
+
+
+def make_stretches(client: MilvusClient, uri: MilvusUri, settings: Settings, name: str) -> None:
+    """Create the collection of a generation's stretches."""
+    schema = stretches_schema(settings.dimension)
+    make_collection(client, uri, name, schema, choose_index(uri, 0), uri.shards)
 
 
 def check_ours(client: MilvusClient, uri: MilvusUri, name: str, fields: Sequence[str]) -> None:

@@ -56,6 +56,7 @@ from .rows import (
     segment_ids,
     segments_of,
 )
+from .stretches import stretch_ids
 from .tables import LIMIT, Tables
 
 __all__ = ["MilvusReading", "newest"]
@@ -264,9 +265,10 @@ class MilvusReading:
         queries = unit(queries)
         k = min(k, LIMIT)
         selection = None if filter is None else self._select(filter)
-        wanted = min(max(64, 2 * k), LIMIT) if is_lossy(self._tables.index) else k
+        segments = self._tables.segments
+        wanted = self._wanted(segments, k)
         while True:
-            found, full = self._visible(queries, wanted, selection)
+            found, full = self._visible(segments, queries, wanted, selection)
             short = full and any(len(ids) < k for ids, _, _ in found)
             if not short or wanted == LIMIT:
                 break
@@ -282,6 +284,10 @@ class MilvusReading:
             scores[row, : len(best)] = cosines[best]
         return clip_ids, numbers, scores
 
+    def _wanted(self, collection: str, k: int) -> int:
+        """How many are asked for to find `k`."""
+        return min(max(64, 2 * k), LIMIT) if is_lossy(self._tables.indexes[collection]) else k
+
     def ids(self, filter: Filter | None = None) -> NDArray[np.int64]:
         """The clips that a filter lets through, ascending."""
         if filter is not None:
@@ -291,10 +297,30 @@ class MilvusReading:
 
     def pooled(self, clip_ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The vectors of clips' stretches; see `Reading.pooled`."""
-        length = stretch_length(self._tables.settings)
+        tables = self._tables
+        length = stretch_length(tables.settings)
+        seen = self._see(clip_ids.tolist())
+        wanted = [np.empty(0, np.int64)]
+        for clip_id in clip_ids.tolist():
+            if clip_id not in seen:
+                raise self._changed(clip_id)
+            wanted.append(stretch_ids(seen[clip_id].edition, seen[clip_id].segments, length))
+        owners = np.repeat(np.arange(len(clip_ids)), [len(ids) for ids in wanted[1:]])
+        ids, inverse = np.unique(np.concatenate(wanted), return_inverse=True)
+        found = tables.by_ids(tables.stretches, ids.tolist(), ("id", "vector"))
+        if len(found) < len(ids):  # not yet visible, replaced meanwhile, or lost
+            found = tables.by_ids(tables.stretches, ids.tolist(), ("id", "vector"), "Strong")
+        if len(found) < len(ids):
+            return self._pooled_now(clip_ids, length)
+        found.sort(key=lambda row: int(row["id"]))
+        vectors = np.array([row["vector"] for row in found], np.float32)
+        return owners, vectors.reshape(-1, tables.settings.dimension)[inverse]
+
+    def _pooled_now(
+        self, clip_ids: NDArray[np.int64], length: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The vectors of clips' stretches, pooled from their segments."""
         counts = self.lengths(clip_ids)
-        if not counts.all():
-            raise self._changed(int(clip_ids[counts == 0][0]))
         spans = [(id, 0, n) for id, n in zip(clip_ids.tolist(), counts.tolist(), strict=True)]
         vectors, segments = self.rows(spans)
         owners = np.repeat(np.arange(len(clip_ids)), stretch_counts(counts, length))
@@ -304,12 +330,21 @@ class MilvusReading:
         self, queries: NDArray[np.float32], k: int, filter: Filter | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The clips with the nearest stretches; see `Reading.search_pooled`."""
-        ids = self.ids(filter)
-        owners, vectors = self.pooled(ids)
-        scores = unit(queries) @ vectors.T
-        questions = np.repeat(np.arange(len(queries)), len(owners))
-        clip_ids = np.tile(ids[owners], len(queries))
-        return nearest_clips(questions, clip_ids, scores.ravel(), len(queries), k)
+        queries = unit(queries)
+        k = min(k, LIMIT)
+        stretches = self._tables.stretches
+        selection = None if filter is None else self._select(filter)
+        wanted = self._wanted(stretches, k)
+        while True:
+            found, full = self._visible(stretches, queries, wanted, selection)
+            questions = np.repeat(np.arange(len(queries)), [len(ids) for ids, _, _ in found])
+            owners = np.concatenate([np.empty(0, np.int64), *(each for _, each, _ in found)])
+            scores = np.concatenate([np.empty(0, np.float32), *(each for _, _, each in found)])
+            near = nearest_clips(questions, owners, scores, len(queries), k)
+            is_short = near[0].shape[1] < k or bool((near[0] < 0).any())
+            if not (full and is_short) or wanted == LIMIT:
+                return near
+            wanted = min(2 * wanted, LIMIT)
 
     def highest(
         self, along: Directions, k: int, filter: Filter | None = None
@@ -335,10 +370,14 @@ class MilvusReading:
         return self._selections[name]
 
     def _visible(
-        self, queries: NDArray[np.float32], wanted: int, selection: Selection | None
+        self,
+        collection: str,
+        queries: NDArray[np.float32],
+        wanted: int,
+        selection: Selection | None,
     ) -> tuple[list[_Hits], bool]:
-        """For each query the ids, clips and cosines of visible segments; and whether Milvus may
-        have more."""
+        """For each query the ids, clips and cosines of visible segments, or stretches; and
+        whether Milvus may have more."""
         tables = self._tables
         expressions = [""] if selection is None else selection.expressions()
         spread = 1.0 if selection is None else tables.end / max(1, len(selection.ids))
@@ -347,7 +386,9 @@ class MilvusReading:
         full = False
         for begin in range(0, len(queries), batch):
             part = queries[begin : begin + batch]
-            answers = [tables.nearest(part, wanted, text, spread) for text in expressions]
+            answers = [
+                tables.nearest(collection, part, wanted, text, spread) for text in expressions
+            ]
             full = full or any(len(hits) == wanted for answer in answers for hits in answer)
             for n, query in enumerate(part):
                 hits = [hit for answer in answers for hit in answer[n]]

@@ -29,6 +29,7 @@ from .collections import (
     state_collection,
     state_of,
     state_schema,
+    stretches_schema,
 )
 from .expressions import compile_filter
 from .lease import Lease
@@ -91,7 +92,7 @@ class MilvusStore:
         client = MilvusClient(place)
         try:
             state = state_collection(place)
-            schemas = clips_schema(place.lite), segments_schema(8)
+            schemas = clips_schema(place.lite), segments_schema(8), stretches_schema(8)
             for name, schema in zip(collections_of(place, 1), schemas, strict=True):
                 if client.has_collection(name):
                     check_ours(client, place, name, [field.name for field in schema.fields])

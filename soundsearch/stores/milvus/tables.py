@@ -49,7 +49,7 @@ _PAGE = 1024
 
 
 class Tables:
-    """A generation's clips and segments.
+    """A generation's clips, segments and stretches.
 
     Parameters
     ----------
@@ -65,14 +65,18 @@ class Tables:
         self.state = state_collection(uri)
         self.settings = settings_of(row)
         self.generation: int = row["generation"]
-        self.clips, self.segments = collections_of(uri, self.generation)
-        for name in (self.clips, self.segments):
+        names = collections_of(uri, self.generation)
+        self.clips, self.segments, self.stretches = names
+        for name in names:
             client.load_collection(name)
-        self.index = client.index_type(self.segments) or "FLAT"
+        # The index types of the collections that are searched.
+        self.indexes = {
+            name: client.index_type(name) or "FLAT" for name in (self.segments, self.stretches)
+        }
         # The consistency level of reads: "Session" once this store has written.
         self.level = "Bounded"
         self.is_written_out = True
-        self._deletions = {self.clips: 0, self.segments: 0}
+        self._deletions = dict.fromkeys(names, 0)
         self._strongly_read = dict(self._deletions)
         # The end of the clip ids when the counters were last read.
         self.end = 0
@@ -106,34 +110,39 @@ class Tables:
         return rows
 
     def nearest(
-        self, queries: NDArray[np.float32], limit: int, expression: str = "", spread: float = 1.0
+        self,
+        collection: str,
+        queries: NDArray[np.float32],
+        limit: int,
+        expression: str = "",
+        spread: float = 1.0,
     ) -> list[list[Row]]:
-        """For each query, the nearest matching segments with clip and vector.
+        """For each query, the nearest matching segments, or stretches, with clip and vector.
 
         `spread` is the ratio of all segments to matching ones: an IVF index must probe that many
         times more cells.
         """
-        deletions = self._deletions[self.segments]
-        behind = self._strongly_read[self.segments] < deletions
+        deletions = self._deletions[collection]
+        behind = self._strongly_read[collection] < deletions
         for attempt in (1, 2):
             try:
                 found = self.client.search(
-                    self.segments,
+                    collection,
                     list(queries),
                     limit,
-                    search_parameters(self.index, limit, spread),
+                    search_parameters(self.indexes[collection], limit, spread),
                     ["clip", "vector"],
                     "Strong" if behind else self.level,
                     expression,
                 )
                 break
             except LibraryError:
-                index = self.client.index_type(self.segments)
-                if attempt == 2 or index is None or index == self.index:
+                index = self.client.index_type(collection)
+                if attempt == 2 or index is None or index == self.indexes[collection]:
                     raise
-                self.index = index  # another process changed it
+                self.indexes[collection] = index  # another process changed it
         if behind:
-            self._was_strongly_read(self.segments, deletions)
+            self._was_strongly_read(collection, deletions)
         return found
 
     def _was_strongly_read(self, collection: str, deletions: int) -> None:

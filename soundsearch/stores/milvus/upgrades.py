@@ -4,8 +4,8 @@ A step runs under the writer's lease and changes nothing that the older version 
 complete; then one row, the settings, gets the new version. After a kill, the next process that
 opens the library runs the step again and overwrites what was left. Vectors are not moved.
 
-Version 2 added fields to filter clips by, in a new collection, ``NAME_clips_v2``; version 1 used
-``NAME_clips``.
+Version 3 added the stretches of clips, in a collection of their own. Version 2 added fields to
+filter clips by, in a new collection, ``NAME_clips_v2``; version 1 used ``NAME_clips``.
 """
 
 from __future__ import annotations
@@ -33,11 +33,15 @@ from .collections import (
     clips_schema,
     collections_of,
     make_collection,
+    make_stretches,
+    settings_of,
     state_collection,
     state_of,
 )
 from .lease import Lease
-from .rows import clip_row, failure_row, state_row
+from .rows import SEEN_FIELDS, clip_row, failure_row, state_row
+from .stretches import write_stretches
+from .tables import Tables
 from .uri import MilvusUri
 
 __all__ = ["drop_leftovers", "upgraded"]
@@ -208,4 +212,34 @@ def _v2_row(row: Row, lite: bool) -> Row:
     return clip_row(row["id"], record, row["count"], row["take"], data["revision"], lite)
 
 
-_STEPS: dict[int, Callable[[MilvusClient, MilvusUri, Lease, Row], None]] = {1: _from_1_to_2}
+# From 2 to 3
+
+
+def _from_2_to_3(client: MilvusClient, uri: MilvusUri, lease: Lease, row: Row) -> None:
+    state = state_collection(uri)
+    successor = state_of(client, state, SUCCESSOR)
+    if successor is not None and successor["schema"] == 2:
+        _fill_stretches(client, uri, lease, successor)
+        client.upsert(state, [state_row(SUCCESSOR, {**successor, "schema": 3})])
+    _fill_stretches(client, uri, lease, row)
+    lease.check()
+    client.upsert(state, [state_row(SETTINGS, {**row, "schema": 3})])
+
+
+def _fill_stretches(client: MilvusClient, uri: MilvusUri, lease: Lease, row: Row) -> None:
+    """Pool the stretches of a generation's clips."""
+    name = collections_of(uri, row["generation"])[2]
+    lease.check()
+    client.drop_collection(name)  # left by a killed upgrade; others may have written since
+    make_stretches(client, uri, settings_of(row), name)
+    tables = Tables(client, uri, row)
+    tables.level = "Strong"
+    for clips in tables.clip_pages(SEEN_FIELDS):
+        write_stretches(tables, clips, lease.check)
+    client.flush(name)
+
+
+_STEPS: dict[int, Callable[[MilvusClient, MilvusUri, Lease, Row], None]] = {
+    1: _from_1_to_2,
+    2: _from_2_to_3,
+}

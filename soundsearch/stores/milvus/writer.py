@@ -1,18 +1,21 @@
 """Writing to a library in Milvus, by the holder of its lease.
 
-Milvus has no transactions; the order of writes keeps clips whole. A clip's segments are written
-first, under an edition that no clip has yet; one upsert of clip rows then makes all clips of an
-`add` visible at once; last, the replaced editions are deleted. Only clip rows count for readers:
-they ignore segments of an edition that no clip row names. A killed writer leaves such segments in
-the editions that it had reserved, and the next writer starts by deleting them.
+Milvus has no transactions; the order of writes keeps clips whole. A clip's segments and stretches
+are written first, under an edition that no clip has yet; one upsert of clip rows then makes all
+clips of an `add` visible at once; last, the replaced editions are deleted. Only clip rows count for
+readers: they ignore segments of an edition that no clip row names. A killed writer leaves such
+segments in the editions that it had reserved, and the next writer starts by deleting them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import numpy as np
+
 from ...errors import LibraryDamaged, LibraryError
 from ..base import OnStep
+from ..pooling import stretch_counts, stretch_length
 from ..records import ClipRecord, FailureRecord, NewClip
 from .client import MilvusClient, Row
 from .collections import NUMBERS, choose_index, ensure_index, state_collection, state_of
@@ -30,6 +33,7 @@ from .rows import (
     segment_rows,
     state_row,
 )
+from .stretches import stretch_ids, stretch_rows, without_all, write_stretches
 from .tables import LIMIT, Tables
 from .uri import MilvusUri
 
@@ -110,7 +114,7 @@ class Writer:
         self._tables = tables
         self._id_of = id_of
         # Reads must see what others wrote and deleted, too.
-        for collection in (tables.clips, tables.segments):
+        for collection in (tables.clips, tables.segments, tables.stretches):
             tables.note_deletion(collection)
         self._recover()
 
@@ -176,6 +180,15 @@ class Writer:
                     del batch[:limit]
         if batch:
             tables.client.upsert(tables.segments, batch)
+        length = stretch_length(tables.settings)
+        batch = []
+        for uri, clip in by_uri.items():
+            batch += stretch_rows(clip.embeddings, clip.segments, length, ids[uri], editions[uri])
+            while len(batch) >= limit:
+                tables.client.upsert(tables.stretches, batch[:limit])
+                del batch[:limit]
+        if batch:
+            tables.client.upsert(tables.stretches, batch)
         self.lease.check()
         tables.client.upsert(tables.clips, rows)  # now the clips are visible
         for row in replaced.values():
@@ -269,9 +282,13 @@ class Writer:
 
     def _delete_segments(self, rows: Iterable[Row]) -> None:
         """Delete the segments of clips whose rows were deleted or name another edition."""
+        tables = self._tables
+        length = stretch_length(tables.settings)
         for row in rows:
             ids = segment_ids(row["edition"], 0, row["segments"]).tolist()
-            self._tables.delete(self._tables.segments, ids)
+            tables.delete(tables.segments, ids)
+            ids = stretch_ids(row["edition"], row["segments"], length).tolist()
+            tables.delete(tables.stretches, ids)
 
     def _delete_invisible(self, first: int, last: int) -> None:
         """Delete the segments in editions `first` to `last` - 1 that no clip row names."""
@@ -290,8 +307,9 @@ class Writer:
     def _delete_range(self, first: int, last: int) -> None:
         window = f"id >= {first * SEGMENTS_PER_EDITION} and id < {last * SEGMENTS_PER_EDITION}"
         tables = self._tables
-        while rows := tables.query(tables.segments, window, ["id"]):
-            tables.delete(tables.segments, [row["id"] for row in rows])
+        for collection in (tables.segments, tables.stretches):
+            while rows := tables.query(collection, window, ["id"]):
+                tables.delete(collection, [row["id"] for row in rows])
 
     def optimise(self, on_step: OnStep = lambda _text: None) -> None:
         """Flush what was added, and build the index that suits the number of segments.
@@ -301,18 +319,22 @@ class Writer:
         """
         tables = self._tables
         if not tables.is_written_out:
-            for name in (tables.clips, tables.segments):
+            for name in (tables.clips, tables.segments, tables.stretches):
                 tables.client.flush(name)
             tables.is_written_out = True
-        segments = 0
+        segments = stretches = 0
         if not tables.uri.index:
-            pages = tables.clip_pages(["segments"], LIMIT)
-            segments = sum(row["segments"] for rows in pages for row in rows)
-        wanted = choose_index(tables.uri, segments)
-        if wanted != tables.index:
-            on_step(f"building an index {wanted}; searches wait until it is done")
-            ensure_index(tables.client, tables.uri, tables.segments, wanted, segments)
-            tables.index = wanted
+            length = stretch_length(tables.settings)
+            for rows in tables.clip_pages(["segments"], LIMIT):
+                counts = np.array([row["segments"] for row in rows], np.int64)
+                segments += int(counts.sum())
+                stretches += int(stretch_counts(counts, length).sum())
+        for name, count in ((tables.segments, segments), (tables.stretches, stretches)):
+            wanted = choose_index(tables.uri, count)
+            if wanted != tables.indexes[name]:
+                on_step(f"building an index {wanted}; searches wait until it is done")
+                ensure_index(tables.client, tables.uri, name, wanted, count)
+                tables.indexes[name] = wanted
 
     def rebuild(self, on_step: OnStep = lambda _text: None) -> int:
         """Delete segments without a clip and clips with missing segments, then compact."""
@@ -326,7 +348,11 @@ class Writer:
             if self._count(row["edition"], row["segments"]) != row["segments"]
         ]
         self.remove(lost)
-        tables.client.compact(tables.segments)
+        gone = set(lost)
+        kept = [row for row in rows if row["id"] not in gone]
+        write_stretches(tables, without_all(tables, kept), self.lease.check)
+        for collection in (tables.segments, tables.stretches):
+            tables.client.compact(collection)
         self.optimise(on_step)
         return len(lost)
 
