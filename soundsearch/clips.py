@@ -233,8 +233,7 @@ class Clips(Selection):
             return self.query(Stored(cast(Any, clip)), k, ranking=ranking, **page)
         if (ranking, offset, min_score, per) != (DEFAULT_RANKING, 0, -1, None):
             raise ArgumentError(
-                "clips: expected one clip where ranking, offset, min_score or per is given, got "
-                "several"
+                "clips: expected one clip beside ranking, offset, min_score or per, got several"
             )
         return self._graph.similar(cast(Any, clip), check_k(k))
 

@@ -152,7 +152,8 @@ def tastes(liked: Floats, weights: Floats) -> tuple[Floats, Floats]:
     first, others = heavy[:_LIKED], heavy[_LIKED:]
     sums, counts = weights[first, None] * liked[first], weights[first]
     there = np.ones(len(sums), np.bool_)
-    cosines = product(unit(sums), unit(sums).T)
+    units = unit(sums)
+    cosines = product(units, units.T)
     np.fill_diagonal(cosines, -2)
     for left in range(len(sums), 1, -1):
         one, other = sorted(divmod(int(cosines.argmax()), len(sums)))
@@ -161,7 +162,8 @@ def tastes(liked: Floats, weights: Floats) -> tuple[Floats, Floats]:
         sums[one] += sums[other]
         counts[one] += counts[other]
         there[other] = False
-        merged = np.where(there, (unit(sums) @ unit(sums[one : one + 1]).T)[:, 0], -2)
+        units[one] = unit(sums[one : one + 1])[0]
+        merged = np.where(there, units @ units[one], -2)
         merged[one] = -2
         cosines[one], cosines[:, one] = merged, merged
         cosines[other], cosines[:, other] = -2, -2
