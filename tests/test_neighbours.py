@@ -97,7 +97,7 @@ def test_what_is_unknown_is_named_and_what_is_near(lib):
     [first, *_] = lib
     with pytest.raises(errors.ClipNotFound, match=r"/s/1,wav: .*near it are: /s/1\.wav"):
         lib.similar([first.uri, "/s/1,wav", 10**9, 10**30, -1])
-    with pytest.raises(errors.ClipNotFound, match=r"^1000000000: .*3 are unknown, also 1000.*, -1\)$"):
+    with pytest.raises(errors.ClipNotFound, match=r"^1000000000: .*3 are unknown, .*, -1\)$"):
         lib.similar([10**9, 10**30, -1, 10**9])
     with pytest.raises(errors.ClipNotFound, match=r"1000 are unknown, also .*, \.\.\.\)$"):
         lib.similar(range(10**6, 10**6 + 1000))
