@@ -153,7 +153,7 @@ def query(
             print_warning("the examples" if like else "the label", answer.warning)
             if nothing == empty and not answer.hits and len(lib):
                 nothing = _NO_LABEL
-            _print(answer, full, as_json, nothing, heard=bool(like))
+            _print(answer, full, as_json, nothing, heard=False)
 
         def hear(source: Any, on_sound: OnSound) -> Answer:
             return ask(soundsearch.Sound(source, at, max_duration=max_duration), on_sound)

@@ -104,4 +104,4 @@ def recommend(
     if as_json:
         print_json(hit.to_dict() for hit in answer)
     else:
-        print_answer(answer, "There is nothing more to recommend.", full=full)
+        print_answer(answer, "There is nothing more to recommend.", full=full, heard=False)

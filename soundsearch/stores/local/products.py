@@ -26,7 +26,7 @@ Vectors = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 # How many rows are scored at least, and for each that is wanted.
-_SCORED = 20_000
+_SCORED = 30_000
 _SCORED_PER_RESULT = 40
 
 
