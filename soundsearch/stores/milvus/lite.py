@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from soundsearch_ingest.extras import needs
@@ -13,10 +14,11 @@ from soundsearch_ingest.extras import needs
 from ...errors import LibraryBusy, LibraryError
 from .uri import MilvusUri
 
-__all__ = ["delete_rest", "make_way", "start_lite", "stop_lite"]
+__all__ = ["delete_rest", "make_way", "opening", "start_lite", "stop_lite"]
 
 _lock = threading.Lock()
 _clients: Counter[str] = Counter()
+_opening: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
 
 
 class _LastError(logging.Handler):
@@ -27,6 +29,18 @@ class _LastError(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info:
             self.error = record.exc_info[1]
+
+
+def opening(uri: MilvusUri) -> AbstractContextManager[object]:
+    """Let one thread of this process open a library at a time, in Milvus Lite.
+
+    It opens a collection twice if two threads ask for it first at once, and forgets one of the two:
+    what was loaded is then not.
+    """
+    if not uri.lite:
+        return nullcontext()
+    with _lock:
+        return _opening[uri.address]
 
 
 def start_lite(uri: MilvusUri) -> None:

@@ -43,6 +43,7 @@ from .collections import (
 )
 from .expressions import compile_filter
 from .lease import Lease
+from .lite import opening
 from .reader import MilvusReading, newest
 from .rows import CLIP_FIELDS, clip_of, failure_id, failure_of, packed_uri, state_row
 from .tables import LIMIT, Tables
@@ -81,7 +82,8 @@ class MilvusStore:
             raise self._not_found()
         self._client = MilvusClient(self._uri)
         try:
-            self._tables = Tables(self._client, self._uri, self._settings_row())
+            with opening(self._uri):
+                self._tables = Tables(self._client, self._uri, self._settings_row())
         except BaseException:
             self._client.close()
             raise
@@ -101,22 +103,23 @@ class MilvusStore:
                 ) from error
         client = MilvusClient(place)
         try:
-            state = state_collection(place)
-            schemas = clips_schema(place.lite), segments_schema(8), stretches_schema(8)
-            for name, schema in zip(collections_of(place, 1), schemas, strict=True):
-                if client.has_collection(name):
-                    check_ours(client, place, name, [field.name for field in schema.fields])
-            make_collection(client, place, state, state_schema(), "FLAT")
-            lease = Lease(client, place)
-            lease.take()
-            try:
-                if state_of(client, state, SETTINGS) is None:
-                    make_generation(client, place, settings, 1)
-                    first = {"id": 1, "edition": 1, "from": 1}
-                    client.upsert(state, [state_row(NUMBERS, first)])
-                    client.upsert(state, [state_row(SETTINGS, settings_row(settings, 1))])
-            finally:
-                lease.release()
+            with opening(place):
+                state = state_collection(place)
+                schemas = clips_schema(place.lite), segments_schema(8), stretches_schema(8)
+                for name, schema in zip(collections_of(place, 1), schemas, strict=True):
+                    if client.has_collection(name):
+                        check_ours(client, place, name, [field.name for field in schema.fields])
+                make_collection(client, place, state, state_schema(), "FLAT")
+                lease = Lease(client, place)
+                lease.take()
+                try:
+                    if state_of(client, state, SETTINGS) is None:
+                        make_generation(client, place, settings, 1)
+                        first = {"id": 1, "edition": 1, "from": 1}
+                        client.upsert(state, [state_row(NUMBERS, first)])
+                        client.upsert(state, [state_row(SETTINGS, settings_row(settings, 1))])
+                finally:
+                    lease.release()
             return cls(place)
         finally:
             client.close()
