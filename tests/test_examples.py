@@ -276,8 +276,8 @@ def test_on_the_command_line(lib, tmp_path):
     expected = lib.query(uri, 4, segments=True)
     assert [json.loads(line)["start"] for line in moments] == [hit.start for hit in expected]
     for arguments, said in (
-        (["query"], "expected CLIPS or --like"),
-        (["query", uri, "--like", uri], "one of the two"),
+        (["query"], "expected CLIPS, --like or --label"),
+        (["query", uri, "--like", uri], "CLIPS or --like, not both"),
         (["query", uri, "--unlike", other], "--unlike needs --like"),
         (["query", "--like", uri, "--at", "0-1"], "--at needs CLIPS"),
         (["query", "--like", uri, "--unlike", uri], "for and against at once"),
