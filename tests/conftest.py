@@ -14,6 +14,8 @@ from support.milvus_server import MilvusServer, why_not
 from support.sounds import RATE, noise, tone, write
 from support.stores import place, store
 
+import soundsearch
+
 __all__ = ["lite", "milvus", "milvus_store", "place", "store"]  # fixtures
 
 # The tests do not see encoders that are installed on this machine.
@@ -48,6 +50,19 @@ def sounds(tmp_path) -> Path:
     quiet = np.zeros(4 * RATE, np.float32)
     write(folder / "chirp.flac", np.concatenate([quiet, chirp, quiet]))
     return folder
+
+
+@pytest.fixture
+def tones_and_noises(tmp_path):
+    """A library of six tones, six noises, and six of both."""
+    for number in range(6):
+        low, hiss = tone(300 + 10 * number, 2), noise(number, 2)
+        write(tmp_path / "s" / f"tone{number}.wav", low)
+        write(tmp_path / "s" / f"noise{number}.wav", hiss)
+        write(tmp_path / "s" / f"both{number}.wav", 0.5 * low + 0.3 * hiss)
+    with soundsearch.open(tmp_path / "l") as library:
+        library.ingest([tmp_path / "s"])
+        yield library
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,9 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from support.sounds import noise, tone, write
+from support.sounds import tone, write
 from support.stores import filled, new_clip
 
-import soundsearch
 from soundsearch import Embeddings, Examples, Labelled, Sound, Stored, errors
 from soundsearch.asking import recommending, related
 from soundsearch.asking.recommending import Likes, diverse, find_recommended, tastes
@@ -211,16 +210,8 @@ def test_beyond_the_head(store, monkeypatch):
 
 
 @pytest.fixture
-def lib(tmp_path):
-    """Six tones, six noises, and six of both."""
-    for number in range(6):
-        low, hiss = tone(300 + 10 * number, 2), noise(number, 2)
-        write(tmp_path / "s" / f"tone{number}.wav", low)
-        write(tmp_path / "s" / f"noise{number}.wav", hiss)
-        write(tmp_path / "s" / f"both{number}.wav", 0.5 * low + 0.3 * hiss)
-    with soundsearch.open(tmp_path / "l") as library:
-        library.ingest([tmp_path / "s"])
-        yield library
+def lib(tones_and_noises):
+    return tones_and_noises
 
 
 def path(lib, name):
