@@ -93,7 +93,7 @@ def worker(tmp_path_factory):
 @pytest.fixture(scope="module")
 def sound_library(tmp_path_factory):
     folder = tmp_path_factory.mktemp("good") / "library"
-    settings = Settings("mini", "mini-5", 128, 0.96, 0.96)
+    settings = Settings("mini", "mini-6", 128, 0.96, 0.96)
     rng = np.random.default_rng(0)
     with closing(LocalStore.create(folder, settings)) as store:
         from soundsearch_ingest import encoders

@@ -191,7 +191,7 @@ def test_a_moment_of_what_people_labelled_is_the_heads(lib):
         clip = CLIPS_HEARD[uris.index(hit.uri)]
         scores = bundled_head().scores(clip.embeddings)[:, BARK]
         scores = np.where(clip.segments["level"] == QUIET, 0, scores)
-        assert hit.start == pytest.approx(0.96 * scores.argmax())
+        assert scores[round(hit.start / 0.96)] == scores.max()  # several may be 1
 
 
 def test_selections(lib):

@@ -5,13 +5,28 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from benchmarks import encoder
 
-from . import ablation, calibrate, card, corpus, export, reference, synth, train, waves, whiten
+from . import (
+    ablation,
+    calibrate,
+    card,
+    corpus,
+    export,
+    gpu,
+    packing,
+    reference,
+    synth,
+    train,
+    waves,
+    whiten,
+)
 from .model import Shape
 from .teacher import load_projection
 
@@ -27,12 +42,13 @@ STEPS = (
     "evaluate",
     "card",
 )
+OTHERS = ("all", "miniature", "ablate", "pack", "receive")
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     top = argparse.ArgumentParser(prog="python -m recipes.mini", description=__doc__)
-    top.add_argument("step", choices=(*STEPS, "all", "miniature", "ablate"))
+    top.add_argument("step", choices=(*STEPS, *OTHERS))
     top.add_argument("--work", type=Path, required=True, help="scratch folder (30 GB for all)")
     top.add_argument(
         "--data", type=Path, required=True, help="folder with mn04/, audioset/ and esc50/"
@@ -44,6 +60,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--reuse", type=int, default=4, help="times that a mix is used")
     top.add_argument("--seed", type=int, default=1)
     top.add_argument("--start", type=Path, help="ONNX file of an earlier mini to begin with")
+    top.add_argument("--device", default="", help="cuda: train there, for --seconds")
+    top.add_argument("--seconds", type=float, default=600.0, help="time to train on a device")
+    top.add_argument("--rounded", action="store_true", help="the same, activations in 8 bits")
     top.add_argument("--power", type=float, default=whiten.POWER, help="1 whitens fully")
     top.add_argument(
         "--model", type=Path, default=Path("ingest/soundsearch_ingest/encoders/mini.onnx")
@@ -92,7 +111,24 @@ class Recipe:
 
     def train(self) -> None:
         """Train, or go on with a run that was cut."""
+        if self.o.device:
+            # These fill a large GPU that 15 processes mix for.
+            plan = replace(self.plan, rows=192, pool=60_000, fall=0.6, keep=0.999)
+            device = torch.device(self.o.device)
+            gpu.train(
+                self.o.work, self.run, self.mn04, plan, self.shape, self.o.seconds, device,
+                self.o.rounded,
+            )  # fmt: skip
+            return
         train.train(self.o.work, self.run, self.mn04, self.plan, self.shape, self.o.start)
+
+    def pack(self) -> None:
+        """Code a part of the wave store, small enough to be sent to another machine."""
+        packing.pack(self.o.work, self.mn04)
+
+    def receive(self) -> None:
+        """Decode what was packed elsewhere."""
+        packing.receive(self.o.work)
 
     def whiten(self) -> None:
         """Whiten the newest checkpoint's embedding."""

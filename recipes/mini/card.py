@@ -154,7 +154,7 @@ def card(work: Path, run: Path) -> str:
         f"{len(shape['dilations'])} residual blocks of {shape['context']} channels that reach over "
         f"5 columns each, {', '.join(map(str, shape['dilations']))} apart, and the mean of the "
         f"{shape['around']} columns around. {beginning(run, plan['frozen'])} "
-        f"{held['seen'] / 1e6:.2f} million segments seen by {plan['workers']} processes; each "
+        f"{held['seen'] / 1e6:.2f} million segments seen, mixed by {plan['workers']} processes; each "
         f"fresh mix used about {plan['reuse']} times; seed {plan['seed']}. One to three sounds are "
         "mixed as waves of 0.96 to 9.6 s, with random places, gaps, gain, equaliser, room, speed "
         "and background. The student hears a mix at another level (-20 to +8 dB), at times "

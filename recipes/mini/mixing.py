@@ -230,9 +230,9 @@ class Mixer:
         drive = np.float32(self.random.uniform(1.5, 4) / (np.abs(x).max() + 1e-6))
         return np.tanh(x * drive) / drive
 
-    def row(self) -> Mix:
-        """Return a fresh row of the pool."""
-        piece = int(self.random.choice(PIECES, p=PIECE_SHARES))
+    def row(self, piece: int = 0) -> Mix:
+        """Return a fresh row of the pool, of pieces of this many segments (0: as drawn)."""
+        piece = piece or int(self.random.choice(PIECES, p=PIECE_SHARES))
         need = samples_of(piece)
         clean = np.stack([self.mixed(need) for _ in range(ROW // piece)])
         if piece == 1:

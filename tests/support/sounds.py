@@ -31,13 +31,13 @@ def write(path: Path, sound: np.ndarray, **options) -> Path:
 def assert_same_embeddings(found: np.ndarray, expected: np.ndarray) -> None:
     """Equal except for 8-bit rounding, which the last bit of a sample may change.
 
-    A log-mel that differs by 1e-6 changes mini-5's embeddings of a recording by cosines down to
-    0.997, in the middle 0.9996, and of a steady tone by 2 % of their length.
+    A log-mel that differs by 1e-6 changes mini-6's embeddings of a recording by cosines down to
+    0.994, in the middle 0.9997, and by 4 % of their length.
     """
     assert found.shape == expected.shape
     norms = np.linalg.norm(found, axis=1), np.linalg.norm(expected, axis=1)
-    np.testing.assert_allclose(norms[0], norms[1], rtol=0.03)
-    assert ((found * expected).sum(1) / (norms[0] * norms[1])).min() > 0.995
+    np.testing.assert_allclose(norms[0], norms[1], rtol=0.05)
+    assert ((found * expected).sum(1) / (norms[0] * norms[1])).min() > 0.99
 
 
 def decode(path, **options):
