@@ -21,7 +21,8 @@ from soundsearch_ingest.extras import needs
 
 from .errors import ArgumentError, SoundsearchError
 from .gathering import pooled, portions
-from .labels.head import given, named, unlabelled
+from .labels.head import unlabelled
+from .labels.vocabulary import AUDIOSET
 from .stores.base import Reading
 from .stores.records import CLIP_LABELS, NO_LABEL, Settings, StoredClip
 
@@ -188,8 +189,10 @@ class _Csv:
             record = clip.record
             texts = (
                 record.warning or "",
-                _text({label.name: round(label.score, 4) for label in named(record.labels)}),
-                _text([label.name for label in given(record.human_labels)]),
+                _text(
+                    {label.name: round(label.score, 4) for label in AUDIOSET.named(record.labels)}
+                ),
+                _text([label.name for label in AUDIOSET.given(record.human_labels)]),
                 _text(dict(record.tags)),
             )
             # As many digits as tell a float32 from its neighbours.
@@ -245,11 +248,11 @@ class _Parquet:
             [
                 [
                     {"name": label.name, "mid": label.mid, "score": label.score}
-                    for label in named(record.labels)
+                    for label in AUDIOSET.named(record.labels)
                 ]
                 for record in records
             ],
-            [[label.name for label in given(record.human_labels)] for record in records],
+            [[label.name for label in AUDIOSET.given(record.human_labels)] for record in records],
             [_text(dict(record.tags)) for record in records],
         ]
         arrays = [
@@ -299,7 +302,9 @@ class _Npz:
         self._add("warning", np.array([record.warning or "" for record in records], np.str_))
         self._add("label_class", classes)
         self._add("label_score", labels["score"].astype(np.float32))
-        people = [_text([label.name for label in given(each.human_labels)]) for each in records]
+        people = [
+            _text([label.name for label in AUDIOSET.given(each.human_labels)]) for each in records
+        ]
         self._add("human_labels", np.array(people, np.str_))
         self._add("tags", np.array([_text(dict(each.tags)) for each in records], np.str_))
         if block.vectors is not None:

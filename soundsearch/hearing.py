@@ -15,8 +15,9 @@ from soundsearch_ingest.logmel import SILENT
 
 from .asking.questions import Embeddings, Moments, Sound, Source, as_sound
 from .errors import AudioError
-from .labels.head import Head, bundled_head, head_of, named
+from .labels.head import Head, bundled_head, head_of
 from .labels.predict import predict
+from .labels.vocabulary import AUDIOSET
 from .results import LabelledClip, Segment
 from .stores.records import CLIP_LABELS, SEGMENT_LABELS
 
@@ -135,9 +136,11 @@ class Listener:
         is_path = isinstance(sound.source, (str, os.PathLike))
         return LabelledClip(
             os.path.abspath(cast(Any, sound.source)) if is_path else "",
-            named(clip),
+            AUDIOSET.named(clip),
             tuple(
-                Segment(begin + n * hop, begin + n * hop + length, bool(silent), named(row))
+                Segment(
+                    begin + n * hop, begin + n * hop + length, bool(silent), AUDIOSET.named(row)
+                )
                 for n, (silent, row) in enumerate(zip(heard.levels < SILENT, segments, strict=True))
             ),
             heard.warning,

@@ -11,7 +11,7 @@ from soundsearch_ingest import pipeline
 from .asking.examples import Asked, sample, together
 from .asking.questions import Embeddings, Example, Examples, Question, Sound, Source, Stored
 from .errors import ArgumentError, SpaceMismatch
-from .labels.head import given, named
+from .labels.vocabulary import AUDIOSET
 from .naming import find
 from .session import Session
 from .stores.base import Reading
@@ -58,7 +58,7 @@ class Preparing:
         listener = self._session.listener(pipeline.available_cores())
         heard = listener.hear(sound, self._session.store.settings.hop, on_sound)
         [(_, labels)] = listener.labels([heard], 1, CLIP_LABELS)
-        return Asked(*sounding(heard.vectors, heard.levels), named(labels), heard.warning)
+        return Asked(*sounding(heard.vectors, heard.levels), AUDIOSET.named(labels), heard.warning)
 
     def _embeddings(self, given: Embeddings) -> Asked:
         store = self._session.store
@@ -79,7 +79,7 @@ class Preparing:
         found = self._clip(reading, clip)
         vectors, segments = reading.rows([(found.id, 0, found.count)])
         record = found.record
-        labels = named(record.labels) or given(record.human_labels)
+        labels = AUDIOSET.named(record.labels) or AUDIOSET.given(record.human_labels)
         query, levels = sounding(vectors, segments["level"])
         return Asked(query, levels, labels, record.warning, frozenset([found.id]))
 

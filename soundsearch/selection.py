@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .errors import LibraryBusy
 from .gathering import label_scores, pooled
-from .labels.head import given, named
+from .labels.vocabulary import AUDIOSET
 from .naming import find, find_all, listed, not_found
 from .results import Clip
 from .session import Session
@@ -181,7 +181,7 @@ def shown(clip: StoredClip) -> Clip:
         segments=clip.count,
         padded=record.padded,
         warning=record.warning,
-        labels=named(record.labels),
-        human_labels=given(record.human_labels),
+        labels=AUDIOSET.named(record.labels),
+        human_labels=AUDIOSET.given(record.human_labels),
         tags=dict(record.tags),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..labels.head import given, named
+from ..labels.vocabulary import AUDIOSET
 from ..results import Hit
 from ..stores.base import ClipChanged, Reading
 from ..stores.filters import Filter
@@ -151,9 +151,9 @@ def shown_hits(
                 uri=record.uri,
                 start=start,
                 end=min(start + settings.segment_seconds, record.duration),
-                labels=named(segments["labels"][row]),
+                labels=AUDIOSET.named(segments["labels"][row]),
                 clip_id=clip_id,
-                human_labels=given(record.human_labels),
+                human_labels=AUDIOSET.given(record.human_labels),
                 tags=dict(record.tags),
                 warning=record.warning,
             )
