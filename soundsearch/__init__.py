@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .asking.questions import Embeddings, Examples, Sound, Stored
     from .clips import Clips
     from .hearing import embed, label
+    from .learn.training import Training, train
     from .library import Library
     from .library import Library as open  # noqa: N813
     from .neighbours import Neighbours
@@ -83,10 +84,12 @@ __all__ = [
     "SpaceMismatch",
     "Stored",
     "TagReport",
+    "Training",
     "__version__",
     "embed",
     "label",
     "open",
+    "train",
 ]
 
 __version__ = "0.2.0.dev0"
@@ -100,6 +103,7 @@ _LAZY = {
     "Key": "stores.records",
     **dict.fromkeys(("Library", "open"), "library"),
     "Neighbours": "neighbours",
+    **dict.fromkeys(("Training", "train"), "learn.training"),
     **dict.fromkeys(
         (
             "Answer",

@@ -79,7 +79,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "evaluate": {"asking", "clips", *_BASE},
     "recall": {"clips", "gathering", *_RECORDS, *_BASE},
-    "learn": {"clips", "labels", *_BASE},
+    "learn": {"", "asking", "clips", "gathering", "labels", "session", *_RECORDS, *_BASE},
     "audioset": {"labels", *_BASE},
     "demo_sounds": set(),
     "models": {"labels", "stores.base", *_BASE},
@@ -88,8 +88,8 @@ ROOMS: dict[str, set[str]] = {
     | {"exporting", "recall", "stores.records", "tagfiles", *_BASE},
     "__main__": {"cli"},
     # The package itself: the public names, loaded when they are first used.
-    "": {"asking", "clips", "hearing", "library", "evaluate", "neighbours", "stores.records"}
-    | _BASE,
+    "": {"asking", "clips", "hearing", "learn", "library", "evaluate", "neighbours"}
+    | {"stores.records", *_BASE},
 }
 
 
