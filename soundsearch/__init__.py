@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .clips import Clips
     from .hearing import embed, label
     from .labels.head import Head
+    from .learn.training import Training, train
     from .library import Library
     from .library import Library as open  # noqa: N813
     from .neighbours import Neighbours
@@ -85,10 +86,12 @@ __all__ = [
     "SpaceMismatch",
     "Stored",
     "TagReport",
+    "Training",
     "__version__",
     "embed",
     "label",
     "open",
+    "train",
 ]
 
 __version__ = "0.2.0.dev0"
@@ -103,6 +106,7 @@ _LAZY = {
     "Key": "stores.records",
     **dict.fromkeys(("Library", "open"), "library"),
     "Neighbours": "neighbours",
+    **dict.fromkeys(("Training", "train"), "learn.training"),
     **dict.fromkeys(
         (
             "Answer",

@@ -77,7 +77,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "evaluate": {"asking", "clips", *_BASE},
     "recall": {"clips", "gathering", *_RECORDS, *_BASE},
-    "learn": {"clips", "labels", *_BASE},
+    "learn": {"", "asking", "clips", "gathering", "labels", "session", *_RECORDS, *_BASE},
     "audioset": {"labels", *_BASE},
     "demo_sounds": set(),
     "models": {"labels", "stores.base", *_BASE},
@@ -86,7 +86,7 @@ ROOMS: dict[str, set[str]] = {
     | {"exporting", "recall", "stores.records", "tagfiles", *_BASE},
     "__main__": {"cli"},
     # The package itself: the public names, loaded when they are first used.
-    "": {"asking", "clips", "hearing", "labels", "library", "evaluate", "neighbours"}
+    "": {"asking", "clips", "hearing", "labels", "learn", "library", "evaluate", "neighbours"}
     | {"stores.records", *_BASE},
 }
 
