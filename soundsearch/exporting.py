@@ -25,7 +25,7 @@ from .labels.head import given, named, unlabelled
 from .stores.base import Reading
 from .stores.records import CLIP_LABELS, NO_LABEL, Settings, StoredClip
 
-__all__ = ["FORMATS", "VECTORS", "check_export", "export"]
+__all__ = ["FORMATS", "VECTORS", "check_export", "export", "replacing"]
 
 FORMATS = ("npz", "parquet", "csv")
 VECTORS = ("clips", "segments", "none")
@@ -99,7 +99,7 @@ def export(
     on_clip : callable
     """
     count = 0
-    with _replacing(path) as temporary, ExitStack() as opened:
+    with replacing(path) as temporary, ExitStack() as opened:
         writer = _open(temporary, format, which, settings, opened)
         while page := list(islice(clips, _CLIPS)):
             for part in portions(page):
@@ -136,7 +136,7 @@ def _open(path: Path, format: str, which: str, settings: Settings, opened: ExitS
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """A name beside a path to write to; the file is moved there once it is complete."""
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
