@@ -14,6 +14,7 @@ from .job import Job
 
 # Modules beside this one; each has run(job), which returns its report as Markdown.
 SYSTEMS = {
+    "grzywalski": "labels that agree with the ontology, and transfer to other classes",
     "frozen": "Dense(128) and softmax on frozen embeddings; t-SNE of these",
 }
 
