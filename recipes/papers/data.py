@@ -21,7 +21,7 @@ from soundsearch.vectors import loudness_weights
 from .job import Job
 from .synthetic import SECONDS, drawn_labels, listed_labels, records
 
-__all__ = ["AudioSet", "Embedded", "Seconds", "audioset", "embedded", "read_seconds"]
+__all__ = ["AudioSet", "Embedded", "Seconds", "audioset", "embedded", "read_seconds", "unseen"]
 
 Floats = NDArray[np.float32]
 TRAIN, EVAL = ("bal_train", "unbal_train"), ("eval",)
@@ -148,17 +148,65 @@ def read_seconds(files: Iterable[Path], most: int | None = None) -> Seconds:
 
 
 def embedded(job: Job, classes: int | None = None) -> Embedded:
-    """ESC-50 through the bundled encoder, or made-up clips where it is not in the data folder.
+    """Clips of one class each: AudioSet's, ESC-50 through the bundled encoder, or made-up ones.
+
+    Whichever the data folder has first; of AudioSet, the clips with a single label of the 50
+    classes that have most of these.
 
     Parameters
     ----------
     job : Job
-        The embeddings are kept in its folder.
+        ESC-50's embeddings are kept in its folder.
     classes : int, optional
         Take the first so many classes only.
     """
-    if not (job.data / "esc50" / "labels.csv").exists():
-        return _made_up_classes(classes or 50, job.seed)
+    if any(job.data.rglob("*.tfrecord")):
+        found = audioset(job, 4_000, 1_000)
+        both = (found.train, found.test)
+        merged = [
+            np.concatenate([getattr(part, k) for part in both]) for k in ("features", "labels")
+        ]
+        return _single(Seconds(*merged), classes or 50, "AudioSet's features")
+    if (job.data / "esc50" / "labels.csv").exists():
+        return _esc50(job, classes)
+    # Without children: they differ as much as made-up classes do.
+    lowest = np.flatnonzero(~ontology().above.any(1))[: classes or 50]
+    labels = [(int(index),) for index in np.repeat(lowest, 24)]
+    path = job.out / "made-up" / "classes.tfrecord"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_records(path, records(labels, job.seed, "classes"))
+    return _single(
+        read_seconds([path]), classes or 50, "made-up features, which tell nothing of sound"
+    )
+
+
+def unseen(sources: NDArray[np.intp], share: float, seed: int) -> NDArray[np.bool_]:
+    """Choose about a share of the clips, bool [clips], so that no source is on both sides."""
+    unique = np.unique(sources)
+    chosen = np.random.default_rng(seed).permutation(unique)[: round(len(unique) * share)]
+    return np.isin(sources, chosen)
+
+
+def _single(clips: Seconds, most: int, origin: str) -> Embedded:
+    alone = clips.labels.sum(1) == 1
+    counts = clips.labels[alone].sum(0)
+    chosen = np.flatnonzero(counts)[np.argsort(-counts[counts > 0], kind="stable")[:most]]
+    rows = np.flatnonzero(alone & clips.labels[:, chosen].any(1))
+    segments = dequantise(clips.features[rows])
+    names = [ontology().classes[index].name for index in chosen]
+    return Embedded(
+        segments,
+        segments.mean(1),
+        clips.labels[np.ix_(rows, chosen)].argmax(1),
+        names,
+        np.arange(len(rows)) % 3 + 1,
+        rows,
+        f"{origin}, {len(rows):,} clips of {len(names)} classes",
+    )
+
+
+def _esc50(job: Job, classes: int | None) -> Embedded:
     path = job.out / "esc50.npz"
     if not path.exists():
         _embed(job.data / "esc50", path)
@@ -214,23 +262,3 @@ def _made_up(job: Job, split: str, clips: int) -> Seconds:
         labels = listed_labels(listed) if listed.exists() else drawn_labels(clips, job.seed)
         write_records(path, records(labels[:clips], job.seed, split))
     return read_seconds([path])
-
-
-def _made_up_classes(classes: int, seed: int, clips: int = 24) -> Embedded:
-    """Single-label clips of the ontology's first classes without children, 3 folds."""
-    above = ontology().above.any(1)
-    chosen = np.flatnonzero(~above)[:classes]
-    labels = np.repeat(np.arange(len(chosen)), clips)
-    made = records([(int(chosen[label]),) for label in labels], seed, "classes")
-    segments = np.stack([record.features[: SECONDS // 2] for record in made])
-    found = dequantise(segments)
-    return Embedded(
-        found,
-        found.mean(1),
-        labels,
-        [ontology().classes[index].name for index in chosen],
-        np.arange(len(labels)) % 3 + 1,
-        np.arange(len(labels)),
-        f"made-up features, {len(labels):,} clips of {len(chosen)} classes, as the data folder "
-        "has no esc50/: the figures say nothing about sound",
-    )

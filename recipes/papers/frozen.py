@@ -13,7 +13,7 @@ from .job import Job, interval, table
 from .measures import accuracy
 from .training import device, fit, keras
 
-__all__ = ["dense_network", "run", "unseen_rows"]
+__all__ = ["run"]
 
 HIDDEN = 128
 
@@ -51,7 +51,7 @@ def run(job: Job) -> str:
     )
 
 
-def dense_network(inputs: int, classes: int, seed: int) -> Any:
+def _network(inputs: int, classes: int, seed: int) -> Any:
     """The network: float32 [n, inputs], standardised, to probabilities [n, classes]."""
     k = keras()
     k.utils.set_random_seed(seed)
@@ -79,16 +79,9 @@ def trained(
     """The accuracy on the rows `test` of a network that learned from the rows `train`."""
     mean, deviation = clips.pooled[train].mean(0), clips.pooled[train].std(0)
     x = (clips.pooled - mean) / deviation
-    model = dense_network(x.shape[1], len(clips.names), seed)
+    model = _network(x.shape[1], len(clips.names), seed)
     fit(model, x[train], clips.classes[train], epochs=epochs, batch=32, seed=seed, folder=folder)
     return accuracy(clips.classes[test], np.asarray(model.predict(x[test], verbose=0)))
-
-
-def unseen_rows(sources: NDArray[np.intp], share: float, seed: int) -> NDArray[np.bool_]:
-    """Choose about a share of the clips, bool [clips], so that no source is on both sides."""
-    unique = np.unique(sources)
-    chosen = np.random.default_rng(seed).permutation(unique)[: round(len(unique) * share)]
-    return np.isin(sources, chosen)
 
 
 def draw(clips: Embedded, path: Path, seed: int) -> None:
@@ -104,7 +97,9 @@ def draw(clips: Embedded, path: Path, seed: int) -> None:
         metric="cosine", init="random", perplexity=min(30, len(unit) // 4), random_state=seed
     ).fit_transform(unit)
     figure, axes = plt.subplots(figsize=(13, 10), dpi=100)
-    colours = plt.get_cmap("nipy_spectral")(np.linspace(0.05, 0.95, len(clips.names)))
+    # Classes that follow each other differ in colour, as do those that are named alike.
+    colours = plt.get_cmap("hsv")(np.arange(len(clips.names)) * 0.618 % 1)
+    colours[:, :3] *= np.resize([1, 0.75, 0.5], len(colours))[:, None]
     for number, name in enumerate(clips.names):
         own = places[clips.classes == number]
         axes.scatter(*own.T, s=14, color=colours[number], linewidths=0)

@@ -31,7 +31,7 @@ class Job:
     data, out : Path
         `out` is made, or holds what the same command left there.
     quick : bool
-        A miniature is wanted: two seeds, little data, few epochs.
+        A miniature is wanted: one seed, little data, few epochs.
     seed : int
         The first seed.
 
@@ -57,8 +57,8 @@ class Job:
             )
 
     def seeds(self, count: int) -> list[int]:
-        """The seeds to run: `count` of them, two in a miniature."""
-        return [self.seed + number for number in range(2 if self.quick else count)]
+        """The seeds to run: `count` of them, one in a miniature."""
+        return [self.seed + number for number in range(1 if self.quick else count)]
 
     def trial(self, key: str, make: Callable[[Path], _Result]) -> _Result:
         """The result of a trial: as it was kept, or made now and kept.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from soundsearch_ingest.archives import read_archive
 
-from soundsearch.errors import MissingExtra
+from soundsearch.errors import MissingExtra, SoundsearchError
 
 __all__ = ["device", "fit", "keras"]
 
@@ -60,6 +60,7 @@ def fit(
     folder: Path | None = None,
     order: Callable[[int], NDArray[np.intp]] | None = None,
     score: Callable[[Any], float] | None = None,
+    convert: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
     every: float = 30.0,
 ) -> list[float]:
     """Train a compiled model; a run that was cut gives what it would have given uncut.
@@ -74,9 +75,12 @@ def fit(
     folder : Path, optional
         For a checkpoint.
     order : callable, optional
-        The rows that an epoch (from 0) goes through; by default all of them, shuffled.
+        The rows that an epoch (from 0) goes through; by default all of them, shuffled. Those at the
+        end that fill no batch are left out.
     score : callable, optional
         Higher is better, called after each epoch: the model ends with the best epoch's weights.
+    convert : callable, optional
+        From `x` as it is stored to what the model takes, for the rows of an epoch.
     every : float
         Seconds between checkpoints.
 
@@ -84,6 +88,11 @@ def fit(
     -------
     list of float
         The scores of the epochs; empty without `score`.
+
+    Raises
+    ------
+    SoundsearchError
+        The checkpoint is that of another network.
     """
     checkpoint = folder and folder / "checkpoint.npz"
     model.optimizer.build(model.trainable_variables)
@@ -95,7 +104,10 @@ def fit(
     kept = time.monotonic()
     for epoch in range(first, epochs):
         rows = order(epoch) if order else np.random.default_rng([seed, epoch]).permutation(len(x))
-        model.fit(x[rows], y[rows], batch_size=batch, epochs=1, shuffle=False, verbose=0)
+        # A batch of another size would be compiled for itself.
+        rows = rows[: len(rows) // batch * batch or len(rows)]
+        seen = convert(x[rows]) if convert else x[rows]
+        model.fit(seen, y[rows], batch_size=batch, epochs=1, shuffle=False, verbose=0)
         if score:
             scores.append(score(model))
             if scores[-1] >= max(scores):
@@ -126,7 +138,13 @@ def _save(
 def _load(model: Any, path: Path) -> tuple[int, list[float], list[NDArray[Any]]]:
     kept = read_archive(path, _LARGEST)
     state = _state(model)
-    _assign(state, [kept[f"now_{i}"] for i in range(len(state))])
+    shapes = {f"now_{i}": tuple(variable.shape) for i, variable in enumerate(state)}
+    found = {name: kept[name].shape for name in kept if name.startswith("now_")}
+    if found != shapes:
+        raise SoundsearchError(
+            f"{path}: expected the checkpoint of a network with {shapes}, got {found}; remove it"
+        )
+    _assign(state, [kept[name] for name in shapes])
     best = [kept[f"best_{i}"] for i in range(len(model.variables))]
     return int(kept["epoch"]), kept["scores"].tolist(), best
 
