@@ -214,3 +214,28 @@ def test_made_up_tasks(seconds):
     ]
     # Fewer and fewer labels are denied that are there.
     assert counts[0] > counts[1] > counts[2]
+
+
+@pytest.mark.papers
+@pytest.mark.skipif(not find_spec("keras"), reason="pip install -r recipes/papers/requirements.txt")
+def test_networks_on_waveforms(tmp_path):
+    from recipes.papers.waveforms import Convolutions
+
+    assert 1.75e6 < Convolutions(4000, 1).weights < 1.85e6
+    kit = Convolutions(400, 2, batch=8, blocks=((4,),))
+    random = np.random.default_rng(0)
+    x = random.normal(0, 1, (20, 400)).astype(np.float32)
+    labels = random.random((20, 3)) < 0.5
+    network = kit.new((3,), 1)
+    copy = network.with_head((4, 2), 2)
+    np.testing.assert_array_equal(copy.features(x), network.features(x))
+    before = network.features(x), network(x)
+    masked = np.zeros_like(labels)
+    found = kit.fit(network, x, labels, masked, 1, lambda _: 0.0, True, tmp_path / "head")
+    np.testing.assert_array_equal(found.features(x), before[0])
+    assert (found(x) != before[1]).any()
+    np.testing.assert_array_equal(copy.features(x), before[0])
+    masked = np.zeros((20, 2), bool)
+    kit.fit(copy, x, labels[:, :2], masked, 1, lambda _: 0.0, False, tmp_path / "all")
+    assert (copy.features(x) != before[0]).any()
+    np.testing.assert_array_equal(network.features(x), before[0])

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from soundsearch.labels.counting import LabelCounts
-from soundsearch.labels.ontology import CLASSES
 from soundsearch.labels.relabel import POLICIES, Relabelling
 from soundsearch.relabelling import relabel_files
 
@@ -249,8 +248,8 @@ def _waveforms(job: Job) -> str:
     seeds = job.seeds(2)[: 1 if job.quick else None]
     found = _grid(job, "waveforms", seeds, make, kit, policies)
     parts = [
-        f"## II. The network on waveforms\n\n{kit.describe()}; {kit.weights(CLASSES):,} weights "
-        f"trained with {CLASSES} outputs; {kit.epochs} epochs; {device()}.\n",
+        f"## II. The network on waveforms\n\n{kit.describe()}; {kit.weights:,} weights up to "
+        f"these; {kit.epochs} epochs; {device()}.\n",
         _tables(make(job.seed).origin, found),
     ]
     if not job.quick and _has_esc50(job):

@@ -45,7 +45,9 @@ class _Network:
 
     def with_head(self, head: Sequence[int], seed: int) -> _Network:
         made = self._kit.new(head, seed)
-        made.trunk.set_weights(self.trunk.get_weights())
+        for new, learned in zip(made.trunk.variables, self.trunk.variables, strict=True):
+            # Copied, as the next step of the one frees what it shares with the other.
+            new.assign(np.array(keras().ops.convert_to_numpy(learned.value)))
         return made
 
 
@@ -97,14 +99,10 @@ class Convolutions:
             f"normalisation and ELU after each; mean over time, {_FEATURES} features"
         )
 
-    def weights(self, outputs: int) -> int:
-        """How many weights a base network with so many outputs trains."""
-        made = self.new((outputs,), 0)
-        return sum(
-            int(np.prod(weight.shape))
-            for part in (made.trunk, made.head)
-            for weight in part.trainable_weights
-        )
+    @property
+    def weights(self) -> int:
+        """How many weights are trained up to the features."""
+        return sum(int(np.prod(weight.shape)) for weight in self._trunk().trainable_weights)
 
     def fit(
         self,
