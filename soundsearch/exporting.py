@@ -28,7 +28,7 @@ from .results import Label
 from .stores.base import Reading
 from .stores.records import CLIP_LABELS, NO_LABEL, Settings, StoredClip
 
-__all__ = ["FORMATS", "VECTORS", "check_export", "export"]
+__all__ = ["FORMATS", "VECTORS", "check_export", "export", "replacing"]
 
 FORMATS = ("npz", "parquet", "csv")
 VECTORS = ("clips", "segments", "none")
@@ -103,7 +103,7 @@ def export(
     on_clip : callable
     """
     count = 0
-    with _replacing(path) as temporary, ExitStack() as opened:
+    with replacing(path) as temporary, ExitStack() as opened:
         writer = _open(temporary, format, which, settings, opened)
         while page := list(islice(clips, _CLIPS)):
             for part in portions(page):
@@ -141,7 +141,7 @@ def _open(path: Path, format: str, which: str, settings: Settings, opened: ExitS
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """A name beside a path to write to; the file is moved there once it is complete."""
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)

@@ -79,11 +79,12 @@ ROOMS: dict[str, set[str]] = {
     "recall": {"clips", "gathering", *_RECORDS, *_BASE},
     "learn": {"", "asking", "clips", "gathering", "labels", "session", *_RECORDS, *_BASE},
     "audioset": {"labels", *_BASE},
+    "relabelling": {"exporting", "labels", *_BASE},
     "demo_sounds": set(),
     "models": {"labels", "stores.base", *_BASE},
     "tagfiles": {"errors", "stores.records"},
     "cli": {"", "audioset", "demo_sounds", "evaluate", "learn", "library", "models", "session"}
-    | {"exporting", "recall", "stores.records", "tagfiles", *_BASE},
+    | {"exporting", "recall", "relabelling", "stores.records", "tagfiles", *_BASE},
     "__main__": {"cli"},
     # The package itself: the public names, loaded when they are first used.
     "": {"asking", "clips", "hearing", "labels", "learn", "library", "evaluate", "neighbours"}

@@ -36,6 +36,7 @@ _COMMANDS = {
     "query": ("asking", "Find the clips nearest to a sound."),
     "rebuild": ("ingesting", "Build the index again and free unused space."),
     "recommend": ("recommending", "Recommend clips to someone who likes some."),
+    "relabel": ("relabelling", "Make labels agree with the AudioSet ontology."),
     "remove": ("ingesting", "Take clips out of the library; the files stay."),
     "similar": ("asking", "Find the clips nearest to those of the library."),
     "tag": ("ingesting", "Attach tags from a file to clips."),

@@ -80,6 +80,15 @@ class Ontology:
             self._ancestors[mid] = frozenset(parents).union(*map(self.ancestors, parents))
         return self._ancestors[mid]
 
+    @cached_property
+    def descendants(self) -> dict[str, frozenset[str]]:
+        """The ids of all nodes below each node, including those that are not classes."""
+        below: dict[str, set[str]] = {mid: set() for mid in self.nodes}
+        for mid in self.nodes:
+            for above in self.ancestors(mid):
+                below[above].add(mid)
+        return {mid: frozenset(each) for mid, each in below.items()}
+
     def find_below(self, name: str) -> frozenset[int] | None:
         """The indices of the classes at and below a node, given by name, id or path.
 

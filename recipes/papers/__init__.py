@@ -1,0 +1,1 @@
+"""The systems of the papers that this project builds on, one command each. Not installed."""
