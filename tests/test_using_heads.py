@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from contextlib import closing
 
 import numpy as np
@@ -139,6 +140,14 @@ def test_labels_of_heads_without_directions(lib, tmp_path, fields):
     assert found == pytest.approx({uri: score for uri, score in kept.items() if score > 0})
 
 
+def see(reader, lib):
+    """Wait until a reader sees what another one did; a server shows it a moment later."""
+    ends = time.monotonic() + 20
+    while reader._session.store.head_digest() != lib._session.store.head_digest():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+
+
 def test_whoever_has_the_library_open_sees_the_change(lib, mine, monkeypatch):
     monkeypatch.setattr("soundsearch.stores.milvus.store._UNSEEN", 0.0)
     other = written(mine.with_name("other.head"), spec(1, names=("kettle", "my owl", "my drill")))
@@ -146,11 +155,13 @@ def test_whoever_has_the_library_open_sees_the_change(lib, mine, monkeypatch):
         dogs = reader.where("label['Dog'] > 0.3")
         assert [clip.uri for clip in dogs] == ["/given.wav"] and len(reader.classes) == CLASSES
         lib.use_head(mine)
+        see(reader, lib)
         check_labelled(reader, mine, MANY)
         assert {c.uri for c in dogs} == {c.uri for c in lib.where("label['Dog'] > 0.3")} != set()
         # The class has another number by then.
         drills = reader.where("label['my drill'] > 0.3")
         lib.use_head(other)
+        see(reader, lib)
         check_labelled(reader, other, MANY)
         wanted = {c.record.uri for c in MANY if best(expected(other, c)[1], 529) > 0.3}
         assert {clip.uri for clip in drills} == wanted != set()
