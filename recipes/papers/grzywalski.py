@@ -246,7 +246,7 @@ def _waveforms(job: Job) -> str:
     make = partial(synthetic_task, clips=clips, target=target, seconds=seconds)
     # Each network is compiled for itself, which takes most of a miniature's time.
     policies = POLICIES[-1:] if job.quick else POLICIES
-    seeds = job.seeds(2)[: 1 if job.quick else None]
+    seeds = job.seeds(3)
     found = _grid(job, "waveforms", seeds, make, kit, policies)
     parts = [
         f"## II. The network on waveforms\n\n{kit.describe()}; {kit.weights:,} weights up to "
