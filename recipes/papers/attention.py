@@ -199,14 +199,14 @@ def _audioset_task(job: Job) -> Task:
 def _sizes(job: Job, draws: int) -> dict[str, int]:
     if job.quick:
         return {"width": 32, "batch": 50, "epochs": 2, "draws": 500}
-    return {"width": 128, "batch": 100, "epochs": 20, "draws": draws}
+    return {"width": 128, "batch": 100, "epochs": 8, "draws": draws}
 
 
 def _pairs_task(job: Job) -> Task:
     """Clips of two classes, one after the other: real sound whose labels do not tell when."""
     clips = embedded(job, 10 if job.quick else None)
     test = clips.folds == clips.folds.max()
-    counts = (300, 200) if job.quick else (6_000, 2_000)
+    counts = (300, 200) if job.quick else (4_000, 1_500)
     rng = np.random.default_rng(job.seed)
     parts = [
         _joined(clips, np.flatnonzero(rows), count, rng)

@@ -31,6 +31,8 @@ __all__ = ["Kit", "run", "transfer"]
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 Score = Callable[[Any], float]
+# Of one seed: by policy (or ``scratch``), by what was measured.
+Results = dict[str, dict[str, float]]
 
 # Of the paper's networks: features before their activation, and a hidden layer after them.
 FEATURES, HIDDEN = 128, 256
@@ -217,20 +219,19 @@ def _esc50(job: Job) -> str:
     parts = []
     roots = _ROOTS[:1] if job.quick else _ROOTS
     for omissions in (False, True):
-        found = [
-            results
-            for root in roots
-            for results in _grid(
+        what = "labels left out as people do" if omissions else "labels as ESC-50 gives them"
+        by_root = [
+            _grid(
                 job,
-                f"embeddings {root} {'omissions' if omissions else 'as given'}",
+                f"embeddings, {root}, {what}",
                 job.seeds(6),
                 partial(esc50_task, clips, x, root, omissions),
                 kit,
             )
+            for root in roots
         ]
-        what = "labels left out as people do" if omissions else "labels as ESC-50 gives them"
-        title = f"{clips.origin}; {what}. Targets: {', '.join(roots)}"
-        parts.append(_tables(title, found))
+        title = f"{clips.origin}; {what}. Mean over the targets {', '.join(roots)}"
+        parts.append(_tables(title, [_mean(rows) for rows in zip(*by_root, strict=True)]))
     return "\n".join(parts)
 
 
@@ -245,7 +246,7 @@ def _waveforms(job: Job) -> str:
     make = partial(synthetic_task, clips=clips, target=target, seconds=seconds)
     # Each network is compiled for itself, which takes most of a miniature's time.
     policies = POLICIES[-1:] if job.quick else POLICIES
-    seeds = job.seeds(2)[: 1 if job.quick else None]
+    seeds = job.seeds(3)
     found = _grid(job, "waveforms", seeds, make, kit, policies)
     parts = [
         f"## II. The network on waveforms\n\n{kit.describe()}; {kit.weights:,} weights up to "
@@ -274,7 +275,7 @@ def _grid(
     make: Callable[[int], Task],
     kit: Kit,
     policies: Sequence[str] = POLICIES,
-) -> list[dict[str, dict[str, float]]]:
+) -> list[Results]:
     """The results of each seed, of each policy and of no base."""
     found = []
     for seed in seeds:
@@ -288,13 +289,21 @@ def _grid(
     return found
 
 
+def _mean(rows: Sequence[Results]) -> Results:
+    """The mean of results with the same names."""
+    return {
+        policy: {name: float(np.mean([row[policy][name] for row in rows])) for name in values}
+        for policy, values in rows[0].items()
+    }
+
+
 def _trial(
     make: Callable[[int], Task], kit: Kit, policy: str | None, seed: int, folder: Path
 ) -> dict[str, float]:
     return transfer(make(seed), kit, policy, seed, folder)
 
 
-def _tables(title: str, found: list[dict[str, dict[str, float]]]) -> str:
+def _tables(title: str, found: Sequence[Results]) -> str:
     """Tables III and IV of one set of clips."""
 
     def cells(policy: str, name: str) -> tuple[str, str]:

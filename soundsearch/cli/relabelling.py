@@ -33,7 +33,7 @@ _FIGURES = {
     "mean_imbalance": "the same to each class, mean",
 }
 _SHOWN = 10
-_SCHEME = re.compile(r"[a-z-]+:")
+_SCHEME = re.compile(r"[a-z-]{2,}:")
 
 
 @click.command()

@@ -26,6 +26,8 @@ __all__ = ["PARENTS", "POLICIES", "Relabelled", "Relabelling", "node_named"]
 
 POLICIES = ("ol", "pel", "pe-cml")
 PARENTS = ("all", "single")
+# Sets of labels whose result is kept: some tens of megabytes.
+_KEPT = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ class Relabelling:
         """
         asked = tuple(labels), tuple(masked)
         if asked not in self._known:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
             self._known[asked] = self._relabelled(*asked)
         return self._known[asked]
 
