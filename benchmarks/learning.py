@@ -209,10 +209,10 @@ def examples(data: Data, draws: int) -> None:
         "logistic": lambda each, draw: by_head("logistic", data, each, draw),
         "network": lambda each, draw: by_head("network", data, each, draw),
     }
-    for each in EXAMPLES:
-        for way, right in ways.items():
-            # Of all clips there is one draw, which only a network sees in several ways.
-            several = draws if each < EXAMPLES[-1] or way == "network" else 1
+    for way, right in ways.items():
+        for each in EXAMPLES:
+            # Of all clips there is one draw; a network takes long.
+            several = draws if each < EXAMPLES[-1] and way != "network" else 1
             found = np.array([right(each, draw) for draw in range(several)], np.float64)
             low, high = interval(found.mean(0), data.sources)
             print(
