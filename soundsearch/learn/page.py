@@ -131,25 +131,29 @@ def _frame(inside: str, x: str, y: str, low: str, high: str, ends: tuple[str, st
     )
 
 
-def _line(points: Iterable[tuple[float, float]], colour: str, name: str, row: int) -> str:
-    """A line through points in the unit square, and its name."""
+def _line(points: Iterable[tuple[float, float]], colour: str) -> str:
+    """A line through points in the unit square."""
     path = " ".join(f"{_MARGIN + x * _SIZE:.1f},{_MARGIN + (1 - y) * _SIZE:.1f}" for x, y in points)
-    top = _MARGIN + 16 + 16 * row
-    return (
-        f'<polyline points="{path}" fill=none stroke="{colour}" stroke-width=2 />'
-        f'<text x={_MARGIN + 8} y={top} fill="{colour}">{escape(name)}</text>'
+    return f'<polyline points="{path}" fill=none stroke="{colour}" stroke-width=2 />'
+
+
+def _names(orange: str, blue: str, *, top: int) -> str:
+    """What the lines are, at the right: there the curves leave room, above or below."""
+    return "".join(
+        f"<text x={_MARGIN + _SIZE - 8} y={_MARGIN + top + 16 * row} text-anchor=end "
+        f'fill="{colour}">{escape(name)}</text>'
+        for row, (colour, name) in enumerate(((_ORANGE, orange), (_BLUE, blue)))
     )
 
 
 def _reliability(before: Reliability, after: Reliability) -> str:
     lines = [
-        _line(zip(each.scores.tolist(), each.shares.tolist(), strict=True), colour, name, row)
-        for row, (each, colour, name) in enumerate(
-            ((before, _ORANGE, "before calibration"), (after, _BLUE, "after"))
-        )
+        _line(zip(each.scores.tolist(), each.shares.tolist(), strict=True), colour)
+        for each, colour in ((before, _ORANGE), (after, _BLUE))
     ]
-    ideal = _line([(0, 0), (1, 1)], "#bbb", "", 0)
-    return _frame(ideal + "".join(lines), "score", "true", "0", "1", ("0", "1"))
+    inside = "".join((_line([(0, 0), (1, 1)], "#bbb"), *lines))
+    inside += _names("before calibration", "after", top=_SIZE - 26)
+    return _frame(inside, "score", "true", "0", "1", ("0", "1"))
 
 
 def _learning(found: Report) -> str:
@@ -163,7 +167,8 @@ def _learning(found: Report) -> str:
             for step, pair in enumerate(found.curve)
         ]
 
-    lines = _line(placed(0), _ORANGE, "trained with", 0) + _line(placed(1), _BLUE, "held back", 1)
+    lines = _line(placed(0), _ORANGE) + _line(placed(1), _BLUE)
+    lines += _names("trained with", "held back", top=16)
     ends = f"{found.steps[0]:g}", f"{found.steps[-1]:g}"
     return _frame(lines, "step", "loss", f"{low:.2f}", f"{high:.2f}", ends)
 
