@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .asking.questions import Embeddings, Examples, Sound, Stored
     from .clips import Clips
     from .hearing import embed, label
+    from .labels.head import Head
     from .learn.training import Training, train
     from .library import Library
     from .library import Library as open  # noqa: N813
@@ -64,6 +65,7 @@ __all__ = [
     "Examples",
     "Failure",
     "Finding",
+    "Head",
     "Hit",
     "IngestReport",
     "Key",
@@ -100,6 +102,7 @@ _LAZY = {
     "Labelled": "asking.labelled",
     **dict.fromkeys(("embed", "label"), "hearing"),
     **dict.fromkeys(("Embeddings", "Examples", "Sound", "Stored"), "asking.questions"),
+    "Head": "labels.head",
     "Key": "stores.records",
     **dict.fromkeys(("Library", "open"), "library"),
     "Neighbours": "neighbours",

@@ -22,7 +22,9 @@ from soundsearch_ingest.extras import needs
 from .errors import ArgumentError, SoundsearchError
 from .gathering import pooled, portions
 from .labels.head import unlabelled
-from .labels.vocabulary import AUDIOSET
+from .labels.kept import vocabulary_of
+from .labels.vocabulary import AUDIOSET, Vocabulary
+from .results import Label
 from .stores.base import Reading
 from .stores.records import CLIP_LABELS, NO_LABEL, Settings, StoredClip
 
@@ -42,6 +44,7 @@ class _Block:
     or neither."""
 
     clips: Sequence[StoredClip]
+    vocabulary: Vocabulary
     vectors: NDArray[np.float32] | None = None
     levels: NDArray[np.float32] | None = None
 
@@ -119,12 +122,13 @@ def export(
 def _block(reading: Reading, ids: Sequence[int], which: str, dimension: int) -> _Block:
     """Those of some clips that are there, whole, in one state."""
     clips = list(reading.clips_by_id(ids).values())
+    vocabulary = vocabulary_of(reading)
     if which == "none":
-        return _Block(clips)
+        return _Block(clips, vocabulary)
     if which == "clips":
-        return _Block(clips, pooled(reading, clips, dimension))
+        return _Block(clips, vocabulary, pooled(reading, clips, dimension))
     vectors, segments = reading.rows([(clip.id, 0, clip.count) for clip in clips])
-    return _Block(clips, vectors.reshape(-1, dimension), segments["level"])
+    return _Block(clips, vocabulary, vectors.reshape(-1, dimension), segments["level"])
 
 
 def _open(path: Path, format: str, which: str, settings: Settings, opened: ExitStack) -> _Writer:
@@ -186,13 +190,16 @@ class _Csv:
     def write(self, block: _Block) -> None:
         vectors = [[]] * len(block.clips) if block.vectors is None else block.vectors.tolist()
         for clip, vector in zip(block.clips, vectors, strict=True):
-            record = clip.record
+            record, vocabulary = clip.record, block.vocabulary
             texts = (
                 record.warning or "",
                 _text(
-                    {label.name: round(label.score, 4) for label in AUDIOSET.named(record.labels)}
+                    {
+                        label.name: round(label.score, 4)
+                        for label in block.vocabulary.named(record.labels)
+                    }
                 ),
-                _text([label.name for label in AUDIOSET.given(record.human_labels)]),
+                _text([each.name for each in vocabulary.given(record.human_labels)]),
                 _text(dict(record.tags)),
             )
             # As many digits as tell a float32 from its neighbours.
@@ -248,11 +255,14 @@ class _Parquet:
             [
                 [
                     {"name": label.name, "mid": label.mid, "score": label.score}
-                    for label in AUDIOSET.named(record.labels)
+                    for label in block.vocabulary.named(record.labels)
                 ]
                 for record in records
             ],
-            [[label.name for label in AUDIOSET.given(record.human_labels)] for record in records],
+            [
+                [label.name for label in block.vocabulary.given(record.human_labels)]
+                for record in records
+            ],
             [_text(dict(record.tags)) for record in records],
         ]
         arrays = [
@@ -282,14 +292,16 @@ class _Npz:
         self._path = path
         self._opened = opened
         self._columns: dict[str, _Column] = {}
+        self._classes = AUDIOSET.names
         self._facts = _facts(settings)
         self._segments = 0
         nothing = np.empty((0, settings.dimension), np.float32)
         levels = np.empty(0, np.float32) if which == "segments" else None
-        self.write(_Block((), None if which == "none" else nothing, levels))
+        self.write(_Block((), AUDIOSET, None if which == "none" else nothing, levels))
 
     def write(self, block: _Block) -> None:
         records = [clip.record for clip in block.clips]
+        self._classes = max(self._classes, block.vocabulary.names, key=len)
         labels = unlabelled(len(records), CLIP_LABELS)
         for row, record in zip(labels, records, strict=True):
             row[: len(record.labels)] = record.labels[:CLIP_LABELS]
@@ -303,7 +315,8 @@ class _Npz:
         self._add("label_class", classes)
         self._add("label_score", labels["score"].astype(np.float32))
         people = [
-            _text([label.name for label in AUDIOSET.given(each.human_labels)]) for each in records
+            _text([label.name for label in block.vocabulary.given(each.human_labels)])
+            for each in records
         ]
         self._add("human_labels", np.array(people, np.str_))
         self._add("tags", np.array([_text(dict(each.tags)) for each in records], np.str_))
@@ -333,6 +346,8 @@ class _Npz:
             for name, text in self._facts.items():
                 with archive.open(f"{name}.npy", "w") as file:
                     np.save(file, np.array(text))
+            with archive.open("classes.npy", "w") as file:
+                np.save(file, np.array(self._classes))
 
 
 class _Column:
@@ -366,6 +381,10 @@ class _Column:
         self._file.seek(0)
         for _ in range(self._blocks):
             file.write(np.load(self._file).astype(self.dtype).tobytes())
+
+
+def _given(block: _Block) -> Iterator[tuple[Label, ...]]:
+    return (block.vocabulary.given(clip.record.human_labels) for clip in block.clips)
 
 
 def _offsets(clips: Sequence[StoredClip]) -> NDArray[np.int64]:

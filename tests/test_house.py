@@ -48,7 +48,7 @@ ROOMS: dict[str, set[str]] = {
     "session": {*_ASKING, "hearing", "stores.opening", "waiting"},
     "gathering": {*_RECORDS, *_BASE, "labels"},
     "exporting": {*_ASKING, "gathering"},
-    "selection": {*_SELECTION, "exporting"},
+    "selection": {*_SELECTION, "asking", "exporting"},
     "neighbours": {*_RECORDS, *_BASE, "naming", "stores.pooling"},
     "preparing": _CLIPS,
     "recommending": _CLIPS,
@@ -58,19 +58,17 @@ ROOMS: dict[str, set[str]] = {
     "ingesting": {*_ASKING, "hearing", "pruning", "tags"},
     "adding": {*_ASKING, "asking", "hearing", "ingesting", "session", "tags"},
     "reembedding": {*_ASKING, "hearing", "ingesting", "pruning", "session"},
-    "telling": {*_RECORDS, *_BASE},
+    "telling": {*_RECORDS, *_BASE, "labels"},
     "naming": {"pruning", *_RECORDS, *_BASE},
     "pruning": {*_RECORDS, *_BASE},
     "tags": {*_RECORDS, *_BASE},
+    "relabelling": {*_RECORDS, *_BASE, "labels", "session"},
+    "care": {*_CLIPS, "checking", "clips", "copying", "relabelling", "stores.opening", "tags"},
     "library": {
         *_CLIPS,
         "adding",
-        "checking",
-        "clips",
-        "copying",
+        "care",
         "ingesting",
-        "naming",
-        "pruning",
         "reembedding",
         "stores.opening",
         "tags",
@@ -88,7 +86,7 @@ ROOMS: dict[str, set[str]] = {
     | {"exporting", "recall", "stores.records", "tagfiles", *_BASE},
     "__main__": {"cli"},
     # The package itself: the public names, loaded when they are first used.
-    "": {"asking", "clips", "hearing", "learn", "library", "evaluate", "neighbours"}
+    "": {"asking", "clips", "hearing", "labels", "learn", "library", "evaluate", "neighbours"}
     | {"stores.records", *_BASE},
 }
 

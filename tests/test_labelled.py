@@ -312,9 +312,6 @@ def test_a_label_that_the_head_lacks(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("given", "match"),
     [
-        ({"label": "Bakr"}, "label: expected the name, .* got 'Bakr'; similar: Bark"),
-        ({"label": "Cat > Bark"}, "got 'Cat > Bark'; similar: Bark"),
-        ({"label": ""}, "label: expected the name"),
         ({"label": []}, "label: expected a name, or 1 to 5"),
         ({"label": ["Dog", "Cat", "Rain", "Bell", "Wind", "Siren"]}, "1 to 5 of them"),
         ({"label": None}, "label: expected a name"),
@@ -328,6 +325,19 @@ def test_a_label_that_the_head_lacks(tmp_path, monkeypatch):
 def test_invalid_labels(given, match):
     with pytest.raises(errors.ArgumentError, match=match):
         Labelled(**given)
+
+
+@pytest.mark.parametrize(
+    ("label", "match"),
+    [
+        ("Bakr", "label: expected the name, .* got 'Bakr'; similar: Bark"),
+        ("Cat > Bark", "got 'Cat > Bark'; similar: Bark"),
+        ("", "label: expected the name"),
+    ],
+)
+def test_names_that_a_library_does_not_know(lib, label, match):
+    with pytest.raises(errors.ArgumentError, match=match):
+        lib.query(Labelled(["Dog", label], like="no such file"))
 
 
 def test_filters_take_paths_too(lib):

@@ -27,6 +27,7 @@ _COMMANDS = {
     "evaluate": ("evaluating", "Measure how well clips of one class find each other."),
     "export": ("exporting", "Write clips, labels, tags and vectors to a file."),
     "failures": ("looking", "List the files that could not be ingested, and why."),
+    "head": ("head", "Use a head of your own for a library's labels."),
     "info": ("looking", "Show what the library holds and how it was made."),
     "ingest": ("ingesting", "Add files, folders or patterns, or update them."),
     "label": ("asking", "Predict the labels of a sound."),

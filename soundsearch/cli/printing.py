@@ -32,6 +32,7 @@ __all__ = [
     "print_copied",
     "print_evaluated",
     "print_findings",
+    "print_head",
     "print_info",
     "print_ingested",
     "print_installed",
@@ -209,6 +210,10 @@ def print_info(facts: dict[str, Any]) -> None:
     installed, index = facts.pop("installed_space"), facts.pop("index")
     if facts["key"] is None:
         del facts["key"]
+    if facts["head"] is None:
+        del facts["head"]
+    else:
+        facts["head"] = _kind_of_head(facts["head"])
     for name, value in facts.items():
         say(f"{name:10} {value:,}" if isinstance(value, int) else f"{name:10} {value}")
     if index is not None:
@@ -224,6 +229,30 @@ def print_info(facts: dict[str, Any]) -> None:
             f"run: {command('ingest --reembed', facts['store'])}",
             err=True,
         )
+
+
+def _kind_of_head(facts: Mapping[str, Any]) -> str:
+    own = len(facts["own_classes"])
+    which = f", {own:,} of them its own" if own else ", all AudioSet's"
+    count = len(facts["classes"])
+    classes = f"{count:,} class{'' if count == 1 else 'es'}"
+    return f"{classes}{which}; {facts['output']}, {facts['pooling']}"
+
+
+def print_head(facts: Mapping[str, Any]) -> None:
+    import json
+
+    say(_kind_of_head(facts))
+    layers = " > ".join(map(str, facts["layers"]))
+    scaled = ", scaled to length 1" if facts["normalised"] else ""
+    say(f"{'space':10} {facts['space']}{scaled}")
+    say(f"{'layers':10} {layers}")
+    for name, value in facts["made"].items():
+        plain = isinstance(value, str)
+        say(f"{name:10} {value if plain else json.dumps(value, ensure_ascii=False)}")
+    own = set(facts["own_classes"])
+    names = (name if name in own else f"{name} (AudioSet's)" for name in facts["classes"])
+    say(f"{'classes':10} {', '.join(names)}")
 
 
 def print_installed(name: str, facts: dict[str, Any]) -> None:

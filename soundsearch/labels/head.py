@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -63,7 +64,7 @@ class Head:
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         A file that `write_head` wrote, or one of version 0.1: an archive with ``weight`` [classes,
         dimension], ``bias`` [classes], ``space``, ``mids`` [classes].
     content : bytes, optional
@@ -85,9 +86,9 @@ class Head:
         The file is missing, damaged, or not a head.
     """
 
-    def __init__(self, path: Path, content: bytes | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str], content: bytes | None = None) -> None:
         try:
-            source = path if content is None else io.BytesIO(content)
+            source = Path(path) if content is None else io.BytesIO(content)
             self.spec = spec = spec_of(read_archive(source, LARGEST))
         except Exception as error:  # zipfile, zlib and NumPy raise their own
             raise EncoderError(
@@ -113,6 +114,20 @@ class Head:
         groups += [[column] for column in own[CLASSES:]]
         self._members = np.concatenate(groups)
         self._starts = np.cumsum([0] + [len(group) for group in groups[:-1]])
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the head is and how it was made, for JSON; without its weights."""
+        spec = self.spec
+        return {
+            "space": self.space,
+            "layers": [self.dimension, *(len(bias) for _, bias in spec.layers)],
+            "output": spec.output,
+            "pooling": spec.pooling,
+            "normalised": spec.normalised,
+            "classes": list(spec.names),
+            "own_classes": list(self.vocabulary.own),
+            "made": dict(spec.made),
+        }
 
     def scores(self, embeddings: Floats) -> Floats:
         """Predict the score of every class for every embedding.

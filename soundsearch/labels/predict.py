@@ -51,7 +51,7 @@ def predict(
     segment_labels[silent] = silence(per_segment)
     embeddings = np.concatenate([vectors for vectors, _ in clips])
     sounding = np.flatnonzero(~silent)
-    audible = np.unique(owner[sounding])
+    audible = np.flatnonzero(np.bincount(owner[sounding], minlength=len(clips)))
     clip_labels = np.tile(silence(per_clip), (len(clips), 1))
     pool = ClipPool(head, len(clips))
     for begin in range(0, len(sounding), _ROWS):

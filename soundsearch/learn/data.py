@@ -105,7 +105,7 @@ def material(
     canonical = _canonical({name for names in names_of.values() for name in names}, ontology_only)
     warnings = []
     store = clips._session.store
-    there = [clip for clip in store.clips(clips._filter) if clip.uri in names_of]
+    there = [clip for clip in store.clips(clips._filter_of(store)) if clip.uri in names_of]
     if len(there) < len(names_of):
         known = {clip.uri for clip in there}
         missing = [uri for uri in names_of if uri not in known]
