@@ -23,7 +23,16 @@ from ..stores.records import StoredClip
 from ..vectors import loudness_weights
 from .bags import Bags, joined
 
-__all__ = ["LabelsOf", "Material", "human_labels", "material", "numbered"]
+__all__ = [
+    "LabelsOf",
+    "Material",
+    "canonical",
+    "human_labels",
+    "material",
+    "numbered",
+    "read_bags",
+    "similar",
+]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -102,7 +111,7 @@ def material(
         A label cannot be one, no labelled clip is there, or there are fewer than two classes.
     """
     one_label, names_of = _names_of(labels)
-    canonical = _canonical({name for names in names_of.values() for name in names}, ontology_only)
+    named = canonical({name for names in names_of.values() for name in names}, ontology_only)
     warnings = []
     store = clips._session.store
     there = [clip for clip in store.clips(clips._filter_of(store)) if clip.uri in names_of]
@@ -117,13 +126,13 @@ def material(
                 f"{command('clips --json', clips._session.address)}"
             )
         warnings.append(text)
-    read = [clips._read(partial(_bags, clips=part, whole=whole)) for part in portions(there)]
+    read = [clips._read(partial(read_bags, clips=part, whole=whole)) for part in portions(there)]
     sounding = np.concatenate([kept for _, kept in read])
     if dropped := int((~sounding).sum()):
         example = there[int(np.flatnonzero(~sounding)[0])].uri
         warnings.append(f"{dropped:,} near-silent or damaged clips left out, such as {example}")
     kept = [clip.uri for clip, sounds in zip(there, sounding, strict=True) if sounds]
-    labels_of = [{canonical[name] for name in names_of[uri]} for uri in kept]
+    labels_of = [{named[name] for name in names_of[uri]} for uri in kept]
     classes = _ordered({name for names in labels_of for name in names})
     targets = _targets(labels_of, classes, one_label=one_label)
     bags = joined([part for part, _ in read]) if kept else None
@@ -173,8 +182,14 @@ def _checked(uri: str, name: Any) -> str:
     return name.strip()
 
 
-def _canonical(names: Collection[str], ontology_only: bool) -> dict[str, str]:
-    """The class that each name stands for: AudioSet's own name where it is one of its classes."""
+def canonical(names: Collection[str], ontology_only: bool) -> dict[str, str]:
+    """The class that each name stands for: AudioSet's own name where it is one of its classes.
+
+    Raises
+    ------
+    ArgumentError
+        A name cannot be that of a class, or must be one of AudioSet's and is not.
+    """
     found: dict[str, str] = {}
     own: dict[str, str] = {}
     unknown = []
@@ -191,7 +206,7 @@ def _canonical(names: Collection[str], ontology_only: bool) -> dict[str, str]:
             unknown.append(name)
             found[name] = own.setdefault(name.lower(), name)
     if unknown and ontology_only:
-        named = "; ".join(f"{name!r}{_similar(name)}" for name in unknown[:_NAMED])
+        named = "; ".join(f"{name!r}{similar(name)}" for name in unknown[:_NAMED])
         more = f" ({len(unknown)} are unknown)" if len(unknown) > _NAMED else ""
         raise ArgumentError(
             f"labels: expected the names or ids of AudioSet's classes, got {named}{more}; correct "
@@ -200,7 +215,7 @@ def _canonical(names: Collection[str], ontology_only: bool) -> dict[str, str]:
     return found
 
 
-def _similar(name: str) -> str:
+def similar(name: str) -> str:
     """What to say of the classes that a name may stand for: those that hold it, those alike."""
     phrase = name.lower().replace("_", " ")
     names = {node.name.lower(): node.name for node in ontology().classes}
@@ -235,10 +250,24 @@ def _targets(
     return targets
 
 
-def _bags(
+def read_bags(
     reading: Reading, clips: Sequence[StoredClip], whole: bool
 ) -> tuple[Bags, NDArray[np.bool_]]:
-    """The segments of clips that sound, and which clips have any."""
+    """The segments of clips that sound, and which clips have any.
+
+    Parameters
+    ----------
+    reading : Reading
+    clips : sequence of StoredClip
+    whole : bool
+        Keep only the mean embedding of each clip, in place of its segments.
+
+    Returns
+    -------
+    bags : Bags
+        Of the clips that have any; nothing is known of them.
+    bool [clips]
+    """
     vectors, segments = reading.rows([(clip.id, 0, clip.count) for clip in clips])
     owners = np.repeat(np.arange(len(clips)), [clip.count for clip in clips])
     with np.errstate(invalid="ignore"):  # levels that a disk damaged
