@@ -126,9 +126,14 @@ def spoilt(sound: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     return np.fft.irfft(spectrum, len(sound)).astype(np.float32)
 
 
+def seen(recipe: Recipe, bags: Bags) -> Bags:
+    """Clips as the models see them."""
+    return recipe.prepared(bags.unit() if recipe.normalised else bags)
+
+
 def trained(recipe: Recipe, data: Data, clips: Ints) -> tuple[Model, float]:
     """A calibrated head for some clips, and its accuracy as measured on these."""
-    bags = recipe.prepared(data.bags.take(clips))
+    bags = seen(recipe, data.bags.take(clips))
     groups = np.unique(data.sources[clips], return_inverse=True)[1]
     of_class = [len(np.unique(groups[column > 0])) for column in bags.targets.T]
     if min(of_class) < 2:
@@ -148,7 +153,7 @@ def scored(recipe: Recipe, data: Data, each: int | None, draw: int) -> tuple[Flo
     for fold in FOLDS:
         model, own = trained(recipe, data, drawn(data, fold, each, draw))
         tested = np.flatnonzero(data.folds == fold)
-        scores[tested] = model.probabilities(recipe.prepared(data.bags.take(tested)))
+        scores[tested] = model.probabilities(seen(recipe, data.bags.take(tested)))
         expected.append(own)
     return scores, float(np.mean(expected))
 
@@ -204,10 +209,10 @@ def examples(data: Data, draws: int) -> None:
         "logistic": lambda each, draw: by_head("logistic", data, each, draw),
         "network": lambda each, draw: by_head("network", data, each, draw),
     }
-    for each in EXAMPLES:
-        for way, right in ways.items():
-            # Of all clips there is one draw, which only a network sees in several ways.
-            several = draws if each < EXAMPLES[-1] or way == "network" else 1
+    for way, right in ways.items():
+        for each in EXAMPLES:
+            # Of all clips there is one draw; a network takes long.
+            several = draws if each < EXAMPLES[-1] and way != "network" else 1
             found = np.array([right(each, draw) for draw in range(several)], np.float64)
             low, high = interval(found.mean(0), data.sources)
             print(
@@ -276,14 +281,15 @@ def adaptation(data: Data, spoiled: Data) -> None:
         tested = np.flatnonzero(data.folds == fold)
         model, _ = trained(recipe, data, clips)
         other, _ = trained(recipe, spoiled, clips)
-        into = coral(data.bags.take(clips).vectors, spoiled.bags.take(clips).vectors)
+        clean, unlabelled = (each.bags.take(clips).unit() for each in (data, spoiled))
+        into = coral(clean.vectors, unlabelled.vectors)
         for name, head, of in (
             ("clean, clean", model, data),
             ("clean, spoilt", model, spoiled),
             ("clean and adapted, spoilt", model.reading(*into), spoiled),
             ("spoilt, spoilt", other, spoiled),
         ):
-            scores = head.probabilities(recipe.prepared(of.bags.take(tested)))
+            scores = head.probabilities(seen(recipe, of.bags.take(tested)))
             rows.setdefault(name, []).append(scores.argmax(1) == data.kinds[tested])
     tested = np.concatenate([np.flatnonzero(data.folds == fold) for fold in FOLDS])
     for name, parts in rows.items():

@@ -189,6 +189,7 @@ class Library(Care):
         for_records = any(root.lower().endswith(RECORDS_SUFFIX) for root in roots)
         self._session.create(for_records, on_step)
         with self._session.writing() as store:
+            self._session.head(store)  # raises where a damaged library keeps one that cannot be
             if store.settings.space != encoders.AUDIOSET_SPACE:  # features need no encoder
                 self._session.listener(1)
             listener = partial(self._session.listener, 1)

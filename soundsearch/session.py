@@ -71,7 +71,7 @@ class Session:
         self._wanted_head = head
         self._store: Store | None = None
         self._closed = False
-        self._listeners: dict[tuple[int, str | None], Listener] = {}
+        self._listeners: dict[tuple[int, Head | None], Listener] = {}
         self._default_head: list[Head | None] = []
         self._opening = threading.Lock()
         # Threads write one after the other; the one whose turn it is may have begun before.
@@ -256,13 +256,12 @@ class Session:
 
     def _any_listener(self, encoder: str, threads: int) -> Listener:
         head = kept_head(self._store) if self._store else None
-        key = threads, self._store.head_digest() if self._store else None
         with self._opening:
-            if key not in self._listeners:
-                for other in [each for each in self._listeners if each[1] != key[1]]:
+            if (threads, head) not in self._listeners:
+                for other in [each for each in self._listeners if each[1] is not head]:
                     del self._listeners[other]
-                self._listeners[key] = Listener.open(encoder, threads, head)
-            return self._listeners[key]
+                self._listeners[threads, head] = Listener.open(encoder, threads, head)
+            return self._listeners[threads, head]
 
     def forget_listeners(self) -> None:
         """Open the encoder again when it is needed next: the library's space has changed."""

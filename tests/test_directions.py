@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from support.stores import CLIPS, filled, new_clip
 from soundsearch.stores.filters import And, Comparison, HumanLabel, Not, Plain, matches
 from soundsearch.stores.local import products, upkeep
 from soundsearch.stores.local.store import LocalStore
+from soundsearch.stores.local.sums import block_sums
 from soundsearch.stores.records import NewClip, Settings
 from soundsearch.vectors import scores_along
 
@@ -82,12 +84,12 @@ def test_an_index_finds_nearly_all(large):
     store, live, vectors = large
     padded = Comparison(Plain("padded"), "==", True)
     rng = np.random.default_rng(1)
-    of_lengths = []
-    for forget in (False, True):  # the lengths in cells, as of an index of an older version
+    of_cells = []
+    for forget in (False, True):  # what is known of cells, as of an index of an older version
         if forget:
             with store.writing(), store._held.transaction() as _:
                 store._held.catalog.connection.execute(
-                    "DELETE FROM settings WHERE key = 'index_lengths'"
+                    "DELETE FROM settings WHERE key = 'index_cells'"
                 )
                 store._held.catalog._clips_changed()
             store._snapshots._newest = None
@@ -108,9 +110,42 @@ def test_an_index_finds_nearly_all(large):
                     found.append((own > best).mean())
         assert np.mean(recalls) > 0.97 and min(recalls) > 0.7
         assert np.mean(narrow) == 1
-        of_lengths.append(reading._snapshot.vectors.products(None, None)._lengths)
+        of_cells.append(reading._snapshot.vectors.products(None, None)._cells)
         rng = np.random.default_rng(1)
-    np.testing.assert_allclose(*of_lengths, rtol=1e-6)
+    for part in ("longest", "shortest", "spread", "norms"):
+        np.testing.assert_allclose(*(getattr(each, part) for each in of_cells), rtol=1e-6)
+
+
+def cut(data):
+    return data[:-8]
+
+
+def flipped(data):
+    return data[:100] + bytes([data[100] ^ 16]) + data[101:]
+
+
+def endless(data):
+    return np.full(len(data) // 4, np.nan, "<f4").tobytes()
+
+
+@pytest.mark.parametrize("spoil", [cut, flipped, endless])
+def test_a_damaged_file_of_cells_is_done_without(large, spoil):
+    store, _, _ = large
+    along = [(np.ones((1, 16), np.float32), np.zeros(1, np.float32))]
+    with store.reading() as reading:
+        before = [part.tolist() for part in reading.highest(along, 20)]
+    [path] = Path(store.address).glob("index-*.cells")
+    path.write_bytes(spoil(path.read_bytes()))
+    if spoil is endless:  # by somebody who knows about checksums
+        known = [path.with_suffix(".faiss").name, block_sums(path)]
+        with store.writing(), store._held.transaction():
+            store._held.catalog.set(index_cells=known)
+    else:
+        [finding] = store.check()
+        assert "the index is missing or not what was written" in str(finding)
+    store._snapshots._newest = None
+    with store.reading() as reading:
+        assert [part.tolist() for part in reading.highest(along, 20)] == before
 
 
 def test_labels_of_people_are_kept_up_to_date(tmp_path):

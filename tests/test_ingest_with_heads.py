@@ -167,7 +167,7 @@ def test_head_commands(sounds, tmp_path, real):
     assert "are of its encoder's own head" in run("head", "show", library=path).stdout
     assert run("head", "show", "--json", library=path).stdout == "{}\n"
     assert "Sine wave" in run("label", low).stdout
-    assert "my drill" in run("label", low, "--head", real).stdout
+    assert "my drill" in run("label", low, "--head", real, "--encoder", "mini").stdout
     asked = run("query", low, "--head", real, library=path).stdout
     assert "sounds like: " in asked and "kettle" in asked.splitlines()[0]
     assert "expected FILE" in run("head", "use", library=path, code=2).stderr

@@ -343,15 +343,16 @@ def test_many_results_need_little_memory(tmp_path):
 
 def test_index_on_disk_is_used_extended_and_not_needed(store, folder, monkeypatch):
     monkeypatch.setattr(upkeep, "EXACT_ROWS", 2000)
+    files = lambda: sorted(path.name for path in folder.glob("index*"))  # noqa: E731
     vectors, queries = np.split(clustered(4020), [4000])
     filled(store, [clip_of(n, part) for n, part in enumerate(np.split(vectors[:3000], 30))])
     with store.writing():
         store.optimise()
-    assert [path.name for path in folder.glob("index*")] == ["index-1-3000.faiss"]
+    assert files() == ["index-1-3000.cells", "index-1-3000.faiss"]
     filled(store, [clip_of(99, vectors[3000:])])
     with store.writing():
         store.optimise()
-    assert [path.name for path in folder.glob("index*")] == ["index-1-4000.faiss"]
+    assert files() == ["index-1-4000.cells", "index-1-4000.faiss"]
     with_index = search(store, queries, 3)
     for spoil in (lambda path: os.truncate(path, 100), os.unlink):
         spoil(folder / "index-1-4000.faiss")

@@ -53,6 +53,8 @@ def test_one_label_a_clip(tones_and_noises, kinds, tmp_path):
     names = [head.spec.names[column].lower() for column in found.argmax(1)]
     assert names == list(kinds.values())
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
+    tones_and_noises.use_head(tmp_path / "a.head")
+    assert [clip.labels[0].name.lower() for clip in tones_and_noises] == list(kinds.values())
     soundsearch.train(tones_and_noises, kinds, folds=3).save(tmp_path / "b.head")
     assert (tmp_path / "a.head").read_bytes() == (tmp_path / "b.head").read_bytes()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from contextlib import closing
 
 import numpy as np
@@ -17,6 +18,8 @@ import soundsearch
 from soundsearch import Labelled, errors
 from soundsearch.labels.head import Head
 from soundsearch.labels.ontology import CLASSES, ontology
+from soundsearch.stores.local import stretching, upkeep
+from soundsearch.stores.local.store import LocalStore
 from soundsearch.stores.opening import create_store, place_of
 from soundsearch.stores.records import FailureRecord
 
@@ -139,6 +142,14 @@ def test_labels_of_heads_without_directions(lib, tmp_path, fields):
     assert found == pytest.approx({uri: score for uri, score in kept.items() if score > 0})
 
 
+def see(reader, lib):
+    """Wait until a reader sees what another one did; a server shows it a moment later."""
+    ends = time.monotonic() + 20
+    while reader._session.store.head_digest() != lib._session.store.head_digest():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+
+
 def test_whoever_has_the_library_open_sees_the_change(lib, mine, monkeypatch):
     monkeypatch.setattr("soundsearch.stores.milvus.store._UNSEEN", 0.0)
     other = written(mine.with_name("other.head"), spec(1, names=("kettle", "my owl", "my drill")))
@@ -146,11 +157,13 @@ def test_whoever_has_the_library_open_sees_the_change(lib, mine, monkeypatch):
         dogs = reader.where("label['Dog'] > 0.3")
         assert [clip.uri for clip in dogs] == ["/given.wav"] and len(reader.classes) == CLASSES
         lib.use_head(mine)
+        see(reader, lib)
         check_labelled(reader, mine, MANY)
         assert {c.uri for c in dogs} == {c.uri for c in lib.where("label['Dog'] > 0.3")} != set()
         # The class has another number by then.
         drills = reader.where("label['my drill'] > 0.3")
         lib.use_head(other)
+        see(reader, lib)
         check_labelled(reader, other, MANY)
         wanted = {c.record.uri for c in MANY if best(expected(other, c)[1], 529) > 0.3}
         assert {clip.uri for clip in drills} == wanted != set()
@@ -188,6 +201,35 @@ def test_a_head_of_version_0_1(lib, tmp_path):
     lib.use_head(tmp_path / "old.npz")
     check_labelled(lib, tmp_path / "old.npz", MANY)
     assert lib.info()["head"]["own_classes"] == []
+
+
+def test_a_local_index_is_not_made_again(tmp_path, mine, monkeypatch):
+    monkeypatch.setattr(upkeep, "EXACT_ROWS", 1000)
+    monkeypatch.setattr(stretching, "FEW_ROWS", 1000)
+    clips = [new_clip(f"/{n}.wav", 30, n) for n in range(1, 81)]
+    with closing(LocalStore.create(tmp_path / "library", SETTINGS)) as store:
+        filled(store, clips)
+        with store.writing():
+            store.optimise()
+
+    def derived():
+        found = [p for p in (tmp_path / "library").iterdir() if p.name[:5] in ("index", "stret")]
+        return {path.name: path.stat().st_ino for path in found}
+
+    files = derived()
+    assert len(files) >= 3
+    with soundsearch.open(tmp_path / "library") as lib:
+        before = lib.query(vectors=clips[4].embeddings, k=20).hits
+        alike = lib.similar(["/3.wav", "/7.wav"], 5).ids.tolist()
+        lib.use_head(mine)
+        assert derived() == files
+        after = lib.query(vectors=clips[4].embeddings, k=20).hits
+        assert [(h.uri, h.score, h.start) for h in after] == [
+            (h.uri, h.score, h.start) for h in before
+        ]
+        assert lib.similar(["/3.wav", "/7.wav"], 5).ids.tolist() == alike
+        check_labelled(lib, mine, clips)
+        assert lib.check() == []
 
 
 @pytest.mark.parametrize("kind", ["local", "lite"])

@@ -28,7 +28,17 @@ from .mixing import PIECE_SHARES, PIECES, ROW, Mixer, heard, samples_of
 from .model import Shape, Student
 from .rounding import round_activations
 from .teacher import COLUMNS, WIDTH, Projection
-from .train import WHOLE, Batch, Plan, file_classes, losses, prepare, save
+from .train import (
+    WHOLE,
+    Batch,
+    Plan,
+    blend,
+    file_classes,
+    losses,
+    optimiser_of,
+    prepare,
+    save,
+)
 from .waves import open_store
 
 # Rows of one length that a process hands over at once, and how many such blocks may wait.
@@ -218,10 +228,8 @@ class Pool:
             piece: Ring(max(BLOCK, int(size * share)), piece, device)
             for piece, share in zip(PIECES, PIECE_SHARES, strict=True)
         }
-        matrix = projection.axes / projection.deviation[:, None] ** np.float32(power)
-        matrix /= np.float32(np.sqrt(np.mean(projection.deviation ** (2 - 2 * power))))
         self.mean = torch.from_numpy(projection.mean).to(device)
-        self.matrix = torch.from_numpy(matrix).to(device)
+        self.matrix = torch.from_numpy(projection.matrix(power)).to(device)
         self.random = torch.Generator(device).manual_seed(seed)
         self.choose = np.random.default_rng(seed)
 
@@ -338,10 +346,7 @@ def train(
     if rounded:
         round_activations(student)
     torch.backends.cudnn.benchmark = True
-    decayed = [p for p in student.parameters() if p.ndim > 1]
-    plain = [p for p in student.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, plan.rate, (0.9, 0.98), weight_decay=plan.decay)
+    optimiser = optimiser_of(student.parameters(), plan)
     first = last = told = time.monotonic()
     step = 0
     while True:
@@ -385,14 +390,3 @@ def train(
 def on_cpu(module: nn.Module) -> dict[str, Tensor]:
     """Return a module's state, on the CPU."""
     return {name: value.cpu() for name, value in module.state_dict().items()}
-
-
-@torch.no_grad()
-def blend(average: nn.Module, student: nn.Module, keep: float) -> None:
-    """Move the average weights towards the student's, all at once."""
-    pairs = list(zip(average.state_dict().values(), student.state_dict().values(), strict=True))
-    moved = [(old, new) for old, new in pairs if old.dtype.is_floating_point]
-    torch._foreach_lerp_([old for old, _ in moved], [new for _, new in moved], 1 - keep)
-    for old, new in pairs:
-        if not old.dtype.is_floating_point:
-            old.copy_(new)

@@ -148,9 +148,13 @@ class Projection:
 
     def apply(self, slices: Floats, power: float = 0.0) -> Floats:
         """Project slices [n, 384] to [n, 128]; `power` 1 whitens, 0.5 halfway."""
-        matrix = self.axes / self.deviation[:, None] ** np.float32(power)
-        target: Floats = (slices - self.mean) @ matrix.T
-        return target / np.float32(np.sqrt(np.mean(self.deviation ** (2 - 2 * power))))
+        return np.asarray((slices - self.mean) @ self.matrix(power).T, np.float32)
+
+    def matrix(self, power: float) -> Floats:
+        """Return what centred slices are multiplied by, float32 [128, 384]; see `apply`."""
+        length = np.sqrt(np.mean(self.deviation ** (2 - 2 * power)))
+        scaled = self.axes / self.deviation[:, None] ** np.float32(power)
+        return np.asarray(scaled / length, np.float32)
 
     def save(self, path: Path) -> None:
         """Write the PCA to an .npz file."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -339,16 +339,14 @@ def learn(
     still = set(frozen.parameters())
     for parameter in still:
         parameter.requires_grad_(False)
-    decayed = [p for p in student.parameters() if p.ndim > 1 and p not in still]
-    plain = [p for p in student.parameters() if p.ndim <= 1 and p not in still]
-    groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, plan.rate, (0.9, 0.98), weight_decay=plan.decay)
+    optimiser = optimiser_of((p for p in student.parameters() if p not in still), plan)
     average = copy.deepcopy(student).requires_grad_(False)
     step = begun = int(counter[rank])
     if held:
         average.load_state_dict(held["average"])
-        if len(held["optimiser"]["param_groups"][0]["params"]) == len(decayed):
-            optimiser.load_state_dict(held["optimiser"])
+        kept = held["optimiser"]  # None after a training on a GPU
+        if kept and sizes_of(kept) == sizes_of(optimiser.state_dict()):
+            optimiser.load_state_dict(kept)
     pool.refresh(len(PIECES) * plan.rows)
     last = time.monotonic()
     shown: dict[str, float] = {}
@@ -401,12 +399,28 @@ def learn(
 
 @torch.no_grad()
 def blend(average: nn.Module, student: nn.Module, keep: float) -> None:
-    """Move the average weights towards the student's."""
-    for old, new in zip(average.state_dict().values(), student.state_dict().values(), strict=True):
-        if old.dtype.is_floating_point:
-            old.lerp_(new, 1 - keep)
-        else:
+    """Move the average weights towards the student's, all at once."""
+    pairs = list(zip(average.state_dict().values(), student.state_dict().values(), strict=True))
+    moved = [(old, new) for old, new in pairs if old.dtype.is_floating_point]
+    torch._foreach_lerp_([old for old, _ in moved], [new for _, new in moved], 1 - keep)
+    for old, new in pairs:
+        if not old.dtype.is_floating_point:
             old.copy_(new)
+
+
+def optimiser_of(parameters: Iterable[nn.Parameter], plan: Plan) -> torch.optim.AdamW:
+    """Return the optimiser; matrices decay, the rest does not."""
+    every = list(parameters)
+    groups = [
+        {"params": [p for p in every if p.ndim > 1]},
+        {"params": [p for p in every if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, plan.rate, (0.9, 0.98), weight_decay=plan.decay)
+
+
+def sizes_of(state: dict[str, Any]) -> list[int]:
+    """Return how many parameters each group of an optimiser's state has."""
+    return [len(group["params"]) for group in state["param_groups"]]
 
 
 def load_student(path: Path) -> Student:

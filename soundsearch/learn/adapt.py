@@ -31,7 +31,7 @@ class TargetSounds:
 
     Attributes
     ----------
-    vectors : float64 [n, dimension]
+    vectors : float32 [n, dimension]
         Embeddings of segments that are not near-silent.
     files : int
         How many they are from.
@@ -39,7 +39,7 @@ class TargetSounds:
         Of files that could not be heard.
     """
 
-    vectors: Floats
+    vectors: NDArray[np.float32]
     files: int
     warnings: tuple[str, ...]
 
@@ -79,7 +79,7 @@ def target_sounds(
     warnings = []
     if failed:
         warnings.append(f"{len(failed):,} files to adapt to could not be heard: {failed[0]}")
-    return TargetSounds(np.concatenate(parts).astype(np.float64), len(parts), tuple(warnings))
+    return TargetSounds(np.concatenate(parts), len(parts), tuple(warnings))
 
 
 def coral(source: Floats, target: Floats, shrinkage: float = _SHRINKAGE) -> tuple[Floats, Floats]:

@@ -68,6 +68,11 @@ class Bags:
         count = len(self)
         return replace(self, vectors=self.means(), shares=np.ones(count), starts=np.arange(count))
 
+    def unit(self) -> Bags:
+        """The embeddings of segments scaled to length 1."""
+        lengths = np.linalg.norm(self.vectors, axis=1, keepdims=True)
+        return replace(self, vectors=self.vectors / np.where(lengths > 0, lengths, 1))
+
     def evened(self) -> Bags:
         """Each segment of a clip with the same share."""
         return replace(self, shares=np.repeat(1 / self.lengths, self.lengths))

@@ -102,7 +102,8 @@ def material(
     Returns
     -------
     Material
-        A clip counts for the AudioSet classes above its labels too, where it may have several.
+        Where each clip has one label, embeddings are scaled to length 1. Where it may have several,
+        a clip counts for the AudioSet classes above its labels too.
         Near-silent segments are left out, and clips that have no others.
 
     Raises
@@ -126,7 +127,10 @@ def material(
                 f"{command('clips --json', clips._session.address)}"
             )
         warnings.append(text)
-    read = [clips._read(partial(read_bags, clips=part, whole=whole)) for part in portions(there)]
+    read = [
+        clips._read(partial(read_bags, clips=part, unit=one_label, whole=whole))
+        for part in portions(there)
+    ]
     sounding = np.concatenate([kept for _, kept in read])
     if dropped := int((~sounding).sum()):
         example = there[int(np.flatnonzero(~sounding)[0])].uri
@@ -251,7 +255,7 @@ def _targets(
 
 
 def read_bags(
-    reading: Reading, clips: Sequence[StoredClip], whole: bool
+    reading: Reading, clips: Sequence[StoredClip], *, unit: bool, whole: bool
 ) -> tuple[Bags, NDArray[np.bool_]]:
     """The segments of clips that sound, and which clips have any.
 
@@ -259,6 +263,8 @@ def read_bags(
     ----------
     reading : Reading
     clips : sequence of StoredClip
+    unit : bool
+        Scale the embeddings to length 1.
     whole : bool
         Keep only the mean embedding of each clip, in place of its segments.
 
@@ -280,6 +286,7 @@ def read_bags(
         shares /= np.repeat(np.add.reduceat(shares, starts), lengths)
     nothing = np.zeros((len(starts), 1))
     bags = Bags(vectors.astype(np.float64), shares, starts, nothing, nothing)
+    bags = bags.unit() if unit else bags
     kept = np.isin(np.arange(len(clips)), there)
     return bags.collapsed() if whole and len(bags) else bags, kept
 

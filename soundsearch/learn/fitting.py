@@ -79,6 +79,15 @@ class Recipe:
             needs("sklearn", "learn")
 
     @property
+    def normalised(self) -> bool:
+        """Whether embeddings are scaled to length 1, which does more with few examples.
+
+        With several labels they stay as they are, so that a library can be searched along the
+        directions of classes.
+        """
+        return self.output == "softmax"
+
+    @property
     def whole(self) -> bool:
         """Whether it is enough to know the mean embedding of each clip."""
         return self.pooling == "mean" and not {"shuffle", "drop"} & set(self.augment)

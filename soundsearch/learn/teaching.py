@@ -158,7 +158,10 @@ class Teaching:
         self._session = clips._session
         store = self._session.store
         there = list(store.clips(clips._filter_of(store)))
-        read = [clips._read(partial(read_bags, clips=part, whole=True)) for part in portions(there)]
+        read = [
+            clips._read(partial(read_bags, clips=part, unit=False, whole=True))
+            for part in portions(there)
+        ]
         sounding_ones = np.concatenate([kept for _, kept in read] or [np.zeros(0, np.bool_)])
         if not sounding_ones.any():
             raise ArgumentError(

@@ -15,6 +15,7 @@ from .. import __version__
 from ..clips import Clips
 from ..errors import ArgumentError
 from ..labels.head import HeadSpec, write_head
+from ..vectors import unit
 from .adapt import coral, target_sounds
 from .bags import Bags, balanced_weights
 from .calibrate import Calibration
@@ -172,7 +173,8 @@ def train(
     done = trained(recipe, bags, fold_of, on_step)
     final = done.model
     if sounds is not None:
-        final = final.reading(*coral(read.bags.vectors, sounds.vectors))
+        target = unit(sounds.vectors) if recipe.normalised else sounds.vectors
+        final = final.reading(*coral(read.bags.vectors, target.astype(np.float64)))
         made["adapted"] = {"files": sounds.files, "segments": len(sounds.vectors)}
     found = None
     if done.held_out is not None:
@@ -194,6 +196,7 @@ def train(
             names=read.classes,
             output=recipe.output,
             pooling=pooling,
+            normalised=recipe.normalised,
             attention=None if final.attention is None else _small(final.attention),
             made={**made, **how_made(recipe, read, done, found)},
         ),

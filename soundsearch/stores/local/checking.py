@@ -14,9 +14,10 @@ from ...results import Finding
 from ..base import OnClips, OnStep
 from ..pooling import stretch_length
 from .catalog import PAGE, Catalog
+from .cells import cells_file
 from .rows import Rows, are_sound, map_rows, row_files, rows_there
 from .stretchfile import known_file
-from .sums import are_finite, is_whole
+from .sums import are_finite, is_whole, read_whole
 
 __all__ = ["check", "refuse_damaged"]
 
@@ -80,9 +81,11 @@ def check(folder: Path, catalog: Catalog, on_clips: OnClips, on_step: OnStep) ->
     if index is not None:
         on_step("checking the index")
         path = folder / index[0]
+        cell_sums = catalog.of_index("index_cells", path.name)
         if (
             not is_whole(path, catalog.of_index("index_sums", path.name))
             or path.stat().st_size != index[1]
+            or (cell_sums is not None and read_whole(cells_file(path), cell_sums) is None)
         ):
             findings.append(
                 Finding(

@@ -1,9 +1,9 @@
 """Search by inner product over stored vectors, whose lengths count: exact, or along cells.
 
-The cells of the approximate index hold vectors of about the same direction. A product with one is
-at most about the length of the cell's longest vector times the product with its middle; so the
-cells are visited from the most promising on, until enough vectors were seen, each of which is
-scored exactly.
+The cells of the approximate index hold vectors of about the same direction, and of each vector the
+length is known. Its product is estimated from that and from its cell, a little high, so that those
+are not missed that lie nearer than their cell's middle; where the estimates are highest, products
+are exact.
 """
 
 from __future__ import annotations
@@ -17,17 +17,26 @@ from numpy.typing import NDArray
 from soundsearch_ingest.products import product
 
 from ...vectors import Directions, scores_along
-from .index import BLOCK, load_faiss, open_index
-from .rows import Rows
+from .cells import Cells, cells_of, read_cells, rows_by_cell
+from .index import BLOCK, open_index
+from .rows import Rows, ranges
 
-__all__ = ["Chosen", "ProductSearch", "longest_in_cells"]
+__all__ = ["Chosen", "ProductSearch"]
 
 Vectors = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-# How many rows are scored at least, and for each that is wanted.
-_SCORED = 30_000
+# How many products are exact at most, unless so many for each result are more; in how many steps,
+# as it ends when no estimate is as high as the results; how many are estimated for one that may be
+# exact, and by which factor more cells are visited while a filter leaves fewer; and by how many
+# standard deviations in a cell they are estimated high. Measured with
+# `benchmarks.labels`.
+_SCORED = 32_000
 _SCORED_PER_RESULT = 40
+_STEPS = 8
+_ESTIMATED = 4
+_MORE = 2
+_HIGH = 2.5
 
 
 class Chosen:
@@ -52,12 +61,12 @@ class ProductSearch:
         The rows that belong to a clip, ascending.
     path : Path or None
         The approximate index on disk, which covers the first rows.
-    lengths : sequence of float or None
-        Of the longest vector in each of its cells; found out here where they are not known.
+    sums : sequence of int or None
+        The checksums of the file about its cells; without it that is found out here.
     """
 
     def __init__(
-        self, vectors: Rows, live: Ints, path: Path | None, lengths: Sequence[float] | None
+        self, vectors: Rows, live: Ints, path: Path | None, sums: Sequence[int] | None
     ) -> None:
         self._vectors = vectors
         self._index: Any = None
@@ -65,11 +74,15 @@ class ProductSearch:
         if path is not None:
             self._index = open_index(path)
             covered = self._index.ntotal
-            cells = self._index.nlist
-            if lengths is None or len(lengths) != cells:
-                lengths = longest_in_cells(self._index, vectors)
-            self._lengths = np.asarray(lengths, np.float32)[:, None]
-            self._middles = self._index.quantizer.reconstruct_n(0, cells)
+            cells = read_cells(path, sums, self._index.nlist, covered)
+            self._cells: Cells = cells or cells_of(self._index, vectors)
+            self._middles = self._index.quantizer.reconstruct_n(0, self._index.nlist)
+            # By cells: their rows, and the lengths of these.
+            lists = rows_by_cell(self._index)
+            self._sizes = np.array(list(map(len, lists)), np.int64)
+            self._starts = np.cumsum(self._sizes) - self._sizes
+            self._rows = np.concatenate(lists).astype(np.min_scalar_type(covered))
+            self._norms = self._cells.norms[self._rows]
         self._covered = covered
         self._all = Chosen(live, covered)
 
@@ -81,50 +94,76 @@ class ProductSearch:
         """The rows with the highest scores, best first; see `Directions`."""
         chosen = chosen or self._all
         wanted = max(_SCORED, _SCORED_PER_RESULT * k)
-        parts = [(chosen.others, along)]
+        best = [self._best(chosen.others, along, k)]
         if len(chosen.covered) <= wanted:
-            parts.append((chosen.covered, along))
+            best.append(self._best(chosen.covered, along, k))
         else:
-            parts.append(self._promising(along, wanted, chosen.mask))
-        best = [self._best(rows, directions, k) for rows, directions in parts]
+            best.append(self._best_estimated(along, k, wanted, chosen.mask))
         rows, scores = (np.concatenate(column) for column in zip(*best, strict=True))
         order = np.lexsort((rows, -scores))[:k]
         found: Ints = rows[order]
         return found
 
-    def _promising(
-        self, along: Directions, wanted: int, mask: NDArray[np.bool_] | None
-    ) -> tuple[Ints, Directions]:
-        """Rows of the most promising cells, and the directions that count there."""
+    def _best_estimated(
+        self, along: Directions, k: int, wanted: int, mask: NDArray[np.bool_] | None
+    ) -> tuple[Ints, Vectors]:
+        """The best of the rows with the highest estimates, in no order."""
+        steep = [self._steepness(weights) for weights, _ in along]
         bounds = [
-            product(self._middles, np.ascontiguousarray(weights.T)) * self._lengths + biases
-            for weights, biases in along
+            self._cells.reach(each) + biases for each, (_, biases) in zip(steep, along, strict=True)
         ]
-        best = np.min([bound.max(axis=1) for bound in bounds], axis=0)
-        faiss, lists = load_faiss(), self._index.invlists
-        found: list[Ints] = []
-        cells: list[int] = []
-        seen = 0
-        for cell in np.argsort(-best, kind="stable").tolist():
-            size = lists.list_size(cell)
-            if not size:
-                continue
-            rows = faiss.rev_swig_ptr(lists.get_ids(cell), size)
-            rows = rows[mask[rows]] if mask is not None else rows
-            if len(rows):
-                cells.append(cell)
-                found.append(rows)
-                seen += len(rows)
-            if seen >= wanted:
-                break
-        # Of many directions, most promise less everywhere than what was not visited for that.
-        least = best[cells[-1]]
-        kept = [(bound[cells] >= least).any(axis=0) for bound in bounds]
-        counting = [
-            (weights[keep], biases[keep])
-            for (weights, biases), keep in zip(along, kept, strict=True)
-        ]
-        return np.sort(np.concatenate(found)), counting
+        cells, places = self._visited(
+            np.min([bound.max(axis=1) for bound in bounds], axis=0), _ESTIMATED * wanted, mask
+        )
+        norms = self._norms[places]
+        estimates = np.full(len(places), np.inf, np.float32)
+        for each, bound, (_, biases) in zip(steep, bounds, along, strict=True):
+            leading = bound.argmax(axis=1)  # the direction with the highest bound in a cell
+            slopes = each[np.arange(len(each)), leading][cells]
+            np.minimum(estimates, slopes * norms + biases[leading][cells], out=estimates)
+        wanted = min(wanted, len(places))
+        step = max(1, wanted // _STEPS)
+        # After a first short one, of many directions few still count.
+        ends = [max(1, step // _STEPS), *range(step, wanted - _STEPS, step), wanted]
+        order = np.argpartition(-estimates, [end - 1 for end in ends])
+        found, scores = np.empty(0, np.int64), np.empty(0, np.float32)
+        for begin, end in zip([0, *ends], ends, strict=False):
+            part = order[begin:end]
+            highest, least = estimates[part].max(), estimates[part].min()
+            if len(scores) == k:
+                if highest < scores.min():
+                    break
+                least = max(least, scores.min())
+            counting = _counting(along, bounds, np.unique(cells[part]), least)
+            rows = np.sort(self._rows[places[part]]).astype(np.int64)
+            more = self._best(rows, counting, k)
+            found, scores = np.concatenate((found, more[0])), np.concatenate((scores, more[1]))
+            found, scores = _highest(found, scores, k)
+        return found, scores
+
+    def _steepness(self, weights: Vectors) -> Vectors:
+        """The highest products to be expected in each cell with vectors of length 1."""
+        columns = np.ascontiguousarray(weights.T)
+        high = _HIGH * np.sqrt(np.einsum("dm,dm->m", columns, columns))
+        found: Vectors = product(self._middles, columns) + self._cells.spread[:, None] * high
+        return found
+
+    def _visited(
+        self, best: Vectors, wanted: int, mask: NDArray[np.bool_] | None
+    ) -> tuple[Ints, Ints]:
+        """The best cells that hold enough rows: their places in `_rows`, and the cell of each."""
+        order = np.argsort(-best, kind="stable")
+        count = int(np.searchsorted(np.cumsum(self._sizes[order]), wanted)) + 1
+        while True:
+            visited = order[:count]
+            sizes = self._sizes[visited]
+            places, cells = ranges(self._starts[visited], sizes), np.repeat(visited, sizes)
+            if mask is None:
+                return cells, places
+            kept = mask[self._rows[places]]
+            if np.count_nonzero(kept) >= wanted or count >= len(order):
+                return cells[kept], places[kept]
+            count *= _MORE
 
     def _best(self, rows: Ints, along: Directions, k: int) -> tuple[Ints, Vectors]:
         """The best of some rows, in no order."""
@@ -135,28 +174,34 @@ class ProductSearch:
             scores = scores_along(vectors, along)
             scores = np.where(np.isfinite(scores), scores, -np.inf)  # what a disk damaged
             kept_rows, kept = np.concatenate((kept_rows, block)), np.concatenate((kept, scores))
-            if len(kept) > k:
-                places = np.argpartition(-kept, k - 1)[:k]
-                kept_rows, kept = kept_rows[places], kept[places]
+            kept_rows, kept = _highest(kept_rows, kept, k)
         return kept_rows, kept
+
+
+def _highest(rows: Ints, scores: Vectors, k: int) -> tuple[Ints, Vectors]:
+    """The k best of some rows, in no order."""
+    if len(scores) <= k:
+        return rows, scores
+    places = np.argpartition(-scores, k - 1)[:k]
+    return rows[places], scores[places]
+
+
+def _counting(
+    along: Directions, bounds: Sequence[Vectors], cells: Ints, least: float
+) -> Directions:
+    """Those directions along which something in the cells may reach so much, one at least.
+
+    Of many, most promise less everywhere.
+    """
+    counting = []
+    for bound, (weights, biases) in zip(bounds, along, strict=True):
+        reach = bound[cells].max(axis=0)
+        keep = reach >= min(least, reach.max())
+        counting.append((weights[keep], biases[keep]))
+    return counting
 
 
 def _as_slice(rows: Ints) -> Any:
     """Rows that follow each other are read where they are."""
     first, last = int(rows[0]), int(rows[-1])
     return slice(first, last + 1) if last - first + 1 == len(rows) else rows
-
-
-def longest_in_cells(index: Any, vectors: Rows) -> list[float]:
-    """The length of the longest vector in each cell of an index over the first rows."""
-    norms = np.empty(index.ntotal, np.float32)
-    for begin in range(0, index.ntotal, BLOCK):
-        block = np.asarray(vectors[begin : min(begin + BLOCK, index.ntotal)])
-        norms[begin : begin + BLOCK] = np.sqrt(np.einsum("nd,nd->n", block, block))
-    norms[~np.isfinite(norms)] = 0  # what a disk damaged
-    faiss, lists = load_faiss(), index.invlists
-    return [
-        float(norms[faiss.rev_swig_ptr(lists.get_ids(cell), size)].max()) if size else 0.0
-        for cell in range(index.nlist)
-        for size in (lists.list_size(cell),)
-    ]

@@ -49,14 +49,14 @@ class MappedRows:
         index_path: Path | None,
         index_sums: Sequence[int] | None = None,
         tuning: Tuning | None = None,
-        lengths: Sequence[float] | None = None,
+        cell_sums: Sequence[int] | None = None,
     ) -> None:
         self.vectors = vectors
         self.segments = segments
         self.index_path = index_path
         self._index_sums = index_sums
         self.tuning = tuning
-        self._lengths = lengths
+        self._cell_sums = cell_sums
         # By their first rows: clips whose rows were compared with their checksum.
         self._sound = np.zeros(len(segments), np.bool_)
         self._index: SegmentIndex | None = None
@@ -78,7 +78,7 @@ class MappedRows:
             with self._lock:
                 if self._products is None:
                     live = ranges(first_rows, counts)
-                    self._products = self._open(ProductSearch, live, self._lengths)
+                    self._products = self._open(ProductSearch, live, self._cell_sums)
         return self._products
 
     def _open(self, kind: type[_Search], live: Ints, known: Any) -> _Search:
@@ -372,11 +372,11 @@ class Snapshots:
             vectors = last.vectors
         else:
             mapped = map_rows(self._folder, generation, settings, rows)
-            sums = lengths = None
+            sums = cell_sums = None
             if index_path is not None:
                 sums = catalog.of_index("index_sums", index_path.name)
-                lengths = catalog.of_index("index_lengths", index_path.name)
-            vectors = MappedRows(*mapped, index_path, sums, tuning, lengths)
+                cell_sums = catalog.of_index("index_cells", index_path.name)
+            vectors = MappedRows(*mapped, index_path, sums, tuning, cell_sums)
             if last is not None and last.generation == generation and last.rows <= rows:
                 vectors.take_over(last.vectors)
         of_last = last is not None and last.generation == generation

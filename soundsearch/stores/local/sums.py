@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .files import open_own
+from .files import open_own, open_plain
 
-__all__ = ["are_finite", "block_sums", "is_whole", "rows_sum", "sync", "sync_folder"]
+__all__ = ["are_finite", "block_sums", "is_whole", "read_whole", "rows_sum", "sync", "sync_folder"]
 
 _BLOCK = 1 << 20
 # Blocks of a file that are read when it is opened: the first, the last, and some between.
@@ -61,6 +61,19 @@ def is_whole(path: Path, sums: Sequence[int] | None, sampled: bool = False) -> b
             return os.fstat(file.fileno()).st_size <= len(sums) * _BLOCK
     except OSError:
         return False
+
+
+def read_whole(path: Path, sums: Sequence[int] | None) -> bytes | None:
+    """What a file holds; None if that is not known to be what was written."""
+    if sums is None or not path.is_file():
+        return None
+    try:
+        with open_plain(path) as file:
+            data = file.read(len(sums) * _BLOCK + 1)
+    except OSError:
+        return None
+    blocks = [data[begin : begin + _BLOCK] for begin in range(0, len(data), _BLOCK)]
+    return data if list(map(zlib.crc32, blocks)) == list(sums) else None
 
 
 def _blocks(path: Path) -> Iterator[bytes]:

@@ -14,10 +14,10 @@ from ..base import OnStep
 from ..records import Settings, Tuning
 from .building import build, extend
 from .catalog import Catalog
+from .cells import cells_file, cells_of, write_cells
 from .checking import refuse_damaged
 from .codec import FAILURE, PLACE, RECORD
 from .index import EXACT_ROWS, open_index
-from .products import longest_in_cells
 from .rows import RowFiles, Rows, link_or_copy, map_rows, row_files
 from .schema import CATALOG, write_settings
 from .stretching import delete_stretches, optimise_stretches
@@ -83,15 +83,18 @@ def _optimise_index(writer: Writer, on_step: OnStep) -> None:
         if tuning is None or rows > _RETUNE_FACTOR * tuning.rows:
             tuning = _tuned(made, vectors, segments, on_step)
         sums = block_sums(made)
-        lengths = longest_in_cells(open_index(made), vectors)
+        of_cells = path.with_suffix(".new2")
+        of_cells.unlink(missing_ok=True)
+        cell_sums = write_cells(of_cells, cells_of(open_index(made), vectors))
         sync(made)
+        os.replace(of_cells, cells_file(path))
         os.replace(made, path)
         sync_folder(folder)
     except (OSError, RuntimeError) as error:
         raise writer.error(error) from error
     with writer.transaction():
         catalog.set_index((path.name, path.stat().st_size, rows, trained), tuning)
-        catalog.set(index_sums=(path.name, sums), index_lengths=(path.name, lengths))
+        catalog.set(index_sums=(path.name, sums), index_cells=(path.name, cell_sums))
     _delete_indexes(folder, path)
 
 
@@ -112,8 +115,9 @@ def _is_whole(catalog: Catalog, path: Path, size: int) -> bool:
 
 
 def _delete_indexes(folder: Path, keep: Path | None) -> None:
+    kept = () if keep is None else (keep, cells_file(keep))
     for old in folder.glob("index-*"):
-        if old != keep:
+        if old not in kept:
             old.unlink(missing_ok=True)
 
 

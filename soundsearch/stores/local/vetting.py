@@ -165,10 +165,6 @@ def _are_sums(value: Any) -> bool:
     return type(value) is list and all(type(each) is int for each in value)
 
 
-def _are_lengths(value: Any) -> bool:
-    return type(value) is list and all(type(each) is float and each >= 0 for each in value)
-
-
 def _is_tuning(value: Any) -> bool:
     counts = dict.fromkeys(
         ("cells", "all_cells", "candidates", "queries", "rows"), _is_number(1, 1 << 48)
@@ -230,7 +226,7 @@ _SETTINGS: dict[str, Callable[[Any], bool]] = {
     "key_tag": _is_name,
     "index_sums": _is_pair(_is_index_file, _are_sums),
     "stretches": _is_stretches,
-    "index_lengths": _is_pair(_is_index_file, _are_lengths),
+    "index_cells": _is_pair(_is_index_file, _are_sums),
     "head": _is_digest,
     "head_file": _is_text,
 }

@@ -172,23 +172,23 @@ class MilvusStore:
     def _tables(self) -> Tables:
         """The tables of the generation that is the current one, or was a moment ago."""
         if self._writer is None and time.monotonic() - self._looked > _UNSEEN:
-            return self._look()
+            return self._look("Bounded")
         return self._used
 
-    def _look(self) -> Tables:
-        """The tables of the generation that is the current one."""
+    def _look(self, level: str = "Strong") -> Tables:
+        """The tables of the generation that is the current one, as far as the level shows."""
         if self._parent is None:
             self._looked = time.monotonic()
-            row = state_of(self._client, state_collection(self._uri), SETTINGS)
-            if row is not None and row["generation"] != self._used.generation:
+            row = state_of(self._client, state_collection(self._uri), SETTINGS, level)
+            if row is not None and row["generation"] > self._used.generation:
                 if settings_of(row) != self.settings:
                     raise LibraryError(
                         f"{self.address}: another process re-embedded it in another space; open "
                         "it again"
                     )
-                level = self._used.level
+                seen = self._used.level
                 self._used = Tables(self._client, self._uri, row)
-                self._used.level = level
+                self._used.level = seen
         return self._used
 
     def head_digest(self) -> str | None:
@@ -209,7 +209,8 @@ class MilvusStore:
 
     def is_exact(self) -> bool:
         """Whether Milvus has an index that looks at every segment."""
-        return self._tables.indexes[self._tables.segments] in ("FLAT", "GPU_BRUTE_FORCE")
+        tables = self._tables
+        return tables.indexes[tables.segments] in ("FLAT", "GPU_BRUTE_FORCE")
 
     def clips(self, filter: Filter | None = None) -> Iterator[StoredClip]:
         """Iterate over the clips that a filter lets through, ordered by id; see `Store.clips`."""
@@ -272,7 +273,8 @@ class MilvusStore:
         return failure_of(rows[0]) if rows else None
 
     def _find(self, expression: str) -> list[Row]:
-        return self._tables.query(self._tables.clips, expression, CLIP_FIELDS, limit=LIMIT)
+        tables = self._tables
+        return tables.query(tables.clips, expression, CLIP_FIELDS, limit=LIMIT)
 
     # Writing
 
