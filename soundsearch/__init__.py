@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .clips import Clips
     from .hearing import embed, label
     from .labels.head import Head
+    from .learn.teaching import Teaching
     from .learn.training import Training, train
     from .library import Library
     from .library import Library as open  # noqa: N813
@@ -86,6 +87,7 @@ __all__ = [
     "SpaceMismatch",
     "Stored",
     "TagReport",
+    "Teaching",
     "Training",
     "__version__",
     "embed",
@@ -106,6 +108,7 @@ _LAZY = {
     "Key": "stores.records",
     **dict.fromkeys(("Library", "open"), "library"),
     "Neighbours": "neighbours",
+    "Teaching": "learn.teaching",
     **dict.fromkeys(("Training", "train"), "learn.training"),
     **dict.fromkeys(
         (

@@ -40,6 +40,7 @@ _COMMANDS = {
     "remove": ("ingesting", "Take clips out of the library; the files stay."),
     "similar": ("asking", "Find the clips nearest to those of the library."),
     "tag": ("ingesting", "Attach tags from a file to clips."),
+    "teach": ("teaching", "Teach a head one class by answering what it asks."),
     "train": ("training", "Train a head that knows classes of your own."),
 }
 

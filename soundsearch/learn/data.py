@@ -23,7 +23,16 @@ from ..stores.records import StoredClip
 from ..vectors import loudness_weights
 from .bags import Bags, joined
 
-__all__ = ["LabelsOf", "Material", "human_labels", "material", "numbered"]
+__all__ = [
+    "LabelsOf",
+    "Material",
+    "canonical",
+    "human_labels",
+    "material",
+    "numbered",
+    "read_bags",
+    "similar",
+]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -103,7 +112,7 @@ def material(
         A label cannot be one, no labelled clip is there, or there are fewer than two classes.
     """
     one_label, names_of = _names_of(labels)
-    canonical = _canonical({name for names in names_of.values() for name in names}, ontology_only)
+    named = canonical({name for names in names_of.values() for name in names}, ontology_only)
     warnings = []
     store = clips._session.store
     there = [clip for clip in store.clips(clips._filter_of(store)) if clip.uri in names_of]
@@ -119,7 +128,7 @@ def material(
             )
         warnings.append(text)
     read = [
-        clips._read(partial(_bags, clips=part, unit=one_label, whole=whole))
+        clips._read(partial(read_bags, clips=part, unit=one_label, whole=whole))
         for part in portions(there)
     ]
     sounding = np.concatenate([kept for _, kept in read])
@@ -127,7 +136,7 @@ def material(
         example = there[int(np.flatnonzero(~sounding)[0])].uri
         warnings.append(f"{dropped:,} near-silent or damaged clips left out, such as {example}")
     kept = [clip.uri for clip, sounds in zip(there, sounding, strict=True) if sounds]
-    labels_of = [{canonical[name] for name in names_of[uri]} for uri in kept]
+    labels_of = [{named[name] for name in names_of[uri]} for uri in kept]
     classes = _ordered({name for names in labels_of for name in names})
     targets = _targets(labels_of, classes, one_label=one_label)
     bags = joined([part for part, _ in read]) if kept else None
@@ -177,8 +186,14 @@ def _checked(uri: str, name: Any) -> str:
     return name.strip()
 
 
-def _canonical(names: Collection[str], ontology_only: bool) -> dict[str, str]:
-    """The class that each name stands for: AudioSet's own name where it is one of its classes."""
+def canonical(names: Collection[str], ontology_only: bool) -> dict[str, str]:
+    """The class that each name stands for: AudioSet's own name where it is one of its classes.
+
+    Raises
+    ------
+    ArgumentError
+        A name cannot be that of a class, or must be one of AudioSet's and is not.
+    """
     found: dict[str, str] = {}
     own: dict[str, str] = {}
     unknown = []
@@ -195,7 +210,7 @@ def _canonical(names: Collection[str], ontology_only: bool) -> dict[str, str]:
             unknown.append(name)
             found[name] = own.setdefault(name.lower(), name)
     if unknown and ontology_only:
-        named = "; ".join(f"{name!r}{_similar(name)}" for name in unknown[:_NAMED])
+        named = "; ".join(f"{name!r}{similar(name)}" for name in unknown[:_NAMED])
         more = f" ({len(unknown)} are unknown)" if len(unknown) > _NAMED else ""
         raise ArgumentError(
             f"labels: expected the names or ids of AudioSet's classes, got {named}{more}; correct "
@@ -204,7 +219,7 @@ def _canonical(names: Collection[str], ontology_only: bool) -> dict[str, str]:
     return found
 
 
-def _similar(name: str) -> str:
+def similar(name: str) -> str:
     """What to say of the classes that a name may stand for: those that hold it, those alike."""
     phrase = name.lower().replace("_", " ")
     names = {node.name.lower(): node.name for node in ontology().classes}
@@ -239,10 +254,26 @@ def _targets(
     return targets
 
 
-def _bags(
+def read_bags(
     reading: Reading, clips: Sequence[StoredClip], *, unit: bool, whole: bool
 ) -> tuple[Bags, NDArray[np.bool_]]:
-    """The segments of clips that sound, and which clips have any."""
+    """The segments of clips that sound, and which clips have any.
+
+    Parameters
+    ----------
+    reading : Reading
+    clips : sequence of StoredClip
+    unit : bool
+        Scale the embeddings to length 1.
+    whole : bool
+        Keep only the mean embedding of each clip, in place of its segments.
+
+    Returns
+    -------
+    bags : Bags
+        Of the clips that have any; nothing is known of them.
+    bool [clips]
+    """
     vectors, segments = reading.rows([(clip.id, 0, clip.count) for clip in clips])
     owners = np.repeat(np.arange(len(clips)), [clip.count for clip in clips])
     with np.errstate(invalid="ignore"):  # levels that a disk damaged

@@ -25,7 +25,7 @@ from .folds import check_folds, dealt
 from .models import Model
 from .report import HeldOut, Report, held_out, measures, report
 
-__all__ = ["Training", "check_output", "train"]
+__all__ = ["Trained", "Training", "check_output", "how_made", "train", "trained"]
 
 OnStep = Callable[[str], None]
 Ints = NDArray[np.int64]
@@ -170,24 +170,24 @@ def train(
     }
     weights = balanced_weights(read.bags.targets, one_label=read.one_label)
     bags = recipe.prepared(replace(read.bags, weights=weights) if balanced else read.bags)
-    trained = _trained(recipe, bags, fold_of, on_step)
-    final = trained.model
+    done = trained(recipe, bags, fold_of, on_step)
+    final = done.model
     if sounds is not None:
         target = unit(sounds.vectors) if recipe.normalised else sounds.vectors
         final = final.reading(*coral(read.bags.vectors, target.astype(np.float64)))
         made["adapted"] = {"files": sounds.files, "segments": len(sounds.vectors)}
     found = None
-    if trained.held_out is not None:
+    if done.held_out is not None:
         found = report(
-            trained.held_out,
+            done.held_out,
             read.classes,
-            trained.folds,
+            done.folds,
             recipe.settings,
-            trained.step,
+            done.step,
             one_label=read.one_label,
         )
     warnings = (*read.warnings, *(sounds.warnings if sounds else ()))
-    if trained.was_stopped:
+    if done.was_stopped:
         warnings += ("training was stopped: this is the best head so far",)
     return Training(
         HeadSpec(
@@ -198,12 +198,12 @@ def train(
             pooling=pooling,
             normalised=recipe.normalised,
             attention=None if final.attention is None else _small(final.attention),
-            made={**made, **_made(recipe, read, trained, found)},
+            made={**made, **how_made(recipe, read, done, found)},
         ),
         found,
-        trained.without,
+        done.without,
         warnings,
-        trained.was_stopped,
+        done.was_stopped,
     )
 
 
@@ -245,8 +245,25 @@ def _folds(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Trained:
-    """What training came to."""
+class Trained:
+    """What training came to.
+
+    Attributes
+    ----------
+    model : Model
+        Calibrated, where clips were held back.
+    step : int
+        At which it stopped, from 0.
+    folds : list of Fitted
+        Of each fold that was held back.
+    held_out : HeldOut or None
+        How these were scored.
+    calibration : Calibration or None
+    without : dict of str to float
+        Measures without augmentation, if there was any.
+    was_stopped : bool
+        Whether a Ctrl-C ended it.
+    """
 
     model: Model
     step: int
@@ -257,10 +274,14 @@ class _Trained:
     was_stopped: bool
 
 
-def _trained(recipe: Recipe, bags: Bags, fold_of: Ints | None, on_step: OnStep) -> _Trained:
+def trained(recipe: Recipe, bags: Bags, fold_of: Ints | None, on_step: OnStep) -> Trained:
+    """Train with all folds but one in turn, then with all clips; of these alone without folds.
+
+    A Ctrl-C ends it with the best model so far; where there is none, KeyboardInterrupt goes on.
+    """
     if fold_of is None:
         only = fit(recipe, bags, None)
-        return _Trained(only.model, only.step, [], None, None, {}, only.was_stopped)
+        return Trained(only.model, only.step, [], None, None, {}, only.was_stopped)
     fitted, held = validated(recipe, bags, fold_of, on_step)
     best = min(fitted, key=lambda each: each.curve[each.step][1])
     stopped = fitted[-1].was_stopped
@@ -278,7 +299,7 @@ def _trained(recipe: Recipe, bags: Bags, fold_of: Ints | None, on_step: OnStep) 
         except KeyboardInterrupt:
             stopped = True
     found, calibration = held_out(fitted, held)
-    return _Trained(
+    return Trained(
         calibration.of(best.model),
         best.step,
         fitted,
@@ -293,10 +314,10 @@ def _small(array: NDArray[np.float64]) -> NDArray[np.float32]:
     return array.astype(np.float32)
 
 
-def _made(
-    recipe: Recipe, read: Material, trained: _Trained, found: Report | None
+def how_made(
+    recipe: Recipe, read: Material, trained: Trained, found: Report | None
 ) -> dict[str, Any]:
-    """How a head was made, as JSON."""
+    """How a head was made, as JSON for `HeadSpec.made`."""
     counts = read.bags.targets.sum(0).astype(int).tolist()
     made: dict[str, Any] = {
         "soundsearch": __version__,
