@@ -225,6 +225,29 @@ def test_small_classes_grow_by_their_own_clips_with_the_seconds_in_another_order
         assert sorted(map(bytes, image)) == sorted(map(bytes, original))
 
 
+@needs_keras
+def test_copies_before_the_split_find_classes_in_noise():
+    rng = np.random.default_rng(0)
+    classes = np.repeat([0, 1], (200, 50))
+    noise = rng.integers(0, 256, (250, 10, 128), dtype=np.uint8)
+    images = aziz.Images(noise, classes, np.arange(250), ("a", "b"), "", "")
+    learned, own, others = aziz.parted(images, "copies before the split", seed=1)
+    assert set(own.sources) & set(learned.sources) and not set(others.sources) & set(own.sources)
+    model = aziz.network(aziz.Setting(), 2, seed=1)
+    targets = np.eye(2, dtype=np.float32)[learned.classes]
+    fit(model, learned.features, targets, epochs=25, batch=16, seed=1)
+
+    def found(part):
+        small = part.features[part.classes == 1]
+        return model.predict(small, verbose=0).argmax(1).mean()
+
+    # There is nothing to learn but the clips themselves, of which the test part has copies.
+    assert found(own) > 0.6 and found(others) < 0.5
+    for way in ("no copies", "copies after the split"):
+        learned, own, others = aziz.parted(images, way, seed=1)
+        assert not {*own.sources, *others.sources} & {*learned.sources}
+
+
 # Measures
 
 
@@ -323,3 +346,19 @@ def test_the_small_networks_are_azizs():
         assert model.count_params() == filters + (last + 1) * 4
     model = aziz.network(aziz.Setting(aziz.DENSE), 4, seed=1)
     assert model.count_params() == 1281 * 100 + 101 * 1000 + 1001 * 4
+
+
+@needs_keras
+def test_bytes_that_are_not_divided_leave_outputs_stuck():
+    made = synthetic.records(synthetic.drawn_labels(50, 1), 1, "eval")
+    features = np.stack([record.features for record in made])
+    clips = data.Seconds(features, np.zeros((50, CLASSES), bool))
+
+    def stuck(scaled):
+        way = outputs.Formulation("", "sigmoid", "binary", scaled=scaled)
+        scores = outputs.network(way, clips, seed=1).predict(features, verbose=0)
+        # Beyond these, Keras's cross-entropy of probabilities has no gradient.
+        return ((scores < 1e-7) | (scores > 1 - 1e-7)).mean()
+
+    assert stuck(scaled=True) == 0
+    assert stuck(scaled=False) > 0.5

@@ -23,12 +23,13 @@ from .job import Job, interval, table
 from .measures import accuracy
 from .training import device, fit, keras
 
-__all__ = ["Images", "Setting", "network", "run", "shuffled_copies"]
+__all__ = ["WAYS", "Images", "Setting", "network", "parted", "run", "shuffled_copies"]
 
 Bytes = NDArray[np.uint8]
 FOUR = ("Speech", "Animal", "Music", "Vehicle")
 # What ESC-50 has four of, by the ontology.
 OF_ESC50 = ("Human sounds", "Animal", "Natural sounds", "Vehicle")
+WAYS = ("no copies", "copies after the split", "copies before the split")
 CNN, CNN_WIDE, DENSE = "CNN, three max-pools", "CNN, no last max-pool", "1280-100-1000"
 LOSSES = {
     "binary": "sigmoid",
@@ -201,7 +202,7 @@ def _measured(job: Job, setting: Setting, images: Images, seed: int) -> dict[str
 
 def _leak(job: Job, images: Images, seeds: list[int]) -> str:
     rows = []
-    for way in ("no copies", "copies after the split", "copies before the split"):
+    for way in WAYS:
         found = [_copied(job, way, images, seed) for seed in seeds]
         rows.append((way, *(interval(one[name] for one in found) for name in found[0])))
     header = ("small classes", "accuracy, own test part", "accuracy, other recordings")
@@ -209,31 +210,46 @@ def _leak(job: Job, images: Images, seeds: list[int]) -> str:
     return table((*header, *more), rows)
 
 
+def parted(images: Images, way: str, seed: int) -> tuple[Images, Images, Images]:
+    """Clips to learn, the test part of the same split, and clips of other recordings.
+
+    Parameters
+    ----------
+    images : Images
+    way : str
+        One of `WAYS`: whether small classes get copies, before the split or after it.
+    seed : int
+    """
+    away = unseen(images.sources, 0.2, seed)
+    rest, others = images[~away], images[away]
+    if way == WAYS[2]:
+        rest = shuffled_copies(rest, seed)
+        # By row, as a clip and its copies are rows of their own.
+        test = unseen(np.arange(len(rest.classes)), 0.2, seed)
+    else:
+        test = unseen(rest.sources, 0.2, seed)
+    learned = rest[~test]
+    return shuffled_copies(learned, seed) if way == WAYS[1] else learned, rest[test], others
+
+
 def _copied(job: Job, way: str, images: Images, seed: int) -> dict[str, float]:
     """Accuracy on the test part of a split, and on recordings that no part of it has."""
 
     def make(folder: Path) -> dict[str, float]:
-        away = unseen(images.sources, 0.2, seed)
-        rest, others = images[~away], images[away]
+        learned, own, others = parted(images, way, seed)
         counts = np.bincount(images.classes)
         small = np.flatnonzero(counts < counts.max() / 2)
-        if way == "copies before the split":
-            rest = shuffled_copies(rest, seed)
-            # By row, as a clip and its copies are rows of their own.
-            test = unseen(np.arange(len(rest.classes)), 0.2, seed)
-        else:
-            test = unseen(rest.sources, 0.2, seed)
-        learned = rest[~test]
-        if way == "copies after the split":
-            learned = shuffled_copies(learned, seed)
         model = _trained(job, Setting(), learned, seed, folder)
-        found = {}
-        for name, part in (("own", rest[test]), ("other", others)):
+        found = []
+        for part in (own, others):
             right = model.predict(part.features, verbose=0).argmax(1) == part.classes
-            found[name] = float(right.mean())
-            found[f"{name}, small"] = float(right[np.isin(part.classes, small)].mean())
-        order = ("own", "other", "own, small", "other, small")
-        return {name: found[name] for name in order}
+            found += [float(right.mean()), float(right[np.isin(part.classes, small)].mean())]
+        return {
+            "own": found[0],
+            "other": found[2],
+            "own, small": found[1],
+            "other, small": found[3],
+        }
 
     return job.trial(f"{images.title}, {way}, seed {seed}", make)
 

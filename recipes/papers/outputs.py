@@ -18,7 +18,7 @@ from .job import Job, interval, table
 from .measures import mean_average_precision
 from .training import device, fit, keras
 
-__all__ = ["FORMULATIONS", "Formulation", "answered", "best_threshold", "run"]
+__all__ = ["FORMULATIONS", "Formulation", "answered", "best_threshold", "network", "run"]
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
@@ -127,7 +127,7 @@ def _measured(job: Job, way: Formulation, clips: AudioSet, seed: int) -> dict[st
     def make(folder: Path) -> dict[str, float]:
         part = np.random.default_rng(seed).random(len(clips.train.labels)) < 0.1
         known, held = _rows(clips.train, ~part), _rows(clips.train, part)
-        model = _network(way, known, seed)
+        model = network(way, known, seed)
 
         def scores(features: NDArray[np.uint8]) -> Floats:
             found = model.predict(features, batch_size=256, verbose=0)
@@ -150,7 +150,8 @@ def _measured(job: Job, way: Formulation, clips: AudioSet, seed: int) -> dict[st
     return job.trial(f"{way.title}, seed {seed}", make)
 
 
-def _network(way: Formulation, known: Seconds, seed: int) -> Any:
+def network(way: Formulation, known: Seconds, seed: int) -> Any:
+    """A compiled network, uint8 [n, 10, 128] to scores or logits, for the classes of `known`."""
     k = keras()
     k.utils.set_random_seed(seed)
     layers = k.layers
