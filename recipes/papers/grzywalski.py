@@ -246,8 +246,7 @@ def _waveforms(job: Job) -> str:
     make = partial(synthetic_task, clips=clips, target=target, seconds=seconds)
     # Each network is compiled for itself, which takes most of a miniature's time.
     policies = POLICIES[-1:] if job.quick else POLICIES
-    seeds = job.seeds(3)
-    found = _grid(job, "waveforms", seeds, make, kit, policies)
+    found = _grid(job, "waveforms", job.seeds(2), make, kit, policies)
     parts = [
         f"## II. The network on waveforms\n\n{kit.describe()}; {kit.weights:,} weights up to "
         f"these; {kit.epochs} epochs; {device()}.\n",
@@ -258,7 +257,7 @@ def _waveforms(job: Job) -> str:
         x = esc50_waveforms(job.data / "esc50", job.out / "waveforms.npz", 1.5)
         listened = embedded(job)
         make = partial(esc50_task, listened, x, _ROOTS[0], True)
-        found = _grid(job, "ESC-50 waveforms", job.seeds(2), make, kit)
+        found = _grid(job, "ESC-50 waveforms", job.seeds(1), make, kit)
         title = f"ESC-50, the first 1.5 s of its clips, labels left out; target: {_ROOTS[0]}"
         parts.append(_tables(title, found))
     return "\n".join(parts)
