@@ -122,7 +122,7 @@ def test_a_killed_run_goes_on(tmp_path):
         assert "seed 1 fold 1" in process.stderr.readline()
         process.kill()
     kept = {path.name: path.stat().st_mtime_ns for path in (out / "trials").glob("*.json")}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert kept and "seed 1 fold 1" not in done.stderr and "seed 1 fold 3" in done.stderr
     for name, time in kept.items():
