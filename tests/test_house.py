@@ -77,7 +77,8 @@ ROOMS: dict[str, set[str]] = {
     },
     "evaluate": {"asking", "clips", *_BASE},
     "recall": {"clips", "gathering", *_RECORDS, *_BASE},
-    "learn": {"", "asking", "clips", "gathering", "labels", "session", "tags", *_RECORDS, *_BASE},
+    "learn": {"", "asking", "clips", "gathering", "hearing", "labels", "session", "tags"}
+    | {*_RECORDS, *_BASE},
     "audioset": {"labels", *_BASE},
     "relabelling": {"exporting", "labels", *_BASE},
     "demo_sounds": set(),

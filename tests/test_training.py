@@ -296,10 +296,12 @@ def test_classes_from_folders_tags_and_cells_of_several(table, kinds, tmp_path):
 def test_the_options_are_those_of_the_library():
     from soundsearch.cli import training
     from soundsearch.learn.augment import AUGMENTATIONS
+    from soundsearch.learn.distilling import TEACHERS
     from soundsearch.learn.fitting import MODELS, POOLINGS
 
     assert (training.MODELS, training.POOLINGS) == (MODELS, POOLINGS)
     assert tuple(AUGMENTATIONS) == training.AUGMENTATIONS
+    assert training.TEACHERS == TEACHERS
 
 
 def test_commands_that_cannot_be(table, kinds, tmp_path):

@@ -29,6 +29,7 @@ __all__ = ["train"]
 MODELS = ("logistic", "network")
 POOLINGS = ("mean", "max", "attention")
 AUGMENTATIONS = ("mixup", "shuffle", "drop")
+TEACHERS = ("mini", "yamnet")
 
 _SHOWN = 10
 _NAME = 30
@@ -103,6 +104,12 @@ _NAME = 30
     metavar="PATH",
     help="Unlabelled sound of the kind that the head is for, if the labelled is of another.",
 )
+@click.option(
+    "--teacher",
+    type=click.Choice(TEACHERS),
+    help="No labels: learn what this encoder's head says of the sound of --audio.",
+)
+@click.option("--audio", multiple=True, metavar="PATH", help="Sound that nobody labelled.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--report", metavar="FILE", type=click.Path(), help="A page to write, in HTML.")
 @json_option
@@ -123,6 +130,8 @@ def train(
     ontology: bool,
     min_clips: int,
     adapt: tuple[str, ...],
+    teacher: str | None,
+    audio: tuple[str, ...],
     seed: int,
     **source: Any,
 ) -> None:
@@ -130,12 +139,20 @@ def train(
 
     The classes come from a table (--labels), the clips' folders (--folders), a tag (--tag) or the
     labels that people gave (--human). What is printed was measured on clips that were held back.
+    With --teacher there are no labels: another encoder's are learnt from sound outside the library.
     """
     from ..learn.training import check_output
     from ..learn.training import train as trained
 
     for file in (out, *([report] if report else ())):
         check_output(file)
+    if teacher is not None or audio:
+        if teacher is None or not audio or report or any(source.values()):
+            raise ArgumentError(
+                "expected --teacher and --audio together, without labels or --report"
+            )
+        _distil(ctx, library, teacher, audio, out, as_json)
+        return
     with soundsearch.open(library) as lib:
         clips = lib if where is None else lib.where(where)
         labels, facts = _labels(clips, **source)
@@ -172,6 +189,37 @@ def train(
             f"written to {out}; label all clips of the library with it: "
             f"{command(f'head use {out}', lib.address)}"
         )
+    if training.was_stopped:
+        ctx.exit(EXIT_INTERRUPTED)
+
+
+def _distil(
+    ctx: click.Context,
+    library: str | None,
+    teacher: str,
+    audio: tuple[str, ...],
+    out: str,
+    as_json: bool,
+) -> None:
+    """Train a head from a teacher's labels."""
+    from ..learn.distilling import distilled
+
+    with soundsearch.open(library) as lib, step_progress() as on_step:
+        training = distilled(lib, audio, teacher, on_step=on_step)
+    training.save(out)
+    for warning in training.warnings:
+        print_warning(out, warning)
+    made = training.head.made
+    if as_json:
+        print_json([{"file": out, **training.to_dict()}])
+    else:
+        say(
+            f"{counted(made['files'], 'file')}, {made['segments']:,} segments to learn from; of "
+            f"{made['held_out']:,} others the best label of {teacher} is among the head's five "
+            f"for {made['agreement']['best_in_five']:.1%}; they share "
+            f"{made['agreement']['of_five']:.1%} of five"
+        )
+        say(f"written to {out}; label all clips: {command(f'head use {out}', lib.address)}")
     if training.was_stopped:
         ctx.exit(EXIT_INTERRUPTED)
 
