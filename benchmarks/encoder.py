@@ -37,9 +37,10 @@ from soundsearch_ingest import encoders, pipeline
 from soundsearch_ingest.decode import SAMPLE_RATE, read
 
 from soundsearch import evaluate
-from soundsearch.labels.head import Head, named
+from soundsearch.labels.head import Head
 from soundsearch.labels.ontology import CLASSES, ontology
 from soundsearch.labels.predict import predict
+from soundsearch.labels.vocabulary import AUDIOSET
 from soundsearch.vectors import loudness_weights, unit
 
 Floats = NDArray[np.float32]
@@ -270,7 +271,7 @@ def shown_labels(model: Path, head: Path, clips: Clips) -> float:
                 [sound], encoder, encoder.segment_seconds
             )
             [(_, clip)] = predict(labeller, [(embeddings, loudness)], 5, 5)
-            seen = {part for label in named(clip) for part in (label.name, *label.path)}
+            seen = {part for label in AUDIOSET.named(clip) for part in (label.name, *label.path)}
             found.setdefault(name, []).append(bool(seen & set(RIGHT[name].split("|"))))
     return float(np.mean([np.mean(hits) for hits in found.values()]))
 

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from .asking.questions import Embeddings, Examples, Sound, Stored
     from .clips import Clips
     from .hearing import embed, label
+    from .labels.head import Head
+    from .learn.teaching import Teaching
+    from .learn.training import Training, train
     from .library import Library
     from .library import Library as open  # noqa: N813
     from .neighbours import Neighbours
@@ -63,6 +66,7 @@ __all__ = [
     "Examples",
     "Failure",
     "Finding",
+    "Head",
     "Hit",
     "IngestReport",
     "Key",
@@ -83,10 +87,13 @@ __all__ = [
     "SpaceMismatch",
     "Stored",
     "TagReport",
+    "Teaching",
+    "Training",
     "__version__",
     "embed",
     "label",
     "open",
+    "train",
 ]
 
 __version__ = "0.2.0.dev0"
@@ -97,9 +104,12 @@ _LAZY = {
     "Labelled": "asking.labelled",
     **dict.fromkeys(("embed", "label"), "hearing"),
     **dict.fromkeys(("Embeddings", "Examples", "Sound", "Stored"), "asking.questions"),
+    "Head": "labels.head",
     "Key": "stores.records",
     **dict.fromkeys(("Library", "open"), "library"),
     "Neighbours": "neighbours",
+    "Teaching": "learn.teaching",
+    **dict.fromkeys(("Training", "train"), "learn.training"),
     **dict.fromkeys(
         (
             "Answer",

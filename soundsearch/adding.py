@@ -57,18 +57,20 @@ def add(
         sound = Sound(whole, sample_rate=sample_rate, max_duration=None)
         file, digest = _identified(sound, uri)
         store = session.create(False, lambda _text: None)
-        there = store.clip_at(uri)
+        there, head = store.clip_at(uri), store.head_digest()
         new = None
         if there is None or there.record.digest != digest or there.record.is_stale:
             new = _embedded(session, sound, file, digest, on_sound)
-    with session.filling() as store:
-        if new is not None:
-            there = store.clip_at(uri)
-            store.add([new(there)])
-        if tags:
-            _check(tagging.apply(store))
-        clip = store.clip_at(uri)
-        assert clip is not None
+        with session.filling() as store:
+            if new is not None:
+                if store.head_digest() != head:  # another one is used since
+                    new = _embedded(session, sound, file, digest, on_sound)
+                there = store.clip_at(uri)
+                store.add([new(there)])
+            if tags:
+                _check(tagging.apply(store))
+            clip = store.clip_at(uri)
+            assert clip is not None
     return clip, "unchanged" if new is None else "added" if there is None else "replaced"
 
 

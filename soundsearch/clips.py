@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, cast, overload
 
 from numpy.typing import ArrayLike
 
 from .asking.by_label import Labels, find_labelled
 from .asking.examples import Asked, nothing_asked
-from .asking.expressions import parse_filter
 from .asking.labelled import Labelled
 from .asking.per import Per, page, parse_per
 from .asking.questions import (
@@ -31,20 +32,25 @@ from .asking.recommending import Likes
 from .asking.related import find_related
 from .asking.searching import find_hits, find_segments
 from .errors import ArgumentError
+from .labels.head import Head
+from .labels.kept import vocabulary_of
 from .neighbours import Graph, Neighbours, are_several
 from .preparing import Preparing
 from .recommending import recommended
 from .results import Answer, Clip, Hit
-from .selection import Selection, shown
+from .selection import Selection, Wheres, shown
 from .session import Session
 from .stores.base import OnClips, Reading
-from .stores.filters import And, Filter
 from .stores.records import ClipName
 
 __all__ = ["Clips", "shown"]
 
 OnSound = Callable[[float], None]
 Targets = ClipName | Iterable[ClipName]
+
+
+# Clips whose labels are named together.
+_PAGE = 1000
 
 
 def _ignore(_seconds: float) -> None:
@@ -58,8 +64,8 @@ class Clips(Selection):
     as it is then. The library itself is the selection of all.
     """
 
-    def __init__(self, session: Session, filter: Filter | None, text: str) -> None:
-        super().__init__(session, filter)
+    def __init__(self, session: Session, wheres: Wheres = (), text: str = "") -> None:
+        super().__init__(session, wheres)
         self._text = text
 
     def where(self, expression: str, /, **parameters: Any) -> Clips:
@@ -82,25 +88,27 @@ class Clips(Selection):
         ArgumentError
             The expression is no filter: the message says where and what was expected.
         """
-        filter = parse_filter(expression, parameters)
-        if self._filter is not None:
-            filter = And((self._filter, filter))
+        wheres = (*self._wheres, (expression, parameters))
         given = ", ".join(f":{name} = {value!r}" for name, value in parameters.items())
         text = f"{expression} [{given}]" if given else expression
         if self._text:
             text = f"({self._text}) and ({text})"
-        return Clips(self._session, filter, text)
+        return Clips(self._session, wheres, text)
 
     def __repr__(self) -> str:
         return f"<Clips of {self._session.address} where {self._text}>"
 
     def __iter__(self) -> Iterator[Clip]:
         """The clips, in the order in which they came."""
-        return map(shown, self._session.store.clips(self._filter))
+        store = self._session.store
+        clips = store.clips(self._filter_of(store))
+        while page := list(islice(clips, _PAGE)):
+            vocabulary = vocabulary_of(store)
+            yield from (shown(clip, vocabulary) for clip in page)
 
     def __len__(self) -> int:
         with self._session.store.reading() as reading:
-            return reading.counts(self._filter).clips
+            return reading.counts(self._filter_of(reading)).clips
 
     def __bool__(self) -> bool:
         return True  # not the number of clips, which might have to be read from far away
@@ -118,6 +126,7 @@ class Clips(Selection):
         min_score: float = -1.0,
         segments: bool = False,
         per: str | None = None,
+        head: str | os.PathLike[str] | None = None,
         on_sound: OnSound = _ignore,
     ) -> Answer:
         """Find the clips nearest to a question.
@@ -145,6 +154,9 @@ class Clips(Selection):
         per : str, optional
             At most so many hits of a folder, ``folder:2``, or with the same tag,
             ``tag[artist]:1``; clips without it count each for itself.
+        head : path, optional
+            The file of a head for the library's space: the labels of the answer, which are those
+            of a sound that is asked with, are its. The labels of hits are the library's.
         on_sound : callable
             Called with the seconds of a file that were heard since the last call.
 
@@ -179,6 +191,7 @@ class Clips(Selection):
             segments,
             check_score(min_score),
             None if per is None else parse_per(per),
+            self._session.head_for_questions(head),
             on_sound,
         )
 
@@ -284,8 +297,13 @@ class Clips(Selection):
         likes = Likes(liked, disliked, exclude, weights, half_life, diversity)
         wanted = check_k(k), check_offset(offset), check_score(min_score)
         group = None if per is None else parse_per(per)
-        store, graph, filter = self._session.store, self._graph, self._filter
-        return self._read(lambda r: recommended(r, store, graph, filter, likes, *wanted, group))
+        store, graph = self._session.store, self._graph
+
+        def answer(reading: Reading) -> Answer:
+            filter = self._filter_of(reading)
+            return recommended(reading, store, graph, filter, likes, *wanted, group)
+
+        return self._read(answer)
 
     def neighbours(self, k: int = 10, *, on_clips: OnClips = _ignore) -> Iterator[Neighbours]:
         """Find the clips nearest to each clip of the selection, among the others of it.
@@ -308,7 +326,7 @@ class Clips(Selection):
 
     @property
     def _graph(self) -> Graph:
-        return Graph(lambda: self._session.store, self._filter, self._read)
+        return Graph(lambda: self._session.store, self._filter_of, self._read)
 
     def _answer(
         self,
@@ -319,43 +337,45 @@ class Clips(Selection):
         moments: bool,
         min_score: float,
         per: Per | None,
+        head: Head | None,
         on_sound: OnSound,
     ) -> Answer:
         """The clips nearest to a question, or the segments where moments are wanted."""
         settings = self._session.store.settings
-        labels = None
+        preparing = Preparing(self._session, self._clip, head)
         ask: Callable[[Reading], Asked] | None = None
         if isinstance(question, Labelled):
             if ranking == RELATED:
                 raise ArgumentError("ranking: expected another than related beside a label")
-            labels = Labels.of(question, self._session.head())
+            Labels.of(question, None, vocabulary_of(self._session.store))  # tells what is wrong
             if question.like is not None:
-                ask = self._preparing.prepared(question.like, on_sound)
+                ask = preparing.prepared(question.like, on_sound)
         else:
-            ask = self._preparing.prepared(question, on_sound)
+            ask = preparing.prepared(question, on_sound)
 
         def answer(reading: Reading) -> Answer:
             asked = nothing_asked(settings.dimension) if ask is None else ask(reading)
+            filter = self._filter_of(reading)
+            labels = None
+            if isinstance(question, Labelled):
+                head = self._session.head(reading)
+                labels = Labels.of(question, head, vocabulary_of(reading))
 
             def nearest(k: int, offset: int = 0) -> list[Hit]:
                 options: dict[str, Any] = {"offset": offset, "min_score": min_score}
                 if labels is not None:
-                    what = labels, asked, k, ranking, moments, self._filter
+                    what = labels, asked, k, ranking, moments, filter
                     return find_labelled(reading, settings, *what, **options)
                 query = reading, settings, asked.vectors, asked.levels, k
                 options["without"] = asked.clips
                 if moments:
-                    return find_segments(*query, self._filter, **options)
+                    return find_segments(*query, filter, **options)
                 if ranking == RELATED:
-                    return find_related(*query, self._filter, **options)
-                return find_hits(*query, ranking, self._filter, **options)
+                    return find_related(*query, filter, **options)
+                return find_hits(*query, ranking, filter, **options)
 
             hits, short = page(nearest, k, offset, per, moments=moments)
             warnings = asked.warning, labels.warning if labels is not None else None, short
-            return Answer(tuple(hits), asked.labels, "; ".join(filter(None, warnings)) or None)
+            return Answer(tuple(hits), asked.labels, "; ".join(w for w in warnings if w) or None)
 
         return self._read(answer)
-
-    @property
-    def _preparing(self) -> Preparing:
-        return Preparing(self._session, self._clip)

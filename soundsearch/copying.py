@@ -15,6 +15,7 @@ import numpy as np
 from soundsearch_ingest.discover import AudioFile
 
 from .errors import LibraryError, LibraryNotFound
+from .hints import command
 from .results import CopyReport
 from .stores.base import ClipChanged, OnStep, Store
 from .stores.milvus.uri import MilvusUri
@@ -51,6 +52,7 @@ def copy(
         _check_settings(ours, theirs)
         report = CopyReport()
         with patience.writing(theirs):
+            _give_head(ours, theirs)
             before = theirs.counts().clips
             _copy_clips(ours, theirs, report, on_clip)
             _copy_failures(ours, theirs, report)
@@ -95,6 +97,20 @@ def _check_settings(ours: Store, theirs: Store) -> None:
             f"{theirs.address}: its space is {shown[1]}, but that of {ours.address} is {shown[0]}; "
             "copy to a new library or one of the same space"
         )
+
+
+def _give_head(ours: Store, theirs: Store) -> None:
+    """Have the copy keep the head whose classes the labels of its clips name."""
+    digest = ours.head_digest()
+    if theirs.head_digest() == digest:
+        return
+    if theirs.counts().clips:
+        raise LibraryError(
+            f"{theirs.address}: its labels are of another head than those of {ours.address}; "
+            f"copy to a new library, or use the same head for both with: "
+            f"{command('head use FILE', theirs.address)}"
+        )
+    theirs.relabel(None if digest is None else ours.head(), lambda _clips: [])
 
 
 def _copy_clips(

@@ -67,9 +67,10 @@ class LibraryVersion(LibraryError):
 class SpaceMismatch(LibraryError):
     """Embeddings of one space were given to a library of another."""
 
-    def __init__(self, address: str, expected: str, got: str) -> None:
+    def __init__(self, address: str, expected: str, got: str, message: str | None = None) -> None:
         super().__init__(
-            f"{address}: holds embeddings of the space {expected!r}, but the installed encoder "
+            message
+            or f"{address}: holds embeddings of the space {expected!r}, but the installed encoder "
             f"gives {got!r}; update the library with: {command('ingest --reembed', address)}"
         )
         self.expected = expected

@@ -21,11 +21,14 @@ from soundsearch_ingest.extras import needs
 
 from .errors import ArgumentError, SoundsearchError
 from .gathering import pooled, portions
-from .labels.head import given, named, unlabelled
+from .labels.head import unlabelled
+from .labels.kept import vocabulary_of
+from .labels.vocabulary import AUDIOSET, Vocabulary
+from .results import Label
 from .stores.base import Reading
 from .stores.records import CLIP_LABELS, NO_LABEL, Settings, StoredClip
 
-__all__ = ["FORMATS", "VECTORS", "check_export", "export"]
+__all__ = ["FORMATS", "VECTORS", "check_export", "export", "replacing"]
 
 FORMATS = ("npz", "parquet", "csv")
 VECTORS = ("clips", "segments", "none")
@@ -41,6 +44,7 @@ class _Block:
     or neither."""
 
     clips: Sequence[StoredClip]
+    vocabulary: Vocabulary
     vectors: NDArray[np.float32] | None = None
     levels: NDArray[np.float32] | None = None
 
@@ -99,7 +103,7 @@ def export(
     on_clip : callable
     """
     count = 0
-    with _replacing(path) as temporary, ExitStack() as opened:
+    with replacing(path) as temporary, ExitStack() as opened:
         writer = _open(temporary, format, which, settings, opened)
         while page := list(islice(clips, _CLIPS)):
             for part in portions(page):
@@ -118,12 +122,13 @@ def export(
 def _block(reading: Reading, ids: Sequence[int], which: str, dimension: int) -> _Block:
     """Those of some clips that are there, whole, in one state."""
     clips = list(reading.clips_by_id(ids).values())
+    vocabulary = vocabulary_of(reading)
     if which == "none":
-        return _Block(clips)
+        return _Block(clips, vocabulary)
     if which == "clips":
-        return _Block(clips, pooled(reading, clips, dimension))
+        return _Block(clips, vocabulary, pooled(reading, clips, dimension))
     vectors, segments = reading.rows([(clip.id, 0, clip.count) for clip in clips])
-    return _Block(clips, vectors.reshape(-1, dimension), segments["level"])
+    return _Block(clips, vocabulary, vectors.reshape(-1, dimension), segments["level"])
 
 
 def _open(path: Path, format: str, which: str, settings: Settings, opened: ExitStack) -> _Writer:
@@ -136,7 +141,7 @@ def _open(path: Path, format: str, which: str, settings: Settings, opened: ExitS
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """A name beside a path to write to; the file is moved there once it is complete."""
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -185,11 +190,16 @@ class _Csv:
     def write(self, block: _Block) -> None:
         vectors = [[]] * len(block.clips) if block.vectors is None else block.vectors.tolist()
         for clip, vector in zip(block.clips, vectors, strict=True):
-            record = clip.record
+            record, vocabulary = clip.record, block.vocabulary
             texts = (
                 record.warning or "",
-                _text({label.name: round(label.score, 4) for label in named(record.labels)}),
-                _text([label.name for label in given(record.human_labels)]),
+                _text(
+                    {
+                        label.name: round(label.score, 4)
+                        for label in block.vocabulary.named(record.labels)
+                    }
+                ),
+                _text([each.name for each in vocabulary.given(record.human_labels)]),
                 _text(dict(record.tags)),
             )
             # As many digits as tell a float32 from its neighbours.
@@ -245,11 +255,14 @@ class _Parquet:
             [
                 [
                     {"name": label.name, "mid": label.mid, "score": label.score}
-                    for label in named(record.labels)
+                    for label in block.vocabulary.named(record.labels)
                 ]
                 for record in records
             ],
-            [[label.name for label in given(record.human_labels)] for record in records],
+            [
+                [label.name for label in block.vocabulary.given(record.human_labels)]
+                for record in records
+            ],
             [_text(dict(record.tags)) for record in records],
         ]
         arrays = [
@@ -279,14 +292,16 @@ class _Npz:
         self._path = path
         self._opened = opened
         self._columns: dict[str, _Column] = {}
+        self._classes = AUDIOSET.names
         self._facts = _facts(settings)
         self._segments = 0
         nothing = np.empty((0, settings.dimension), np.float32)
         levels = np.empty(0, np.float32) if which == "segments" else None
-        self.write(_Block((), None if which == "none" else nothing, levels))
+        self.write(_Block((), AUDIOSET, None if which == "none" else nothing, levels))
 
     def write(self, block: _Block) -> None:
         records = [clip.record for clip in block.clips]
+        self._classes = max(self._classes, block.vocabulary.names, key=len)
         labels = unlabelled(len(records), CLIP_LABELS)
         for row, record in zip(labels, records, strict=True):
             row[: len(record.labels)] = record.labels[:CLIP_LABELS]
@@ -299,7 +314,10 @@ class _Npz:
         self._add("warning", np.array([record.warning or "" for record in records], np.str_))
         self._add("label_class", classes)
         self._add("label_score", labels["score"].astype(np.float32))
-        people = [_text([label.name for label in given(each.human_labels)]) for each in records]
+        people = [
+            _text([label.name for label in block.vocabulary.given(each.human_labels)])
+            for each in records
+        ]
         self._add("human_labels", np.array(people, np.str_))
         self._add("tags", np.array([_text(dict(each.tags)) for each in records], np.str_))
         if block.vectors is not None:
@@ -328,6 +346,8 @@ class _Npz:
             for name, text in self._facts.items():
                 with archive.open(f"{name}.npy", "w") as file:
                     np.save(file, np.array(text))
+            with archive.open("classes.npy", "w") as file:
+                np.save(file, np.array(self._classes))
 
 
 class _Column:
@@ -361,6 +381,10 @@ class _Column:
         self._file.seek(0)
         for _ in range(self._blocks):
             file.write(np.load(self._file).astype(self.dtype).tobytes())
+
+
+def _given(block: _Block) -> Iterator[tuple[Label, ...]]:
+    return (block.vocabulary.given(clip.record.human_labels) for clip in block.clips)
 
 
 def _offsets(clips: Sequence[StoredClip]) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .labels.ontology import CLASSES, ontology
+from .labels.vocabulary import Vocabulary
 from .stores.base import Reading
 from .stores.records import StoredClip
 from .vectors import loudness_weights
@@ -46,8 +46,8 @@ def pooled(reading: Reading, clips: Sequence[StoredClip], dimension: int) -> NDA
     return out
 
 
-def label_scores(clips: Sequence[StoredClip]) -> NDArray[np.float32]:
-    """What is known of every class, as filters take it: see `Clips.labels`; float32 [n, 527]."""
+def label_scores(clips: Sequence[StoredClip], vocabulary: Vocabulary) -> NDArray[np.float32]:
+    """What is known of each class, as filters take it, float32 [n, classes]: see `Clips.labels`."""
     rows, classes, scores = [], [], []
     for row, clip in enumerate(clips):
         known = [
@@ -55,13 +55,13 @@ def label_scores(clips: Sequence[StoredClip]) -> NDArray[np.float32]:
             *((index, 1.0) for index in clip.record.human_labels),
         ]
         for index, score in known:
-            if index < CLASSES:
+            if index < len(vocabulary):
                 rows.append(row)
                 classes.append(index)
                 scores.append(score)
-    out = np.zeros((len(clips), CLASSES), np.float32)
+    out = np.zeros((len(clips), len(vocabulary)), np.float32)
     # Each label counts for its own class and for those above it.
-    reaches = ontology().above | np.eye(CLASSES, dtype=bool)
+    reaches = vocabulary.reached()
     labels, reached = np.nonzero(reaches[:, np.array(classes, np.int64)].T)
     places = np.array(rows, np.int64)[labels], reached
     np.maximum.at(out, places, np.array(scores, np.float32)[labels])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -14,13 +15,14 @@ from soundsearch_ingest.encoders import Encoder, SideBySide
 from soundsearch_ingest.logmel import SILENT
 
 from .asking.questions import Embeddings, Moments, Sound, Source, as_sound
-from .errors import AudioError
-from .labels.head import Head, bundled_head, head_of, named
+from .errors import AudioError, SpaceMismatch
+from .labels.head import Head, bundled_head, head_of
+from .labels.kept import head_file
 from .labels.predict import predict
 from .results import LabelledClip, Segment
 from .stores.records import CLIP_LABELS, SEGMENT_LABELS
 
-__all__ = ["Heard", "Listener", "embed", "label"]
+__all__ = ["Heard", "Listener", "check_space", "embed", "label"]
 
 Floats = NDArray[np.float32]
 OnSound = Callable[[float], None]
@@ -28,6 +30,26 @@ OnSound = Callable[[float], None]
 
 def _ignore(_seconds: float) -> None:
     pass
+
+
+def check_space(head: Head, space: str, dimension: int, what: str) -> None:
+    """Raise SpaceMismatch where a head does not read the embeddings of something."""
+    if head.space != space:
+        raise SpaceMismatch(
+            what,
+            space,
+            head.space,
+            f"{what}: its space is {space!r}, but the head reads {head.space!r}; use a head that "
+            f"was trained on embeddings of {space!r}",
+        )
+    if head.dimension != dimension:
+        raise SpaceMismatch(
+            what,
+            space,
+            head.space,
+            f"{what}: its embeddings have {dimension} numbers, but the head reads "
+            f"{head.dimension}, though both name the space {space!r}; train the head again",
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,9 +99,21 @@ class Listener:
     dimension: int
 
     @classmethod
-    def open(cls, name: str = encoders.BUNDLED, threads: int = 1) -> Listener:
-        """Open an encoder by name, and its head; see `soundsearch_ingest.encoders.load`."""
+    def open(
+        cls, name: str = encoders.BUNDLED, threads: int = 1, head: Head | None = None
+    ) -> Listener:
+        """Open an encoder by name, and a head that reads its space, by default its own.
+
+        Raises
+        ------
+        EncoderError
+        SpaceMismatch
+            The head reads another space.
+        """
         encoder = encoders.load(name, threads)
+        if head is not None:
+            check_space(head, encoder.space, encoder.dimension, f"the encoder {name}")
+            return cls(encoder, head, encoder.dimension)
         if (head := head_of(name, encoder.space)) is not None:
             return cls(encoder, head, encoder.dimension)
         beside = SideBySide(encoder, encoders.load(threads=threads))
@@ -131,14 +165,16 @@ class Listener:
         hop, length = self.encoder.hop_seconds, self.encoder.segment_seconds
         heard = self.hear(sound, hop, on_sound)
         [(segments, clip)] = self.labels([heard], SEGMENT_LABELS, CLIP_LABELS)
-        begin = sound.at[0] if sound.at else 0.0
+        starts = (sound.at[0] if sound.at else 0.0) + hop * np.arange(len(segments))
         is_path = isinstance(sound.source, (str, os.PathLike))
         return LabelledClip(
             os.path.abspath(cast(Any, sound.source)) if is_path else "",
-            named(clip),
+            self.head.vocabulary.named(clip),
             tuple(
-                Segment(begin + n * hop, begin + n * hop + length, bool(silent), named(row))
-                for n, (silent, row) in enumerate(zip(heard.levels < SILENT, segments, strict=True))
+                Segment(start, start + length, bool(silent), self.head.vocabulary.named(row))
+                for start, silent, row in zip(
+                    starts.tolist(), heard.levels < SILENT, segments, strict=True
+                )
             ),
             heard.warning,
         )
@@ -150,6 +186,7 @@ def label(
     at: Moments | None = None,
     sample_rate: int | None = None,
     encoder: str = encoders.BUNDLED,
+    head: str | os.PathLike[str] | None = None,
     on_sound: OnSound = _ignore,
 ) -> LabelledClip:
     """Predict the labels of a sound and of each of its segments; no library is needed.
@@ -160,6 +197,8 @@ def label(
         A `Sound`, or what one is made of.
     encoder : str
         Whose labels are wanted: ``soundsearch models list``.
+    head : path, optional
+        The file of a head whose labels are wanted; it reads the encoder's space.
     on_sound : callable
         Called with the seconds of a file that were heard since the last call.
 
@@ -173,9 +212,14 @@ def label(
     ArgumentError
     AudioError
         The source gives no sound.
+    EncoderError
+        The head's file cannot be read.
+    SpaceMismatch
+        The head reads another space than the encoder's.
     """
     sound = as_sound(source, at, sample_rate)
-    return Listener.open(encoder, pipeline.available_cores()).label(sound, on_sound)
+    own = None if head is None else head_file(Path(head).expanduser()).head
+    return Listener.open(encoder, pipeline.available_cores(), own).label(sound, on_sound)
 
 
 def embed(

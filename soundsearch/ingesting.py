@@ -30,7 +30,9 @@ from soundsearch_ingest.postprocess import dequantise
 from .errors import AudioError, LibraryDamaged
 from .hearing import Heard, Listener
 from .labels.head import unlabelled
+from .labels.kept import kept_head
 from .labels.ontology import CLASSES
+from .labels.predict import predict
 from .pruning import Sightings, check_plausible, find_gone, is_below
 from .results import Failure, IngestReport
 from .stores.base import OnStep, Store
@@ -312,19 +314,22 @@ class Ingest:
             self._failed.append(FailureRecord(file, bytes(32), "holds no features"))
             return
         segments = np.zeros(count, SEGMENT)  # all equal, because their levels are unknown
+        embeddings = dequantise(features.features)
+        labels = unlabelled(CLIP_LABELS)
         segments["labels"] = unlabelled(count, SEGMENT_LABELS)
+        if (head := kept_head(self._store)) is not None:
+            heard = [(embeddings, segments["level"])]
+            [(segments["labels"], labels)] = predict(head, heard, SEGMENT_LABELS, CLIP_LABELS)
         duration = max(features.end - features.start, count * self._store.settings.segment_seconds)
         record = ClipRecord(
             file=file,
             digest=blake3.blake3(features.features.tobytes()).digest(),
             duration=duration,
-            labels=unlabelled(CLIP_LABELS),
+            labels=labels,
             human_labels=tuple(label for label in features.labels if label < CLASSES),
             tags=clip.record.tags if clip else {},
         )
-        self._clips.append(
-            NewClip(record=record, embeddings=dequantise(features.features), segments=segments)
-        )
+        self._clips.append(NewClip(record=record, embeddings=embeddings, segments=segments))
         self._segments += count
         self._on_sound(duration)
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, cast
 
@@ -13,12 +14,14 @@ from soundsearch_ingest import encoders
 from soundsearch_ingest.discover import RECORDS_SUFFIX, expand
 
 from .asking.questions import Moments, Sound, Source, as_sound
-from .clips import Clips, shown
-from .results import Clip, CopyReport, Failure, Finding, IngestReport, LabelledClip, TagReport
+from .care import Care
+from .labels.kept import head_file, vocabulary_of
+from .results import Clip, Failure, IngestReport, LabelledClip, TagReport
+from .selection import shown
 from .session import Session, default_address
-from .stores.base import OnClips, OnStep
+from .stores.base import OnStep
 from .stores.opening import Place, place_of
-from .stores.records import Key, TagsOf, TagValue
+from .stores.records import TagsOf, TagValue
 from .telling import facts
 from .waiting import Patience
 
@@ -33,7 +36,7 @@ def _ignore(*_values: Any) -> None:
     pass
 
 
-class Library(Clips):
+class Library(Care):
     """A collection of clips that can be searched by sound. Use `soundsearch.open`.
 
     It is the selection of all its clips, see `Clips`, and it can be filled.
@@ -51,6 +54,9 @@ class Library(Clips):
     hop : float, optional
         Seconds between the starts of two segments, 0.01 to 0.96, of a library that is still to be
         made. By default the segments do not overlap.
+    head : path, optional
+        The file of a head that predicts labels, of a library that is still to be made; an
+        existing one takes another with `use_head`. By default the encoder's own.
     wait : float or bool
         How long to wait where another process is writing to it: seconds, or True for ever. By
         default `LibraryBusy` is raised at once. Threads of this process always wait for each
@@ -67,7 +73,7 @@ class Library(Clips):
     LibraryError
         The library is damaged or of another version.
     ArgumentError
-        The library was made with another encoder or hop.
+        The library was made with another encoder or hop, or keeps another head.
     LibraryBusy
         Another process upgrades it, or has its Milvus Lite file open.
     """
@@ -78,12 +84,14 @@ class Library(Clips):
         *,
         encoder: str | None = None,
         hop: float | None = None,
+        head: Target | None = None,
         wait: float | bool = False,
         on_wait: OnStep = _ignore,
     ) -> None:
         self.address = default_address() if address is None else place_of(address)
         patience = Patience.of(wait, on_wait)
-        super().__init__(Session(self.address, encoder, hop, patience), None, "")
+        file = None if head is None else head_file(Path(head).expanduser())
+        super().__init__(Session(self.address, encoder, hop, patience, file))
 
     def __repr__(self) -> str:
         return f"<Library {self.address}>"
@@ -181,6 +189,7 @@ class Library(Clips):
         for_records = any(root.lower().endswith(RECORDS_SUFFIX) for root in roots)
         self._session.create(for_records, on_step)
         with self._session.writing() as store:
+            self._session.head(store)  # raises where a damaged library keeps one that cannot be
             if store.settings.space != encoders.AUDIOSET_SPACE:  # features need no encoder
                 self._session.listener(1)
             listener = partial(self._session.listener, 1)
@@ -253,7 +262,8 @@ class Library(Clips):
         """
         from .adding import add
 
-        return shown(add(self._session, source, uri, sample_rate, tags)[0])
+        clip = add(self._session, source, uri, sample_rate, tags)[0]
+        return shown(clip, vocabulary_of(self._session.store))
 
     def reembed(
         self,
@@ -267,7 +277,8 @@ class Library(Clips):
         """Embed every clip again, for a library made with an older version of its encoder.
 
         The library answers as before until the last clip is done. An interrupted run goes on
-        where it was. Tags stay, and so do the labels that people gave.
+        where it was. Tags stay, and so do the labels that people gave. A head of the library's
+        own (`use_head`) is let go, as it reads the space that was; `on_step` is told.
 
         Parameters
         ----------
@@ -290,135 +301,6 @@ class Library(Clips):
 
         return reembed(self._session, prune, prune_all, on_file, on_sound, on_step)
 
-    def tag(self, tags: TagsOf) -> TagReport:
-        """Attach tags to clips.
-
-        Parameters
-        ----------
-        tags : mapping of uri or Key to mapping of key to value
-            Uris may be relative paths. Values are texts, finite numbers or truth values; None
-            takes a tag away. Other tags of these clips stay.
-
-        Returns
-        -------
-        TagReport
-            Uris that no clip has are in it, and those whose key (see `use_key`) cannot be; the
-            others are tagged all the same.
-
-        Raises
-        ------
-        ArgumentError
-            A key or value cannot be; nothing is tagged.
-        LibraryBusy
-            Another process is writing to the library.
-        """
-        from .tags import Tagging
-
-        tagging = Tagging(tags)
-        with self._session.writing() as store:
-            return tagging.apply(store)
-
-    @property
-    def key(self) -> str | None:
-        """The tag that is the key of clips, see `use_key`; None while none is."""
-        return self._session.store.key()
-
-    def use_key(self, tag: str | None) -> None:
-        """Say which tag is the key of clips, so that ``Key("t1")`` names one; None for none.
-
-        Kept with the library. From then on, a clip gets no key that another one has; raises
-        `ArgumentError` where two clips have the same already.
-        """
-        from .tags import declare_key
-
-        with self._session.writing() as store:
-            declare_key(store, tag)
-
-    def remove(self, uris: Iterable[Target | Key]) -> int:
-        """Take clips out, named by uri or key, a folder above or a pattern; returns how many.
-
-        In a pattern of uris, ``*`` and ``?`` stand for what is within a folder, ``**`` for
-        folders too, and ``[...]`` for one of several characters.
-
-        Raises
-        ------
-        ClipNotFound
-            Nothing in the library has that uri, lies in that folder or fits; nothing is removed.
-        """
-        from .naming import clips_named
-
-        store = self._session.store
-        found: dict[int, None] = {}
-        for uri in uris:
-            found.update(dict.fromkeys(clips_named(store, uri)))
-        with self._session.writing():
-            store.remove(list(found))
-        return len(found)
-
-    def check(self, *, on_clips: OnClips = _ignore, on_step: OnStep = _ignore) -> list[Finding]:
-        """Read all that is stored, and compare it with its checksums.
-
-        Milvus shows none: there, it is checked that all segments are there and are numbers.
-
-        Parameters
-        ----------
-        on_clips : callable
-            Called with how many more clips were checked.
-        on_step : callable
-            Called with a text that says what is checked.
-
-        Returns
-        -------
-        list of Finding
-            What is damaged and what to do; empty where all is well.
-        """
-        from .checking import check
-
-        return check(self._session.store, on_clips, on_step)
-
-    def rebuild(self, on_step: OnStep = _ignore) -> int:
-        """Derive again whatever is derived, and free the space of removed clips.
-
-        Returns how many clips had to be given up because their vectors are lost; ingest
-        their folders again to get them back.
-        """
-        with self._session.writing() as store:
-            return store.rebuild(on_step)
-
-    def copy(
-        self,
-        target: Target | Place,
-        *,
-        on_clip: Callable[[str], None] = _ignore,
-        on_step: OnStep = _ignore,
-    ) -> CopyReport:
-        """Copy every clip with its vectors, labels and tags, and the failures, to another library.
-
-        Nothing is decoded or embedded. Clips that the target has with the same file and content
-        are skipped: an interrupted copy goes on where it was. What else the target holds stays.
-
-        Parameters
-        ----------
-        target : path or str
-            A folder or an address in Milvus; created if nothing is there.
-        on_clip : callable
-            Called with the uri of each clip that is in the target.
-        on_step : callable
-            Called with a text that says what else is done.
-
-        Raises
-        ------
-        LibraryError
-            The two are of different spaces or lengths of segments, or the copy is not equal.
-        LibraryNotFound, LibraryBusy
-        """
-        from .copying import copy
-
-        session = self._session
-        return copy(
-            session.store, self.address, place_of(target), session.patience, on_clip, on_step
-        )
-
     # Beside the clips
 
     def label(
@@ -438,13 +320,14 @@ class Library(Clips):
         return [Failure(failure.file.uri, failure.reason) for failure in failures]
 
     def info(self) -> dict[str, Any]:
-        """Counts and settings: clips, segments, failures, encoder, space, hop, store, key, index.
+        """Counts and settings: clips, segments, failures, encoder, space, head, hop, store, index.
 
         ``installed_space`` is what the encoder gives that is installed now, None without it.
         Where it differs, the library waits for `reembed`. ``index`` says how the approximate
         search of a large library in a folder is tuned: ``cells`` of ``all_cells`` are visited,
         ``candidates`` scored exactly, and of the ten nearest segments the share ``recall`` found,
         measured on ``queries`` when there were ``rows`` segments; ``warning`` if that is little.
-        None where search is exact, or left to Milvus.
+        None where search is exact, or left to Milvus. ``head`` says what predicts labels in place
+        of the encoder's own head, see `head`; None where nothing does.
         """
         return facts(self._session.store)

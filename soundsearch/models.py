@@ -22,13 +22,17 @@ from soundsearch_ingest.logmel import FRAME_SECONDS, log_mel, patches
 from soundsearch_ingest.postprocess import Pca, quantise, read_pca
 
 from .errors import EncoderError
-from .labels.head import write_head
+from .labels.head import HeadSpec, write_head
+from .labels.ontology import ontology
 from .stores.base import OnStep
 
 __all__ = ["PRECISIONS", "import_model", "pull_model"]
 
 PRECISIONS = ("fp32", "int8")
 _SOURCES: dict[str, Any] = {"vggish": vggish, "yamnet": yamnet}
+
+# AudioSet class indices that YAMNet leaves out; it keeps the order of the others.
+_NOT_IN_YAMNET = (1, 2, 12, 32, 33, 277)
 
 # Below this mean cosine to the float network, an 8-bit network is not the same encoder.
 _LOWEST_INT8_COSINE = 0.99
@@ -154,13 +158,18 @@ def import_model(
                 onnx.helper.set_model_props(model, {**meta, "space": f"{name}{marks[0]}"})
                 onnx.save(model, str(file))
         else:
-            write_head(folder / HEAD, encoder.space, *source.classifier(weights))
+            write_head(folder / HEAD, _yamnet_head(encoder.space, source.classifier(weights)))
         if sound is not None:
             on_step(f"calibrating int8 on {len(sound[0])} segments of sound")
             facts.update(_quantised(file, *sound))
 
     folder = install(name, write, facts)
     return {**facts, "file": str(folder / ENCODER)}
+
+
+def _yamnet_head(space: str, layer: tuple[NDArray[np.float32], NDArray[np.float32]]) -> HeadSpec:
+    classes = [node for node in ontology().classes if node.class_index not in _NOT_IN_YAMNET]
+    return HeadSpec(space, (layer,), tuple(node.name for node in classes))
 
 
 def _source(name: str) -> Any:

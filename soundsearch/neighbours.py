@@ -79,8 +79,8 @@ class Graph:
     ----------
     store : callable
         Gives the store of the library.
-    filter : Filter or None
-        Which clips may be found.
+    filter_of : callable
+        Gives the filter of clips that may be found, of a reading; None for all.
     read : callable
         Gives what a function makes of a reading, of another one where that could not hold.
     """
@@ -88,11 +88,11 @@ class Graph:
     def __init__(
         self,
         store: Callable[[], Store],
-        filter: Filter | None,
+        filter_of: Callable[[Reading], Filter | None],
         read: Callable[[Callable[[Reading], Any]], Any],
     ) -> None:
         self._store = store
-        self._filter = filter
+        self._filter_of = filter_of
         self._read = read
 
     def similar(self, clips: Iterable[ClipName], k: int) -> Neighbours:
@@ -110,7 +110,7 @@ class Graph:
 
     def all(self, k: int, on_clips: OnClips) -> Iterator[Neighbours]:
         """The clips nearest to each, in blocks."""
-        parts = self._read(lambda reading: _parts(reading, reading.ids(self._filter)))
+        parts = self._read(lambda reading: _parts(reading, reading.ids(self._filter_of(reading))))
         for part in parts:
             found = self._read(partial(self._still_there, part, k))
             if len(found):
@@ -134,7 +134,8 @@ class Graph:
         return ids, list(dict.fromkeys(clips[place] for place in missing.tolist()))
 
     def _nearest(self, reading: Reading, parts: Sequence[Ints], k: int) -> Neighbours:
-        found = [_nearest(reading, part, k, self._filter) for part in parts]
+        filter = self._filter_of(reading)
+        found = [_nearest(reading, part, k, filter) for part in parts]
         width = max((ids.shape[1] for ids, _ in found), default=0)
         ids = [np.empty((0, width), np.int64), *(_padded(each, width) for each, _ in found)]
         scores = [np.empty((0, width), np.float32), *(_padded(each, width) for _, each in found)]

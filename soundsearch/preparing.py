@@ -11,7 +11,9 @@ from soundsearch_ingest import pipeline
 from .asking.examples import Asked, sample, together
 from .asking.questions import Embeddings, Example, Examples, Question, Sound, Source, Stored
 from .errors import ArgumentError, SpaceMismatch
-from .labels.head import given, named
+from .labels.head import Head
+from .labels.kept import vocabulary_of
+from .labels.predict import predict
 from .naming import find
 from .session import Session
 from .stores.base import Reading
@@ -31,15 +33,19 @@ class Preparing:
     session : Session
     clip : callable
         Gives the clip that a reading has of this name; raises ClipNotFound.
+    head : Head, optional
+        Labels a sound that is asked with, in place of the library's.
     """
 
     def __init__(
         self,
         session: Session,
         clip: Callable[[Reading, ClipName], StoredClip],
+        head: Head | None = None,
     ) -> None:
         self._session = session
         self._clip = clip
+        self._head = head
 
     def prepared(self, question: Question, on_sound: OnSound) -> Callable[[Reading], Asked]:
         """What a question asks, given a reading."""
@@ -57,8 +63,14 @@ class Preparing:
     def _heard(self, sound: Sound, on_sound: OnSound) -> Asked:
         listener = self._session.listener(pipeline.available_cores())
         heard = listener.hear(sound, self._session.store.settings.hop, on_sound)
-        [(_, labels)] = listener.labels([heard], 1, CLIP_LABELS)
-        return Asked(*sounding(heard.vectors, heard.levels), named(labels), heard.warning)
+        if self._head is None:
+            [(_, labels)] = listener.labels([heard], 1, CLIP_LABELS)
+            vocabulary = listener.head.vocabulary
+        else:
+            [(_, labels)] = predict(self._head, [(heard.vectors, heard.levels)], 1, CLIP_LABELS)
+            vocabulary = self._head.vocabulary
+        query, levels = sounding(heard.vectors, heard.levels)
+        return Asked(query, levels, vocabulary.named(labels), heard.warning)
 
     def _embeddings(self, given: Embeddings) -> Asked:
         store = self._session.store
@@ -79,7 +91,8 @@ class Preparing:
         found = self._clip(reading, clip)
         vectors, segments = reading.rows([(found.id, 0, found.count)])
         record = found.record
-        labels = named(record.labels) or given(record.human_labels)
+        vocabulary = vocabulary_of(reading)
+        labels = vocabulary.named(record.labels) or vocabulary.given(record.human_labels)
         query, levels = sounding(vectors, segments["level"])
         return Asked(query, levels, labels, record.warning, frozenset([found.id]))
 

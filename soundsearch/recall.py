@@ -66,7 +66,7 @@ def index_recall(clips: Clips) -> IndexRecall | None:
     store = clips._session.store
     if store.is_exact():
         return None
-    there = list(store.clips(clips._filter))
+    there = list(store.clips(clips._filter_of(store)))
     return clips._read(lambda reading: _measured(reading, there, clips))
 
 
@@ -84,7 +84,7 @@ def _measured(reading: Reading, there: Sequence[StoredClip], clips: Clips) -> In
     share = np.random.default_rng(1).uniform(0.5, 1, (count, 1)).astype(np.float32)
     queries = np.concatenate((rows, unit(share * main + (1 - share) * np.roll(main, 1, axis=0))))
     nearest = _exact(reading, there, queries)
-    _, _, scores = reading.search(queries, _NEAREST + 1, clips._filter)
+    _, _, scores = reading.search(queries, _NEAREST + 1, clips._filter_of(reading))
     own = np.repeat([1, 0], count)
     least = nearest[np.arange(len(queries)), _NEAREST - 1 + own] - _ROUNDING
     hits = np.clip((scores >= least[:, None]).sum(axis=1) - own, 0, _NEAREST)

@@ -10,6 +10,7 @@ from soundsearch_ingest.discover import AudioFile, stat_file
 
 from .errors import LibraryError
 from .hearing import Listener
+from .hints import command
 from .ingesting import Ingest, optimise
 from .pruning import check_plausible
 from .results import IngestReport
@@ -33,6 +34,11 @@ def reembed(
     encoder = listener.encoder
     if encoder.space == old.space:
         return IngestReport()
+    if session.store.head_digest() is not None:
+        on_step(
+            f"its head reads the space {old.space}, which it leaves: labels are the encoder's own "
+            f"again; use one of {encoder.space} with: {command('head use FILE', session.address)}"
+        )
     settings = replace(
         old,
         space=encoder.space,

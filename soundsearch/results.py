@@ -25,16 +25,17 @@ Tags = dict[str, str | float | bool]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Label:
-    """A class of the AudioSet ontology with its score.
+    """A class of the AudioSet ontology, or a head's own, with its score.
 
     Attributes
     ----------
     name, mid : str
-        Display name and ontology id, e.g. ``Bark`` and ``/m/05tny_``.
+        Display name and ontology id, e.g. ``Bark`` and ``/m/05tny_``; "" for an own class.
     score : float
-        Probability in [0, 1], independent of the other labels' scores.
+        Probability in [0, 1], independent of the other labels' scores; those of a head with
+        softmax sum to 1.
     path : tuple of str
-        Names from a root of the ontology down to this class.
+        Names from a root of the ontology down to this class; the name alone of an own class.
     """
 
     name: str

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .asking.expressions import parse_filter
 from .errors import LibraryBusy
 from .gathering import label_scores, pooled
-from .labels.head import given, named
+from .labels.kept import Keeper, vocabulary_of
+from .labels.vocabulary import AUDIOSET, Vocabulary
 from .naming import find, find_all, listed, not_found
 from .results import Clip
 from .session import Session
 from .stores.base import ClipChanged, Reading
-from .stores.filters import Filter, matches
+from .stores.filters import And, Filter, matches
 from .stores.records import ClipName, StoredClip
 
 __all__ = ["Selection", "shown"]
@@ -25,20 +27,38 @@ __all__ = ["Selection", "shown"]
 _TRIES = 20
 
 _Answer = TypeVar("_Answer")
+# Filter expressions that all must let a clip through, and the values of their parameters.
+Wheres = tuple[tuple[str, Mapping[str, Any]], ...]
 
 
 class Selection:
     """What `Clips` reads, without asking."""
 
-    def __init__(self, session: Session, filter: Filter | None) -> None:
+    def __init__(self, session: Session, wheres: Wheres = ()) -> None:
         self._session = session
-        self._filter = filter
+        self._wheres = wheres
+        self._parsed: tuple[Vocabulary, Filter | None] | None = None
+        if wheres:  # what is wrong is told at once
+            self._filter_with(vocabulary_of(session.store) if session.is_made else AUDIOSET)
+
+    def _filter_with(self, vocabulary: Vocabulary) -> Filter | None:
+        """The clips that are selected where labels name these classes."""
+        if self._parsed is None or self._parsed[0] != vocabulary:
+            filters = tuple(parse_filter(*where, vocabulary) for where in self._wheres)
+            both = filters[0] if len(filters) == 1 else And(filters) if filters else None
+            self._parsed = vocabulary, both
+        return self._parsed[1]
+
+    def _filter_of(self, library: Keeper) -> Filter | None:
+        """The clips that are selected in a reading, or in the store as it is now."""
+        return self._filter_with(vocabulary_of(library)) if self._wheres else None
 
     def __contains__(self, clip: ClipName) -> bool:
         """Whether a clip, by its uri, id or key, is in the selection."""
         with self._session.store.reading() as reading:
             found = find(reading, clip)
-        return found is not None and (self._filter is None or matches(self._filter, found))
+            filter = self._filter_of(reading)
+        return found is not None and (filter is None or matches(filter, found))
 
     def clip(self, clip: ClipName) -> Clip:
         """A clip of the library, in the selection or not, by its uri, id or `Key`.
@@ -48,7 +68,7 @@ class Selection:
         ClipNotFound
         """
         with self._session.store.reading() as reading:
-            return shown(self._clip(reading, clip))
+            return shown(self._clip(reading, clip), vocabulary_of(reading))
 
     def vectors(self, clips: ClipName | Iterable[ClipName]) -> NDArray[np.float32]:
         """The stored embeddings of clips of the library, in the selection or not.
@@ -79,7 +99,7 @@ class Selection:
         return self._read(read)
 
     def labels(self, clips: ClipName | Iterable[ClipName]) -> NDArray[np.float32]:
-        """What the library knows of each AudioSet class in clips, in the selection or not.
+        """What the library knows of each class in clips, in the selection or not.
 
         Parameters
         ----------
@@ -87,11 +107,11 @@ class Selection:
 
         Returns
         -------
-        float32 [527] of one clip, [clips, 527] of several
+        float32 [classes] of one clip, [clips, classes] of several
             As filters take ``label[...]``: the highest score among a clip's ten best labels for
             this class or one below it, 1 where people gave one, else 0. A class that is not among
-            the ten is 0, whatever the classifier made of it. Columns are AudioSet's class
-            indices; `soundsearch.audioset.class_names` names them.
+            the ten is 0, whatever the classifier made of it. Columns are AudioSet's 527 classes by
+            their indices, then the own ones of the library's head; `classes` names them.
 
         Raises
         ------
@@ -99,8 +119,17 @@ class Selection:
             The message names those that are not there.
         """
         names, is_one = listed(clips)
-        scores = label_scores(self._read(lambda reading: self._named(reading, names)))
+
+        def read(reading: Reading) -> NDArray[np.float32]:
+            return label_scores(self._named(reading, names), vocabulary_of(reading))
+
+        scores = self._read(read)
         return scores[0] if is_one else scores
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the columns of `labels`: AudioSet's classes, then the library's own."""
+        return vocabulary_of(self._session.store).names
 
     def export(
         self,
@@ -145,7 +174,8 @@ class Selection:
 
         chosen = check_export(path, format, vectors)
         store = self._session.store
-        return export(store.clips(self._filter), self._read, store.settings, *chosen, on_clip)
+        clips = store.clips(self._filter_of(store))
+        return export(clips, self._read, store.settings, *chosen, on_clip)
 
     def _read(self, read: Callable[[Reading], _Answer]) -> _Answer:
         """What a function makes of one reading, tried again where the reading could not hold."""
@@ -171,8 +201,8 @@ class Selection:
         return [clip for clip in found if clip is not None]
 
 
-def shown(clip: StoredClip) -> Clip:
-    """A stored clip as it is answered."""
+def shown(clip: StoredClip, vocabulary: Vocabulary) -> Clip:
+    """A stored clip as it is answered, of a library with these classes."""
     record = clip.record
     return Clip(
         id=clip.id,
@@ -181,7 +211,7 @@ def shown(clip: StoredClip) -> Clip:
         segments=clip.count,
         padded=record.padded,
         warning=record.warning,
-        labels=named(record.labels),
-        human_labels=given(record.human_labels),
+        labels=vocabulary.named(record.labels),
+        human_labels=vocabulary.given(record.human_labels),
         tags=dict(record.tags),
     )

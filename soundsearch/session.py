@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -11,9 +12,10 @@ from pathlib import Path
 from soundsearch_ingest import encoders, pipeline
 
 from .errors import ArgumentError, LibraryDamaged, LibraryNotFound, SpaceMismatch
-from .hearing import Listener
+from .hearing import Listener, check_space
 from .hints import command, default_library
 from .labels.head import Head, head_of
+from .labels.kept import HeadFile, Keeper, head_file, kept_head
 from .stores.base import OnStep, Store
 from .stores.opening import Place, create_store, libraries_near, made, open_store, place_of
 from .stores.records import Settings
@@ -43,24 +45,34 @@ class Session:
         takes what is there.
     patience : Patience
         With other processes that write to it.
+    head : HeadFile, optional
+        Which head a new library is to keep, and an existing one is checked to keep.
 
     Raises
     ------
     LibraryError
-        The library is damaged, of another version, or made with another encoder or hop.
+        The library is damaged or of another version.
+    ArgumentError
+        It was made with another encoder or hop, or keeps another head.
     """
 
     def __init__(
-        self, address: Place, encoder: str | None, hop: float | None, patience: Patience
+        self,
+        address: Place,
+        encoder: str | None,
+        hop: float | None,
+        patience: Patience,
+        head: HeadFile | None = None,
     ) -> None:
         self.address = address
         self.patience = patience
         self._encoder = encoder
         self._hop = hop
+        self._wanted_head = head
         self._store: Store | None = None
         self._closed = False
-        self._listeners: dict[int, Listener] = {}
-        self._head: list[Head | None] = []
+        self._listeners: dict[tuple[int, Head | None], Listener] = {}
+        self._default_head: list[Head | None] = []
         self._opening = threading.Lock()
         # Threads write one after the other; the one whose turn it is may have begun before.
         self._turn = threading.RLock()
@@ -100,7 +112,12 @@ class Session:
         with a sound will.
         """
         with self._turn:
-            return self._store or self._made(for_records, on_step)
+            store = self._store or self._made(for_records, on_step)
+            if self._wanted_head is not None and store.head_digest() != self._wanted_head.digest:
+                with self.writing():
+                    self._check_wanted(store)  # that it is empty still
+                    store.relabel(self._wanted_head.content, lambda _clips: [])
+            return store
 
     def _made(self, for_records: bool, on_step: OnStep) -> Store:
         if self._encoder is None and for_records:
@@ -115,6 +132,9 @@ class Session:
                 encoder.hop_seconds if self._hop is None else self._hop,
             )
             pipeline.hop_frames(settings.hop)
+        if self._wanted_head is not None:
+            what = f"a new library with the encoder {settings.encoder}"
+            check_space(self._wanted_head.head, settings.space, settings.dimension, what)
         store = self.patience.until(lambda: create_store(self.address, settings))
         on_step(made(self.address, settings))
         self._check_wanted(store)
@@ -151,6 +171,20 @@ class Session:
                     store.optimise()
 
     def _check_wanted(self, store: Store) -> None:
+        wanted_head = self._wanted_head
+        if wanted_head is not None and store.head_digest() != wanted_head.digest:
+            try:
+                self.check_head(wanted_head.head, store)
+                if store.counts().clips:
+                    use = f"head use {shlex.quote(str(wanted_head.path))}"
+                    raise ArgumentError(
+                        f"{self.address}: its labels are of another head than {wanted_head.path}; "
+                        f"leave the option out, or use this head for all of the library with: "
+                        f"{command(use, store.address)}"
+                    )
+            except BaseException:
+                store.close()
+                raise
         for name, wanted, got in (
             ("encoder", self._encoder, store.settings.encoder),
             ("hop", self._hop, store.settings.hop),
@@ -184,16 +218,36 @@ class Session:
             )
         return listener
 
-    def head(self) -> Head | None:
+    def head(self, library: Keeper) -> Head | None:
         """What predicts labels from the library's embeddings; None if they are not what it reads.
 
-        Needs no encoder.
+        Needs no encoder. `library` is its store, or a reading.
         """
+        head = kept_head(library)
+        if head is not None:
+            self.check_head(head, self.store)
+        return head or self.default_head()
+
+    def default_head(self) -> Head | None:
+        """What predicts labels where the library keeps no head."""
         settings = self.store.settings
         with self._opening:
-            if not self._head:
-                self._head = [head_of(settings.encoder, settings.space)]
-            return self._head[0]
+            if not self._default_head:
+                self._default_head = [head_of(settings.encoder, settings.space)]
+            return self._default_head[0]
+
+    def head_for_questions(self, path: str | os.PathLike[str] | None) -> Head | None:
+        """The head in a file, which reads the library's space; None for none."""
+        if path is None:
+            return None
+        head = head_file(Path(path).expanduser()).head
+        self.check_head(head, self.store)
+        return head
+
+    def check_head(self, head: Head, store: Store) -> None:
+        """Raise SpaceMismatch where a head does not read a library's embeddings."""
+        settings = store.settings
+        check_space(head, settings.space, settings.dimension, store.address)
 
     def labeller(self) -> Listener:
         """What predicts labels for the library, of whatever version its encoder is by now."""
@@ -201,15 +255,18 @@ class Session:
         return self._any_listener(encoder, pipeline.available_cores())
 
     def _any_listener(self, encoder: str, threads: int) -> Listener:
+        head = kept_head(self._store) if self._store else None
         with self._opening:
-            if threads not in self._listeners:
-                self._listeners[threads] = Listener.open(encoder, threads)
-            return self._listeners[threads]
+            if (threads, head) not in self._listeners:
+                for other in [each for each in self._listeners if each[1] is not head]:
+                    del self._listeners[other]
+                self._listeners[threads, head] = Listener.open(encoder, threads, head)
+            return self._listeners[threads, head]
 
     def forget_listeners(self) -> None:
         """Open the encoder again when it is needed next: the library's space has changed."""
         self._listeners.clear()
-        self._head.clear()
+        self._default_head.clear()
 
     def close(self) -> None:
         """Release what is open."""

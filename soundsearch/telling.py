@@ -9,6 +9,7 @@ from typing import Any
 from soundsearch_ingest import encoders
 
 from .errors import EncoderError
+from .labels.kept import kept_head
 from .stores.base import Store
 
 __all__ = ["facts"]
@@ -20,12 +21,14 @@ def facts(store: Store) -> dict[str, Any]:
     installed = None
     with suppress(EncoderError):
         installed = encoders.load(settings.encoder).space
+    head = kept_head(store)
     return {
         **asdict(counts),
         "encoder": settings.encoder,
         "space": settings.space,
         "installed_space": installed,
         "dimension": settings.dimension,
+        "head": None if head is None else {"digest": store.head_digest(), **head.to_dict()},
         "hop": settings.hop,
         "store": store.address,
         "key": store.key(),

@@ -27,6 +27,7 @@ from soundsearch.cli import main as cli
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+RAIN = "/m/06mb1"
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 _BLOCK = re.compile(
@@ -87,6 +88,8 @@ def made_home(tmp_path_factory) -> Path:
     (home / "labels.csv").write_text(
         "\n".join(["path,class", *(f"Sounds/{k}" for k in kinds_of), ""])
     )
+    listed = f'# YTID, start_seconds, end_seconds, positive_labels\nid-00, 30, 40, "{RAIN}"\n'
+    (home / "segments.csv").write_text(listed)
     if importlib.util.find_spec("google_crc32c"):
         from soundsearch_ingest.audioset import Record, write_records
 

@@ -48,7 +48,7 @@ ROOMS: dict[str, set[str]] = {
     "session": {*_ASKING, "hearing", "stores.opening", "waiting"},
     "gathering": {*_RECORDS, *_BASE, "labels"},
     "exporting": {*_ASKING, "gathering"},
-    "selection": {*_SELECTION, "exporting"},
+    "selection": {*_SELECTION, "asking", "exporting"},
     "neighbours": {*_RECORDS, *_BASE, "naming", "stores.pooling"},
     "preparing": _CLIPS,
     "recommending": _CLIPS,
@@ -58,19 +58,17 @@ ROOMS: dict[str, set[str]] = {
     "ingesting": {*_ASKING, "hearing", "pruning", "tags"},
     "adding": {*_ASKING, "asking", "hearing", "ingesting", "session", "tags"},
     "reembedding": {*_ASKING, "hearing", "ingesting", "pruning", "session"},
-    "telling": {*_RECORDS, *_BASE},
+    "telling": {*_RECORDS, *_BASE, "labels"},
     "naming": {"pruning", *_RECORDS, *_BASE},
     "pruning": {*_RECORDS, *_BASE},
     "tags": {*_RECORDS, *_BASE},
+    "using_heads": {*_RECORDS, *_BASE, "labels", "session"},
+    "care": {*_CLIPS, "checking", "clips", "copying", "stores.opening", "tags", "using_heads"},
     "library": {
         *_CLIPS,
         "adding",
-        "checking",
-        "clips",
-        "copying",
+        "care",
         "ingesting",
-        "naming",
-        "pruning",
         "reembedding",
         "stores.opening",
         "tags",
@@ -79,17 +77,19 @@ ROOMS: dict[str, set[str]] = {
     },
     "evaluate": {"asking", "clips", *_BASE},
     "recall": {"clips", "gathering", *_RECORDS, *_BASE},
-    "learn": {"clips", "labels", *_BASE},
+    "learn": {"", "asking", "clips", "gathering", "hearing", "labels", "session", "tags"}
+    | {*_RECORDS, *_BASE},
     "audioset": {"labels", *_BASE},
+    "relabelling": {"exporting", "labels", *_BASE},
     "demo_sounds": set(),
     "models": {"labels", "stores.base", *_BASE},
     "tagfiles": {"errors", "stores.records"},
     "cli": {"", "audioset", "demo_sounds", "evaluate", "learn", "library", "models", "session"}
-    | {"exporting", "recall", "stores.records", "tagfiles", *_BASE},
+    | {"exporting", "recall", "relabelling", "stores.records", "tagfiles", *_BASE},
     "__main__": {"cli"},
     # The package itself: the public names, loaded when they are first used.
-    "": {"asking", "clips", "hearing", "library", "evaluate", "neighbours", "stores.records"}
-    | _BASE,
+    "": {"asking", "clips", "hearing", "labels", "learn", "library", "evaluate", "neighbours"}
+    | {"stores.records", *_BASE},
 }
 
 

@@ -15,7 +15,7 @@ from soundsearch import Embeddings, Examples, Labelled, Stored, errors
 from soundsearch.asking.labelled import LABEL_WEIGHT
 from soundsearch.cli import options
 from soundsearch.cli.main import main
-from soundsearch.labels.head import Head, best_labels, bundled_head, write_head
+from soundsearch.labels.head import Head, HeadSpec, best_labels, bundled_head, write_head
 from soundsearch.labels.ontology import ontology
 from soundsearch.stores.opening import create_store, place_of
 from soundsearch.stores.records import NewClip, Settings
@@ -287,8 +287,10 @@ def test_where_no_head_reads_the_vectors_what_was_kept_counts(place):
 
 def test_a_label_that_the_head_lacks(tmp_path, monkeypatch):
     place = place_of(tmp_path / "library")
-    weight = np.random.default_rng(0).normal(size=(521, 128)).astype(np.float32)
-    write_head(tmp_path / "head.npz", SPACE, weight, np.zeros(521, np.float32))
+    weight = np.random.default_rng(0).normal(size=(525, 128)).astype(np.float32)
+    names = [node.name for node in ontology().classes if node.class_index not in (1, 2)]
+    spec = HeadSpec(SPACE, ((weight, np.zeros(525, np.float32)),), tuple(names))
+    write_head(tmp_path / "head.npz", spec)
     monkeypatch.setattr("soundsearch.session.head_of", lambda *_: Head(tmp_path / "head.npz"))
     store = create_store(place, Settings("mini", SPACE, 128, 0.96, 0.96))
     lacked = "Male speech, man speaking"
@@ -310,9 +312,6 @@ def test_a_label_that_the_head_lacks(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("given", "match"),
     [
-        ({"label": "Bakr"}, "label: expected the name, .* got 'Bakr'; similar: Bark"),
-        ({"label": "Cat > Bark"}, "got 'Cat > Bark'; similar: Bark"),
-        ({"label": ""}, "label: expected the name"),
         ({"label": []}, "label: expected a name, or 1 to 5"),
         ({"label": ["Dog", "Cat", "Rain", "Bell", "Wind", "Siren"]}, "1 to 5 of them"),
         ({"label": None}, "label: expected a name"),
@@ -326,6 +325,19 @@ def test_a_label_that_the_head_lacks(tmp_path, monkeypatch):
 def test_invalid_labels(given, match):
     with pytest.raises(errors.ArgumentError, match=match):
         Labelled(**given)
+
+
+@pytest.mark.parametrize(
+    ("label", "match"),
+    [
+        ("Bakr", "label: expected the name, .* got 'Bakr'; similar: Bark"),
+        ("Cat > Bark", "got 'Cat > Bark'; similar: Bark"),
+        ("", "label: expected the name"),
+    ],
+)
+def test_names_that_a_library_does_not_know(lib, label, match):
+    with pytest.raises(errors.ArgumentError, match=match):
+        lib.query(Labelled(["Dog", label], like="no such file"))
 
 
 def test_filters_take_paths_too(lib):

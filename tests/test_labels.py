@@ -7,9 +7,10 @@ import pytest
 from soundsearch_ingest.logmel import SILENT
 
 import soundsearch
-from soundsearch.labels.head import LABEL, SILENCE, Head, best_labels, bundled_head, named
+from soundsearch.labels.head import LABEL, SILENCE, Head, best_labels, bundled_head
 from soundsearch.labels.ontology import CLASSES, ontology
 from soundsearch.labels.predict import predict
+from soundsearch.labels.vocabulary import AUDIOSET
 
 NODES = ontology().nodes
 INDEX = {node.name: node.class_index for node in ontology().classes}
@@ -83,7 +84,7 @@ def test_best_labels_name_the_specific_class():
     scores = np.zeros((1, CLASSES), np.float32)
     scores[0, [INDEX["Animal"], INDEX["Dog"], INDEX["Bark"]]] = 0.9, 0.85, 0.8
     scores[0, [INDEX["Music"], INDEX["Guitar"]]] = 0.7, 0.1
-    labels = named(best_labels(scores, 5)[0])
+    labels = AUDIOSET.named(best_labels(scores, 5)[0])
     # Guitar scores far below Music, so Music stays.
     assert [label.name for label in labels] == ["Bark", "Music", "Guitar"]
     assert labels[0].path == ("Animal", "Domestic animals, pets", "Dog", "Bark")
@@ -91,7 +92,7 @@ def test_best_labels_name_the_specific_class():
 
 
 def test_nothing_worth_showing():
-    assert named(best_labels(np.full((1, CLASSES), 0.001, np.float32), 5)[0]) == ()
+    assert AUDIOSET.named(best_labels(np.full((1, CLASSES), 0.001, np.float32), 5)[0]) == ()
 
 
 def test_predicting_many_clips_equals_one_by_one(head):
@@ -109,9 +110,9 @@ def test_predicting_many_clips_equals_one_by_one(head):
         assert (segments["class_index"] == alone_segments["class_index"]).all()
         assert (labels["class_index"] == alone_labels["class_index"]).all()
         for row, quiet in zip(segments, clip[1] < SILENT, strict=True):
-            names = [label.name for label in named(row)]
+            names = [label.name for label in AUDIOSET.named(row)]
             assert (names == ["Silence"]) == bool(quiet)
-    assert [label.name for label in named(together[-1][1])] == ["Silence"]
+    assert [label.name for label in AUDIOSET.named(together[-1][1])] == ["Silence"]
 
 
 def test_bundled_head_knows_the_bundled_encoder():

@@ -175,6 +175,7 @@ def test_embedding_again(sounds, uri):
     with closing(open_store(place_of(uri))) as store:
         row = {**settings_row(store.settings, 1), "space": "mini-0"}
         store._client.upsert(store._tables.state, [state_row(0, row)])
+    with closing(open_store(place_of(uri))) as store:
         with soundsearch.open(uri) as lib:
 
             def interrupt(_uri, _outcome):

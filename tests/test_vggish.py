@@ -18,6 +18,7 @@ from support.sounds import RATE, noise, tone, write
 import soundsearch
 from benchmarks.standins import in_tensorflow_names, random_weights, save_module
 from soundsearch import errors, models
+from soundsearch.labels.head import HeadSpec, write_head
 
 TONE = np.sin(2 * np.pi * 1000 * np.arange(0, 3, 1 / RATE)).astype(np.float32)
 
@@ -251,6 +252,31 @@ def test_its_own_library(vggish_here, sounds, tmp_path):
             assert found[Path(clip.uri).name] == clip.labels  # the bundled classifier's
     with pytest.raises(errors.SoundsearchError, match="vggish"):
         soundsearch.open(tmp_path / "v.lib", encoder="mini")
+
+
+def test_a_head_for_its_space_needs_no_second_encoder(vggish_here, sounds, tmp_path):
+    with soundsearch.open(tmp_path / "v.lib", encoder="vggish") as lib:
+        lib.ingest(sounds)
+        before = {clip.uri: clip.labels for clip in lib}
+        assert isinstance(lib._session.listener(1).encoder, encoders.SideBySide)
+        weight = np.random.default_rng(0).normal(0, 3, (2, 128)).astype(np.float32)
+        layer = weight, np.zeros(2, np.float32)
+        spec = HeadSpec(lib.info()["space"], (layer,), ("mine", "yours"), output="softmax")
+        write_head(tmp_path / "my.head", spec)
+        lib.use_head(tmp_path / "my.head")
+        assert not isinstance(lib._session.listener(1).encoder, encoders.SideBySide)
+        names = {clip.uri: [label.name for label in clip.labels] for clip in lib}
+        assert {name for each in names.values() for name in each} <= {"mine", "yours"}
+        with soundsearch.open(
+            tmp_path / "w.lib", encoder="vggish", head=tmp_path / "my.head"
+        ) as fresh:
+            fresh.ingest(sounds)
+            assert {c.uri: [label.name for label in c.labels] for c in fresh} == names
+        # The encoder's own labels need the sound.
+        lib.use_head(None)
+        assert not any(clip.labels for clip in lib)
+        lib.ingest(sounds, again=True)
+        assert {clip.uri: clip.labels for clip in lib} == before
 
 
 def test_sound_and_audioset_features_in_one_space(vggish_here, sounds, tmp_path):

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from soundsearch_ingest import encoders
 from soundsearch_ingest.encoders import yamnet
 from soundsearch_ingest.logmel import log_mel, mel_magnitudes, patches
-from support.sounds import noise, tone
+from support.sounds import noise, tone, write
 
 import soundsearch
 from soundsearch import errors, models
+from soundsearch.cli.main import main
+from soundsearch.labels.head import Head
+from soundsearch.learn.distilling import Moments, distilled
 
 STRIDES = [2, *(s for stride in (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1) for s in (stride, 1))]
 WIDTHS = [64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024]
@@ -224,3 +228,72 @@ def test_the_published_file(tmp_path, monkeypatch):
     assert silence.labels[0].name == "Silence"
     beep = soundsearch.label(tone(1000, 3), sample_rate=16_000, encoder="yamnet")
     assert "Beep, bleep" in [label.name for label in beep.labels]
+
+
+# A head from what a teacher says
+
+
+def test_a_ridge_regression_from_sums():
+    rng = np.random.default_rng(0)
+    inputs, truth = rng.normal(3, [1, 5, 0.2], (200, 3)), rng.normal(size=(2, 3))
+    outputs = inputs @ truth.T + [1, -2]
+    moments = Moments(3, 2)
+    for part in (slice(0, 7), slice(7, 200)):
+        moments.add(inputs[part], outputs[part])
+    weight, bias = moments.solved(1e-12)
+    np.testing.assert_allclose(weight, truth, atol=1e-6)
+    np.testing.assert_allclose(bias, [1, -2], atol=1e-5)
+    weight, bias = moments.solved(1e9)
+    np.testing.assert_allclose(weight, 0, atol=1e-6)
+    np.testing.assert_allclose(bias, outputs.mean(0), atol=1e-5)
+
+
+def test_a_library_gets_labels_from_a_teacher(installed, tmp_path):
+    for number in range(6):
+        write(tmp_path / "s" / f"t{number}.wav", tone(300 + 50 * number, 14))
+        write(tmp_path / "s" / f"n{number}.wav", noise(number, 14))
+    (tmp_path / "s" / "broken.wav").write_bytes(b"RIFF")
+    write(tmp_path / "few" / "t.wav", tone(300, 5))
+    out, library = tmp_path / "my.head", tmp_path / "l"
+    with soundsearch.open(library, encoder="yamnet") as lib:
+        lib.ingest([tmp_path / "few"])
+        for teacher, audio, expected in (
+            ("yamnet", "s", "expected one of another space than the library's"),
+            ("vggish", "s", "expected mini or yamnet, got 'vggish'"),
+            ("mini", "few", "audio: expected sound in at least 5 files"),
+        ):
+            with pytest.raises(errors.ArgumentError, match=expected):
+                distilled(lib, [tmp_path / audio], teacher)
+    command = ["train", "--library", library, "--teacher", "mini", "--out", out]
+    done = CliRunner().invoke(main, [*map(str, command), "--audio", str(tmp_path / "s")])
+    assert done.exit_code == 0, done.output
+    assert "12 files, " in done.stdout and "1 files could not be heard" in done.stderr
+    made = Head(out).spec.made
+    assert made["teacher"]["encoder"] == "mini" and made["agreement"]["best_in_five"] > 0.8
+    with soundsearch.open(library) as lib:
+        lib.use_head(out)
+        [clip] = lib
+        mini = soundsearch.label(tmp_path / "few" / "t.wav", encoder="mini")
+        known = {name for label in clip.labels for name in label.path}
+        assert known & set(mini.labels[0].path)
+    for wrong in (["--human"], ["--report", str(tmp_path / "r.html")]):
+        options = [*map(str, command), "--audio", str(tmp_path / "s"), *wrong]
+        assert CliRunner().invoke(main, options).exit_code == 2
+    assert CliRunner().invoke(main, list(map(str, command))).exit_code == 2
+
+
+def test_hearing_for_a_head_can_be_stopped(installed, tmp_path):
+    for number in range(30):
+        write(tmp_path / "s" / f"{number:02}.wav", noise(number, 14))
+    heard = []
+
+    def stop(step):
+        heard.append(step)
+        if len(heard) == 20:
+            raise KeyboardInterrupt
+
+    with soundsearch.open(tmp_path / "l", encoder="yamnet") as lib:
+        lib.ingest([tmp_path / "s" / "00.wav"])
+        training = distilled(lib, [tmp_path / "s"], on_step=stop)
+    assert training.was_stopped and training.head.made["files"] == 19
+    assert "hearing was stopped" in training.warnings[0]

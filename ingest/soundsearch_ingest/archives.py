@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +13,12 @@ from numpy.typing import NDArray
 __all__ = ["read_archive"]
 
 
-def read_archive(path: Path, largest: int) -> dict[str, NDArray[Any]]:
+def read_archive(source: Path | BinaryIO, largest: int) -> dict[str, NDArray[Any]]:
     """Read all arrays of an archive, by name; nothing is unpickled.
 
     Parameters
     ----------
-    path : Path
+    source : Path or binary file
     largest : int
         The largest total size of the arrays, in bytes.
 
@@ -28,7 +29,7 @@ def read_archive(path: Path, largest: int) -> dict[str, NDArray[Any]]:
     OSError
         The file cannot be read. A damaged archive raises the errors of zipfile, zlib and NumPy.
     """
-    with open(path, "rb") as file:
+    with open(source, "rb") if isinstance(source, Path) else nullcontext(source) as file:
         with zipfile.ZipFile(file) as archive:
             promised = sum(member.file_size for member in archive.infolist())
         if promised > largest:

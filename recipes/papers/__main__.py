@@ -17,6 +17,7 @@ SYSTEMS = {
     "aziz": "a CNN on ten seconds as an image of 10 x 128, and its settings",
     "outputs": "several labels at once: formulations that fail and one that works",
     "transfer": "three layers on VGGish features; accuracy against the number of classes",
+    "grzywalski": "labels that agree with the ontology, and transfer to other classes",
     "frozen": "Dense(128) and softmax on frozen embeddings; t-SNE of these",
     "attention": "attention and multi-level attention over the seconds of a clip",
 }

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from soundsearch_ingest.logmel import SILENT
 
+from ..errors import ArgumentError, SoundsearchError
 from ..labels.head import SILENCE, Head
 from ..labels.ontology import ontology
+from ..labels.vocabulary import Vocabulary
 from ..results import Hit
 from ..stores.base import Reading, Span
 from ..stores.filters import And, Comparison, Filter, HumanLabel, Label
@@ -55,7 +57,8 @@ class Labels:
     weight : float
         How much they count beside a sound.
     head : Head or None
-        None if the library's vectors are not what its head reads.
+        Linear. None if the library's vectors are not what its head reads, or that is another one:
+        what was kept of its predictions answers then.
     """
 
     classes: tuple[frozenset[int], ...]
@@ -64,8 +67,11 @@ class Labels:
     head: Head | None
 
     @classmethod
-    def of(cls, question: Labelled, head: Head | None) -> Labels:
-        return cls(question.classes, question.label, question.weight, head)
+    def of(cls, question: Labelled, head: Head | None, vocabulary: Vocabulary) -> Labels:
+        """What a question asks a library with this vocabulary; raises ArgumentError."""
+        classes = tuple(_classes(label, vocabulary) for label in question.label)
+        linear = head if head is not None and head.is_linear else None
+        return cls(classes, question.label, question.weight, linear)
 
     @property
     def unheard(self) -> frozenset[int]:
@@ -103,6 +109,18 @@ class Labels:
                 of_these = np.isin(kept["class_index"], list(classes))
                 scores[:, column] = np.where(of_these, kept["score"], 0).max(axis=1)
         return scores
+
+
+def _classes(label: str, vocabulary: Vocabulary) -> frozenset[int]:
+    try:
+        classes = vocabulary.classes_below(label)
+    except SoundsearchError as error:
+        raise ArgumentError(f"label: {error}") from error
+    if not classes:
+        raise ArgumentError(
+            f"label: expected one that AudioSet has sounds of, got {label!r}, which is of none"
+        )
+    return classes
 
 
 def _given(classes: frozenset[int]) -> Filter:

@@ -5,10 +5,11 @@
     label['Dog'] > 0.5 and duration < 10 and uri like '/field/%' and tag['mic'] == 'AKG'
 
 Fields are ``uri``, ``duration`` (seconds), ``segments`` (a count), ``padded``, ``warning``,
-``label['NAME, ID OR PATH']`` (a score, including the classes below the node),
-``human_label['NAME, ID OR PATH']`` and ``tag['KEY']``. The operators ``==`` ``!=`` ``<`` ``<=``
-``>`` ``>=`` ``like`` ``in`` compare them with quoted texts, numbers, ``true``, ``false`` or
-parameters, ``:name``; ``is missing`` tests for the absence of a tag or warning. ``and``, ``or``,
+``label['NAME, ID OR PATH']`` (a score, including the classes below the node; also by the name of a
+class of the library's head), ``human_label['NAME, ID OR PATH']`` and ``tag['KEY']``. The operators
+``==`` ``!=`` ``<`` ``<=`` ``>`` ``>=`` ``like`` ``in`` compare them with quoted texts, numbers,
+``true``, ``false`` or parameters, ``:name``; ``is missing`` tests for the absence of a tag or
+warning. ``and``, ``or``,
 ``not`` and parentheses combine comparisons.
 """
 
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ..errors import ArgumentError, SoundsearchError
-from ..labels.ontology import ontology
+from ..labels.vocabulary import AUDIOSET, Vocabulary
 from ..stores.filters import (
     OPERATORS,
     And,
@@ -69,7 +70,9 @@ class _Token:
     position: int
 
 
-def parse_filter(text: str, parameters: Mapping[str, Any] | None = None) -> Filter:
+def parse_filter(
+    text: str, parameters: Mapping[str, Any] | None = None, vocabulary: Vocabulary = AUDIOSET
+) -> Filter:
     """Parse a filter expression.
 
     Parameters
@@ -77,6 +80,8 @@ def parse_filter(text: str, parameters: Mapping[str, Any] | None = None) -> Filt
     text : str
     parameters : mapping, optional
         Values for ``:name``: texts, finite numbers, truth values; lists of these for ``in``.
+    vocabulary : Vocabulary
+        The classes of the library that labels are names of.
 
     Raises
     ------
@@ -85,14 +90,15 @@ def parse_filter(text: str, parameters: Mapping[str, Any] | None = None) -> Filt
     """
     if not isinstance(text, str):
         raise ArgumentError(f"filter: expected a text, got {text!r}")
-    return _Parser(text, dict(parameters or {})).parse()
+    return _Parser(text, dict(parameters or {}), vocabulary).parse()
 
 
 class _Parser:
     """A recursive-descent parser of one expression."""
 
-    def __init__(self, text: str, parameters: dict[str, Any]) -> None:
+    def __init__(self, text: str, parameters: dict[str, Any], vocabulary: Vocabulary) -> None:
         self._text = text
+        self._vocabulary = vocabulary
         self._parameters = parameters
         self._unused = set(parameters)
         self._tokens = list(self._tokenize())
@@ -220,7 +226,7 @@ class _Parser:
         if name == "tag":
             return name, Tag(key)
         try:
-            classes = ontology().classes_below(key)
+            classes = self._vocabulary.classes_below(key)
         except SoundsearchError as error:
             raise ArgumentError(
                 f"filter, character {inside.position + 1}: {error}, in: {self._text}"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ArgumentError, SoundsearchError
-from ..labels.ontology import ontology
+from ..errors import ArgumentError
 from .questions import Embeddings, Examples, Stored, as_sound
 
 __all__ = ["LABEL_WEIGHT", "Labelled"]
@@ -27,30 +26,24 @@ class Labelled:
     Parameters
     ----------
     label : str or sequence of str
-        Nodes of the AudioSet ontology, by name, id or path, such as ``Dog > Bark``. A node stands
-        for itself and all below it. Several are to be heard at once: what counts is the one that
-        is the least likely.
+        Nodes of the AudioSet ontology, by name, id or path, such as ``Dog > Bark``, or classes of
+        the library's head by name. A node stands for itself and all below it. Several are to be
+        heard at once: what counts is the one that is the least likely.
     like : question or what a sound is made of, optional
         What the clips are to sound like as well. Their score is then the mean of the label's and
         of the cosine to this.
     weight : float
         How much the label counts in this mean, 0 to 1.
 
-    Attributes
-    ----------
-    classes : tuple of frozenset of int
-        Of each label, the indices of the AudioSet classes that it stands for.
-
     Raises
     ------
     ArgumentError
-        There is no such label, or an argument cannot be.
+        An argument cannot be. That there is no such label is told when a library is asked.
     """
 
     label: Any
     like: Any = None
     weight: float = LABEL_WEIGHT
-    classes: tuple[frozenset[int], ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         labels = (self.label,) if isinstance(self.label, str) else self.label
@@ -68,16 +61,3 @@ class Labelled:
         if self.like is not None and not isinstance(self.like, (Stored, Embeddings, Examples)):
             object.__setattr__(self, "like", as_sound(self.like, None, None))
         object.__setattr__(self, "label", labels)
-        object.__setattr__(self, "classes", tuple(map(_classes, labels)))
-
-
-def _classes(label: str) -> frozenset[int]:
-    try:
-        classes = ontology().classes_below(label)
-    except SoundsearchError as error:
-        raise ArgumentError(f"label: {error}") from error
-    if not classes:
-        raise ArgumentError(
-            f"label: expected one that AudioSet has sounds of, got {label!r}, which is of none"
-        )
-    return classes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..labels.head import given, named
+from ..labels.kept import vocabulary_of
 from ..results import Hit
 from ..stores.base import ClipChanged, Reading
 from ..stores.filters import Filter
@@ -138,6 +138,7 @@ def shown_hits(
 ) -> list[Hit]:
     """Hits of clips, of the number of a segment in each, the score, and its row in `segments`."""
     clips = reading.clips_by_id(list(dict.fromkeys(clip_id for clip_id, *_ in places)))
+    vocabulary = vocabulary_of(reading)
     hits: list[Hit] = []
     for rank, (clip_id, number, score, row) in enumerate(places, offset + 1):
         if clip_id not in clips:
@@ -151,9 +152,9 @@ def shown_hits(
                 uri=record.uri,
                 start=start,
                 end=min(start + settings.segment_seconds, record.duration),
-                labels=named(segments["labels"][row]),
+                labels=vocabulary.named(segments["labels"][row]),
                 clip_id=clip_id,
-                human_labels=given(record.human_labels),
+                human_labels=vocabulary.given(record.human_labels),
                 tags=dict(record.tags),
                 warning=record.warning,
             )

@@ -24,6 +24,7 @@ from .options import (
     ClipName,
     at_option,
     full_option,
+    head_option,
     json_option,
     k_option,
     library_option,
@@ -95,6 +96,7 @@ _NO_MORE = "No more clips, or none with such a score."
 @click.option("--segments", is_flag=True, help="Find moments, of one clip or many, not clips.")
 @at_option
 @max_duration_option
+@head_option
 @full_option
 @json_option
 def query(
@@ -113,6 +115,7 @@ def query(
     segments: bool,
     at: _Moments | None,
     max_duration: float,
+    head: str | None,
     full: bool,
     as_json: bool,
 ) -> None:
@@ -133,6 +136,7 @@ def query(
         "min_score": min_score,
         "per": per,
         "segments": segments,
+        "head": head,
     }
     with soundsearch.open(library) as lib:
         empty = f"The library is empty; `{command('ingest FOLDER', lib.address)}` fills it."
@@ -207,12 +211,16 @@ def similar(
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(allow_dash=True))
+@click.option("--encoder", help="Whose labels; with --head, whose space that one reads.")
+@head_option
 @at_option
 @max_duration_option
 @full_option
 @json_option
 def label(
     files: tuple[str, ...],
+    encoder: str | None,
+    head: str | None,
     at: _Moments | None,
     max_duration: float,
     full: bool,
@@ -220,9 +228,11 @@ def label(
 ) -> None:
     """Predict the labels of each of FILES (or - for standard input) and of its segments."""
 
+    whose: dict[str, Any] = {"head": head} | ({} if encoder is None else {"encoder": encoder})
+
     def hear(source: Any, on_sound: OnSound) -> LabelledClip:
         sound = soundsearch.Sound(source, at, max_duration=max_duration)
-        return soundsearch.label(sound, on_sound=on_sound)
+        return soundsearch.label(sound, **whose, on_sound=on_sound)
 
     for file, labelled in _each(files, at, hear):
         print_warning(file, labelled.warning)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,6 @@ import click
 
 import soundsearch
 
-from ..errors import ArgumentError
 from .options import (
     RANKINGS,
     full_option,
@@ -20,16 +18,14 @@ from .options import (
     ranking_option,
     where_option,
 )
-from .printing import counted, print_evaluated, print_json, say
+from .printing import print_evaluated, print_json, say
 from .progress import clip_progress
+from .tables import class_column, column, matched, read_table
 
 if TYPE_CHECKING:
     from ..evaluate import Retrieval
 
 __all__ = ["evaluate"]
-
-# How a column of classes is usually called.
-_CLASS_COLUMNS = ("class", "category", "label", "target")
 
 
 @click.command()
@@ -76,7 +72,7 @@ def evaluate(
     """
     from ..recall import index_recall
 
-    facts = None if labels is None else _table(labels)
+    facts = None if labels is None else read_table(labels)
     with ExitStack() as opened:
 
         def select(address: str | None) -> soundsearch.Clips:
@@ -88,11 +84,11 @@ def evaluate(
             clips = ways[0][0] if against is None else select(against)
             ways.append((clips, against_ranking or ranking))
         tags = {clip.uri: clip.tags for clip in ways[0][0]}
-        known = tags if facts is None else _matched(facts, tags)
+        known = tags if facts is None else matched(facts, tags)
         if against is not None:
             known = {clip.uri: known[clip.uri] for clip in ways[1][0] if clip.uri in known}
-        classes = _column(known, class_name or _class_column(known, group))
-        groups = {} if group is None else _column(known, group)
+        classes = column(known, class_name or class_column(known, group))
+        groups = {} if group is None else column(known, group)
         found, *others = _measured(ways, classes, groups, depth)
         index = index_recall(ways[0][0])
     other = others[0] if others else None
@@ -129,58 +125,6 @@ def _measured(
             )
             for clips, by in ways
         ]
-
-
-def _table(path: str) -> dict[str, dict[str, Any]]:
-    """The columns of each clip in a table of labels."""
-    from ..tagfiles import read_tags
-
-    file = read_tags(path)
-    for problem in file.problems:
-        say(f"Warning: {path}, line {problem.line}: {problem.reason}", err=True)
-    return dict(file.tags)
-
-
-def _matched(
-    facts: Mapping[str, Mapping[str, Any]], uris: Collection[str]
-) -> dict[str, Mapping[str, Any]]:
-    """What is known of clips, by their uris: a row names a clip by its path or, alone, its name."""
-    there = set(uris)
-    named: dict[str, list[str]] = {}
-    for uri in uris:
-        named.setdefault(os.path.basename(uri), []).append(uri)
-    found: dict[str, Mapping[str, Any]] = {}
-    missing = []
-    for uri, row in facts.items():
-        alike = [uri] if uri in there else named.get(os.path.basename(uri), [])
-        if len(alike) == 1:
-            found[alike[0]] = row
-        else:
-            missing.append(uri)
-    if missing:
-        say(
-            f"Warning: {counted(len(missing), 'clip')} of the labels not in the library, such as "
-            f"{missing[0]}",
-            err=True,
-        )
-    return found
-
-
-def _class_column(facts: Mapping[str, Mapping[str, Any]], group: str | None) -> str:
-    names = {name for row in facts.values() for name in row if name != group}
-    usual = [name for name in sorted(names) if name.lower() in _CLASS_COLUMNS]
-    for choice in (names, usual):
-        if len(choice) == 1:
-            return next(iter(choice))
-    there = ", ".join(sorted(names)) or "none"
-    raise ArgumentError(f"--class: expected the column or tag that holds the class, of: {there}")
-
-
-def _column(facts: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, Any]:
-    found = {uri: row[name] for uri, row in facts.items() if row.get(name) is not None}
-    if not found:
-        raise ArgumentError(f"{name}: no clip of the library has this column or tag")
-    return found
 
 
 def _as_json(found: Retrieval, other: Retrieval | None, ranking: str, depth: int) -> dict[str, Any]:

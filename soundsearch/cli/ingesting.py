@@ -47,6 +47,7 @@ __all__ = ["check", "copy", "ingest", "rebuild", "remove", "tag"]
 )
 @click.option("--encoder", help="For a new library: see `soundsearch models list`.")
 @click.option("--hop", type=float, help="For a new library: seconds between segments.")
+@click.option("--head", metavar="FILE", type=click.Path(), help="For a new library: its head.")
 @click.option("--prune", is_flag=True, help="Take out clips whose file is gone.")
 @click.option("--prune-all", is_flag=True, help="Also where most or all of them are gone.")
 @click.option("--retry-failed", is_flag=True, help="Try files again that failed before.")
@@ -61,6 +62,7 @@ def ingest(
     tags: str | None,
     encoder: str | None,
     hop: float | None,
+    head: str | None,
     prune: bool,
     prune_all: bool,
     retry_failed: bool,
@@ -78,7 +80,7 @@ def ingest(
         raise click.UsageError(f"--tags needs TARGETS; `{instead}` tags clips that are there.")
     file = None if tags is None else _read_tags(tags)
     failed = damaged = False
-    with _opened(library, wait, encoder=encoder, hop=hop) as lib:
+    with _opened(library, wait, encoder=encoder, hop=hop, head=head) as lib:
         if reembed:
             with file_progress(verbose, lambda: len(lib)) as watchers:
                 report = lib.reembed(prune=prune, prune_all=prune_all, **watchers)

@@ -27,6 +27,7 @@ _COMMANDS = {
     "evaluate": ("evaluating", "Measure how well clips of one class find each other."),
     "export": ("exporting", "Write clips, labels, tags and vectors to a file."),
     "failures": ("looking", "List the files that could not be ingested, and why."),
+    "head": ("head", "Use a head of your own for a library's labels."),
     "info": ("looking", "Show what the library holds and how it was made."),
     "ingest": ("ingesting", "Add files, folders or patterns, or update them."),
     "label": ("asking", "Predict the labels of a sound."),
@@ -35,9 +36,12 @@ _COMMANDS = {
     "query": ("asking", "Find the clips nearest to a sound."),
     "rebuild": ("ingesting", "Build the index again and free unused space."),
     "recommend": ("recommending", "Recommend clips to someone who likes some."),
+    "relabel": ("relabelling", "Make labels agree with the AudioSet ontology."),
     "remove": ("ingesting", "Take clips out of the library; the files stay."),
     "similar": ("asking", "Find the clips nearest to those of the library."),
     "tag": ("ingesting", "Attach tags from a file to clips."),
+    "teach": ("teaching", "Teach a head one class by answering what it asks."),
+    "train": ("training", "Train a head that knows classes of your own."),
 }
 
 # What newer versions of click raise where a group is called alone: its message is the help.

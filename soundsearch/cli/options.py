@@ -22,6 +22,7 @@ __all__ = [
     "as_named",
     "at_option",
     "full_option",
+    "head_option",
     "json_option",
     "k_option",
     "library_option",
@@ -111,6 +112,12 @@ library_option: Option[Any] = click.option(
 )
 full_option: Option[Any] = click.option(
     "--full", is_flag=True, help="Print whole paths and labels, wider than the terminal."
+)
+head_option: Option[Any] = click.option(
+    "--head",
+    metavar="FILE",
+    type=click.Path(),
+    help="A head of your own: the labels of what is asked with are its.",
 )
 json_option: Option[Any] = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object per line."

@@ -32,6 +32,7 @@ __all__ = [
     "print_copied",
     "print_evaluated",
     "print_findings",
+    "print_head",
     "print_info",
     "print_ingested",
     "print_installed",
@@ -45,6 +46,8 @@ __all__ = [
 
 _FAILURES_SHOWN = 10
 _CLASSES_SHOWN = 10
+# Of a list of numbers or names.
+_LISTED = 5
 _PROBLEMS_SHOWN = 20
 _TAGS_WIDTH = 60
 # Columns of the table of clips, which is printed row by row.
@@ -209,6 +212,10 @@ def print_info(facts: dict[str, Any]) -> None:
     installed, index = facts.pop("installed_space"), facts.pop("index")
     if facts["key"] is None:
         del facts["key"]
+    if facts["head"] is None:
+        del facts["head"]
+    else:
+        facts["head"] = _kind_of_head(facts["head"])
     for name, value in facts.items():
         say(f"{name:10} {value:,}" if isinstance(value, int) else f"{name:10} {value}")
     if index is not None:
@@ -224,6 +231,43 @@ def print_info(facts: dict[str, Any]) -> None:
             f"run: {command('ingest --reembed', facts['store'])}",
             err=True,
         )
+
+
+def _kind_of_head(facts: Mapping[str, Any]) -> str:
+    own = len(facts["own_classes"])
+    which = f", {own:,} of them its own" if own else ", all AudioSet's"
+    count = len(facts["classes"])
+    classes = f"{count:,} class{'' if count == 1 else 'es'}"
+    return f"{classes}{which}; {facts['output']}, {facts['pooling']}"
+
+
+def print_head(facts: Mapping[str, Any]) -> None:
+    """Print what a head is; numbers of each class are in the JSON."""
+    say(_kind_of_head(facts))
+    layers = " > ".join(map(str, facts["layers"]))
+    scaled = ", scaled to length 1" if facts["normalised"] else ""
+    say(f"{'space':10} {facts['space']}{scaled}")
+    say(f"{'layers':10} {layers}")
+    for name, value in facts["made"].items():
+        if name != "classes":
+            say(f"{name:10} {_brief(value)}")
+    own = set(facts["own_classes"])
+    names = (name if name in own else f"{name} (AudioSet's)" for name in facts["classes"])
+    say(f"{'classes':10} {', '.join(names)}")
+
+
+def _brief(value: Any) -> str:
+    """A value of JSON on one line; of long lists the beginning, of equal numbers one."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_brief(each)}" for name, each in value.items())
+    if isinstance(value, list):
+        if len(value) > 1 and all(each == value[0] for each in value):
+            return f"{_brief(value[0])} for each"
+        more = ", ..." if len(value) > _LISTED else ""
+        return ", ".join(map(_brief, value[:_LISTED])) + more if value else "-"
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "-"}[value]
+    return f"{value:.4g}" if isinstance(value, float) else shown(str(value))
 
 
 def print_installed(name: str, facts: dict[str, Any]) -> None:

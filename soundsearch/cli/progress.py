@@ -20,6 +20,7 @@ __all__ = [
     "clip_progress",
     "file_progress",
     "sound_progress",
+    "step_progress",
     "targets_counter",
     "watched",
 ]
@@ -151,6 +152,13 @@ def check_progress(total: int) -> Iterator[dict[str, Any]]:
     """Give the callbacks of `Library.check`, which count clips."""
     with _progress("clips", total) as progress:
         yield {"on_clips": progress.advance, "on_step": progress.write}
+
+
+@contextmanager
+def step_progress() -> Iterator[Callable[[str], None]]:
+    """Give a callback that is told of each step before it is taken."""
+    with _progress("steps") as progress:
+        yield lambda text: progress.advance(1, text)
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import io
+import os
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,19 +15,21 @@ from soundsearch_ingest import encoders
 from soundsearch_ingest.archives import read_archive
 from soundsearch_ingest.products import product
 
-from ..errors import EncoderError, LibraryDamaged
-from ..results import Label
+from ..errors import EncoderError
 from ..stores.records import LABEL, NO_LABEL
-from .ontology import CLASSES, Node, ontology
+from ..vectors import unit
+from .headfile import LARGEST, HeadSpec, spec_of, write_head
+from .ontology import CLASSES, ontology
+from .vocabulary import Vocabulary
 
 __all__ = [
     "SILENCE",
+    "ClipPool",
     "Head",
+    "HeadSpec",
     "best_labels",
     "bundled_head",
-    "given",
     "head_of",
-    "named",
     "silence",
     "unlabelled",
     "write_head",
@@ -33,11 +37,17 @@ __all__ = [
 
 SILENCE = "/m/028v0c"
 
-_LARGEST = 1 << 26
-_DECIMALS = 9
+# The poolings of the scores of segments; the others pool embeddings.
+_OF_SCORES = ("power", "max")
 
-# AudioSet class indices that YAMNet leaves out; it keeps the order of the others.
-_NOT_IN_YAMNET = (1, 2, 12, 32, 33, 277)
+# A layer gives no higher number to the next: a product of a damaged embedding stays finite.
+_HIGHEST = 1e15
+_DECIMALS = 9
+# How many rows are scored at a time: some megabytes of scores.
+_ROWS = 1024
+# A clip's score for a class is a weighted power mean over its segments, between the average, which
+# drowns a short event, and the maximum, which trusts every stray segment.
+_POOLING_POWER = 2.0
 
 # A score below this is not worth showing.
 _WORTH_SHOWING = 0.05
@@ -46,15 +56,29 @@ _EXPLAINED_BY_CHILD = 0.6
 # How many of the best classes are considered for this.
 _CANDIDATES = 16
 
+Floats = NDArray[np.float32]
+
 
 class Head:
-    """A linear classifier on the embeddings of one space.
+    """A classifier on the embeddings of one space.
 
     Parameters
     ----------
-    path : Path
-        NumPy archive with ``weight`` [classes, dimension], ``bias`` [classes], ``space``,
-        ``mids`` [classes].
+    path : str or Path
+        A file that `write_head` wrote, or one of version 0.1: an archive with ``weight`` [classes,
+        dimension], ``bias`` [classes], ``space``, ``mids`` [classes].
+    content : bytes, optional
+        What the file holds, if it is not to be read; `path` is then only what messages call it.
+
+    Attributes
+    ----------
+    spec : HeadSpec
+    space : str
+    dimension : int
+    vocabulary : Vocabulary
+        What the columns of scores are.
+    is_linear : bool
+        Whether its scores grow along directions: one layer, sigmoid, embeddings as they are.
 
     Raises
     ------
@@ -62,36 +86,51 @@ class Head:
         The file is missing, damaged, or not a head.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | os.PathLike[str], content: bytes | None = None) -> None:
         try:
-            stored = read_archive(path, _LARGEST)
-            weight = stored["weight"].astype(np.float32)
-            bias = stored["bias"].astype(np.float32)
-            self.space = str(stored["space"])
-            mids = [str(mid) for mid in stored["mids"]]
-            _check(weight, bias, mids)
+            source = Path(path) if content is None else io.BytesIO(content)
+            self.spec = spec = spec_of(read_archive(source, LARGEST))
         except Exception as error:  # zipfile, zlib and NumPy raise their own
             raise EncoderError(
-                f"{path}: cannot be read as a label head ({error}); reinstall soundsearch, or the "
-                "encoder that the head belongs to"
+                f"{path}: cannot be read as a label head ({error}); expected a file that "
+                "soundsearch wrote: train it again, restore it from a copy or, if it belongs to an "
+                "encoder, import that one again or reinstall soundsearch"
             ) from error
-        self.dimension = weight.shape[1]
-        self._weight = np.ascontiguousarray(weight.T)
-        self._bias = bias
-        nodes = ontology().nodes
-        columns = {nodes[mid].class_index: column for column, mid in enumerate(mids)}
+        self.space = spec.space
+        self.dimension = spec.dimension
+        self.vocabulary = Vocabulary.of(spec.names, spec.mids)
+        self.is_linear = len(spec.layers) == 1 and spec.output == "sigmoid" and not spec.normalised
+        self.pools_scores = spec.pooling in _OF_SCORES
+        self._layers = [(np.ascontiguousarray(weight.T), bias) for weight, bias in spec.layers]
+        pairs = zip(spec.names, spec.mids, strict=True)
+        columns = {self.vocabulary.index(*pair): column for column, pair in enumerate(pairs)}
         self._columns = columns
-        # Column `len(mids)` holds zeros: the score of classes that the head lacks.
-        own = [columns.get(index, len(mids)) for index in range(CLASSES)]
+        # The column after the last holds zeros: the score of classes that the head lacks.
+        own = [columns.get(index, len(columns)) for index in range(len(self.vocabulary))]
         groups = [
             [own[index], *(own[below] for below in np.flatnonzero(row))]
             for index, row in enumerate(ontology().above)
         ]
+        groups += [[column] for column in own[CLASSES:]]
         self._members = np.concatenate(groups)
         self._starts = np.cumsum([0] + [len(group) for group in groups[:-1]])
 
-    def scores(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Predict the probability of every AudioSet class for every embedding.
+    def to_dict(self) -> dict[str, Any]:
+        """What the head is and how it was made, for JSON; without its weights."""
+        spec = self.spec
+        return {
+            "space": self.space,
+            "layers": [self.dimension, *(len(bias) for _, bias in spec.layers)],
+            "output": spec.output,
+            "pooling": spec.pooling,
+            "normalised": spec.normalised,
+            "classes": list(spec.names),
+            "own_classes": list(self.vocabulary.own),
+            "made": dict(spec.made),
+        }
+
+    def scores(self, embeddings: Floats) -> Floats:
+        """Predict the score of every class for every embedding.
 
         Parameters
         ----------
@@ -99,27 +138,72 @@ class Head:
 
         Returns
         -------
-        float32 [n, 527]
-            Independent probabilities: they do not sum to 1. The score of a class is never below
-            that of a class below it in the ontology.
+        float32 [n, classes of the vocabulary]
+            Of a sigmoid, independent probabilities: they do not sum to 1. Of a softmax, those of
+            the head's classes do. Never is the score of a class below that of a class below it in
+            the ontology; a class that the head lacks has the highest of those below it, or 0.
         """
-        logits = product(embeddings, self._weight) + self._bias
-        own = np.zeros((len(logits), logits.shape[1] + 1), np.float32)
-        own[:, :-1] = _probability(logits)
+        return self._scored(unit(embeddings) if self.spec.normalised else embeddings)
+
+    def _scored(self, embeddings: Floats) -> Floats:
+        values = embeddings
+        for number, (weight, bias) in enumerate(self._layers):
+            if number:
+                values = np.clip(values, 0, _HIGHEST)
+            values = product(values, weight) + bias
+        own = np.zeros((len(values), values.shape[1] + 1), np.float32)
+        own[:, :-1] = _softmax(values) if self.spec.output == "softmax" else _probability(values)
         return np.maximum.reduceat(own[:, self._members], self._starts, axis=1)
 
-    def directions(self, classes: Iterable[int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Weights, float32 [m, dimension], and biases [m] of those classes that the head has."""
-        columns = [self._columns[index] for index in sorted(classes) if index in self._columns]
-        return self._weight[:, columns].T, self._bias[columns]
+    def clip_scores(self, embeddings: Floats, shares: Floats, starts: NDArray[np.int64]) -> Floats:
+        """Predict the score of every class for clips, as `HeadSpec.pooling` says.
 
-    def highest(
-        self, embeddings: NDArray[np.float32], classes: Iterable[int]
-    ) -> NDArray[np.float64]:
+        Parameters
+        ----------
+        embeddings : float32 [n, dimension]
+            Of the clips' segments, one clip after the other.
+        shares : float32 [n]
+            How much each counts, above 0; see `soundsearch.vectors.loudness_weights`.
+        starts : int64 [clips]
+            Where each clip begins, ascending from 0; none is without segments.
+
+        Returns
+        -------
+        float32 [clips, classes of the vocabulary]
+        """
+        spec = self.spec
+        if not self.pools_scores and spec.normalised:
+            embeddings = unit(embeddings)
+        weights: NDArray[Any] = shares.astype(np.float64)
+        if spec.attention is not None:
+            towards = product(embeddings, spec.attention[:, None])[:, 0].astype(np.float64)
+            lengths = np.diff(starts, append=len(towards))
+            weights = np.exp(towards - np.repeat(np.maximum.reduceat(towards, starts), lengths))
+        pool = ClipPool(self, len(starts))
+        owners = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(shares)))
+        for rows in _blocks(len(embeddings)):
+            values = self.scores(embeddings[rows]) if self.pools_scores else embeddings[rows]
+            pool.add(values, weights[rows], owners[rows])
+        if self.pools_scores:
+            return pool.pooled().astype(np.float32)
+        return self._scored(pool.pooled().astype(np.float32))
+
+    def directions(self, classes: Iterable[int]) -> tuple[Floats, Floats]:
+        """Weights, float32 [m, dimension], and biases [m] of those classes that the head has.
+
+        Of a linear head only.
+        """
+        if not self.is_linear:
+            raise ValueError("only a linear head has directions")
+        [(weight, bias)] = self._layers
+        columns = [self._columns[index] for index in sorted(classes) if index in self._columns]
+        return weight[:, columns].T, bias[columns]
+
+    def highest(self, embeddings: Floats, classes: Iterable[int]) -> NDArray[np.float64]:
         """The highest probability among some classes for every embedding, float64 [n].
 
-        In float32, those that are nearly certain would all be 1. Rounded, so that a class has the
-        same one alone and among others.
+        Of a linear head. In float32, those that are nearly certain would all be 1. Rounded, so
+        that a class has the same one alone and among others.
         """
         weights, biases = self.directions(classes)
         if not len(biases):
@@ -131,41 +215,55 @@ class Head:
         return _probability(np.round((logits + biases).max(axis=1), _DECIMALS))
 
 
+class ClipPool:
+    """Pools what is said of segments into what is said of clips, a block of segments at a time.
+
+    Parameters
+    ----------
+    head : Head
+    clips : int
+    """
+
+    def __init__(self, head: Head, clips: int) -> None:
+        self._pooling = head.spec.pooling
+        width = len(head.vocabulary) if head.pools_scores else head.dimension
+        self._sums = np.zeros((clips, width))
+        self._weights = np.zeros(clips)
+
+    def add(self, values: Floats, weights: NDArray[Any], owners: NDArray[np.int64]) -> None:
+        """Take in scores or embeddings, [n, width], of the segments of clips, ascending."""
+        starts = np.flatnonzero(np.diff(owners, prepend=-1))
+        clips = owners[starts]
+        if self._pooling == "max":
+            highest = np.maximum.reduceat(values, starts, axis=0)
+            self._sums[clips] = np.maximum(self._sums[clips], highest)
+            return
+        if self._pooling == "power":
+            values = values**_POOLING_POWER
+        self._sums[clips] += np.add.reduceat(values * weights[:, None], starts, axis=0)
+        self._weights[clips] += np.add.reduceat(weights, starts)
+
+    def pooled(self) -> NDArray[np.float64]:
+        """What was pooled, float64 [clips, width]; zeros for a clip without segments."""
+        if self._pooling == "max":
+            return self._sums
+        means = self._sums / np.where(self._weights > 0, self._weights, 1)[:, None]
+        return means ** (1 / _POOLING_POWER) if self._pooling == "power" else means
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    return (slice(begin, begin + _ROWS) for begin in range(0, count, _ROWS))
+
+
 def _probability(logits: NDArray[Any]) -> NDArray[Any]:
     probability: NDArray[Any] = 1.0 / (1.0 + np.exp(-np.clip(logits, -60.0, 60.0)))
     return probability
 
 
-def _check(weight: NDArray[np.float32], bias: NDArray[np.float32], mids: list[str]) -> None:
-    nodes = ontology().nodes
-    unknown = [mid for mid in mids if mid not in nodes or nodes[mid].class_index is None]
-    if unknown:
-        raise ValueError(f"expected AudioSet classes, got {unknown[0]!r}")
-    if weight.ndim != 2 or len(weight) != len(mids) or bias.shape != (len(mids),):
-        raise ValueError(
-            f"expected a weight [{len(mids)}, dimension] and a bias [{len(mids)}], got "
-            f"{list(weight.shape)} and {list(bias.shape)}"
-        )
-    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-        raise ValueError("its weights are not finite")
-
-
-def write_head(
-    path: Path, space: str, weight: NDArray[np.float32], bias: NDArray[np.float32]
-) -> None:
-    """Write a `Head` with YAMNet's classes.
-
-    Parameters
-    ----------
-    path : Path
-        Ends in ``.npz``.
-    space : str
-        The space of its embeddings.
-    weight : float32 [521, dimension]
-    bias : float32 [521]
-    """
-    mids = [node.mid for node in ontology().classes if node.class_index not in _NOT_IN_YAMNET]
-    np.savez(path, weight=weight, bias=bias, space=np.array(space), mids=np.array(mids))
+def _softmax(logits: Floats) -> Floats:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: Floats = powers / powers.sum(axis=1, keepdims=True)
+    return shares
 
 
 @cache
@@ -191,7 +289,7 @@ def best_labels(scores: NDArray[np.float32], count: int) -> NDArray[np.void]:
 
     Parameters
     ----------
-    scores : float32 [n, 527]
+    scores : float32 [n, classes of a vocabulary]
     count : int
         The most labels per row.
 
@@ -203,7 +301,8 @@ def best_labels(scores: NDArray[np.float32], count: int) -> NDArray[np.void]:
     top = np.argpartition(-scores, _CANDIDATES, axis=1)[:, :_CANDIDATES]
     top = top[rows, np.argsort(-scores[rows, top], axis=1, kind="stable")]
     best = scores[rows, top]
-    below = ontology().above[top[:, :, None], top[:, None, :]]
+    nodes = np.minimum(top, CLASSES)  # own classes have none above or below them
+    below = _above()[nodes[:, :, None], nodes[:, None, :]]
     close = best[:, None, :] >= _EXPLAINED_BY_CHILD * best[:, :, None]
     kept = ~(below & close).any(axis=2) & (best >= _WORTH_SHOWING)
     # A stable sort moves the kept ones forward without changing their order.
@@ -212,6 +311,11 @@ def best_labels(scores: NDArray[np.float32], count: int) -> NDArray[np.void]:
     out["class_index"] = np.where(kept[rows, order], top[rows, order], NO_LABEL)
     out["score"] = np.where(kept[rows, order], best[rows, order], 0.0)
     return out
+
+
+@cache
+def _above() -> NDArray[np.bool_]:
+    return np.pad(ontology().above, (0, 1))
 
 
 def silence(count: int) -> NDArray[np.void]:
@@ -226,31 +330,3 @@ def unlabelled(*shape: int) -> NDArray[np.void]:
     out = np.zeros(shape, LABEL)
     out["class_index"] = NO_LABEL
     return out
-
-
-def given(classes: Iterable[int]) -> tuple[Label, ...]:
-    """Human labels, by class index, as records with score 1."""
-    table = ontology()
-    return tuple(
-        Label(node.name, node.mid, 1.0, table.path(node.mid)) for node in map(_class, classes)
-    )
-
-
-def named(labels: NDArray[np.void]) -> tuple[Label, ...]:
-    """Stored labels, LABEL [n], as records with names and paths."""
-    table = ontology()
-    return tuple(
-        Label(node.name, node.mid, float(score), table.path(node.mid))
-        for index, score in labels.tolist()
-        if index != NO_LABEL
-        for node in (_class(index),)
-    )
-
-
-def _class(index: int) -> Node:
-    if index >= CLASSES:
-        raise LibraryDamaged(
-            f"a clip of the library has the label {index}, and there are {CLASSES} only (from 0 "
-            "on); restore the library from a copy, or ingest again into a new one"
-        )
-    return ontology().classes[index]

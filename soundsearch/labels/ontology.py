@@ -6,6 +6,7 @@ from Google's AudioSet ontology, CC BY-SA 4.0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -79,15 +80,20 @@ class Ontology:
             self._ancestors[mid] = frozenset(parents).union(*map(self.ancestors, parents))
         return self._ancestors[mid]
 
-    def classes_below(self, name: str) -> frozenset[int]:
+    @cached_property
+    def descendants(self) -> dict[str, frozenset[str]]:
+        """The ids of all nodes below each node, including those that are not classes."""
+        below: dict[str, set[str]] = {mid: set() for mid in self.nodes}
+        for mid in self.nodes:
+            for above in self.ancestors(mid):
+                below[above].add(mid)
+        return {mid: frozenset(each) for mid, each in below.items()}
+
+    def find_below(self, name: str) -> frozenset[int] | None:
         """The indices of the classes at and below a node, given by name, id or path.
 
-        A path, such as ``Dog > Bark``, names some of the nodes above as well, in any case.
-
-        Raises
-        ------
-        SoundsearchError
-            There is no such node.
+        A path, such as ``Dog > Bark``, names some of the nodes above as well, in any case. None if
+        there is no such node.
         """
         *above, last = (part.strip() for part in name.lower().split(_BELOW))
         wanted = {
@@ -102,19 +108,31 @@ class Ontology:
             )
         }
         if not wanted:
-            from difflib import get_close_matches
-
-            names = {node.name.lower(): node.name for node in self.nodes.values()}
-            near = [names[found] for found in get_close_matches(last, names)]
-            hint = f"; similar: {', '.join(near)}" if near else ""
-            raise SoundsearchError(
-                f"expected the name, id or path of an AudioSet label, got {name!r}{hint}"
-            )
+            return None
         return frozenset(
             index
             for index, node in enumerate(self.classes)
             if node.mid in wanted or not wanted.isdisjoint(self.ancestors(node.mid))
         )
+
+    def classes_below(self, name: str) -> frozenset[int]:
+        """As `find_below`, but raises SoundsearchError if there is no such node."""
+        found = self.find_below(name)
+        if found is None:
+            raise SoundsearchError(
+                f"expected the name, id or path of an AudioSet label, got {name!r}"
+                f"{self.similar(name)}"
+            )
+        return found
+
+    def similar(self, name: str, others: Sequence[str] = ()) -> str:
+        """What to say of names that are near one that is not there; "" where none is."""
+        from difflib import get_close_matches
+
+        names = {each.lower(): each for each in (*(n.name for n in self.nodes.values()), *others)}
+        last = name.lower().split(_BELOW)[-1].strip()
+        near = [names[found] for found in get_close_matches(last, names)]
+        return f"; similar: {', '.join(near)}" if near else ""
 
     @cached_property
     def above(self) -> NDArray[np.bool_]:

@@ -10,15 +10,12 @@ from soundsearch_ingest.logmel import SILENT
 
 from ..stores.records import LABEL
 from ..vectors import loudness_weights
-from .head import Head, best_labels, silence
+from .head import ClipPool, Head, best_labels, silence
 
 __all__ = ["predict"]
 
 # How many rows are scored at a time: some megabytes of scores.
 _ROWS = 1024
-# A clip's score for a class is a weighted power mean over its segments, between the average, which
-# drowns a short event, and the maximum, which trusts every stray segment.
-_POOLING_POWER = 2.0
 
 
 def predict(
@@ -35,7 +32,7 @@ def predict(
     clips : sequence of (float32 [n, dimension], float32 [n])
         Embeddings and levels in dB of a clip's n segments. Near-silent segments get only the
         label Silence, and count for the clip only if there are no others; of the others,
-        louder ones count more.
+        louder ones count more where the head's pooling says so.
     per_segment, per_clip : int
         The most labels to keep.
 
@@ -54,24 +51,22 @@ def predict(
     segment_labels[silent] = silence(per_segment)
     embeddings = np.concatenate([vectors for vectors, _ in clips])
     sounding = np.flatnonzero(~silent)
-    powers: NDArray[np.float64] | None = None
+    audible = np.flatnonzero(np.bincount(owner[sounding], minlength=len(clips)))
+    clip_labels = np.tile(silence(per_clip), (len(clips), 1))
+    pool = ClipPool(head, len(clips))
     for begin in range(0, len(sounding), _ROWS):
         rows = sounding[begin : begin + _ROWS]
         scores = head.scores(embeddings[rows])
         segment_labels[rows] = best_labels(scores, per_segment)
-        starts = np.flatnonzero(np.diff(owner[rows], prepend=-1))
-        owners = owner[rows][starts]
-        if powers is None:
-            powers = np.zeros((len(clips), scores.shape[1]))
-        powers[owners] += np.add.reduceat(
-            scores**_POOLING_POWER * shares[rows, None], starts, axis=0
-        )
-    clip_labels = np.tile(silence(per_clip), (len(clips), 1))
-    heard = np.bincount(owner[sounding], shares[sounding], minlength=len(clips))
-    if powers is not None:
-        audible = heard > 0
-        means = (powers[audible] / heard[audible, None]) ** (1 / _POOLING_POWER)
-        clip_labels[audible] = best_labels(means.astype(np.float32), per_clip)
+        if head.pools_scores:
+            pool.add(scores, shares[rows], owner[rows])
+    if len(audible):
+        if head.pools_scores:
+            scores = pool.pooled()[audible].astype(np.float32)
+        else:
+            starts = np.searchsorted(owner[sounding], audible)
+            scores = head.clip_scores(embeddings[sounding], shares[sounding], starts)
+        clip_labels[audible] = best_labels(scores, per_clip)
     ends = np.cumsum(lengths)
     return [
         (segment_labels[end - length : end], labels)

@@ -23,12 +23,18 @@ from .records import (
     Tuning,
 )
 
-__all__ = ["ClipChanged", "OnClips", "OnStep", "Reading", "Span", "Store"]
+__all__ = ["ClipChanged", "LabelsOf", "OnClips", "OnStep", "Reading", "Span", "Store"]
 
 # A clip's id, the number of its first segment and the number after its last.
 Span = tuple[int, int, int]
 OnStep = Callable[[str], None]
 OnClips = Callable[[int], None]
+# Predicts labels, as `soundsearch.labels.predict` does: of clips, each the embeddings and levels of
+# its segments, those of the segments, LABEL [n, SEGMENT_LABELS], and of the clip, [CLIP_LABELS].
+LabelsOf = Callable[
+    [Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]],
+    list[tuple[NDArray[np.void], NDArray[np.void]]],
+]
 
 
 class ClipChanged(Exception):
@@ -41,6 +47,14 @@ class Reading(Protocol):
     Used by one thread at a time. Every method raises `ClipChanged` if the store no longer has the
     state that this reading saw.
     """
+
+    def head_digest(self) -> str | None:
+        """Which head the labels are of; see `Store.head_digest`."""
+        ...
+
+    def head(self) -> bytes:
+        """The file of that head; see `Store.head`."""
+        ...
 
     def counts(self, filter: Filter | None = None) -> Counts:
         """How many clips and segments a filter lets through, and how many failures there are."""
@@ -189,6 +203,20 @@ class Store(Protocol):
         """How many clips, segments and failures are stored."""
         ...
 
+    def head_digest(self) -> str | None:
+        """Which head the labels are of, by the digest of its file; None for the encoder's own."""
+        ...
+
+    def head(self) -> bytes:
+        """The file of that head, if it is not the encoder's own.
+
+        Raises
+        ------
+        LibraryDamaged
+            It is not what was stored.
+        """
+        ...
+
     def tuning(self) -> Tuning | None:
         """How the search index is tuned; None where there is none, or the database does it."""
         ...
@@ -308,6 +336,28 @@ class Store(Protocol):
         """Take over a successor's settings, clips and failures in one step and delete it.
 
         A clip at the same uri keeps its id.
+        """
+        ...
+
+    def relabel(
+        self, head: bytes | None, labels: LabelsOf, on_clips: OnClips = lambda _count: None
+    ) -> None:
+        """Give all clips other predicted labels and keep the file of their head, in one step.
+
+        Everything else of them stays. Killed before its end, it has changed nothing.
+
+        Parameters
+        ----------
+        head : bytes or None
+            None for the encoder's own.
+        labels : LabelsOf
+        on_clips : callable
+            Told how many more clips were labelled.
+
+        Raises
+        ------
+        LibraryDamaged
+            A clip's segments are not what was stored.
         """
         ...
 

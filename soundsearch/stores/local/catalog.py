@@ -6,19 +6,22 @@ from __future__ import annotations
 
 import json
 import os
+from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
+import blake3
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import LibraryDamaged
+from ...hints import command
 from ..filters import Filter
 from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip, Tuning
 from .catalogfile import CatalogFile
-from .codec import FAILURE, PLACE, POSTED, RECORD, clip_of, failure_of, row_of
+from .codec import FAILURE, PLACE, POSTED, RECORD, clip_of, failure_of, record_sum, row_of
 from .conditions import condition_of
 from .keys import Keys
 from .postings import HumanLabels, add_postings, fill_postings, label_scores
@@ -130,6 +133,30 @@ class Catalog(CatalogFile):
         with self._reading():
             known, value = setting_of(key, rows[0][0])
         return value if known == name else None
+
+    def head_digest(self) -> str | None:
+        """The digest of the kept head's file; None where none is kept."""
+        rows = self._query("SELECT value FROM settings WHERE key = 'head'")
+        return str(self.setting("head")) if rows else None
+
+    def head(self) -> bytes:
+        """The kept head's file."""
+        digest = self.setting("head")
+        with self._reading():
+            content = b64decode(self.setting("head_file"), validate=True)
+        if blake3.blake3(content).hexdigest() != digest:
+            raise LibraryDamaged(
+                f"{self._path}: the head of its labels is not what was stored; keep it again with: "
+                f"{command('head use FILE', self.folder)}"
+            )
+        return content
+
+    def set_head(self, content: bytes | None) -> None:
+        """Keep a head's file, or none. In a transaction."""
+        self.connection.execute("DELETE FROM settings WHERE key IN ('head', 'head_file')")
+        if content is not None:
+            digest = blake3.blake3(content).hexdigest()
+            self.set(head=digest, head_file=b64encode(content).decode())
 
     def _clips_changed(self) -> None:
         self.connection.execute("UPDATE settings SET value = value + 1 WHERE key = 'revision'")
@@ -350,6 +377,34 @@ class Catalog(CatalogFile):
 
     def _forget(self, uris: Sequence[bytes]) -> None:
         self.connection.executemany("DELETE FROM failures WHERE uri = ?", [(uri,) for uri in uris])
+
+    def relabel(self, found: Mapping[int, tuple[bytes, int]]) -> None:
+        """Give clips other predicted labels, LABEL, and the checksums of rows that hold others."""
+        ids = list(found)
+        for begin in range(0, len(ids), _TOGETHER):
+            part = ids[begin : begin + _TOGETHER]
+            rows = self._query(f"SELECT {_CLIP} FROM clips WHERE id IN ({_marks(part)})", *part)
+            values = []
+            for row in rows:
+                with self._reading():
+                    clip_of(row)  # raises where the record is damaged
+                labels, checksum = found[row[0]]
+                record = [*row[2:-1]]
+                record[POSTED.start] = labels
+                values.append((labels, record_sum(record), checksum, row[0]))
+            self.connection.executemany(
+                "UPDATE clips SET labels = ?, record_sum = ?, checksum = ? WHERE id = ?", values
+            )
+
+    def use_generation(self, generation: int) -> None:
+        """Say that rows with the same places are in the files of another generation."""
+        stretches = self.stretches()
+        if stretches is not None:  # which no label changes
+            kind, _, length = stretches["kind"]
+            self.set_stretches({**stretches, "kind": [kind, generation, length]})
+        fill_postings(self.connection)
+        self.set(generation=generation)
+        self._clips_changed()
 
     def renumber(self, places: Mapping[int, tuple[int, int]], rows: int, generation: int) -> None:
         """Say which first rows and checksums clips have, in the files of another generation."""

@@ -54,6 +54,17 @@ def check(folder: Path, catalog: Catalog, on_clips: OnClips, on_step: OnStep) ->
                 f"no clip is concerned; make them again with: {command('rebuild', folder)}",
             )
         )
+    try:
+        if catalog.head_digest() is not None:
+            catalog.head()
+    except LibraryDamaged as error:
+        findings.append(
+            Finding(
+                str(error),
+                (),
+                f"no clip is concerned; keep it again with: {command('head use FILE', folder)}",
+            )
+        )
     on_step("checking the segments of all clips")
     lost = _damaged_clips(folder, catalog, on_clips)
     if lost:

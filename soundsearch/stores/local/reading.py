@@ -103,6 +103,14 @@ class LocalReading:
             raise self._taken
         return self._taken
 
+    def head_digest(self) -> str | None:
+        """Which head the labels are of; see `Store.head_digest`."""
+        return self._catalog.head_digest()
+
+    def head(self) -> bytes:
+        """The file of that head."""
+        return self._catalog.head()
+
     def counts(self, filter: Filter | None = None) -> Counts:
         """How many clips and segments a filter lets through; failures have no filter."""
         if filter is None:

@@ -37,6 +37,7 @@ __all__ = [
     "ranges",
     "row_files",
     "rows_there",
+    "vectors_of",
 ]
 
 # Bytes that are gathered for one write: clips come in parts of a few kilobytes.
@@ -107,6 +108,13 @@ def map_rows(
     kind = np.dtype("u1" if coded else "<f4")
     stored = _mapped(vectors, kind, (rows, settings.dimension))
     return EightBit(stored) if coded else stored, _mapped(segments, SEGMENT, (rows,))
+
+
+def vectors_of(stored: bytes, settings: Settings) -> NDArray[np.float32]:
+    """The vectors, float32 [n, dimension], of rows as they are stored."""
+    if _is_coded(settings):
+        return dequantise(np.frombuffer(stored, np.uint8).reshape(-1, settings.dimension))
+    return np.frombuffer(stored, "<f4").reshape(-1, settings.dimension)
 
 
 def rows_there(paths: Sequence[Path], settings: Settings) -> int:

@@ -26,7 +26,7 @@ from ...errors import (
 )
 from ...hints import command
 from ...results import Finding
-from ..base import OnClips, OnStep, Store
+from ..base import LabelsOf, OnClips, OnStep, Store
 from ..filters import Filter
 from ..records import (
     ClipRecord,
@@ -43,6 +43,7 @@ from .checking import check
 from .connecting import unreadable
 from .locking import FileLock, Locked
 from .reading import LocalReading, Pool, clips_keyed
+from .relabelling import relabel
 from .rows import has_row_files
 from .schema import CATALOG, HOLDER, LOCK, held_by, make_catalog, upgrade
 from .snapshot import Snapshots
@@ -151,6 +152,16 @@ class LocalStore:
         """What is stored now."""
         with self._pool.pinned() as catalog:
             return catalog.counts()
+
+    def head_digest(self) -> str | None:
+        """Which head the labels are of; see `Store.head_digest`."""
+        with self._pool.pinned() as catalog:
+            return catalog.head_digest()
+
+    def head(self) -> bytes:
+        """The file of that head."""
+        with self._pool.pinned() as catalog:
+            return catalog.head()
 
     def tuning(self) -> Tuning | None:
         """How the index is tuned; None where there is none, or version 0.1.0 made it."""
@@ -328,6 +339,13 @@ class LocalStore:
         adopt(self._held, Path(successor.address), settings)
         self.settings = settings
         self._delete_adopted()  # its row files are ours now, and were its own too
+        self._held.use_files()
+
+    def relabel(
+        self, head: bytes | None, labels: LabelsOf, on_clips: OnClips = lambda _count: None
+    ) -> None:
+        """Give all clips other labels, and keep their head, in one step; see `Store.relabel`."""
+        relabel(self._held, head, labels, on_clips)
         self._held.use_files()
 
     def _delete_adopted(self) -> None:

@@ -179,6 +179,7 @@ def adopt(writer: Writer, folder: Path, settings: Settings) -> None:
         catalog.set(rows=rows, generation=generation)
         catalog.keys.fill()
         catalog.set_index(None)
+        catalog.set_head(None)  # it reads the space that was
     writer.settings = settings
     _delete_indexes(writer.folder, None)
     delete_stretches(writer.folder)

@@ -139,6 +139,14 @@ def _is_name(value: Any) -> bool:
     return type(value) is str and 0 < len(value) <= 1000
 
 
+def _is_digest(value: Any) -> bool:
+    return type(value) is str and re.fullmatch(r"[0-9a-f]{64}", value) is not None
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str
+
+
 def _is_any(_value: Any) -> bool:
     return True
 
@@ -219,6 +227,8 @@ _SETTINGS: dict[str, Callable[[Any], bool]] = {
     "index_sums": _is_pair(_is_index_file, _are_sums),
     "stretches": _is_stretches,
     "index_cells": _is_pair(_is_index_file, _are_sums),
+    "head": _is_digest,
+    "head_file": _is_text,
 }
 
 

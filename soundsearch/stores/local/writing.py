@@ -15,7 +15,7 @@ from .catalog import Catalog
 from .connecting import passes, unreadable
 from .files import open_own
 from .locking import FileLock, Locked
-from .rows import RowFiles, delete_row_files
+from .rows import RowFiles, delete_row_files, row_files
 from .schema import CATALOG, HOLDER, LOCK, held_by
 
 __all__ = ["Writer", "write_error", "writer_lock"]
@@ -44,9 +44,10 @@ class Writer:
             raise
 
     def _open_files(self) -> RowFiles:
-        files = RowFiles(self.folder, self.catalog.setting("generation"), self.settings)
-        delete_row_files(self.folder, keep=files.paths)
-        return files
+        # Those of other generations first: they may be other names of the same files.
+        generation = self.catalog.setting("generation")
+        delete_row_files(self.folder, row_files(self.folder, generation, self.settings))
+        return RowFiles(self.folder, generation, self.settings)
 
     def use_files(self) -> None:
         """Go on with the row files that the catalogue names now."""

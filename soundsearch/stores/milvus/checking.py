@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...errors import LibraryDamaged
 from ...hints import command
 from ...results import Finding
 from ..base import OnClips, OnStep
@@ -39,6 +40,17 @@ def check(tables: Tables, on_clips: OnClips, on_step: OnStep) -> list[Finding]:
             unpooled += sum(1 for _ in without_all(tables, now, "Strong"))
         on_clips(len(clips))
     findings = []
+    try:
+        if tables.head_digest is not None:
+            tables.head()
+    except LibraryDamaged as error:
+        findings.append(
+            Finding(
+                str(error),
+                (),
+                f"no clip is concerned; keep it again with: {command('head use FILE', tables.uri)}",
+            )
+        )
     if unpooled:
         findings.append(
             Finding(

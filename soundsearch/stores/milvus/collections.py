@@ -2,7 +2,8 @@
 
 ==================  =========================================================================
 NAME_state          rows of JSON: settings with the schema version, counters, the writer's
-                    lease, an unfinished successor, the tag that is the key of clips
+                    lease, an unfinished successor, the tag that is the key of clips; the
+                    file of a head in parts, see `heads`
 NAME_clips_v2       one row per clip and one per failure
 NAME_segments       one row per segment
 NAME_stretches      one row per pooled vector, see `stretches`
@@ -88,9 +89,10 @@ def collections_of(uri: MilvusUri, generation: int) -> tuple[str, str, str]:
     )
 
 
-def settings_row(settings: Settings, generation: int) -> Row:
-    """The state's settings row for a generation."""
-    return {"schema": VERSION, "generation": generation, **asdict(settings)}
+def settings_row(settings: Settings, generation: int, head: str | None = None) -> Row:
+    """The state's settings row for a generation whose labels are of a head, given its digest."""
+    row = {"schema": VERSION, "generation": generation, **asdict(settings)}
+    return row if head is None else {**row, "head": head}
 
 
 def settings_of(row: Row) -> Settings:

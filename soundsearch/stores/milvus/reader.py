@@ -160,6 +160,14 @@ class MilvusReading:
         self._selections: dict[str, Selection] = {}
         self._counts: Counts | None = None
 
+    def head_digest(self) -> str | None:
+        """Which head the labels are of; see `Store.head_digest`."""
+        return self._tables.head_digest
+
+    def head(self) -> bytes:
+        """The file of that head."""
+        return self._tables.head()
+
     def counts(self, filter: Filter | None = None) -> Counts:
         """How many clips and segments a filter lets through, and how many failures there are."""
         if self._counts is None or filter is not None:

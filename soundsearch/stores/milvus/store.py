@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+
+import blake3
 
 from ...errors import LibraryError, LibraryNotFound
 from ...hints import command
 from ...results import Finding
-from ..base import OnClips, OnStep, Store
+from ..base import ClipChanged, LabelsOf, OnClips, OnStep, Store
 from ..filters import Filter, matches
 from ..records import (
     ClipRecord,
@@ -35,6 +38,7 @@ from .collections import (
     make_collection,
     make_generation,
     segments_schema,
+    settings_of,
     settings_row,
     state_collection,
     state_of,
@@ -42,9 +46,11 @@ from .collections import (
     stretches_schema,
 )
 from .expressions import compile_filter
+from .heads import write_head
 from .lease import Lease
 from .lite import opening
 from .reader import MilvusReading, newest
+from .relabelling import relabel
 from .rows import CLIP_FIELDS, clip_of, failure_id, failure_of, packed_uri, state_row
 from .tables import LIMIT, Tables
 from .upgrades import drop_leftovers, upgraded
@@ -53,6 +59,8 @@ from .writer import Counters, Writer
 
 __all__ = ["MilvusStore"]
 
+# Seconds in which a reader may not see that another process relabelled the library.
+_UNSEEN = 1.0
 # How many clips are read at a time without and with a filter.
 _PAGE = 1024
 _FILTERED_PAGE = 4096
@@ -78,16 +86,18 @@ class MilvusStore:
         self.address = str(self._uri)
         self._parent = _parent
         self._writer: Writer | None = None
+        self._looked = time.monotonic()
         if self._uri.lite and not Path(self._uri.address).exists():
             raise self._not_found()
         self._client = MilvusClient(self._uri)
         try:
             with opening(self._uri):
-                self._tables = Tables(self._client, self._uri, self._settings_row())
+                self._used = Tables(self._client, self._uri, self._settings_row())
         except BaseException:
             self._client.close()
             raise
         self.settings = self._tables.settings
+        self._looked = time.monotonic()
 
     @classmethod
     def create(cls, uri: MilvusUri | str, settings: Settings) -> MilvusStore:
@@ -149,7 +159,45 @@ class MilvusStore:
     @contextmanager
     def reading(self) -> Iterator[MilvusReading]:
         """Open a consistent view of the store; see `Store.reading`."""
-        yield MilvusReading(self._tables)
+        tables = self._tables
+        try:
+            yield MilvusReading(tables)
+        except LibraryError as error:
+            # Of collections that are gone, perhaps, as another process has relabelled the library.
+            if self._writer is None and self._look() is not tables:
+                raise ClipChanged(f"{self.address}: it was relabelled") from error
+            raise
+
+    @property
+    def _tables(self) -> Tables:
+        """The tables of the generation that is the current one, or was a moment ago."""
+        if self._writer is None and time.monotonic() - self._looked > _UNSEEN:
+            return self._look("Bounded")
+        return self._used
+
+    def _look(self, level: str = "Strong") -> Tables:
+        """The tables of the generation that is the current one, as far as the level shows."""
+        if self._parent is None:
+            self._looked = time.monotonic()
+            row = state_of(self._client, state_collection(self._uri), SETTINGS, level)
+            if row is not None and row["generation"] > self._used.generation:
+                if settings_of(row) != self.settings:
+                    raise LibraryError(
+                        f"{self.address}: another process re-embedded it in another space; open "
+                        "it again"
+                    )
+                seen = self._used.level
+                self._used = Tables(self._client, self._uri, row)
+                self._used.level = seen
+        return self._used
+
+    def head_digest(self) -> str | None:
+        """Which head the labels are of; see `Store.head_digest`."""
+        return self._tables.head_digest
+
+    def head(self) -> bytes:
+        """The file of that head."""
+        return self._tables.head()
 
     def counts(self) -> Counts:
         """How many clips, segments and failures are stored."""
@@ -161,17 +209,19 @@ class MilvusStore:
 
     def is_exact(self) -> bool:
         """Whether Milvus has an index that looks at every segment."""
-        return self._tables.indexes[self._tables.segments] in ("FLAT", "GPU_BRUTE_FORCE")
+        tables = self._tables
+        return tables.indexes[tables.segments] in ("FLAT", "GPU_BRUTE_FORCE")
 
     def clips(self, filter: Filter | None = None) -> Iterator[StoredClip]:
         """Iterate over the clips that a filter lets through, ordered by id; see `Store.clips`."""
+        tables = self._tables
         if filter is None:
-            pages = self._tables.clip_pages(CLIP_FIELDS, _PAGE)
+            pages = tables.clip_pages(CLIP_FIELDS, _PAGE)
             return (clip_of(row) for rows in pages for row in rows)
         compiled = compile_filter(filter, self._uri.lite)
         if compiled.text is None:
             return iter(())
-        pages = self._tables.clip_pages(CLIP_FIELDS, _FILTERED_PAGE, compiled.text)
+        pages = tables.clip_pages(CLIP_FIELDS, _FILTERED_PAGE, compiled.text)
         found = (clip_of(row) for rows in pages for row in rows)
         return found if compiled.exact else (clip for clip in found if matches(filter, clip))
 
@@ -223,7 +273,8 @@ class MilvusStore:
         return failure_of(rows[0]) if rows else None
 
     def _find(self, expression: str) -> list[Row]:
-        return self._tables.query(self._tables.clips, expression, CLIP_FIELDS, limit=LIMIT)
+        tables = self._tables
+        return tables.query(tables.clips, expression, CLIP_FIELDS, limit=LIMIT)
 
     # Writing
 
@@ -238,6 +289,7 @@ class MilvusStore:
         lease = Lease(self._client, self._uri)
         lease.take()
         try:
+            self._look()
             counters = Counters(self._client, self._uri)
             with self._written_by(lease, counters):
                 drop_leftovers(self._client, self._uri, self._tables.generation)
@@ -321,22 +373,42 @@ class MilvusStore:
 
     def successor(self, settings: Settings) -> MilvusStore:
         """The library's next generation, in its own collections; see `Store.successor`."""
+        return self._begun(settings, None)
+
+    def _begun(self, settings: Settings, head: bytes | None) -> MilvusStore:
+        """The next generation, of a head; one that was begun for the same is gone on with."""
         client, state = self._client, state_collection(self._uri)
         generation = self._tables.generation + 1
-        row = settings_row(settings, generation)
+        digest = None if head is None else blake3.blake3(head).hexdigest()
+        row = settings_row(settings, generation, digest)
         if state_of(client, state, SUCCESSOR) != row:
+            client.delete(state, [SUCCESSOR])  # what it names is about to change
             for name in collections_of(self._uri, generation):
                 client.drop_collection(name)
             make_generation(client, self._uri, settings, generation)
+            if head is not None:
+                write_head(client, self._uri, generation, head)
             client.upsert(state, [state_row(SUCCESSOR, row)])
         return MilvusStore(self._uri, _parent=self)
+
+    def relabel(
+        self, head: bytes | None, labels: LabelsOf, on_clips: OnClips = lambda _count: None
+    ) -> None:
+        """Give all clips other labels, and keep their head, in one step; see `Store.relabel`.
+
+        Clips that a killed run labelled are not labelled again.
+        """
+        with closing(self._begun(self.settings, head)) as successor:
+            with successor.writing():
+                relabel(self, successor, labels, on_clips)
+            self.adopt(successor)
 
     def adopt(self, successor: Store) -> None:
         """Switch to a successor: one row names the current generation. See `Store.adopt`."""
         assert isinstance(successor, MilvusStore)
         writer = self._held
         state = state_collection(self._uri)
-        row = settings_row(successor.settings, successor._tables.generation)
+        row = successor._tables.row
         with successor.writing():
             successor.fail(
                 [
@@ -349,7 +421,7 @@ class MilvusStore:
         writer.lease.check()
         self._client.upsert(state, [state_row(SETTINGS, row)])
         self._client.delete(state, [SUCCESSOR])
-        self._tables = Tables(self._client, self._uri, row)
+        self._used = Tables(self._client, self._uri, row)
         self.settings = self._tables.settings
         self._tables.level = "Session"
         self._tables.is_written_out = False

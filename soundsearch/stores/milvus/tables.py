@@ -36,6 +36,7 @@ from .collections import (
     state_collection,
     state_of,
 )
+from .heads import read_head
 from .rows import CLIP_FIELDS
 from .uri import MilvusUri
 
@@ -65,7 +66,9 @@ class Tables:
         self.uri = uri
         self.state = state_collection(uri)
         self.settings = settings_of(row)
+        self.row = row
         self.generation: int = row["generation"]
+        self.head_digest: str | None = row.get("head")
         names = collections_of(uri, self.generation)
         self.clips, self.segments, self.stretches = names
         for name in names:
@@ -210,6 +213,10 @@ class Tables:
             )
         self.end = numbers["id"]
         return numbers
+
+    def head(self) -> bytes:
+        """The file of the head that the labels are of."""
+        return read_head(self.client, self.uri, self.generation, self.head_digest or "")
 
     def key(self) -> str | None:
         """The tag that is the key of clips."""

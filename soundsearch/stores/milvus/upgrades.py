@@ -38,6 +38,7 @@ from .collections import (
     state_collection,
     state_of,
 )
+from .heads import drop_head
 from .lease import Lease
 from .rows import SEEN_FIELDS, clip_row, failure_row, state_row
 from .stretches import write_stretches
@@ -155,6 +156,8 @@ def drop_leftovers(client: MilvusClient, uri: MilvusUri, generation: int) -> Non
             client.drop_collection(name)
     for name in collections_of(uri, generation - 1) if generation > 1 else ():
         client.drop_collection(name)
+    if generation > 1:
+        drop_head(client, uri, generation - 1)
 
 
 def _copy_clips(

@@ -1,0 +1,60 @@
+"""Labels of all clips of a library anew, from another head and the stored vectors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import LibraryDamaged
+from .hints import command
+from .labels.head import Head, unlabelled
+from .labels.kept import head_file
+from .labels.predict import predict
+from .session import Session
+from .stores.base import LabelsOf, OnClips, OnStep
+from .stores.records import CLIP_LABELS, SEGMENT_LABELS
+
+__all__ = ["use_head"]
+
+
+def use_head(
+    session: Session, path: str | os.PathLike[str] | None, on_clips: OnClips, on_step: OnStep
+) -> None:
+    """Keep a head, and label all clips with it; see `soundsearch.Library.use_head`."""
+    file = None if path is None else head_file(Path(path).expanduser())
+    if file is not None:
+        session.check_head(file.head, session.store)
+    with session.writing() as store:
+        if file is not None:
+            session.check_head(file.head, store)
+        if store.head_digest() == (None if file is None else file.digest):
+            return
+        head = session.default_head() if file is None else file.head
+        if head is None:
+            on_step(
+                "the encoder's own labels need the sound: clips have none until their files are "
+                f"heard again, with: {command('ingest --again FOLDER', session.address)}"
+            )
+        store.relabel(None if file is None else file.content, _labels_of(head), on_clips)
+        with suppress(LibraryDamaged):  # which a check tells of
+            store.optimise(on_step)
+
+
+def _labels_of(head: Head | None) -> LabelsOf:
+    if head is None:
+        return _none
+    return partial(predict, head, per_segment=SEGMENT_LABELS, per_clip=CLIP_LABELS)
+
+
+def _none(
+    clips: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]],
+) -> list[tuple[NDArray[np.void], NDArray[np.void]]]:
+    return [
+        (unlabelled(len(levels), SEGMENT_LABELS), unlabelled(CLIP_LABELS)) for _, levels in clips
+    ]
