@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -20,6 +21,10 @@ __all__ = ["lite", "milvus", "milvus_store", "place", "store"]  # fixtures
 
 # The tests do not see encoders that are installed on this machine.
 os.environ["SOUNDSEARCH_MODELS"] = os.path.join(os.path.dirname(__file__), "no models")
+
+# A shell that runs pytest in the background ignores Ctrl-C, and so would what is tested.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
