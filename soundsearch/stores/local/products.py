@@ -34,9 +34,9 @@ Ints = NDArray[np.int64]
 _SCORED = 32_000
 _SCORED_PER_RESULT = 40
 _STEPS = 8
-_ESTIMATED = 4
+_ESTIMATED = 3
 _MORE = 2
-_HIGH = 2.5
+_HIGH = 2.0
 
 
 class Chosen:
