@@ -33,8 +33,8 @@ from .train import (
     Batch,
     Plan,
     blend,
+    descend,
     file_classes,
-    losses,
     optimiser_of,
     prepare,
     save,
@@ -372,12 +372,7 @@ def train(
         batch = pool.draw(plan.rows)
         with torch.autocast(device.type, torch.bfloat16):
             out = student(batch.mel)
-        terms = losses(out, student, batch)
-        optimiser.zero_grad(set_to_none=True)
-        used = [term for name, term in terms.items() if name not in plan.without]
-        torch.stack(used).sum().backward()
-        nn.utils.clip_grad_norm_(student.parameters(), 2.0)
-        optimiser.step()
+        terms = descend(out, student, batch, optimiser, plan)
         step += 1
         if step % AVERAGED == 0:
             blend(average, student, min(plan.keep**AVERAGED, (1 + step) / (10 * AVERAGED + step)))

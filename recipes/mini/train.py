@@ -377,12 +377,7 @@ def learn(
         frozen.eval()
         with torch.autocast("cpu", torch.bfloat16):
             out = student(batch.mel)
-        terms = losses(out, student, batch)
-        optimiser.zero_grad(set_to_none=True)
-        used = [term for name, term in terms.items() if name not in plan.without]
-        torch.stack(used).sum().backward()
-        nn.utils.clip_grad_norm_(student.parameters(), 2.0)
-        optimiser.step()
+        terms = descend(out, student, batch, optimiser, plan)
         step += 1
         counter[rank] = step
         if rank:
@@ -395,6 +390,19 @@ def learn(
             text = " ".join(f"{name} {value:.4f}" for name, value in shown.items())
             seen = int(counter.sum()) * plan.rows * ROW
             print(f"seen {seen} of {plan.segments} {text}", flush=True)
+
+
+def descend(
+    out: Tensor, student: Student, batch: Batch, optimiser: torch.optim.Optimizer, plan: Plan
+) -> dict[str, Tensor]:
+    """Take a step down the terms of the loss that the plan wants; return all terms."""
+    terms = losses(out, student, batch)
+    optimiser.zero_grad(set_to_none=True)
+    used = [term for name, term in terms.items() if name not in plan.without]
+    torch.stack(used).sum().backward()
+    nn.utils.clip_grad_norm_(student.parameters(), 2.0)
+    optimiser.step()
+    return terms
 
 
 @torch.no_grad()

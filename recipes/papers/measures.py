@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from soundsearch.learn.measures import area_under_curve, average_precisions
+
 __all__ = ["accuracy", "area_under_roc", "d_prime", "mean_average_precision"]
 
 
@@ -15,18 +17,14 @@ def mean_average_precision(truth: NDArray[np.bool_], scores: NDArray[np.float32]
     ----------
     truth, scores : bool and float [clips, classes]
     """
-    from sklearn.metrics import average_precision_score
-
-    used = np.flatnonzero(truth.any(0))
-    return float(np.mean([average_precision_score(truth[:, c], scores[:, c]) for c in used]))
+    return float(
+        np.nanmean(average_precisions(scores.astype(np.float64), truth.astype(np.float64)))
+    )
 
 
 def area_under_roc(truth: NDArray[np.bool_], scores: NDArray[np.float32]) -> float:
     """The mean area under the ROC curve over the classes that some clips have and some lack."""
-    from sklearn.metrics import roc_auc_score
-
-    used = np.flatnonzero(truth.any(0) & ~truth.all(0))
-    return float(np.mean([roc_auc_score(truth[:, c], scores[:, c]) for c in used]))
+    return float(np.nanmean(area_under_curve(scores.astype(np.float64), truth.astype(np.float64))))
 
 
 def d_prime(area: float) -> float:
