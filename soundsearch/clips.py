@@ -30,7 +30,7 @@ from .asking.questions import (
 from .asking.ranking import DEFAULT_RANKING, RELATED
 from .asking.recommending import Likes
 from .asking.related import find_related
-from .asking.searching import find_hits, find_segments
+from .asking.searching import OnCompared, find_hits, find_segments, not_told
 from .errors import ArgumentError
 from .labels.head import Head
 from .labels.kept import vocabulary_of
@@ -128,6 +128,7 @@ class Clips(Selection):
         per: str | None = None,
         head: str | os.PathLike[str] | None = None,
         on_sound: OnSound = _ignore,
+        on_compared: OnCompared = not_told,
     ) -> Answer:
         """Find the clips nearest to a question.
 
@@ -159,6 +160,9 @@ class Clips(Selection):
             of a sound that is asked with, are its. The labels of hits are the library's.
         on_sound : callable
             Called with the seconds of a file that were heard since the last call.
+        on_compared : callable
+            Called with the number of segments of clips that were compared, and of all that are
+            to be.
 
         Returns
         -------
@@ -193,6 +197,7 @@ class Clips(Selection):
             None if per is None else parse_per(per),
             self._session.head_for_questions(head),
             on_sound,
+            on_compared,
         )
 
     @overload
@@ -205,6 +210,7 @@ class Clips(Selection):
         offset: int = 0,
         min_score: float = -1.0,
         per: str | None = None,
+        on_compared: OnCompared = not_told,
     ) -> Answer: ...
 
     @overload
@@ -219,6 +225,7 @@ class Clips(Selection):
         offset: int = 0,
         min_score: float = -1.0,
         per: str | None = None,
+        on_compared: OnCompared = not_told,
     ) -> Answer | Neighbours:
         """Find the clips nearest to one of the library, or to each of many.
 
@@ -228,7 +235,7 @@ class Clips(Selection):
             Of one clip, or of many.
         k : int
             Clips wanted, for each.
-        ranking, offset, min_score, per
+        ranking, offset, min_score, per, on_compared
             See `query`; for one clip only.
 
         Returns
@@ -243,7 +250,8 @@ class Clips(Selection):
         """
         if not are_several(clip):
             page: dict[str, Any] = {"offset": offset, "min_score": min_score, "per": per}
-            return self.query(Stored(cast(Any, clip)), k, ranking=ranking, **page)
+            question = Stored(cast(Any, clip))
+            return self.query(question, k, ranking=ranking, **page, on_compared=on_compared)
         if (ranking, offset, min_score, per) != (DEFAULT_RANKING, 0, -1, None):
             raise ArgumentError(
                 "clips: expected one clip beside ranking, offset, min_score or per, got several"
@@ -339,6 +347,7 @@ class Clips(Selection):
         per: Per | None,
         head: Head | None,
         on_sound: OnSound,
+        on_compared: OnCompared,
     ) -> Answer:
         """The clips nearest to a question, or the segments where moments are wanted."""
         settings = self._session.store.settings
@@ -363,6 +372,8 @@ class Clips(Selection):
 
             def nearest(k: int, offset: int = 0) -> list[Hit]:
                 options: dict[str, Any] = {"offset": offset, "min_score": min_score}
+                if not moments:
+                    options["on_compared"] = on_compared
                 if labels is not None:
                     what = labels, asked, k, ranking, moments, filter
                     return find_labelled(reading, settings, *what, **options)

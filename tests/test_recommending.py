@@ -11,7 +11,7 @@ from support.sounds import tone, write
 from support.stores import filled, new_clip
 
 from soundsearch import Embeddings, Examples, Labelled, Sound, Stored, errors
-from soundsearch.asking import recommending, related
+from soundsearch.asking import ranking, recommending, related
 from soundsearch.asking.recommending import Likes, diverse, find_recommended, tastes
 from soundsearch.asking.related import find_related, moved, reranked
 from soundsearch.cli.main import main
@@ -187,7 +187,7 @@ def test_beyond_the_head(store, monkeypatch):
     """A list goes on where the company ends, each clip once."""
     monkeypatch.setattr(related, "HEAD", 4)
     monkeypatch.setattr(recommending, "HEAD", 4)
-    monkeypatch.setattr(related, "_BLOCK", 5)
+    monkeypatch.setattr(ranking, "_ROWS", 5)
     clips = in_groups()
     ids = filled(store, clips)
     with store.reading() as reading:

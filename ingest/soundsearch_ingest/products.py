@@ -9,6 +9,8 @@ __all__ = ["product"]
 
 # Multiply-adds for which BLAS (OpenBLAS, in NumPy's wheels) starts no threads.
 _ALONE = 400_000
+# Columns at a time: of a wide matrix, a block would have too few rows to be fast.
+_COLUMNS = 256
 
 
 def product(
@@ -30,7 +32,11 @@ def product(
     """
     if out is None:
         out = np.empty((len(rows), matrix.shape[1]), np.float32)
-    block = max(1, _ALONE // max(1, matrix.size))
-    for begin in range(0, len(rows), block):
-        np.matmul(rows[begin : begin + block], matrix, out=out[begin : begin + block])
+    for first in range(0, matrix.shape[1], _COLUMNS):
+        columns = np.s_[first : first + _COLUMNS]
+        part = matrix[:, columns]
+        block = max(1, _ALONE // max(1, part.size))
+        for begin in range(0, len(rows), block):
+            end = begin + block
+            np.matmul(rows[begin:end], part, out=out[begin:end, columns])
     return out

@@ -25,8 +25,8 @@ from ..stores.records import Settings
 from ..vectors import Directions, loudness_weights
 from .examples import Asked
 from .labelled import Labelled
-from .ranking import RANKINGS, pool_query, spans
-from .searching import candidates_near, shown_hits
+from .ranking import RANKINGS, pool_query, span_blocks, spans, window
+from .searching import OnCompared, candidates_near, not_told, shown_hits
 
 __all__ = ["Labels", "find_labelled"]
 
@@ -144,6 +144,7 @@ def find_labelled(
     *,
     offset: int = 0,
     min_score: float = -np.inf,
+    on_compared: OnCompared = not_told,
 ) -> list[Hit]:
     """Find the clips with the highest scores for labels, or the segments if `moments` is set.
 
@@ -158,7 +159,8 @@ def find_labelled(
     wanted = offset + k + len(asked.clips)
     found = _places(reading, labels, wanted, filter, moments)
     if len(asked.vectors):
-        found = _near(reading, labels, asked, ranking, moments, wanted, filter, found)
+        what = wanted, filter, found, on_compared
+        found = _near(reading, labels, asked, ranking, moments, *what)
     order = sorted(found, key=lambda place: (-found[place], place))[offset : offset + k]
     order = [place for place in order if found[place] >= min_score]
     if not order:
@@ -320,6 +322,7 @@ def _near(
     wanted: int,
     filter: Filter | None,
     labelled: Iterable[Place],
+    on_compared: OnCompared,
 ) -> dict[Place, float]:
     """The best places by labels and by nearness, of those that have a label and those near."""
     query, levels = asked.vectors, asked.levels
@@ -344,30 +347,32 @@ def _near(
         for first, last in (
             [(n, n + 1) for n in found[clip]]
             if moments
-            else spans(found[clip], len(query) - 1, count)
+            else spans(found[clip], window(len(query)) - 1, count)
         )
     ]
-    if not those:
-        return {}
-    vectors, segments = reading.rows(those)
-    lengths = [last - first for _, first, last in those]
-    starts = np.cumsum([0, *lengths[:-1]])
-    cosines, rows = RANKINGS[ranking](
-        query, loudness_weights(levels), vectors, loudness_weights(segments["level"]), starts
-    )
-    of_labels = labels.scores(vectors, segments)
-    owners = np.repeat([clip for clip, _, _ in those], lengths)
-    for column, clips in enumerate(given):
-        of_labels[np.isin(owners, clips), column] = 1
-    heard = np.maximum.reduceat(of_labels.min(axis=1), starts)
-    scores = (1 - labels.weight) * cosines + labels.weight * heard
     best: dict[Place, float] = {}
     of_clips: dict[int, float] = {}
-    each = zip(those, scores.tolist(), rows.tolist(), starts.tolist(), strict=True)
-    for (clip, first, _), score, row, begin in each:
-        if moments or score > of_clips.get(clip, -np.inf):
-            of_clips[clip] = score
-            best[clip, first + row - begin] = score
+    done, total = 0, sum(last - first for _, first, last in those)
+    for block in span_blocks(those, window(len(query))):
+        vectors, segments = reading.rows(block)
+        done += len(vectors)
+        on_compared(min(done, total), total)
+        lengths = [last - first for _, first, last in block]
+        starts = np.cumsum([0, *lengths[:-1]])
+        cosines, rows = RANKINGS[ranking](
+            query, loudness_weights(levels), vectors, loudness_weights(segments["level"]), starts
+        )
+        of_labels = labels.scores(vectors, segments)
+        owners = np.repeat([clip for clip, _, _ in block], lengths)
+        for column, clips in enumerate(given):
+            of_labels[np.isin(owners, clips), column] = 1
+        heard = np.maximum.reduceat(of_labels.min(axis=1), starts)
+        scores = (1 - labels.weight) * cosines + labels.weight * heard
+        each = zip(block, scores.tolist(), rows.tolist(), starts.tolist(), strict=True)
+        for (clip, first, _), score, row, begin in each:
+            if moments or score > of_clips.get(clip, -np.inf):
+                of_clips[clip] = score
+                best[clip, first + row - begin] = score
     if moments:
         return best
     return {place: score for place, score in best.items() if of_clips[place[0]] == score}

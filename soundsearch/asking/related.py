@@ -17,8 +17,8 @@ from ..stores.base import Reading
 from ..stores.filters import Filter
 from ..stores.records import Settings
 from ..vectors import loudness_weights, unit
-from .ranking import RANKINGS, pool_query
-from .searching import shown_hits
+from .ranking import pool_query
+from .searching import OnCompared, best_moments, not_told, shown_hits
 
 __all__ = [
     "HEAD",
@@ -39,8 +39,6 @@ COMPANY = 6
 # as they are; always the same number, so that pages are parts of one list.
 HEAD = 200
 _WIDEN = 4
-# Segments that are read at a time to find the moments.
-_BLOCK = 1 << 16
 
 
 def reranked(along: Floats, near: Floats) -> Floats:
@@ -128,6 +126,7 @@ def find_related(
     offset: int = 0,
     min_score: float = -np.inf,
     without: frozenset[int] = frozenset(),
+    on_compared: OnCompared = not_told,
 ) -> list[Hit]:
     """Find the clips nearest to a query by the company that they keep; see `find_hits`."""
     weights = loudness_weights(levels)
@@ -142,7 +141,8 @@ def find_related(
     shown = slice(offset, offset + k)
     ids, scores = ids[shown], scores[shown]
     kept = scores >= min_score
-    return hits_of(reading, settings, query, weights, ids[kept], scores[kept], "pooled", offset)
+    found = ids[kept], scores[kept], "pooled", offset
+    return hits_of(reading, settings, query, weights, *found, on_compared)
 
 
 def hits_of(
@@ -154,6 +154,7 @@ def hits_of(
     scores: Floats,
     ranking: str,
     offset: int,
+    on_compared: OnCompared = not_told,
 ) -> list[Hit]:
     """Hits of clips with these scores, each with the moment that a ranking names.
 
@@ -161,19 +162,14 @@ def hits_of(
     ------
     ClipChanged
     """
-    counts = reading.lengths(clip_ids)
-    parts = np.flatnonzero(np.diff(np.cumsum(counts) // _BLOCK)) + 1
-    numbers, found = [], []
-    for ids, lengths in zip(np.split(clip_ids, parts), np.split(counts, parts), strict=True):
-        spans = [(id, 0, count) for id, count in zip(ids.tolist(), lengths.tolist(), strict=True)]
-        if not spans:
-            return []
-        vectors, segments = reading.rows(spans)
-        starts = np.cumsum(lengths) - lengths
-        _, rows = RANKINGS[ranking](
-            query, weights, vectors, loudness_weights(segments["level"]), starts
-        )
-        numbers += (rows - starts).tolist()
-        found.append(segments[rows])
-    places = zip(clip_ids.tolist(), numbers, scores.tolist(), range(len(numbers)), strict=True)
-    return shown_hits(reading, settings, list(places), np.concatenate(found), offset)
+    counts = reading.lengths(clip_ids).tolist()
+    whole = [(id, 0, count) for id, count in zip(clip_ids.tolist(), counts, strict=True)]
+    best = best_moments(reading, query, weights, whole, ranking, on_compared)
+    if not whole:
+        return []
+    places = [
+        (id, best[id].number, score, row)
+        for row, (id, score) in enumerate(zip(clip_ids.tolist(), scores.tolist(), strict=True))
+    ]
+    segments = np.array([best[id].segment for id, *_ in places])
+    return shown_hits(reading, settings, places, segments, offset)

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..labels.kept import vocabulary_of
 from ..results import Hit
-from ..stores.base import ClipChanged, Reading
+from ..stores.base import ClipChanged, Reading, Span
 from ..stores.filters import Filter
 from ..stores.records import Settings
 from ..vectors import loudness_weights
-from .ranking import RANKINGS, pool_query, spans
+from .ranking import RANKINGS, pool_query, span_blocks, spans, window
 
-__all__ = ["candidates_near", "find_hits", "find_segments", "shown_hits"]
+__all__ = [
+    "Moment",
+    "OnCompared",
+    "best_moments",
+    "candidates_near",
+    "find_hits",
+    "find_segments",
+    "not_told",
+    "shown_hits",
+]
 
 # How many segments are fetched for each segment of the query, and the factor by which the number
 # grows while they belong to too few clips.
@@ -27,6 +39,12 @@ _CLIPS_PER_RESULT = 5
 _CLIPS = 100
 
 Floats = NDArray[np.float32]
+# Told how many segments of clips were compared, of how many.
+OnCompared = Callable[[int, int], None]
+
+
+def not_told(_done: int, _total: int) -> None:
+    """Ignore how far a search has come."""
 
 
 def find_hits(
@@ -41,6 +59,7 @@ def find_hits(
     offset: int = 0,
     min_score: float = -np.inf,
     without: frozenset[int] = frozenset(),
+    on_compared: OnCompared = not_told,
 ) -> list[Hit]:
     """Find the clips nearest to a query; each candidate is scored exactly from stored vectors.
 
@@ -63,6 +82,8 @@ def find_hits(
         Clips with a lower score are left out.
     without : frozenset of int
         The ids of clips that are no hits: those that are asked with.
+    on_compared : callable
+        See `Clips.query`.
 
     Raises
     ------
@@ -73,28 +94,74 @@ def find_hits(
     for clip_id in without:
         candidates.pop(clip_id, None)
     lengths = reading.lengths(np.fromiter(candidates, np.int64, len(candidates)))
+    reach = window(len(query)) - 1
     clip_spans = [
         (clip_id, first, last)
         for (clip_id, hits), count in zip(candidates.items(), lengths.tolist(), strict=True)
-        for first, last in spans(hits, len(query) - 1, count)
+        for first, last in spans(hits, reach, count)
     ]
-    if not clip_spans:
-        return []
-    vectors, segments = reading.rows(clip_spans)
-    starts = np.cumsum([0] + [last - first for _, first, last in clip_spans[:-1]])
-    scores, moments = RANKINGS[ranking](
-        query, loudness_weights(levels), vectors, loudness_weights(segments["level"]), starts
-    )
-    best: dict[int, tuple[float, int, int]] = {}
-    rows = zip(clip_spans, scores.tolist(), moments.tolist(), starts.tolist(), strict=True)
-    for (clip_id, first, _), score, row, begin in rows:
-        if clip_id not in best or score > best[clip_id][0]:
-            best[clip_id] = (score, first + row - begin, row)
+    weights = loudness_weights(levels)
+    best = best_moments(reading, query, weights, clip_spans, ranking, on_compared)
     # By score, ties by id, so that their order is stable.
-    order = sorted(best, key=lambda clip_id: (-best[clip_id][0], clip_id))[offset : offset + k]
-    order = [clip_id for clip_id in order if best[clip_id][0] >= min_score]
-    places = [(clip_id, best[clip_id][1], best[clip_id][0], best[clip_id][2]) for clip_id in order]
+    order = sorted(best, key=lambda clip_id: (-best[clip_id].score, clip_id))[offset : offset + k]
+    order = [clip_id for clip_id in order if best[clip_id].score >= min_score]
+    if not order:
+        return []
+    places = [
+        (clip_id, best[clip_id].number, best[clip_id].score, row)
+        for row, clip_id in enumerate(order)
+    ]
+    segments = np.array([best[clip_id].segment for clip_id in order])
     return shown_hits(reading, settings, places, segments, offset)
+
+
+class Moment(NamedTuple):
+    """Where a clip matches best: its score, the number of the segment and what is kept of it."""
+
+    score: float
+    number: int
+    segment: np.void
+
+
+def best_moments(
+    reading: Reading,
+    query: Floats,
+    weights: Floats,
+    clip_spans: Sequence[Span],
+    ranking: str,
+    on_compared: OnCompared = not_told,
+) -> dict[int, Moment]:
+    """The best moment of each clip, by its id, within some spans of it.
+
+    Parameters
+    ----------
+    reading : Reading
+    query : float32 [m, dimension]
+    weights : float32 [m]
+    clip_spans : sequence of (clip_id, first, last)
+    ranking : str
+    on_compared : callable
+        See `Clips.query`.
+
+    Raises
+    ------
+    ClipChanged
+    """
+    best: dict[int, Moment] = {}
+    done, total = 0, sum(last - first for _, first, last in clip_spans)
+    for block in span_blocks(clip_spans, window(len(query))):
+        vectors, segments = reading.rows(block)
+        done += len(vectors)
+        starts = np.cumsum([0] + [last - first for _, first, last in block[:-1]])
+        scores, rows = RANKINGS[ranking](
+            query, weights, vectors, loudness_weights(segments["level"]), starts
+        )
+        columns = zip(block, scores.tolist(), (rows - starts).tolist(), rows, strict=True)
+        for (clip_id, first, _), score, number, row in columns:
+            if clip_id not in best or score > best[clip_id].score:
+                best[clip_id] = Moment(score, first + number, segments[row])
+        on_compared(min(done, total), total)  # parts of a long span overlap
+    return best
 
 
 def find_segments(

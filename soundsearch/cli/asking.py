@@ -36,7 +36,7 @@ from .options import (
     where_option,
 )
 from .printing import print_answer, print_json, print_labelled, print_warning, say
-from .progress import sound_progress
+from .progress import compare_progress, sound_progress
 
 if TYPE_CHECKING:
     from ..results import Answer, LabelledClip
@@ -148,7 +148,8 @@ def query(
         def ask(question: Any, on_sound: OnSound) -> Answer:
             if labels:
                 question = soundsearch.Labelled(labels, question, label_weight)
-            return selection.query(question, k, **options, on_sound=on_sound)
+            with compare_progress() as told:
+                return selection.query(question, k, **options, on_sound=on_sound, on_compared=told)
 
         if not clips:
             with sound_progress(lambda: None) as on_sound:
@@ -203,7 +204,8 @@ def similar(
             print_similar(selection.similar(clips, k), as_json)
             return
         page: dict[str, Any] = {"offset": offset, "min_score": min_score, "per": per}
-        answer = selection.similar(clips[0], k, ranking=ranking, **page)
+        with compare_progress() as told:
+            answer = selection.similar(clips[0], k, ranking=ranking, **page, on_compared=told)
         print_warning(str(clips[0]), answer.warning)
     nothing = "The library holds no other clip." if where is None else _NO_MATCH
     _print(answer, full, as_json, _NO_MORE if offset or min_score > -1 else nothing)

@@ -18,6 +18,7 @@ from .printing import say, shown
 __all__ = [
     "check_progress",
     "clip_progress",
+    "compare_progress",
     "file_progress",
     "sound_progress",
     "step_progress",
@@ -152,6 +153,21 @@ def check_progress(total: int) -> Iterator[dict[str, Any]]:
     """Give the callbacks of `Library.check`, which count clips."""
     with _progress("clips", total) as progress:
         yield {"on_clips": progress.advance, "on_step": progress.write}
+
+
+@contextmanager
+def compare_progress() -> Iterator[Callable[[int, int], None]]:
+    """Give the callback of `Clips.query` that is told how many segments were compared."""
+    last = 0
+    with _progress("segments compared") as progress:
+
+        def on_compared(done: int, total: int) -> None:
+            nonlocal last
+            progress.total = total
+            progress.advance(done - last)
+            last = done
+
+        yield on_compared
 
 
 @contextmanager
