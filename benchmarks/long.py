@@ -1,11 +1,12 @@
 """Long recordings: asking with them, and what thinning a long question costs.
 
-    python -m benchmarks.long [DATA] [--hours 12] [--no-similar] [--no-file]
+    python -m benchmarks.long [DATA] [--hours 12] [--no-similar] [--no-file] [--no-ingest]
 
-First, `similar` in a library of 300 five-second clips, four of 90 minutes and five of `--hours`, with
-a clip of each kind: seconds, processor time, and the most private memory of its process beyond what
-that had before (mapped files are not counted). Then a `query` with an MP3 of 90 minutes, in a process
-of its own, beside decoding alone and the encoder alone. With DATA, a folder with
+First, `similar` in a library of 300 five-second clips, four of 90 minutes and five of `--hours`,
+with a clip of each kind: seconds, processor time, and the most private memory of its process beyond
+what that had before (mapped files are not counted). Then a `query` with an MP3 of 90 minutes, in a
+process of its own, beside decoding alone and the encoder alone; and the ingest of a WAV of three
+hours, 44.1 kHz stereo, undisturbed, and killed half-way and run again. With DATA, a folder with
 ``esc50/labels.csv`` and ``esc50/audio/``: recordings composed of ESC-50, each of a place, which is
 six categories. Questions of an hour, of fold 1, are asked in a library of recordings and clips of
 folds 2 and 3, with all segments compared one by one and with those that the library compares.
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -30,7 +32,7 @@ from soundsearch_ingest import decode, encoders, pipeline
 from soundsearch_ingest.decode import Decoder
 
 import soundsearch
-from benchmarks.ingest import RATE, encoder_alone, stereo
+from benchmarks.ingest import RATE, decoding_alone, encoder_alone, make_wav, stereo
 from benchmarks.vectors import bundled_settings, clips_of, mixed, overlaid_embeddings
 from soundsearch.asking import ranking
 from soundsearch.asking.searching import find_hits
@@ -56,7 +58,9 @@ def similar_once(library: str, clip: str, name: str) -> None:
     """Ask once, and print figures as JSON: the child's part of `similar`."""
     with soundsearch.open(library) as lib:
         lib.similar(1, 3)
-        before, peak, is_over = private_mb(), 0, threading.Event()
+        before = private_mb()
+        is_over = threading.Event()
+        peak = before
 
         def watch() -> None:
             nonlocal peak
@@ -67,10 +71,10 @@ def similar_once(library: str, clip: str, name: str) -> None:
         watcher.start()
         clock, cpu = time.perf_counter(), time.process_time()
         lib.similar(int(clip), 10, ranking=name)
-        figures = time.perf_counter() - clock, time.process_time() - cpu
+        seconds, cpu = time.perf_counter() - clock, time.process_time() - cpu
         is_over.set()
         watcher.join()
-    print(json.dumps([*figures, peak - before]))
+    print(json.dumps([seconds, cpu, peak - before]))
 
 
 def similar(folder: Path, hours: float) -> None:
@@ -91,9 +95,10 @@ def similar(folder: Path, hours: float) -> None:
                 [*child, str(folder / "similar"), str(clip), name], check=True, capture_output=True
             )
             seconds, cpu, memory = json.loads(done.stdout)
-            length = lengths[clip - 1] * SEGMENT
+            asked_with = lengths[clip - 1] * SEGMENT
             print(
-                f"{length:10.0f} s  {name:>10}  {seconds:6.2f}  {cpu:6.2f}  {memory:5}", flush=True
+                f"{asked_with:10.0f} s  {name:>10}  {seconds:6.2f}  {cpu:6.2f}  {memory:5}",
+                flush=True,
             )
 
 
@@ -122,6 +127,55 @@ def one_file(folder: Path) -> None:
     print(
         f"\nquery with an MP3 of 90 minutes: {whole:.1f} s; decoding on one core {decoded:.1f} s, "
         f"the encoder on {pipeline.available_cores()} cores {encoded:.1f} s"
+    )
+
+
+def ingested(library: Path, folder: Path, kill_at: int | None = None) -> tuple[float, float]:
+    """Ingest in a process of its own; seconds and processor time.
+
+    With `kill_at`, it is killed when so many bytes of what it heard are kept.
+    """
+    script = (
+        "import sys, soundsearch\n"
+        "soundsearch.open(sys.argv[1], encoder='mini').ingest(sys.argv[2])\n"
+    )
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-c", script, str(library), str(folder)])
+    while kill_at is not None:
+        kept = sum(file.stat().st_size for file in library.glob("heard/*"))
+        if kept >= kill_at:
+            process.kill()
+            break
+        time.sleep(0.01)
+    process.wait()
+    seconds = time.perf_counter() - began
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return seconds, now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
+
+
+def one_ingest(folder: Path) -> None:
+    """Print how long a long WAV takes, and its parts; and what a kill half-way costs."""
+    sounds = folder / "wav"
+    sounds.mkdir()
+    length = make_wav(sounds, 0.5)
+    began = time.perf_counter()
+    decoding_alone(sounds)
+    decoded = time.perf_counter() - began
+    began = time.perf_counter()
+    encoder_alone(6000)
+    encoded = (time.perf_counter() - began) * length / 6000
+    whole, cpu = ingested(folder / "whole", sounds)
+    cores = pipeline.available_cores()
+    print(
+        f"\ningest of a WAV of {length / 3600:.0f} hours: {whole:.1f} s, {cpu:.1f} s of processor "
+        f"time; decoding on one core {decoded:.1f} s, the encoder on {cores} cores {encoded:.1f} s"
+    )
+    first = ingested(folder / "killed", sounds, kill_at=round(length / SEGMENT / 2) * 129 * 4)
+    second = ingested(folder / "killed", sounds)
+    print(
+        f"killed half-way, after {first[0]:.1f} s, {first[1]:.1f} s of processor time; run again: "
+        f"{second[0]:.1f} s, {second[1]:.1f} s of processor time"
     )
 
 
@@ -218,6 +272,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=12.0)
     parser.add_argument("--no-similar", action="store_true")
     parser.add_argument("--no-file", action="store_true")
+    parser.add_argument("--no-ingest", action="store_true")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -228,6 +283,8 @@ def main() -> None:
             similar(Path(folder), options.hours)
         if not options.no_file:
             one_file(Path(folder))
+        if not options.no_ingest:
+            one_ingest(Path(folder))
         if options.data:
             thinned(Path(folder), options.data)
 

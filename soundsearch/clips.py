@@ -159,7 +159,8 @@ class Clips(Selection):
             The file of a head for the library's space: the labels of the answer, which are those
             of a sound that is asked with, are its. The labels of hits are the library's.
         on_sound : callable
-            Called with the seconds of a file that were heard since the last call.
+            Called with the seconds of a file that were heard since the last call; of a long file
+            from other threads.
         on_compared : callable
             Called with the number of segments of clips that were compared, and of all that are
             to be.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 from soundsearch_ingest import decode, encoders, pipeline
+from soundsearch_ingest.discover import stat_file
 from soundsearch_ingest.encoders import Encoder, SideBySide
 from soundsearch_ingest.logmel import SILENT
 
@@ -22,14 +24,31 @@ from .labels.predict import predict
 from .results import LabelledClip, Segment
 from .stores.records import CLIP_LABELS, SEGMENT_LABELS
 
-__all__ = ["Heard", "Listener", "check_space", "embed", "label"]
+__all__ = ["Heard", "Listener", "check_space", "embed", "label", "threads_for"]
 
 Floats = NDArray[np.float32]
 OnSound = Callable[[float], None]
 
 
+# What is heard on all cores by several at once, seconds; less is over before these have begun.
+_SHARED = 120.0
+
+
 def _ignore(_seconds: float) -> None:
     pass
+
+
+def threads_for(sound: Sound) -> int:
+    """How many threads an encoder is to use for a sound: one where several hear parts of it."""
+    return 1 if _is_shared(sound) else pipeline.available_cores()
+
+
+def _is_shared(sound: Sound) -> bool:
+    """Whether a sound is a long file; raises AudioError where it cannot be read."""
+    if sound.at is not None or not isinstance(sound.source, (str, os.PathLike)):
+        return False
+    with decode.Decoder(sound.source) as decoder:
+        return (decoder.promised or 0.0) >= _SHARED
 
 
 def check_space(head: Head, space: str, dimension: int, what: str) -> None:
@@ -128,7 +147,8 @@ class Listener:
         hop : float
             Seconds from one segment's start to the next one's.
         on_sound : callable
-            Called with the seconds of a file that were heard since the last call.
+            Called with the seconds of a file that were heard since the last call; of a long file
+            from other threads.
 
         Raises
         ------
@@ -200,7 +220,8 @@ def label(
     head : path, optional
         The file of a head whose labels are wanted; it reads the encoder's space.
     on_sound : callable
-        Called with the seconds of a file that were heard since the last call.
+        Called with the seconds of a file that were heard since the last call; of a long file
+        from other threads.
 
     Returns
     -------
@@ -219,7 +240,7 @@ def label(
     """
     sound = as_sound(source, at, sample_rate)
     own = None if head is None else head_file(Path(head).expanduser()).head
-    return Listener.open(encoder, pipeline.available_cores(), own).label(sound, on_sound)
+    return Listener.open(encoder, threads_for(sound), own).label(sound, on_sound)
 
 
 def embed(
@@ -242,7 +263,8 @@ def embed(
     hop : float, optional
         Seconds from one segment's start to the next one's; by default as the encoder has it.
     on_sound : callable
-        Called with the seconds of a file that were heard since the last call.
+        Called with the seconds of a file that were heard since the last call; of a long file
+        from other threads.
 
     Returns
     -------
@@ -257,7 +279,7 @@ def embed(
         The source gives no sound.
     """
     sound = as_sound(source, at, sample_rate)
-    model = encoders.load(encoder, pipeline.available_cores())
+    model = encoders.load(encoder, threads_for(sound))
     hop = model.hop_seconds if hop is None else hop
     vectors, levels, _, _ = _heard(sound, model, hop, on_sound)
     starts = (sound.at[0] if sound.at else 0.0) + hop * np.arange(len(levels))
@@ -271,10 +293,24 @@ def _heard(
     """Embeddings, levels, duration and the warning of a sound."""
     if not sound.is_file:
         return *pipeline.embed_sound([_samples(sound)], encoder, hop), None
+    if _is_shared(sound):
+        return _heard_by_all(os.fspath(cast(Any, sound.source)), encoder, hop, on_sound)
     source, (start, end) = cast(Any, sound.source), sound.at or (0.0, None)
     with decode.Decoder(source, start=start, end=end, longest=sound.longest) as decoder:
         embedded = pipeline.embed_sound(_told(decoder, on_sound), encoder, hop)
         return *embedded, decoder.warning
+
+
+def _heard_by_all(
+    path: str, encoder: Encoder, hop: float, on_sound: OnSound
+) -> tuple[Floats, Floats, float, str | None]:
+    """`_heard` on all cores."""
+    results = pipeline.run([stat_file(path)], encoder, hop, on_sound=on_sound, identify=False)
+    with closing(results):
+        [result] = results
+    if not isinstance(result, pipeline.Embedded):
+        raise AudioError(path, getattr(result, "reason", "gives no sound"))
+    return result.embeddings, result.levels, result.duration, result.warning
 
 
 def _told(blocks: Iterable[Floats], on_sound: OnSound) -> Iterator[Floats]:

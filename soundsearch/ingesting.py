@@ -24,11 +24,13 @@ from soundsearch_ingest.discover import (
     discover,
 )
 from soundsearch_ingest.encoders import AUDIOSET_SPACE
+from soundsearch_ingest.keeping import Keeper
 from soundsearch_ingest.logmel import segments_in
 from soundsearch_ingest.postprocess import dequantise
 
 from .errors import AudioError, LibraryDamaged
 from .hearing import Heard, Listener
+from .keepers import OnLong, keeper_of, not_told
 from .labels.head import unlabelled
 from .labels.kept import kept_head
 from .labels.ontology import CLASSES
@@ -74,8 +76,8 @@ class Ingest:
     on_file : callable
         Called with the uri and outcome (``added``, ``replaced``, ``renamed``, ``unchanged``,
         ``failed``, ``failed before``) of each file, once the outcome is stored.
-    on_sound : callable
-        Called with the seconds of sound decoded since the last call, from other threads.
+    on_sound, on_long : callable
+        Called from other threads; see `soundsearch.Library.ingest`.
     predecessor : Store, optional
         The store from which clips at the same uris keep their tags and human labels; default
         `store`.
@@ -92,6 +94,7 @@ class Ingest:
         on_sound: Callable[[float], None],
         predecessor: Store | None = None,
         again: bool = False,
+        on_long: OnLong = not_told,
     ) -> None:
         self.report = IngestReport()
         self._store = store
@@ -101,6 +104,8 @@ class Ingest:
         self._embed_again = again
         self._on_file = on_file
         self._on_sound = on_sound
+        self._on_long = on_long
+        self._keeper: Keeper | None = None
         self._embedded: list[pipeline.Embedded] = []
         self._clips: list[NewClip] = []
         self._segments = 0
@@ -132,6 +137,8 @@ class Ingest:
                 self._add_records(file)
         finally:
             self._flush()
+            if self._keeper is not None:
+                self._keeper.close()
 
     def find_missing(self, roots: list[str], prune: bool, prune_all: bool) -> None:
         """Report the clips under `roots` whose file is gone; with `prune`, remove them.
@@ -161,6 +168,8 @@ class Ingest:
         ids = [clip_id for gone in found for clip_id in gone.ids]
         self._store.remove(ids)
         self.report.removed = len(ids)
+        if self._keeper is not None:
+            self._keeper.clear()
 
     def _wanted(self, files: Iterable[AudioFile]) -> Iterator[AudioFile]:
         """Skip unchanged files that are in the library or failed before."""
@@ -196,12 +205,17 @@ class Ingest:
         first = next(files, None)
         if first is None:
             return
+        encoder, hop = self._open_listener().encoder, self._store.settings.hop
+        if self._keeper is None:
+            self._keeper = keeper_of(self._store, encoder)
         results = pipeline.run(
             chain([first], files),
-            self._open_listener().encoder,
-            self._store.settings.hop,
+            encoder,
+            hop,
             is_known=is_known,
             on_sound=self._on_sound,
+            on_long=self._on_long,
+            keeper=self._keeper,
         )
         with closing(results):
             for result in results:
@@ -235,6 +249,7 @@ class Ingest:
         if clips:
             self._store.add(clips)
             for record in (clip.record for clip in clips):
+                self._forget(record.digest)
                 self.report.seconds += record.duration
                 self.report.warnings += record.warning is not None
                 self._count("replaced" if there[record.uri] else "added", record.file)
@@ -242,9 +257,15 @@ class Ingest:
             self._store.fail(failed)
             self._mark_stale(failed)
             for failure in failed:
+                self._forget(failure.digest)
                 self.report.failed.append(Failure(failure.file.uri, failure.reason))
                 self._on_file(failure.file.uri, "failed")
         self._flushed = time.monotonic()
+
+    def _forget(self, digest: bytes | None) -> None:
+        """What was kept of a sound is stored, or gives nothing."""
+        if self._keeper is not None and digest is not None:
+            self._keeper.drop(digest)
 
     def _note_rates(self, rates: Iterable[int]) -> None:
         """Count recordings that reach far beyond what is heard, such as those of bats."""

@@ -15,6 +15,7 @@ from soundsearch_ingest.discover import RECORDS_SUFFIX, expand
 
 from .asking.questions import Moments, Sound, Source, as_sound
 from .care import Care
+from .keepers import OnLong
 from .labels.kept import head_file, vocabulary_of
 from .results import Clip, Failure, IngestReport, LabelledClip, TagReport
 from .selection import shown
@@ -125,13 +126,15 @@ class Library(Care):
         on_file: OnFile = _ignore,
         on_sound: OnSound = _ignore,
         on_step: OnStep = _ignore,
+        on_long: OnLong = _ignore,
     ) -> IngestReport:
         """Bring the library up to date with files and folders.
 
         Unchanged files are not opened, moved ones are recognised by their content, changed
         ones replaced. One bad file never stops the run; a clip whose file has become one stays
         as it was heard, with a warning. It may be interrupted or killed at
-        any time: what `on_file` was told of is stored, and the same call goes on.
+        any time: what `on_file` was told of is stored, and the same call goes on, within a file
+        of ten minutes or more too.
 
         Parameters
         ----------
@@ -157,6 +160,9 @@ class Library(Care):
             Called with the seconds of sound decoded since the last call, from other threads.
         on_step : callable
             Called with a text that says what else is done.
+        on_long : callable
+            Called with the uri of a file of ten minutes or more, the seconds of it that were
+            decoded, and those that it promises, from other threads.
 
         Returns
         -------
@@ -193,7 +199,8 @@ class Library(Care):
             if store.settings.space != encoders.AUDIOSET_SPACE:  # features need no encoder
                 self._session.listener(1)
             listener = partial(self._session.listener, 1)
-            ingest = Ingest(store, listener, retry_failed, on_file, on_sound, again=again)
+            told: Any = {"again": again, "on_long": on_long}
+            ingest = Ingest(store, listener, retry_failed, on_file, on_sound, **told)
             ingest.run(roots)
             add_streams(self._session, streams, ingest.report, on_file, on_sound)
             if tags is not None:
@@ -273,6 +280,7 @@ class Library(Care):
         on_file: OnFile = _ignore,
         on_sound: OnSound = _ignore,
         on_step: OnStep = _ignore,
+        on_long: OnLong = _ignore,
     ) -> IngestReport:
         """Embed every clip again, for a library made with an older version of its encoder.
 
@@ -286,7 +294,7 @@ class Library(Care):
             Let clips go whose file is gone or cannot be read any more.
         prune_all : bool
             Also where these are all, or more than ten and more than a tenth of them.
-        on_file, on_sound, on_step : callable
+        on_file, on_sound, on_step, on_long : callable
             See `ingest`.
 
         Raises
@@ -299,7 +307,7 @@ class Library(Care):
         """
         from .reembedding import reembed
 
-        return reembed(self._session, prune, prune_all, on_file, on_sound, on_step)
+        return reembed(self._session, prune, prune_all, on_file, on_sound, on_step, on_long)
 
     # Beside the clips
 

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
-from soundsearch_ingest import pipeline
-
 from .asking.examples import Asked, sample, together
 from .asking.questions import Embeddings, Example, Examples, Question, Sound, Source, Stored
 from .errors import ArgumentError, SpaceMismatch
+from .hearing import threads_for
 from .labels.head import Head
 from .labels.kept import vocabulary_of
 from .labels.predict import predict
@@ -61,7 +60,7 @@ class Preparing:
         return lambda _reading: asked
 
     def _heard(self, sound: Sound, on_sound: OnSound) -> Asked:
-        listener = self._session.listener(pipeline.available_cores())
+        listener = self._session.listener(threads_for(sound))
         heard = listener.hear(sound, self._session.store.settings.hop, on_sound)
         if self._head is None:
             [(_, labels)] = listener.labels([heard], 1, CLIP_LABELS)

@@ -12,6 +12,7 @@ from .errors import LibraryError
 from .hearing import Listener
 from .hints import command
 from .ingesting import Ingest, optimise
+from .keepers import OnLong
 from .pruning import check_plausible
 from .results import IngestReport
 from .session import Session
@@ -27,6 +28,7 @@ def reembed(
     on_file: Callable[[str, str], None],
     on_sound: Callable[[float], None],
     on_step: OnStep,
+    on_long: OnLong,
 ) -> IngestReport:
     """Embed every clip again; see `soundsearch.Library.reembed`."""
     old = session.store.settings
@@ -48,7 +50,8 @@ def reembed(
     with session.writing() as store:
         with closing(store.successor(settings)) as successor:
             with successor.writing():
-                ingest = Ingest(successor, lambda: listener, True, on_file, on_sound, store)
+                told = on_file, on_sound, store, False, on_long
+                ingest = Ingest(successor, lambda: listener, True, *told)
                 ingest.run_files(_files_of(store))
             lost = [clip.uri for clip in store.clips() if successor.clip_at(clip.uri) is None]
             if lost and not (prune or prune_all):

@@ -97,3 +97,22 @@ def test_a_bar_on_a_terminal(long_clip, monkeypatch, capsys):
         watchers["on_file"]("a\x1b[31m", "added")
     shown = capsys.readouterr().err
     assert "added     a\\x1b[31m" in shown and "real time" in shown
+    with progress.file_progress(False, lambda: 4) as watchers:
+        watchers["on_file"]("/short.wav", "added")
+        watchers["on_long"]("/a/long\x1b[31m.wav", 1800.0, 3600.0)
+        watchers["on_sound"](20.0)
+        shown = capsys.readouterr().err
+        assert "1.5/" in shown and "long\\x1b[31m.wav: 1,800 of 3,600 s" in shown
+        watchers["on_long"]("/a/long\x1b[31m.wav", 3600.0, 3600.0)
+        watchers["on_sound"](20.0)
+        assert "1.99/" in capsys.readouterr().err  # heard, but not stored
+        watchers["on_file"]("/a/long\x1b[31m.wav", "added")
+        shown = capsys.readouterr().err
+        assert "2/" in shown and "1,800" not in shown
+
+
+def test_comparing_is_told(library, sounds, monkeypatch):
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
+    for command in (["similar"], ["similar", "--related"], ["query"], ["query", "--label", "Bell"]):
+        _, err = run(*command, sounds / "low.wav", "--library", library)
+        assert " segments compared after " in err

@@ -23,7 +23,9 @@ from .decode import SAMPLE_RATE, Decoder
 from .discover import AudioFile, stat_file
 from .encoders import Encoder
 from .errors import ArgumentError, AudioError
+from .keeping import LONG_SECONDS, Keeper, Kept
 from .logmel import FRAME_SECONDS, PATCH_FRAMES, log_mel
+from .outcomes import Embedded, Failed, Known, Result
 from .stretches import SegmentStream, Stretch, context_frames, embed
 
 __all__ = [
@@ -44,62 +46,6 @@ _BATCH = 32
 _READY_PER_WORKER = 2
 _RESULTS_PER_WORKER = 32
 _HASH_BLOCK = 1 << 18
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Embedded:
-    """A file's sound as embeddings.
-
-    Attributes
-    ----------
-    file : AudioFile
-    digest : bytes
-        BLAKE3 of the content.
-    duration : float
-        Seconds of sound that were decoded.
-    embeddings : float32 [segments, dimension]
-    levels : float32 [segments]
-        How loud each is, dB; see `soundsearch_ingest.logmel.levels`.
-    padded : bool
-        The sound was shorter than one segment and zero-padded to one.
-    warning : str or None
-        Why there may be less sound than the file promised.
-    sample_rate : int
-        Of the file, Hz.
-    """
-
-    file: AudioFile
-    digest: bytes
-    duration: float
-    embeddings: NDArray[np.float32]
-    levels: NDArray[np.float32]
-    padded: bool
-    warning: str | None
-    sample_rate: int
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A file whose content the caller has already, so that it was not decoded."""
-
-    file: AudioFile
-    digest: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A file that gave no embeddings, and why.
-
-    `digest` is None where that is not the content's fault, which cannot be read just now or
-    changes: worth another try.
-    """
-
-    file: AudioFile
-    digest: bytes | None
-    reason: str
-
-
-Result = Embedded | Known | Failed
 
 
 def content_digest(path: str) -> bytes:
@@ -163,6 +109,9 @@ def run(
     *,
     is_known: Callable[[bytes], bool] = lambda _digest: False,
     on_sound: Callable[[float], None] = lambda _seconds: None,
+    on_long: Callable[[str, float, float], None] = lambda _uri, _heard, _all: None,
+    keeper: Keeper | None = None,
+    identify: bool = True,
     workers: int | None = None,
 ) -> Generator[Result, None, None]:
     """Embed files on all cores; one bad file never stops the others.
@@ -182,6 +131,13 @@ def run(
     on_sound : callable
         Told how many seconds of sound were decoded since it was last called; called from
         the workers.
+    on_long : callable
+        Told of a file of `LONG_SECONDS` or more, by its uri, how many seconds of it were decoded,
+        and of how many; called from the workers.
+    keeper : Keeper, optional
+        Keeps what was heard of long files. Who stores a file drops it there.
+    identify : bool
+        Whether the files' digests are wanted; else they are empty.
     workers : int, optional
         Threads; by default one for each core this process may use.
 
@@ -194,6 +150,7 @@ def run(
 
     count = workers or available_cores()
     state = _Run(iter(files), encoder, hop_frames(hop), is_known, on_sound, count)
+    state.on_long, state.keeper, state.identify = on_long, keeper, identify
     threads = [threading.Thread(target=state.work, daemon=True) for _ in range(count)]
     # Each worker multiplies small matrices; BLAS threads on top would wait for each other.
     with threadpool_limits(1, "blas"):
@@ -235,6 +192,8 @@ class _Job:
     levels: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     segments: int = 0
     pending: int = 0
+    is_long: bool = False
+    kept: Kept | None = None
     finish: Callable[[NDArray[np.float32], NDArray[np.float32]], Embedded] | None = None
 
     def result(self) -> Embedded | None:
@@ -248,6 +207,13 @@ class _Job:
 
 
 _Batch = list[tuple[_Job, int, Stretch]]
+
+
+def _is_unchanged(file: AudioFile) -> bool:
+    try:
+        return stat_file(file.uri) == file
+    except OSError:
+        return False
 
 
 class _Run:
@@ -264,6 +230,9 @@ class _Run:
     ) -> None:
         import scipy.fft
 
+        self.on_long: Callable[[str, float, float], None]
+        self.keeper: Keeper | None
+        self.identify: bool
         self._files = files
         self._encoder = encoder
         self._hop_frames = hop_frames
@@ -350,7 +319,7 @@ class _Run:
     def _decode(self, file: AudioFile) -> None:
         digest = None
         try:
-            digest = content_digest(file.uri)
+            digest = content_digest(file.uri) if self.identify else b""
             if self._is_known(digest):
                 self._emit(Known(file, digest))
                 return
@@ -369,12 +338,18 @@ class _Run:
         stream = SegmentStream(self._hop_frames, self._context_frames)
         samples = 0
         with Decoder(job.file.uri) as decoder:
+            promised = decoder.promised or 0.0
+            job.is_long = promised >= LONG_SECONDS
+            if job.is_long and self.keeper is not None:
+                job.kept = self.keeper.of(job.digest)
             for block in decoder:
                 if self._stopped:
                     return
                 samples += len(block)
                 self._put(job, stream.push(block))
                 self._on_sound(len(block) / SAMPLE_RATE)
+                if job.is_long:
+                    self.on_long(job.file.uri, samples / SAMPLE_RATE, promised)
         last = stream.finish()
         self._put(job, last)
         if stat_file(job.file.uri) != job.file:
@@ -402,13 +377,23 @@ class _Run:
         if stretch is None:
             return
         with self._changed:
-            self._filling.append((job, job.segments, stretch))
-            self._filled += stretch.count
+            first = job.segments
             job.segments += stretch.count
+            if job.kept is not None:
+                known = job.kept.stretches.pop((first, stretch.count), None)
+                if known is not None:
+                    job.embeddings[first], job.levels[first] = known
+                    return
             job.pending += 1
-            if self._filled < _BATCH:
-                return
-            self._ready.append(self._take_filling())
+            if job.is_long:
+                # By itself, so that its embeddings are the same whatever is heard beside it.
+                self._ready.append([(job, first, stretch)])
+            else:
+                self._filling.append((job, first, stretch))
+                self._filled += stretch.count
+                if self._filled < _BATCH:
+                    return
+                self._ready.append(self._take_filling())
             self._changed.notify_all()
             overdue = self._ready.popleft() if len(self._ready) > self._ready_limit else None
         if overdue is not None:
@@ -423,6 +408,9 @@ class _Run:
         front = partial(log_mel, rfft=self._rfft)
         stretches = [stretch for _, _, stretch in batch]
         parts = embed(stretches, self._encoder, self._hop_frames, front)
+        for (job, first, _), part in zip(batch, parts, strict=True):
+            if job.kept is not None and _is_unchanged(job.file):
+                job.kept.add(first, *part)
         done = []
         with self._changed:
             for (job, first, _), (embeddings, loudness) in zip(batch, parts, strict=True):

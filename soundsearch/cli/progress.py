@@ -5,6 +5,7 @@ A bar on a terminal; elsewhere, as in a log, a line now and then.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -47,6 +48,7 @@ class _Progress:
         self.is_bar = sys.stderr.isatty()
         self._unit = unit
         self._done = 0.0
+        self._begun: dict[str, float] = {}
         self._began = time.time()
         self._next = self._began + (_SECONDS_BEFORE_BAR if self.is_bar else _SECONDS_BETWEEN_LINES)
         self._bar: Any = None
@@ -75,6 +77,13 @@ class _Progress:
                     err=True,
                 )
 
+    def begun(self, name: str, share: float) -> None:
+        """So much of one of those that are counted is done; 1 for all of it."""
+        with self._lock:
+            self._begun[name] = min(share, 1.0)
+            if share >= 1:
+                del self._begun[name]
+
     def _refresh(self, note: str) -> None:
         if self._bar is None:
             from tqdm import tqdm  # not for what is done within a second
@@ -82,7 +91,8 @@ class _Progress:
             self._bar = tqdm(unit=f" {self._unit}", dynamic_ncols=True, leave=False)
             self._bar.start_t = self._began
         self._bar.total = self.total
-        self._bar.n = round(self._done)
+        # As a whole number, unless something long is under way.
+        self._bar.n = round(self._done + sum(self._begun.values()), 2 if self._begun else None)
         self._bar.set_postfix_str(note)
 
     def write(self, text: str) -> None:
@@ -121,10 +131,22 @@ def file_progress(verbose: bool, count: Callable[[], int]) -> Iterator[dict[str,
             with suppress(SoundsearchError):  # the ingest itself will say so
                 progress.total = count()
 
+        long = ""
+
         def note() -> str:
-            return f"{sound / max(progress.elapsed, 1e-9):,.0f}x real time"
+            return f"{sound / max(progress.elapsed, 1e-9):,.0f}x real time{long}"
+
+        def on_long(uri: str, heard: float, all: float) -> None:
+            nonlocal long
+            long = f", {shown(os.path.basename(uri))}: {heard:,.0f} of {all:,.0f} s"
+            # Decoded is not stored yet.
+            progress.begun(uri, min(heard / all, 0.99))
+            progress.advance(0, note())
 
         def on_file(uri: str, outcome: str) -> None:
+            nonlocal long
+            long = ""
+            progress.begun(uri, 1.0)
             if verbose:
                 progress.write(f"{outcome:9} {uri}")
             progress.advance(1, note())
@@ -138,7 +160,8 @@ def file_progress(verbose: bool, count: Callable[[], int]) -> Iterator[dict[str,
         lock = threading.Lock()
         if progress.is_bar:  # counting goes on beside the work
             threading.Thread(target=find_total, daemon=True).start()
-        yield {"on_file": on_file, "on_sound": on_sound, "on_step": progress.write}
+        told = {"on_file": on_file, "on_sound": on_sound, "on_long": on_long}
+        yield {**told, "on_step": progress.write}
 
 
 @contextmanager
