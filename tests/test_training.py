@@ -295,12 +295,11 @@ def test_classes_from_folders_tags_and_cells_of_several(table, kinds, tmp_path):
 
 def test_the_options_are_those_of_the_library():
     from soundsearch.cli import training
-    from soundsearch.learn.augment import AUGMENTATIONS
     from soundsearch.learn.distilling import TEACHERS
-    from soundsearch.learn.fitting import MODELS, POOLINGS
+    from soundsearch.learn.fitting import KINDS, MODELS, POOLINGS
 
     assert (training.MODELS, training.POOLINGS) == (MODELS, POOLINGS)
-    assert tuple(AUGMENTATIONS) == training.AUGMENTATIONS
+    assert training.AUGMENTATIONS == KINDS
     assert training.TEACHERS == TEACHERS
 
 
@@ -325,7 +324,7 @@ def test_commands_that_cannot_be(table, kinds, tmp_path):
         (["--labels", named, "--out", out], "two that differ for"),
         (["--labels", empty, "--out", out], "expected the column or tag that holds the class"),
         ([*labels, "--folds", "none", "--out", out], "none: no clip of the library has this"),
-        ([*labels, "--augment", "noise", "--out", out], "augment: expected mixup or"),
+        ([*labels, "--augment", "louder", "--out", out], "augment: expected mixup or"),
         (["--tag", "none", "--out", out], "none: no clip of the library has this column or tag"),
     ):
         done = run(*options, library=library, code=2)

@@ -28,7 +28,7 @@ __all__ = ["train"]
 # `soundsearch.learn` has these too, but needs NumPy; a test holds the two together.
 MODELS = ("logistic", "network")
 POOLINGS = ("mean", "max", "attention")
-AUGMENTATIONS = ("mixup", "shuffle", "drop")
+AUGMENTATIONS = ("mixup", "shuffle", "drop", "noise", "gain", "stretch", "pitch", "reverb")
 TEACHERS = ("mini", "yamnet")
 
 _SHOWN = 10
@@ -93,7 +93,8 @@ _NAME = 30
     "--augment",
     metavar="KINDS",
     default="",
-    help="Of mixup,shuffle,drop: more clips to learn from.",
+    help=f"More clips to learn from, of {','.join(AUGMENTATIONS[:3])}; or made of the sound of "
+    f"files that are heard again: {','.join(AUGMENTATIONS[3:])}.",
 )
 @click.option(
     "--unbalanced", is_flag=True, help="Classes of more clips count more, as in the clips."
