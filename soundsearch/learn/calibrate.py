@@ -21,6 +21,8 @@ _NEWTON_STEPS = 50
 # A class whose scores say nothing, or the opposite, keeps its order all the same.
 _LEAST_SCALE = 1e-2
 _CERTAIN = 1e-12
+# Classes that are scaled at once.
+_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,10 +70,20 @@ def calibration(models: Sequence[Model], held: Sequence[Bags]) -> Calibration:
         log_scale, _ = _tempered(logits, bags, output, pooling)
         return Calibration("temperature", np.full(classes, np.exp(log_scale)), np.zeros(classes))
     if pooling == "max":
-        pairs = zip(logits, bags, strict=True)
-        logits = [np.maximum.reduceat(rows, each.starts, axis=0) for rows, each in pairs]
+        logits = _highest(logits, bags)
     targets = np.concatenate([each.targets for each in bags])
-    return Calibration("Platt", *_platt(np.concatenate(logits), targets))
+    parts = [
+        _platt(np.concatenate([rows[:, some] for rows in logits]), targets[:, some])
+        for some in (slice(at, at + _AT_ONCE) for at in range(0, classes, _AT_ONCE))
+    ]
+    scale, shift = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Calibration("Platt", scale, shift)
+
+
+def _highest(logits: Sequence[Floats], held: Sequence[Bags]) -> list[Floats]:
+    """The highest logit of each class in each clip, of those of segments."""
+    pairs = zip(logits, held, strict=True)
+    return [np.maximum.reduceat(rows, bags.starts, axis=0) for rows, bags in pairs]
 
 
 def tempered_losses(model: Model, held: Bags, trained: Bags) -> tuple[float, float]:
@@ -92,6 +104,9 @@ def _tempered(
     from scipy.optimize import minimize_scalar
 
     total = sum(bags.weights.mean(1).sum() for bags in held)
+    if pooling == "max" and output == "sigmoid":  # the highest stays so at every temperature
+        logits = _highest(logits, held)
+        pooling = "mean"
 
     def loss(log_scale: float) -> float:
         scale = np.exp(log_scale)

@@ -116,7 +116,11 @@ def _entropies(logits: Floats, targets: Floats, output: str) -> tuple[Floats, Fl
     if output == "softmax":
         logs = log_softmax(logits)
         return -(targets * logs).sum(1, keepdims=True), np.exp(logs) - targets
-    return np.logaddexp(0, logits) - targets * logits, sigmoid(logits) - targets
+    # log(1 + exp(x)) and the sigmoid by one exponential, which is what most of the time goes into.
+    powers = np.exp(-np.abs(logits))
+    ones = 1 + powers
+    each = np.log(ones) + np.maximum(logits, 0) - targets * logits
+    return each, np.where(logits > 0, 1, powers) / ones - targets
 
 
 def _first(chosen: NDArray[np.bool_], bags: Bags) -> NDArray[np.bool_]:

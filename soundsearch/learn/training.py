@@ -315,8 +315,10 @@ def trained(
             best = best if stopped else final
             if recipe.augment and not stopped:
                 on_step("without augmentation, to compare")
-                plain, _ = held_out(*validated(replace(recipe, augment=()), bags, fold_of, on_step))
-                without = measures(plain, one_label=recipe.output == "softmax")
+                plain = validated(replace(recipe, augment=()), bags, fold_of, on_step)
+                if not (stopped := plain[0][-1].was_stopped):
+                    found, _ = held_out(*plain)
+                    without = measures(found, one_label=recipe.output == "softmax")
         except KeyboardInterrupt:
             stopped = True
     found, calibration = held_out(fitted, held)
