@@ -1,7 +1,8 @@
 """Heads trained on ESC-50 folds 1-3: how many examples a class they need, and what helps.
 
     pip install -e '.[augment,learn]'
-    python -m benchmarks.learning DATA [--only examples,models,augment,audio,adapt] [--draws 3]
+    python -m benchmarks.learning DATA [--only examples,models,augment,audio,adapt,large]
+        [--draws 3] [--clips 20000]
 
 DATA holds ``esc50/labels.csv`` and ``esc50/audio/``. Embeddings are the bundled encoder's. Trained
 with two folds and tested on the third, three times; steps and calibration are chosen within the two
@@ -18,6 +19,8 @@ by folds of their own, in which no recording is twice. The bundled encoder saw n
 - ``adapt``: tested on the same clips after a room and a telephone: convolved with white noise that
   decays by 60 dB a second, as loud as the direct sound, and 300 to 3400 Hz of it. CORAL knows the
   spoilt clips of the two folds, but not what they are.
+- ``large``, only if it is asked for: seconds and peak memory of ``soundsearch train`` for made-up
+  clips of AudioSet's 527 classes; see `benchmarks.large_training`.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from soundsearch_ingest import encoders, pipeline
 from soundsearch_ingest.decode import SAMPLE_RATE, read
 from soundsearch_ingest.logmel import SILENT
 
+from benchmarks.large_training import measure
 from soundsearch.learn.adapt import coral
 from soundsearch.learn.bags import Bags, joined
 from soundsearch.learn.fitting import Recipe, common_step, fit, validated
@@ -76,8 +80,13 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--only", default="examples,models,augment,audio,adapt")
     parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--clips", type=int, default=20_000)
     options = parser.parse_args()
     wanted = options.only.split(",")
+    if "large" in wanted:
+        measure(options.clips)
+    if wanted == ["large"]:
+        return
     data = embedded(options.data / "esc50", lambda sound, _seed: sound)
     if "examples" in wanted:
         examples(data, options.draws)

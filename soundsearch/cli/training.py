@@ -269,6 +269,8 @@ def _print(training: Training) -> None:
         say("nothing was held back, so nothing was measured")
         return
     _print_measures(found, training.without)
+    if found.by_clips:
+        _print_growth(found.by_clips)
     worst = sorted(
         (each for each in found.classes if each.average_precision is not None),
         key=lambda each: each.average_precision or 0,
@@ -302,3 +304,12 @@ def _print_measures(found: Report, without: Mapping[str, float]) -> None:
     for name, value in found.measures.items():
         beside = f"  (without augmentation {without[name]:.3f})" if without else ""
         say(f"{padded(name, width)}  {value:.3f}{beside}")
+
+
+def _print_growth(by_clips: list[tuple[int, dict[str, float]]]) -> None:
+    measure = next(iter(by_clips[0][1]))
+    clips = "clips trained with"
+    say()
+    say(f"{clips}{''.join(f'{count:9,}' for count, _ in by_clips)}")
+    cells = "".join(f"{values[measure]:9.3f}" for _, values in by_clips)
+    say(f"{padded(measure, len(clips))}{cells}")

@@ -199,18 +199,19 @@ def validated(
     folds: Ints,
     on_step: Callable[[str], None],
     heard: Reheard | None = None,
+    kept: NDArray[np.bool_] | None = None,
 ) -> tuple[list[Fitted], list[Bags]]:
     """A model for each fold, trained with the others, and the clips of the fold.
 
-    `heard` has more clips, which are trained with where their originals are. After a Ctrl-C, the
-    models until then.
+    `heard` has more clips, which are trained with where their originals are; `kept`, bool [clips],
+    says which to train with at all. After a Ctrl-C, the models until then.
     """
     fitted: list[Fitted] = []
     held: list[Bags] = []
     for fold in range(int(folds.max()) + 1):
         try:
             on_step(f"fold {fold + 1} of {int(folds.max()) + 1}")
-            others = np.flatnonzero(folds != fold)
+            others = np.flatnonzero((folds != fold) & (True if kept is None else kept))
             part = bags.take(np.flatnonzero(folds == fold))
             more = None if heard is None else heard.of(bags, others)
             fitted.append(fit(recipe, bags.take(others), part, more=more))

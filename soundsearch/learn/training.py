@@ -22,6 +22,7 @@ from .calibrate import Calibration
 from .data import LabelsOf, Material, material, numbered
 from .fitting import Fitted, Recipe, common_step, fit, validated
 from .folds import check_folds, dealt
+from .growth import growth
 from .models import Model
 from .rehearing import Reheard, reheard
 from .report import HeldOut, Report, held_out, measures, report
@@ -189,18 +190,23 @@ def train(
         target = unit(sounds.vectors) if recipe.normalised else sounds.vectors
         final = final.reading(*coral(read.bags.vectors, target.astype(np.float64)))
         made["adapted"] = {"files": sounds.files, "segments": len(sounds.vectors)}
-    found = None
+    found, was_stopped = None, done.was_stopped
     if done.held_out is not None:
+        fewer: list[tuple[int, dict[str, float]]] = []
+        if fold_of is not None and not done.was_stopped:
+            groups_of, _ = numbered(read.uris, groups)
+            fewer, was_stopped = growth(recipe, bags, fold_of, groups_of, on_step, heard)
         found = report(
             done.held_out,
             read.classes,
             done.folds,
             recipe.settings,
             done.step,
+            fewer,
             one_label=read.one_label,
         )
     warnings = (*read.warnings, *unheard, *(sounds.warnings if sounds else ()))
-    if done.was_stopped:
+    if was_stopped:
         warnings += ("training was stopped: this is the best head so far",)
     return Training(
         HeadSpec(
@@ -216,7 +222,7 @@ def train(
         found,
         done.without,
         warnings,
-        done.was_stopped,
+        was_stopped,
     )
 
 
