@@ -23,6 +23,8 @@ _LEAST_SCALE = 1e-2
 _CERTAIN = 1e-12
 # Classes that are scaled at once.
 _AT_ONCE = 32
+# Segments that are scored at once.
+_SEGMENTS = 8192
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,13 +66,11 @@ def calibration(models: Sequence[Model], held: Sequence[Bags]) -> Calibration:
     """
     output, pooling = models[0].output, models[0].pooling
     bags = [replace(each, weights=np.ones((len(each), 1))) for each in held]
-    logits = [model.logits(each) for model, each in zip(models, bags, strict=True)]
+    logits = [_logits(model, each) for model, each in zip(models, bags, strict=True)]
     classes = bags[0].targets.shape[1]
     if output == "softmax":
         log_scale, _ = _tempered(logits, bags, output, pooling)
         return Calibration("temperature", np.full(classes, np.exp(log_scale)), np.zeros(classes))
-    if pooling == "max":
-        logits = _highest(logits, bags)
     targets = np.concatenate([each.targets for each in bags])
     parts = [
         _platt(np.concatenate([rows[:, some] for rows in logits]), targets[:, some])
@@ -80,10 +80,14 @@ def calibration(models: Sequence[Model], held: Sequence[Bags]) -> Calibration:
     return Calibration("Platt", scale, shift)
 
 
-def _highest(logits: Sequence[Floats], held: Sequence[Bags]) -> list[Floats]:
-    """The highest logit of each class in each clip, of those of segments."""
-    pairs = zip(logits, held, strict=True)
-    return [np.maximum.reduceat(rows, bags.starts, axis=0) for rows, bags in pairs]
+def _logits(model: Model, bags: Bags) -> Floats:
+    """The logits that are scaled: of several labels, a clip's highest stays so at every scale."""
+    if model.output == "softmax" or model.pooling != "max":
+        return model.logits(bags)
+    parts = bags.blocks(_SEGMENTS)
+    return np.concatenate(
+        [np.maximum.reduceat(model.logits(part), part.starts, axis=0) for part in parts]
+    )
 
 
 def tempered_losses(model: Model, held: Bags, trained: Bags) -> tuple[float, float]:
@@ -91,7 +95,7 @@ def tempered_losses(model: Model, held: Bags, trained: Bags) -> tuple[float, flo
 
     Both at the temperature that is best for these: what calibration can mend is no fault.
     """
-    rows = [model.logits(held)]
+    rows = [_logits(model, held)]
     log_scale, loss = _tempered(rows, [held], model.output, model.pooling)
     scale = np.full(held.targets.shape[1], np.exp(log_scale))
     return model.scaled(scale, np.zeros_like(scale)).loss(trained), loss
@@ -104,8 +108,7 @@ def _tempered(
     from scipy.optimize import minimize_scalar
 
     total = sum(bags.weights.mean(1).sum() for bags in held)
-    if pooling == "max" and output == "sigmoid":  # the highest stays so at every temperature
-        logits = _highest(logits, held)
+    if output == "sigmoid":  # pooled by `_logits`
         pooling = "mean"
 
     def loss(log_scale: float) -> float:

@@ -12,6 +12,9 @@ from .bags import Bags
 __all__ = ["Model", "attended", "log_softmax", "losses", "sigmoid"]
 
 Floats = NDArray[np.float64]
+# Segments that are scored at once.
+_SEGMENTS = 8192
+
 Layers = tuple[tuple[Floats, Floats], ...]
 
 
@@ -51,6 +54,9 @@ class Model:
 
     def probabilities(self, bags: Bags) -> Floats:
         """The score of every class for every clip, float64 [clips, classes], in [0, 1]."""
+        return np.concatenate([self._scores(part) for part in bags.blocks(_SEGMENTS)])
+
+    def _scores(self, bags: Bags) -> Floats:
         logits = self.logits(bags)
         scores = np.exp(log_softmax(logits)) if self.output == "softmax" else sigmoid(logits)
         if self.pooling == "max":
