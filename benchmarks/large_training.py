@@ -14,7 +14,10 @@ from pathlib import Path
 import numpy as np
 from soundsearch_ingest.audioset import Record, write_records
 
-__all__ = ["measure"]
+from soundsearch.learn.bags import Bags
+from soundsearch.learn.linear import objective
+
+__all__ = ["measure", "passes"]
 
 CLASSES, SEGMENTS, DIMENSION = 527, 10, 128
 CLIPS_PER_FILE = 5_000
@@ -52,6 +55,26 @@ def measure(clips: int) -> None:
             options += ["--min-clips", "10"]
             took = _timed("train", "--library", str(library), "--pooling", pooling, *options)
             print(f"{pooling:9}  {took}, page {page.stat().st_size / 1e3:.0f} kB", flush=True)
+
+
+def passes(clips: int) -> None:
+    """Print how long the loss and its gradient take once."""
+    random = np.random.default_rng(0)
+    count = clips * SEGMENTS
+    bags = Bags(
+        random.normal(size=(count, DIMENSION)),
+        np.full(count, 1 / SEGMENTS),
+        np.arange(0, count, SEGMENTS),
+        (random.random((clips, CLASSES)) < 0.005).astype(np.float64),
+        np.ones((clips, 1)),
+    )
+    for pooling in ("mean", "attention", "max"):
+        value = objective(bags, "sigmoid", pooling, 0.01)
+        more = DIMENSION if pooling == "attention" else 0
+        parameters = random.normal(0, 0.1, CLASSES * (DIMENSION + 1) + more)
+        began = time.process_time()
+        value(parameters)
+        print(f"{pooling:9}  {time.process_time() - began:.2f} s a pass", flush=True)
 
 
 def _timed(*arguments: str) -> str:
