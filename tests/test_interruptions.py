@@ -67,11 +67,6 @@ def test_a_kill_at_any_instant_loses_nothing_that_was_done(tmp_path):
             assert names(lib.query(folder / f"{n:03}.wav", 1)) == [f"{n:03}.wav"]
 
 
-def heed_ctrl_c():
-    """Restore SIGINT in a child: a shell that runs pytest in the background ignores it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX signal")
 def test_ctrl_c_keeps_what_is_done(tmp_path):
     folder, path = tmp_path / "s", tmp_path / "stopped.lib"
@@ -83,7 +78,6 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
         [sys.executable, "-m", "soundsearch", "ingest", "-v", str(folder), "--library", str(path)],
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=heed_ctrl_c,
     )
     assert "new library" in process.stderr.readline()
     first = process.stderr.readline()
@@ -134,7 +128,6 @@ main(sys.argv[1:])
         text=True,
         timeout=30,
         check=False,
-        preexec_fn=heed_ctrl_c,
     )
     assert done.returncode == 130
     assert done.stderr.startswith("Stopped.")

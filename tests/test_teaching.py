@@ -206,9 +206,6 @@ class Talk:
     """A session with the command by JSON lines."""
 
     def __init__(self, library, tmp_path, *options):
-        def heed_ctrl_c():
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-
         self.process = subprocess.Popen(
             [
                 sys.executable,
@@ -220,11 +217,19 @@ class Talk:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=heed_ctrl_c,
         )
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+
     def read(self):
-        return json.loads(self.process.stdout.readline())
+        line = self.process.stdout.readline()
+        assert line, self.end()  # it has ended: why?
+        return json.loads(line)
 
     def say(self, *lines):
         self.process.stdin.write("".join(f"{line}\n" for line in lines))
@@ -244,16 +249,16 @@ needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals an
 
 @needs_posix
 def test_answers_as_json_lines(library, like, tmp_path):
-    talk = Talk(library, tmp_path, "--like", like, "--round", 3)
-    offers = [talk.read() for _ in range(3)]
-    assert offers[0].keys() == {"uri", "start", "end", "score"} and is_tone(offers[0]["uri"])
-    malformed = ["nonsense", "[]", "{}", '{"uri": 3, "answer": true}', '{"uri": "/a.wav"}']
-    talk.say(*malformed, answer(offers[0]["uri"], 1), "[" * 5000, answer("/a.wav", True), "")
-    talk.say(*(answer(offer["uri"], is_tone(offer["uri"])) for offer in offers))
-    assert talk.read() == {"yes": 2, "no": 1, "clips": 15, "sure_yes": None, "sure_no": None}
-    offers = [talk.read() for _ in range(3)]
-    talk.say(answer(offers[0]["uri"], None), answer(offers[1]["uri"], False))
-    code, rest, err = talk.end()
+    with Talk(library, tmp_path, "--like", like, "--round", 3) as talk:
+        offers = [talk.read() for _ in range(3)]
+        assert offers[0].keys() == {"uri", "start", "end", "score"} and is_tone(offers[0]["uri"])
+        malformed = ["nonsense", "[]", "{}", '{"uri": 3, "answer": true}', '{"uri": "/a.wav"}']
+        talk.say(*malformed, answer(offers[0]["uri"], 1), "[" * 5000, answer("/a.wav", True), "")
+        talk.say(*(answer(offer["uri"], is_tone(offer["uri"])) for offer in offers))
+        assert talk.read() == {"yes": 2, "no": 1, "clips": 15, "sure_yes": None, "sure_no": None}
+        offers = [talk.read() for _ in range(3)]
+        talk.say(answer(offers[0]["uri"], None), answer(offers[1]["uri"], False))
+        code, rest, err = talk.end()
     assert code == 3 and rest[0]["made"]["taught"] == {"yes": 2, "no": 2}
     assert err.count("expected an answer, as in") == 7 and "/a.wav: no clip of" in err
     assert [f"line {number}:" in err for number in (1, 8, 9)] == [True, True, False]
@@ -262,30 +267,29 @@ def test_answers_as_json_lines(library, like, tmp_path):
 
 @needs_posix
 def test_a_kill_loses_no_answer(library, like, tmp_path):
-    talk = Talk(library, tmp_path, "--like", like)
-    offers = [talk.read() for _ in range(5)]
-    talk.say(*(answer(offer["uri"], is_tone(offer["uri"])) for offer in offers))
-    talk.read()
-    talk.process.kill()
-    talk.end()
+    with Talk(library, tmp_path, "--like", like) as talk:
+        offers = [talk.read() for _ in range(5)]
+        talk.say(*(answer(offer["uri"], is_tone(offer["uri"])) for offer in offers))
+        talk.read()
     assert kept(library) == {offer["uri"]: is_tone(offer["uri"]) for offer in offers}
-    talk = Talk(library, tmp_path)
-    assert talk.read()["uri"] not in kept(library)
-    code, _, _ = talk.end()
-    assert code == 0 and Head(tmp_path / "my.head").spec.made["taught"] == {"yes": 3, "no": 2}
+    with Talk(library, tmp_path) as talk:
+        assert talk.read()["uri"] not in kept(library)
+        code, _, err = talk.end()
+    assert code == 0, err
+    assert Head(tmp_path / "my.head").spec.made["taught"] == {"yes": 3, "no": 2}
 
 
 @needs_posix
 def test_ctrl_c_writes_the_best_head(library, like, tmp_path):
     for number, expected in ((1, False), (5, True)):
-        talk = Talk(library, tmp_path, "--like", like)
-        offers = [talk.read() for _ in range(5)]
-        answers = [answer(offer["uri"], is_tone(offer["uri"])) for offer in offers]
-        talk.say(*answers[:number], "nonsense")
-        while "expected an answer" not in talk.process.stderr.readline():
-            assert talk.process.poll() is None
-        talk.process.send_signal(signal.SIGINT)
-        code, _, err = talk.end()
+        with Talk(library, tmp_path, "--like", like) as talk:
+            offers = [talk.read() for _ in range(5)]
+            answers = [answer(offer["uri"], is_tone(offer["uri"])) for offer in offers]
+            talk.say(*answers[:number], "nonsense")
+            while "expected an answer" not in talk.process.stderr.readline():
+                assert talk.process.poll() is None
+            talk.process.send_signal(signal.SIGINT)
+            code, _, err = talk.end()
         assert code == 130 and (tmp_path / "my.head").exists() is expected, err
         assert ("the answers are kept" in err) is not expected
 
