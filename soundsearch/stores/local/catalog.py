@@ -26,6 +26,7 @@ from .conditions import condition_of
 from .keys import Keys
 from .postings import HumanLabels, add_postings, fill_postings, label_scores
 from .schema import settings_sum
+from .shardfile import IndexFiles, known_index, stored_index
 from .vetting import setting_of
 
 __all__ = ["PAGE", "Catalog"]
@@ -78,31 +79,27 @@ class Catalog(CatalogFile):
             [(key, json.dumps(value)) for key, value in values.items()],
         )
 
-    def index(self) -> tuple[str, int, int, int] | None:
-        """The index on disk: its name and bytes, the rows that it covers and was trained for."""
-        rows = self._query("SELECT value FROM settings WHERE key IN ('index', 'index_rows')")
-        if len(rows) < 2:
-            return None
-        name, size = self.setting("index")
-        covered, trained = self.setting("index_rows")
-        return name, size, covered, trained
+    def index(self) -> IndexFiles | None:
+        """The shards on disk."""
+        rows = self._query("SELECT value FROM settings WHERE key = 'index'")
+        try:
+            return known_index(setting_of("index", rows[0][0])) if rows else None
+        except ValueError:
+            return None  # it is made again
 
     def tuning(self) -> Tuning | None:
-        """How the index on disk is tuned; None where there is none, or version 0.1.0 made it."""
+        """How the index is tuned; None where there is none, or it is not yet."""
         rows = self._query("SELECT value FROM settings WHERE key = 'index_tuning'")
         try:
             return Tuning(**setting_of("index_tuning", rows[0][0])) if rows else None
         except ValueError:
             return None  # it is measured again
 
-    def set_index(
-        self, index: tuple[str, int, int, int] | None, tuning: Tuning | None = None
-    ) -> None:
-        """Say which index on disk is valid, and how it is tuned. In a transaction."""
-        sql = "DELETE FROM settings WHERE key IN ('index', 'index_rows', 'index_tuning')"
-        self.connection.execute(sql)
+    def set_index(self, index: IndexFiles | None, tuning: Tuning | None = None) -> None:
+        """Say which shards on disk are valid, and how they are tuned. In a transaction."""
+        self.connection.execute("DELETE FROM settings WHERE key IN ('index', 'index_tuning')")
         if index is not None:
-            self.set(index=index[:2], index_rows=index[2:])
+            self.set(index=stored_index(index))
         if tuning is not None:
             self.set(index_tuning=asdict(tuning))
         self._clips_changed()
@@ -124,15 +121,6 @@ class Catalog(CatalogFile):
     def files(self) -> tuple[Any, ...]:
         """Which files belong to the catalogue: the generation of the rows, index, stretches."""
         return self.setting("generation"), self.index(), self.stretches()
-
-    def of_index(self, key: str, name: str) -> Any:
-        """A setting that belongs to the index of this name, or None where it is not known."""
-        rows = self._query("SELECT value FROM settings WHERE key = ?", key)
-        if not rows:
-            return None
-        with self._reading():
-            known, value = setting_of(key, rows[0][0])
-        return value if known == name else None
 
     def head_digest(self) -> str | None:
         """The digest of the kept head's file; None where none is kept."""

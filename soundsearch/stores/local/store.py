@@ -164,7 +164,7 @@ class LocalStore:
             return catalog.head()
 
     def tuning(self) -> Tuning | None:
-        """How the index is tuned; None where there is none, or version 0.1.0 made it."""
+        """How the index is tuned; None where there is none, or it is not yet."""
         with self._pool.pinned() as catalog:
             return catalog.tuning()
 
