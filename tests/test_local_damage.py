@@ -19,6 +19,7 @@ from soundsearch import errors
 from soundsearch.copying import copy
 from soundsearch.stores.filters import Comparison, Label
 from soundsearch.stores.local import indexing
+from soundsearch.stores.local.placing import fill_places
 from soundsearch.stores.local.store import LocalStore
 from soundsearch.stores.opening import place_of
 from soundsearch.stores.records import SEGMENT
@@ -97,6 +98,7 @@ def test_what_an_older_version_stored_is_known_after_a_rebuild(store, folder):
     catalog = sqlite3.connect(folder / "catalog.sqlite")
     with closing(catalog), catalog:
         catalog.execute("UPDATE clips SET checksum = NULL")
+        fill_places(catalog)
         catalog.execute("UPDATE settings SET value = value + 1 WHERE key = 'revision'")
     assert store.check() == []
     np.testing.assert_array_equal(rows(store, ids[0])[0], CLIPS[0].embeddings)

@@ -221,3 +221,46 @@ def test_live_rows(share):
     mask = live.mask(300)
     assert (mask is None) == expected[:300].all()
     assert mask is None or (mask == expected[:300]).all()
+
+
+def test_a_reader_knows_where_clips_are_whatever_happens_to_them(store, folder):
+    rng = np.random.default_rng(0)
+    with closing(LocalStore(folder)) as reader:
+        there = {}
+        for step in range(60):
+            names = rng.integers(0, 40, 3).tolist()
+            kind = int(rng.integers(4)) if there else 0
+            if kind == 0:
+                clips = [new_clip(f"/{name}.wav", 1 + name % 3, step) for name in set(names)]
+                filled(store, clips)
+            elif kind == 1:
+                with store.writing():
+                    store.remove([store.clip_at(uri).id for uri in list(there)[:2]])
+            elif kind == 2:  # one takes another's place
+                one, other = rng.choice(list(there), 2)
+                if one != other:
+                    clip = store.clip_at(one)
+                    moved = replace(clip.record, file=replace(clip.record.file, uri=str(other)))
+                    with store.writing():
+                        store.amend({clip.id: moved})
+            elif step % 3 == 0:
+                with store.writing():
+                    store.rebuild()
+            there = {clip.uri: clip for clip in store.clips()}
+            with reader.reading() as reading:
+                assert reading.ids().tolist() == sorted(clip.id for clip in there.values())
+                for clip in there.values():
+                    assert reading.lengths(np.array([clip.id])) == clip.count
+        assert store.check() == []
+        with store.writing(), store._held.transaction():
+            store._held.catalog.connection.execute(
+                "UPDATE places SET places = zeroblob(36) WHERE number = 1"
+            )
+            store._held.catalog._clips_changed()
+        [finding] = store.check()
+        assert "where clips are" in finding.what
+        with closing(LocalStore(folder)) as fresh, fresh.reading() as reading:
+            assert len(reading.ids()) == len(there)
+        with store.writing():
+            store.rebuild()
+        assert store.check() == []

@@ -24,6 +24,7 @@ from .catalogfile import CatalogFile
 from .codec import FAILURE, PLACE, POSTED, RECORD, clip_of, failure_of, record_sum, row_of
 from .conditions import condition_of
 from .keys import Keys
+from .placing import PLACE_COLUMNS, Places, add_gone, add_places, fill_places
 from .postings import HumanLabels, add_postings, fill_postings, label_scores
 from .schema import settings_sum
 from .shardfile import IndexFiles, known_index, stored_index
@@ -249,10 +250,7 @@ class Catalog(CatalogFile):
         int64 [n, 4]
             Id, first row, count, checksum; -1 where that is not known.
         """
-        sql = (
-            "SELECT id, first_row, count, coalesce(checksum, -1) FROM clips WHERE first_row >= ? "
-            "ORDER BY first_row"
-        )
+        sql = f"SELECT {PLACE_COLUMNS} FROM clips WHERE first_row >= ? ORDER BY first_row"
         found = self._query(sql, row or _LEAST)
         with self._reading():
             return np.array(found, np.int64).reshape(-1, 4)
@@ -267,10 +265,17 @@ class Catalog(CatalogFile):
                 raise self._damaged(f"a clip's rows are {last} of {rows}")
         return rows
 
-    def clips_before(self, row: int) -> int:
-        """How many clips have rows that begin before `row`."""
-        count: int = self._query("SELECT count(*) FROM clips WHERE first_row < ?", row)[0][0]
-        return count
+    def known_places(self, known: Places) -> Places:
+        """Where clips are, where that was known of an earlier state of the same generation."""
+        with self._reading():
+            return known.brought_up_to_date(self.connection)
+
+    def has_sound_places(self) -> bool:
+        """Whether it is as the clips say."""
+        try:
+            return np.array_equal(self.known_places(Places()).rows, self.places())
+        except LibraryDamaged:
+            return False
 
     def first_rows_where(self, filter: Filter) -> NDArray[np.int64]:
         """First rows of the clips that a filter without labels lets through."""
@@ -299,6 +304,7 @@ class Catalog(CatalogFile):
         firsts = (first_row + np.cumsum([0, *counts[:-1]])).tolist()
         rows = [row_of(clip.record) for clip in clips]
         self._forget([row[0] for row in rows])
+        self._drop_places("uri", [row[0] for row in rows])
         columns = (*RECORD, *PLACE)
         replaced = ", ".join(f"{name} = excluded.{name}" for name in columns[1:])
         self.connection.executemany(
@@ -306,6 +312,8 @@ class Catalog(CatalogFile):
             f"ON CONFLICT (uri) DO UPDATE SET {replaced}",
             [(*row, *place) for row, *place in zip(rows, firsts, counts, sums, strict=True)],
         )
+        with self._reading():
+            add_places(self.connection, first_row)
         add_postings(self.connection, firsts, [row[POSTED] for row in rows])
         self.keys.put({row[0]: c.record for row, c in zip(rows, clips, strict=True)})
         self.set(rows=first_row + sum(counts))
@@ -322,6 +330,7 @@ class Catalog(CatalogFile):
             "UPDATE clips SET uri = ? WHERE id = ?", [(b"\0%d" % key, key) for key in moved]
         )
         targets = [(rows[key][0],) for key in moved]
+        self._drop_places("uri", [uri for (uri,) in targets])
         self.connection.executemany("DELETE FROM clips WHERE uri = ?", targets)
         self._forget([uri for (uri,) in targets])
         assigned = ", ".join(f"{name} = ?" for name in RECORD)
@@ -340,8 +349,19 @@ class Catalog(CatalogFile):
 
     def remove(self, clip_ids: Sequence[int]) -> None:
         """Take clips out."""
+        self._drop_places("id", clip_ids)
         self.connection.executemany("DELETE FROM clips WHERE id = ?", [(id,) for id in clip_ids])
         self._clips_changed()
+
+    def _drop_places(self, column: str, values: Sequence[Any]) -> None:
+        """Say that the clips with these ids or uris, as far as there are any, are gone."""
+        gone: list[int] = []
+        for begin in range(0, len(values), _TOGETHER):
+            part = values[begin : begin + _TOGETHER]
+            sql = f"SELECT first_row FROM clips WHERE {column} IN ({_marks(part)})"
+            gone += [row for (row,) in self._query(sql, *part)]
+        with self._reading():
+            add_gone(self.connection, gone)
 
     def fail(self, failures: Sequence[FailureRecord]) -> None:
         """Remember failures."""
@@ -390,6 +410,7 @@ class Catalog(CatalogFile):
         if stretches is not None:  # which no label changes
             kind, _, length = stretches["kind"]
             self.set_stretches({**stretches, "kind": [kind, generation, length]})
+        fill_places(self.connection)
         fill_postings(self.connection)
         self.set(generation=generation)
         self._clips_changed()
@@ -402,6 +423,7 @@ class Catalog(CatalogFile):
             "UPDATE clips SET first_row = ?, checksum = ? WHERE id = ?",
             [(*place, clip_id) for clip_id, place in places.items()],
         )
+        fill_places(self.connection)
         fill_postings(self.connection)
         self.keys.fill()
         self.set(rows=rows, generation=generation)

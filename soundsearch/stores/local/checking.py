@@ -55,6 +55,14 @@ def check(folder: Path, catalog: Catalog, on_clips: OnClips, on_step: OnStep) ->
                 f"no clip is concerned; make them again with: {command('rebuild', folder)}",
             )
         )
+    if not catalog.has_sound_places():
+        findings.append(
+            Finding(
+                f"{folder}: where clips are is not what was stored",
+                (),
+                f"no clip is concerned; find it out again with: {command('rebuild', folder)}",
+            )
+        )
     try:
         if catalog.head_digest() is not None:
             catalog.head()

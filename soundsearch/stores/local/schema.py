@@ -18,6 +18,7 @@ from .codec import RECORD, record_sum
 from .connecting import check_files
 from .files import open_own
 from .locking import FileLock, Locked
+from .placing import fill_places
 from .postings import fill_postings
 from .vetting import Objects, check_tables, objects_of, setting_of
 
@@ -91,8 +92,10 @@ MIGRATIONS = (
     WITHOUT ROWID;
     CREATE INDEX keys_clip ON keys (clip);
     """,
-    # An index is of several files.
-    "",
+    # An index is of several files; where clips are, see `placing`.
+    """
+    CREATE TABLE places (number INTEGER PRIMARY KEY, places BLOB NOT NULL);
+    """,
 )
 
 
@@ -117,6 +120,7 @@ def _fill_sums(connection: sqlite3.Connection) -> None:
 
 def _make_shards(connection: sqlite3.Connection) -> None:
     """Make of what is known of the one file of the index a list of one; or make it again later."""
+    fill_places(connection)
     keys = ("index", "index_rows", "index_sums", "index_cells")
     marks = ", ".join("?" * len(keys))
     stored = connection.execute(f"SELECT key, value FROM settings WHERE key IN ({marks})", keys)

@@ -23,6 +23,7 @@ from ..records import Settings, Tuning
 from .catalog import Catalog
 from .index import Part, SegmentIndex
 from .live import Live
+from .placing import Places
 from .postings import HumanLabels
 from .products import Chosen, CoveredRows, ProductSearch
 from .rows import Rows, are_sound, map_rows, ranges
@@ -167,7 +168,7 @@ class Snapshot:
         revision: int,
         generation: int,
         rows: int,
-        places: Ints,
+        places: Places,
         vectors: MappedRows,
         people: HumanLabels,
         stretches: LazyStretches,
@@ -176,14 +177,16 @@ class Snapshot:
         self.generation = generation
         self.rows = rows
         self.places = places
-        self.ids, self.first_rows, self.counts, self.sums = np.ascontiguousarray(places.T)
+        self.ids, self.first_rows, self.counts, self.sums = np.ascontiguousarray(places.rows.T)
         self.vectors = vectors
         self._stretches = stretches
         self.is_stale = False
         # Of this state or an earlier one, until it is needed.
         self.people = people
         self._people_known = False
+        # The order of ids, which is that of the rows until a clip is replaced.
         self._by_id: Ints | None = None
+        self._in_order: bool | None = None
         self._selections: OrderedDict[str, Selection] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -191,10 +194,14 @@ class Snapshot:
         """Where clips are in the arrays, -1 for those that are not."""
         if len(self.ids) == 0:
             return np.full(len(clip_ids), -1)
-        if self._by_id is None:
+        if self._in_order is None:
+            self._in_order = bool((self.ids[1:] > self.ids[:-1]).all())
+        if not self._in_order and self._by_id is None:
             self._by_id = np.argsort(self.ids)
         nearest = np.searchsorted(self.ids, clip_ids, sorter=self._by_id)
-        places = self._by_id[np.minimum(nearest, len(self.ids) - 1)]
+        places = np.minimum(nearest, len(self.ids) - 1)
+        if self._by_id is not None:
+            places = self._by_id[places]
         return np.where(self.ids[places] == clip_ids, places, -1)
 
     def search(
@@ -381,11 +388,12 @@ class Snapshots:
                 f"{self._folder}: another process re-embedded it in another space; open it again"
             )
         rows, generation = catalog.setting("rows"), catalog.setting("generation")
-        known = 0
-        if last is not None and last.generation == generation:
-            # First rows only grow: if none of the known ones is gone, only new ones are read.
-            known = last.rows if catalog.clips_before(last.rows) == len(last.ids) else 0
-        places = catalog.places(known)
+        of_last = last is not None and last.generation == generation
+        try:
+            known = catalog.known_places(last.places if last is not None and of_last else Places())
+        except LibraryDamaged:
+            known = Places(catalog.places())  # from the clips themselves
+        places = known.rows
         _, firsts, counts, _ = places.T
         # In this order, as a sum may be more than an integer holds.
         if ((firsts < 0) | (counts < 1) | (counts > rows) | (firsts > rows - counts)).any():
@@ -394,14 +402,12 @@ class Snapshots:
                 f"that are lost with: {command('rebuild', self._folder)}, then ingest their "
                 "folders again"
             )
-        if last is not None and known:
-            places = np.concatenate((last.places, places)) if len(places) else last.places
         index, tuning = catalog.index(), catalog.tuning()
         if index is not None:
             index = index.there(self._folder)
         if (
             last is not None
-            and places is last.places
+            and known is last.places
             and (rows, index, tuning) == (last.rows, last.vectors.index_files, last.vectors.tuning)
         ):
             vectors = last.vectors
@@ -412,16 +418,15 @@ class Snapshots:
             if last is not None and last.generation == generation and last.rows <= rows:
                 earlier = last.vectors
             vectors = MappedRows(self._folder, *mapped, live, index, tuning, earlier)
-        of_last = last is not None and last.generation == generation
         people = last.people if last is not None and of_last else HumanLabels()
         length = stretch_length(settings)
         file = known_file(self._folder, catalog.stretches(), generation, length)
         if file is not None and not file.path.is_file():
             file = None
-        if last is not None and places is last.places and file == last._stretches.file:
+        if last is not None and known is last.places and file == last._stretches.file:
             stretches = last._stretches
         else:
             stretches = LazyStretches(
                 length, file, last._stretches if last is not None and of_last else None
             )
-        return Snapshot(revision, generation, rows, places, vectors, people, stretches)
+        return Snapshot(revision, generation, rows, known, vectors, people, stretches)

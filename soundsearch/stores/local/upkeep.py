@@ -11,6 +11,7 @@ from ..records import Settings
 from .catalog import Catalog
 from .codec import FAILURE, PLACE, RECORD
 from .indexing import delete_indexes, optimise_index
+from .placing import fill_places
 from .rows import RowFiles, link_or_copy, row_files
 from .schema import CATALOG, write_settings
 from .stretching import delete_stretches, optimise_stretches
@@ -79,6 +80,7 @@ def adopt(writer: Writer, folder: Path, settings: Settings) -> None:
         raise writer.error(error) from error
     with _attached(catalog, folder), writer.transaction():
         _take_over(catalog)
+        fill_places(catalog.connection)
         write_settings(catalog.connection, settings)
         catalog.set(rows=rows, generation=generation)
         catalog.keys.fill()
