@@ -11,6 +11,8 @@ from support.stores import SETTINGS, filled, index_over, new_clip, search
 
 from soundsearch.stores.local import index as local_index
 from soundsearch.stores.local import indexing
+from soundsearch.stores.local import store as local_store
+from soundsearch.stores.local.building import fill, train, write
 from soundsearch.stores.local.live import Live
 from soundsearch.stores.local.store import LocalStore
 from soundsearch.stores.records import SEGMENT
@@ -92,13 +94,11 @@ def test_a_library_that_grows_extends_its_index(store, folder):
         for place, clip_id in enumerate(ids):
             live[place * SEGMENTS : (place + 1) * SEGMENTS] = clip_id is not None
         assert recall(store, queries, vectors[: begin + 600], live) > 0.95
-        index = store._held.catalog.index() if store._writer else None
         names = shards(folder)
         for name in names:
             state = (folder / name).stat()
             assert kept.setdefault(name, state.st_ino) == state.st_ino
         assert len(names) <= 2 + begin // 3000 + 3
-        assert index is None
     with store.reading() as reading:
         files = reading._snapshot.vectors.index_files
         assert 12_000 - files.rows <= 300 and len(files.shards) > 3
@@ -112,9 +112,19 @@ def test_a_library_that_grows_extends_its_index(store, folder):
     assert store.check() == []
 
 
-def test_many_shards_answer_as_one_does(tmp_path):
-    from soundsearch.stores.local.building import fill, train, write
+def test_what_is_added_at_length_is_indexed_meanwhile(store, folder, monkeypatch):
+    monkeypatch.setattr(local_store, "_MOST_UNINDEXED", 2500)
+    vectors = vectors_of(6000)
+    with store.writing():
+        for begin in range(0, 6000, 500):
+            store.add(clips_of(vectors[begin : begin + 500], begin // SEGMENTS))
+            if begin >= 2500:
+                with store.reading() as reading:
+                    assert reading._snapshot.vectors.index_files.rows > begin - 2500
+    assert store.tuning() is not None and store.check() == []
 
+
+def test_many_shards_answer_as_one_does(tmp_path):
     vectors, queries = vectors_of(5000), unit(vectors_of(100, 1))
     index = train(vectors, lambda _text: None)
     paths = [tmp_path / f"{n}.faiss" for n in range(4)]
