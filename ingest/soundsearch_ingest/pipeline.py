@@ -44,6 +44,8 @@ _BATCH = 32
 _READY_PER_WORKER = 2
 _RESULTS_PER_WORKER = 32
 _HASH_BLOCK = 1 << 18
+# After so many batches, half an hour of sound, the faster FFT is worth the time to import it.
+_FEW = 60
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,21 +192,17 @@ def run(
     Embedded, Known or Failed
         One for each file, in the order in which they are finished.
     """
-    from threadpoolctl import threadpool_limits
-
     count = workers or available_cores()
     state = _Run(iter(files), encoder, hop_frames(hop), is_known, on_sound, count)
     threads = [threading.Thread(target=state.work, daemon=True) for _ in range(count)]
-    # Each worker multiplies small matrices; BLAS threads on top would wait for each other.
-    with threadpool_limits(1, "blas"):
+    for thread in threads:
+        thread.start()
+    try:
+        yield from state.results()
+    finally:
+        state.stop()
         for thread in threads:
-            thread.start()
-        try:
-            yield from state.results()
-        finally:
-            state.stop()
-            for thread in threads:
-                thread.join()
+            thread.join()
 
 
 def available_cores() -> int:
@@ -262,21 +260,19 @@ class _Run:
         on_sound: Callable[[float], None],
         workers: int,
     ) -> None:
-        import scipy.fft
-
         self._files = files
         self._encoder = encoder
         self._hop_frames = hop_frames
         self._context_frames = context_frames(encoder)
         self._is_known = is_known
         self._on_sound = on_sound
-        self._rfft = scipy.fft.rfft
         self._ready_limit = _READY_PER_WORKER * workers
         self._results_limit = _RESULTS_PER_WORKER * workers
         self._next_file = threading.Lock()
         self._changed = threading.Condition()
         self._filling: _Batch = []
         self._filled = 0
+        self._batches = 0
         self._ready: deque[_Batch] = deque()
         self._results: deque[Result] = deque()
         self._busy = 0
@@ -294,9 +290,9 @@ class _Run:
                     raise self._error
                 if not self._results:
                     return
-                result = self._results.popleft()
+                results, self._results = self._results, deque()
                 self._changed.notify_all()
-            yield result
+            yield from results
 
     def stop(self) -> None:
         with self._changed:
@@ -416,11 +412,16 @@ class _Run:
 
     def _take_filling(self) -> _Batch:
         batch, self._filling, self._filled = self._filling, [], 0
+        self._batches += 1
         return batch
 
     def _encode(self, batch: _Batch) -> None:
         # The front end too: one long file is decoded on one core, and the others do the rest.
-        front = partial(log_mel, rfft=self._rfft)
+        front: Callable[[NDArray[np.float32]], NDArray[np.float32]] = log_mel
+        if self._batches > _FEW:
+            import scipy.fft
+
+            front = partial(log_mel, rfft=scipy.fft.rfft)
         stretches = [stretch for _, _, stretch in batch]
         parts = embed(stretches, self._encoder, self._hop_frames, front)
         done = []
