@@ -60,7 +60,7 @@ def test_without_context_a_segment_comes_when_it_is_complete(hop_frames, block):
 
 
 @pytest.mark.parametrize("hop_frames", [96, 48, 20])
-@pytest.mark.parametrize("seconds", [3.0, 60.0, 500.0])
+@pytest.mark.parametrize("seconds", [3.0, 60.0, 300.0])
 def test_context_is_the_same_wherever_stretches_end(hop_frames, seconds):
     x, encoder = sound(seconds), Around(150)
     frames = log_mel(x)
@@ -75,8 +75,8 @@ def test_context_is_the_same_wherever_stretches_end(hop_frames, seconds):
         if 246 <= begin <= len(frames) - 342:
             expected = frames[begin - 150 : begin + 246].mean(0)
             np.testing.assert_allclose(around, expected, atol=1e-4)
-    assert len(stretches) == (3 if seconds == 500 else 1)
-    assert max(len(s.samples) for s in stretches) < 217 * RATE
+    assert len(stretches) == (3 if seconds == 300 else 1)
+    assert max(len(s.samples) for s in stretches) < 140 * RATE
 
 
 def test_sounds_of_one_length_are_heard_together():

@@ -20,9 +20,9 @@ __all__ = ["SegmentStream", "Stretch", "context_frames", "embed"]
 
 Floats = NDArray[np.float32]
 
-# Frames of segments in a stretch, where there is context: a song is heard at once, and the overlap
-# in longer recordings costs a fifteenth of the work.
-_LONG = 200 * PATCH_FRAMES
+# Frames of segments in a stretch, where there is context: its overlap costs a tenth of the work, a
+# longer stretch memory.
+_LONG = 120 * PATCH_FRAMES
 # Segments that the network hears at once.
 _AT_ONCE = 128
 
