@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.fft
 from soundsearch_ingest.logmel import (
     SILENT,
     levels,
@@ -18,9 +17,8 @@ from soundsearch_ingest.logmel import (
 SINE = np.sin(2 * np.pi * 1000 * np.arange(0, 3, 1 / 16000)).astype(np.float32)
 
 
-@pytest.mark.parametrize("rfft", [np.fft.rfft, scipy.fft.rfft])
-def test_golden_sine(rfft):
-    frames = log_mel(SINE, rfft)
+def test_golden_sine():
+    frames = log_mel(SINE)
     assert frames.shape == (298, 64)
     assert frames.dtype == np.float32
     golden = [-4.48313, -4.27083, -4.17064, -4.23771, -4.47502, -4.14559, -3.94365, -4.03889]

@@ -23,7 +23,7 @@ from .decode import SAMPLE_RATE, Decoder
 from .discover import AudioFile, stat_file
 from .encoders import Encoder
 from .errors import ArgumentError, AudioError
-from .logmel import FRAME_SECONDS, PATCH_FRAMES, log_mel
+from .logmel import FRAME_SECONDS, PATCH_FRAMES
 from .stretches import SegmentStream, Stretch, context_frames, embed
 
 __all__ = [
@@ -43,9 +43,7 @@ _BATCH = 32
 # Full batches that may wait, and finished files that may wait for the caller, per worker.
 _READY_PER_WORKER = 2
 _RESULTS_PER_WORKER = 32
-_HASH_BLOCK = 1 << 18
-# After so many batches, half an hour of sound, the faster FFT is worth the time to import it.
-_FEW = 60
+_HASH_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +122,7 @@ def content_digest(path: str) -> bytes:
 def embed_sound(
     blocks: Iterable[NDArray[np.float32]], encoder: Encoder, hop: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
-    """Embed one sound in the calling thread, without the FFT that is slow to import.
+    """Embed one sound in the calling thread.
 
     Parameters
     ----------
@@ -148,7 +146,7 @@ def embed_sound(
 
     def hear(stretch: Stretch | None) -> None:
         if stretch is not None:
-            parts.extend(embed([stretch], encoder, frames, log_mel))
+            parts.extend(embed([stretch], encoder, frames))
 
     for block in blocks:
         samples += len(block)
@@ -272,7 +270,6 @@ class _Run:
         self._changed = threading.Condition()
         self._filling: _Batch = []
         self._filled = 0
-        self._batches = 0
         self._ready: deque[_Batch] = deque()
         self._results: deque[Result] = deque()
         self._busy = 0
@@ -412,18 +409,12 @@ class _Run:
 
     def _take_filling(self) -> _Batch:
         batch, self._filling, self._filled = self._filling, [], 0
-        self._batches += 1
         return batch
 
     def _encode(self, batch: _Batch) -> None:
         # The front end too: one long file is decoded on one core, and the others do the rest.
-        front: Callable[[NDArray[np.float32]], NDArray[np.float32]] = log_mel
-        if self._batches > _FEW:
-            import scipy.fft
-
-            front = partial(log_mel, rfft=scipy.fft.rfft)
         stretches = [stretch for _, _, stretch in batch]
-        parts = embed(stretches, self._encoder, self._hop_frames, front)
+        parts = embed(stretches, self._encoder, self._hop_frames)
         done = []
         with self._changed:
             for (job, first, _), (embeddings, loudness) in zip(batch, parts, strict=True):

@@ -7,14 +7,14 @@ depend on where one stretch ends and the next begins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .encoders import Encoder
-from .logmel import FRAME_SECONDS, HOP, PATCH_FRAMES, WINDOW, levels_at, patches
+from .logmel import FRAME_SECONDS, HOP, PATCH_FRAMES, WINDOW, levels_at, log_mel, patches
 
 __all__ = ["SegmentStream", "Stretch", "context_frames", "embed"]
 
@@ -115,10 +115,7 @@ class SegmentStream:
 
 
 def embed(
-    stretches: Sequence[Stretch],
-    encoder: Encoder,
-    hop_frames: int,
-    log_mel: Callable[[Floats], Floats],
+    stretches: Sequence[Stretch], encoder: Encoder, hop_frames: int
 ) -> list[tuple[Floats, Floats]]:
     """Embed stretches of any sounds together.
 
@@ -128,8 +125,6 @@ def embed(
     encoder : Encoder
     hop_frames : int
         As of the stream that they are from.
-    log_mel : callable
-        The front end: float32 [n] samples to float32 [frames, 64].
 
     Returns
     -------
