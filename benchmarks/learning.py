@@ -1,7 +1,8 @@
 """Heads trained on ESC-50 folds 1-3: how many examples a class they need, and what helps.
 
-    pip install -e '.[learn]'
-    python -m benchmarks.learning DATA [--only examples,models,augment,adapt] [--draws 3]
+    pip install -e '.[augment,learn]'
+    python -m benchmarks.learning DATA [--only examples,models,augment,audio,adapt,large]
+        [--draws 3] [--clips 20000]
 
 DATA holds ``esc50/labels.csv`` and ``esc50/audio/``. Embeddings are the bundled encoder's. Trained
 with two folds and tested on the third, three times; steps and calibration are chosen within the two
@@ -14,15 +15,19 @@ by folds of their own, in which no recording is twice. The bundled encoder saw n
   nearest, by the cosine of pooled embeddings.
 - ``models``: all of them with all clips.
 - ``augment``: with more clips made of the embeddings.
+- ``audio``: with more clips made of their sound, tested on clean sound and as in ``adapt``.
 - ``adapt``: tested on the same clips after a room and a telephone: convolved with white noise that
   decays by 60 dB a second, as loud as the direct sound, and 300 to 3400 Hz of it. CORAL knows the
   spoilt clips of the two folds, but not what they are.
+- ``large``, only if it is asked for: seconds and peak memory of ``soundsearch train`` for made-up
+  clips of AudioSet's 527 classes; see `benchmarks.large_training`.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,13 +39,16 @@ from soundsearch_ingest import encoders, pipeline
 from soundsearch_ingest.decode import SAMPLE_RATE, read
 from soundsearch_ingest.logmel import SILENT
 
+from benchmarks.large_training import measure, passes
 from soundsearch.learn.adapt import coral
-from soundsearch.learn.bags import Bags
+from soundsearch.learn.bags import Bags, joined
 from soundsearch.learn.fitting import Recipe, common_step, fit, validated
 from soundsearch.learn.folds import dealt
 from soundsearch.learn.measures import average_precisions, reliability
 from soundsearch.learn.models import Model
+from soundsearch.learn.rehearing import Reheard
 from soundsearch.learn.report import held_out
+from soundsearch.learn.sounds import CHANGES, changed
 from soundsearch.vectors import loudness_weights
 
 Floats = NDArray[np.float64]
@@ -70,10 +78,16 @@ class Data:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--only", default="examples,models,augment,adapt")
+    parser.add_argument("--only", default="examples,models,augment,audio,adapt")
     parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--clips", type=int, default=20_000)
     options = parser.parse_args()
     wanted = options.only.split(",")
+    if "large" in wanted:
+        passes(options.clips)
+        measure(options.clips)
+    if wanted == ["large"]:
+        return
     data = embedded(options.data / "esc50", lambda sound, _seed: sound)
     if "examples" in wanted:
         examples(data, options.draws)
@@ -81,8 +95,12 @@ def main() -> None:
         models(data)
     if "augment" in wanted:
         augmentations(data, options.draws)
+    if {"audio", "adapt"} & {*wanted}:
+        spoiled = embedded(options.data / "esc50", spoilt)
+    if "audio" in wanted:
+        changes(data, spoiled, options.data / "esc50", options.draws)
     if "adapt" in wanted:
-        adaptation(data, embedded(options.data / "esc50", spoilt))
+        adaptation(data, spoiled)
 
 
 def embedded(folder: Path, change: Callable[[NDArray[np.float32], int], object]) -> Data:
@@ -131,17 +149,26 @@ def seen(recipe: Recipe, bags: Bags) -> Bags:
     return recipe.prepared(bags.unit() if recipe.normalised else bags)
 
 
-def trained(recipe: Recipe, data: Data, clips: Ints) -> tuple[Model, float]:
-    """A calibrated head for some clips, and its accuracy as measured on these."""
+def trained(
+    recipe: Recipe, data: Data, clips: Ints, beside: Sequence[Data] = ()
+) -> tuple[Model, float]:
+    """A calibrated head for some clips, and its accuracy as measured on these.
+
+    Beside them it is trained with the same clips, changed.
+    """
     bags = seen(recipe, data.bags.take(clips))
+    heard = more = None
+    if beside:
+        more = joined([seen(recipe, each.bags.take(clips)) for each in beside])
+        heard = Reheard(more, np.tile(np.arange(len(clips)), len(beside)))
     groups = np.unique(data.sources[clips], return_inverse=True)[1]
     of_class = [len(np.unique(groups[column > 0])) for column in bags.targets.T]
     if min(of_class) < 2:
-        return fit(recipe, bags, None).model, float("nan")
+        return fit(recipe, bags, None, more=more).model, float("nan")
     folds = dealt(bags.targets, groups, INNER, recipe.seed)
-    fitted, held = validated(recipe, bags, folds, lambda _text: None)
+    fitted, held = validated(recipe, bags, folds, lambda _text: None, heard)
     found, calibration = held_out(fitted, held)
-    model = fit(recipe, bags, None, common_step(fitted)).model
+    model = fit(recipe, bags, None, common_step(fitted), more).model
     right = found.scores.argmax(1) == found.targets.argmax(1)
     return calibration.of(model), float(right.mean())
 
@@ -269,6 +296,43 @@ def augmentations(data: Data, draws: int) -> None:
             means = [(scores.argmax(1) == data.kinds).mean() for scores in found]
             cells.append(f"{np.mean(means):.3f}")
         print(f"{'+'.join(kinds) or 'none':20} {'  '.join(cells)}", flush=True)
+
+
+def changes(data: Data, spoiled: Data, folder: Path, draws: int) -> None:
+    """Print what more clips made of sound add."""
+    print(
+        "\nchange of sound: accuracy with 2, 5 and 16 examples a class, clean; spoilt", flush=True
+    )
+    recipe = Recipe("softmax")
+    heard = {}
+    for kind in CHANGES:
+        began = time.monotonic()
+
+        def change(sound: NDArray[np.float32], seed: int, kind: str = kind) -> object:
+            return np.concatenate(list(changed([sound], kind, [seed])))
+
+        heard[kind] = embedded(folder, change)
+        print(
+            f"{kind}: {time.monotonic() - began:.0f} s to hear {len(data.folds):,} clips again",
+            flush=True,
+        )
+    choices = [(), *((kind,) for kind in CHANGES), ("noise", "reverb"), tuple(CHANGES)]
+    for kinds in choices:
+        more = [heard[kind] for kind in kinds]
+        cells: tuple[list[str], list[str]] = [], []
+        for each in (2, 5, 16):
+            right: tuple[list[float], list[float]] = [], []
+            for draw in range(draws if each < EXAMPLES[-1] else 1):
+                for fold in FOLDS:
+                    model, _ = trained(recipe, data, drawn(data, fold, each, draw), more)
+                    tested = np.flatnonzero(data.folds == fold)
+                    for of, found in zip((data, spoiled), right, strict=True):
+                        scores = model.probabilities(seen(recipe, of.bags.take(tested)))
+                        found.append(float((scores.argmax(1) == data.kinds[tested]).mean()))
+            for column, found in zip(cells, right, strict=True):
+                column.append(f"{np.mean(found):.3f}")
+        name = "+".join(kinds) or "none"
+        print(f"{name:34} {'  '.join(cells[0])};  {'  '.join(cells[1])}", flush=True)
 
 
 def adaptation(data: Data, spoiled: Data) -> None:

@@ -155,7 +155,7 @@ def test_a_network_sees_mixed_clips_as_a_soft_loss_would():
 
 def test_a_stopped_fit_keeps_the_best_so_far():
     class Stopping(Recipe):
-        def models(self, clips):
+        def models(self, clips, more=None):
             yield from islice(regressions(clips, "softmax", "mean"), 2)
             signal.raise_signal(signal.SIGINT)
 
@@ -346,6 +346,36 @@ def test_bags_taken_and_joined_stay_whole():
     np.testing.assert_array_equal(taken.lengths, some.lengths[[7, 2, 2, 0]])
 
 
+@pytest.mark.parametrize("most", [1, 3, 7, 1000])
+def test_blocks_are_all_clips_in_order(most):
+    some = bags(10)
+    parts = list(some.blocks(most))
+    assert sum(map(len, parts)) == 10
+    assert all(len(part.vectors) <= most or len(part) == 1 for part in parts)
+    for field in ("vectors", "shares", "starts", "targets", "weights"):
+        np.testing.assert_array_equal(getattr(joined(parts), field), getattr(some, field))
+
+
+@pytest.mark.parametrize(("output", "pooling"), KINDS)
+def test_the_loss_is_the_same_in_blocks(output, pooling, monkeypatch):
+    some = bags(60, one_label=output == "softmax")
+    some = replace(some, weights=balanced_weights(some.targets, one_label=output == "softmax"))
+    parameters = np.random.default_rng(1).normal(size=3 * 6 + 5 * (pooling == "attention"))
+    loss, slope = objective(some, output, pooling, 0.1)(parameters)
+    model = nth(regressions(some, output, pooling), 2)
+    scores = model.probabilities(some)
+    scale = calibration([model], [some]).scale
+    monkeypatch.setattr("soundsearch.learn.linear._AT_ONCE", 12)
+    monkeypatch.setattr("soundsearch.learn.models._SEGMENTS", 5)
+    monkeypatch.setattr("soundsearch.learn.calibrate._SEGMENTS", 5)
+    monkeypatch.setattr("soundsearch.learn.calibrate._AT_ONCE", 2)
+    found = objective(some, output, pooling, 0.1)(parameters)
+    assert found[0] == pytest.approx(loss, rel=1e-12)
+    np.testing.assert_allclose(found[1], slope, atol=1e-12)
+    np.testing.assert_allclose(model.probabilities(some), scores, rtol=1e-12)
+    np.testing.assert_allclose(calibration([model], [some]).scale, scale, rtol=1e-6)
+
+
 def test_coral_gives_the_target_the_moments_of_the_source():
     rng = np.random.default_rng(0)
     source = rng.normal(size=(3000, 4)) @ rng.normal(size=(4, 4)) + 3
@@ -369,7 +399,7 @@ def test_networks_yield_one_model_an_epoch():
     [
         ({"model": "forest"}, "model: expected logistic or network, got 'forest'"),
         ({"pooling": "median"}, "pooling: expected mean or max or attention, got 'median'"),
-        ({"augment": ("noise",)}, "augment: expected mixup or shuffle or drop, got 'noise'"),
+        ({"augment": ("louder",)}, "augment: expected mixup or .* or reverb, got 'louder'"),
         ({"model": "network", "pooling": "max"}, "expected mean with a network, got 'max'"),
     ],
 )

@@ -15,7 +15,12 @@ import soundsearch
 from soundsearch import ArgumentError, MissingExtra
 from soundsearch.cli.main import main
 from soundsearch.labels.head import Head
+from soundsearch.learn.bags import Bags
 from soundsearch.learn.data import human_labels
+from soundsearch.learn.fitting import Recipe, validated
+from soundsearch.learn.growth import growth
+
+GROWING = "with 4 of 8 parts of the clips, to compare"
 
 
 @pytest.fixture
@@ -109,6 +114,51 @@ def test_augmentation_is_compared_with_none(tones_and_noises, kinds):
     training = soundsearch.train(tones_and_noises, kinds, folds=2, augment=kinds_of)
     assert training.without.keys() == training.report.measures.keys()
     assert training.head.made["augment"] == kinds_of
+
+
+def test_fewer_clips_say_whether_more_would_help(tones_and_noises, kinds, several):
+    steps = []
+    found = soundsearch.train(tones_and_noises, kinds, folds=2, on_step=steps.append).report
+    # Of 18 clips, 9 are trained with: parts of 1 or 2 eighths have fewer clips than classes.
+    [(fewer, few), (clips, all_of_them)] = found.by_clips
+    assert 3 <= fewer <= 6 and clips == 9 and all_of_them == found.measures
+    assert few.keys() == found.measures.keys() and 0 <= few["accuracy"] <= 1
+    assert [text for text in steps if "parts" in text] == [
+        "with 4 of 8 parts of the clips, to compare"
+    ]
+    again = soundsearch.train(tones_and_noises, kinds, folds=2, augment=["mixup"]).report
+    assert [count for count, _ in again.by_clips] == [fewer, clips]
+    measured = soundsearch.train(tones_and_noises, several, folds=3).report.by_clips
+    assert next(iter(measured[0][1])) == "mAP" and measured[0][0] < measured[-1][0] == 12
+    assert not soundsearch.train(tones_and_noises, kinds, folds=0).report
+
+
+def test_growth_keeps_groups_whole_and_shares_nested(monkeypatch):
+    random = np.random.default_rng(0)
+    count, one = 240, np.ones(240)
+    targets = np.eye(3)[np.arange(count) % 3]
+    centres = random.normal(size=(3, 4))
+    vectors = targets @ centres + 1.5 * random.normal(size=(count, 4))
+    bags = Bags(vectors, one, np.arange(count), targets, one[:, None])
+    groups, folds = np.arange(count) // 6, np.arange(count) // 6 % 4
+    seen = []
+
+    def watched(recipe, bags, folds, on_step, heard, kept):
+        seen.append(kept)
+        return validated(recipe, bags, folds, on_step, heard, kept)
+
+    monkeypatch.setattr("soundsearch.learn.growth.validated", watched)
+    found, stopped = growth(Recipe("softmax"), bags, folds, groups, lambda _text: None)
+    assert not stopped and [clips for clips, _ in found] == [
+        round(kept.sum() * 3 / 4) for kept in seen
+    ]
+    for kept, part in zip(seen, (1 / 8, 1 / 4, 1 / 2), strict=True):
+        assert kept.mean() == pytest.approx(part, abs=0.03)
+        assert all(len(set(kept[groups == group])) == 1 for group in range(40))
+    assert not (seen[0] & ~seen[1]).any() and not (seen[1] & ~seen[2]).any()
+    assert found[-1][1]["accuracy"] > 0.4
+    wide = Bags(np.zeros((2001, 4)), one, np.arange(2001), np.ones((2001, 1000)), one)
+    assert growth(Recipe("sigmoid"), wide, folds, groups, print) == ([], False)  # too many
 
 
 def test_a_network(tones_and_noises, kinds, several, tmp_path):
@@ -219,7 +269,15 @@ def test_nothing_needs_to_be_held_back(tones_and_noises, kinds, tmp_path):
     assert found.argmax(1).tolist() == [1, 0]
 
 
-@pytest.mark.parametrize("when", ["fold 2 of 3", "all clips", "without augmentation, to compare"])
+@pytest.mark.parametrize(
+    "when",
+    [
+        "fold 2 of 3",
+        "all clips",
+        "without augmentation, to compare",
+        GROWING,
+    ],
+)
 def test_a_stopped_training_keeps_the_best_head(tones_and_noises, kinds, tmp_path, when):
     def stop(step):
         if step == when:
@@ -227,7 +285,7 @@ def test_a_stopped_training_keeps_the_best_head(tones_and_noises, kinds, tmp_pat
 
     options = {"folds": 3, "augment": ["mixup"], "on_step": stop}
     training = soundsearch.train(tones_and_noises, kinds, **options)
-    assert training.was_stopped and training.head.made["stopped"]
+    assert training.was_stopped and training.head.made["stopped"] == (when != GROWING)
     assert training.warnings == ("training was stopped: this is the best head so far",)
     training.save(tmp_path / "h")
     names = Head(tmp_path / "h").spec.names
@@ -268,6 +326,7 @@ def test_the_command(table, kinds, tmp_path):
     options = ["--labels", table, "--class", "kind", "--out", out]
     text = run(*options, "--group", "take", "--report", page, library=library).stdout
     assert "18 clips of 3 classes, 6 groups; logistic, pooling mean" in text
+    assert "Would more labels help?" in page.read_text() and "\nclips trained with  " in text
     assert "accuracy" in text and all(len(line) <= 80 for line in text.splitlines()[:-1])
     assert f"soundsearch head use {out} --library {library}" in text
     assert page.read_text().startswith("<!doctype html>") and "<svg" in page.read_text()
@@ -276,6 +335,7 @@ def test_the_command(table, kinds, tmp_path):
     )
     assert row["made"]["folds"] == 6 and row["report"]["measures"]["accuracy"] == 1
     assert row["report"]["curve"][0].keys() == {"step", "trained", "held_back"}
+    assert row["report"]["by_clips"][-1] == {"clips": 15, **row["report"]["measures"]}
 
 
 def test_classes_from_folders_tags_and_cells_of_several(table, kinds, tmp_path):
@@ -295,12 +355,11 @@ def test_classes_from_folders_tags_and_cells_of_several(table, kinds, tmp_path):
 
 def test_the_options_are_those_of_the_library():
     from soundsearch.cli import training
-    from soundsearch.learn.augment import AUGMENTATIONS
     from soundsearch.learn.distilling import TEACHERS
-    from soundsearch.learn.fitting import MODELS, POOLINGS
+    from soundsearch.learn.fitting import KINDS, MODELS, POOLINGS
 
     assert (training.MODELS, training.POOLINGS) == (MODELS, POOLINGS)
-    assert tuple(AUGMENTATIONS) == training.AUGMENTATIONS
+    assert training.AUGMENTATIONS == KINDS
     assert training.TEACHERS == TEACHERS
 
 
@@ -325,7 +384,7 @@ def test_commands_that_cannot_be(table, kinds, tmp_path):
         (["--labels", named, "--out", out], "two that differ for"),
         (["--labels", empty, "--out", out], "expected the column or tag that holds the class"),
         ([*labels, "--folds", "none", "--out", out], "none: no clip of the library has this"),
-        ([*labels, "--augment", "noise", "--out", out], "augment: expected mixup or"),
+        ([*labels, "--augment", "louder", "--out", out], "augment: expected mixup or"),
         (["--tag", "none", "--out", out], "none: no clip of the library has this column or tag"),
     ):
         done = run(*options, library=library, code=2)

@@ -28,7 +28,7 @@ __all__ = ["train"]
 # `soundsearch.learn` has these too, but needs NumPy; a test holds the two together.
 MODELS = ("logistic", "network")
 POOLINGS = ("mean", "max", "attention")
-AUGMENTATIONS = ("mixup", "shuffle", "drop")
+AUGMENTATIONS = ("mixup", "shuffle", "drop", "noise", "gain", "stretch", "pitch", "reverb")
 TEACHERS = ("mini", "yamnet")
 
 _SHOWN = 10
@@ -93,7 +93,8 @@ _NAME = 30
     "--augment",
     metavar="KINDS",
     default="",
-    help="Of mixup,shuffle,drop: more clips to learn from.",
+    help=f"More clips to learn from, of {','.join(AUGMENTATIONS[:3])}; or made of the sound of "
+    f"files that are heard again: {','.join(AUGMENTATIONS[3:])}.",
 )
 @click.option(
     "--unbalanced", is_flag=True, help="Classes of more clips count more, as in the clips."
@@ -268,6 +269,8 @@ def _print(training: Training) -> None:
         say("nothing was held back, so nothing was measured")
         return
     _print_measures(found, training.without)
+    if found.by_clips:
+        _print_growth(found.by_clips)
     worst = sorted(
         (each for each in found.classes if each.average_precision is not None),
         key=lambda each: each.average_precision or 0,
@@ -301,3 +304,12 @@ def _print_measures(found: Report, without: Mapping[str, float]) -> None:
     for name, value in found.measures.items():
         beside = f"  (without augmentation {without[name]:.3f})" if without else ""
         say(f"{padded(name, width)}  {value:.3f}{beside}")
+
+
+def _print_growth(by_clips: list[tuple[int, dict[str, float]]]) -> None:
+    measure = next(iter(by_clips[0][1]))
+    clips = "clips trained with"
+    say()
+    say(f"{clips}{''.join(f'{count:9,}' for count, _ in by_clips)}")
+    cells = "".join(f"{values[measure]:9.3f}" for _, values in by_clips)
+    say(f"{padded(measure, len(clips))}{cells}")

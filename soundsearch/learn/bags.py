@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -58,6 +58,22 @@ class Bags:
             self.vectors[rows], self.shares[rows], starts, self.targets[clips], self.weights[clips]
         )
 
+    def blocks(self, most: int) -> Iterator[Bags]:
+        """The clips in order, of at most so many segments each unless a clip has more; views."""
+        ends = np.append(self.starts[1:], len(self.vectors))
+        first = 0
+        while first < len(self):
+            begin = self.starts[first]
+            last = max(first + 1, int(np.searchsorted(ends, begin + most, side="right")))
+            yield Bags(
+                self.vectors[begin : ends[last - 1]],
+                self.shares[begin : ends[last - 1]],
+                self.starts[first:last] - begin,
+                self.targets[first:last],
+                self.weights[first:last],
+            )
+            first = last
+
     def means(self) -> Floats:
         """The mean embedding of each clip, its segments weighted by their shares."""
         means: Floats = np.add.reduceat(self.vectors * self.shares[:, None], self.starts, axis=0)
@@ -80,6 +96,8 @@ class Bags:
 
 def joined(parts: Sequence[Bags]) -> Bags:
     """The clips of several, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
     ahead = np.cumsum([0, *(len(part.vectors) for part in parts[:-1])])
     starts = [part.starts + first for part, first in zip(parts, ahead, strict=True)]
     return Bags(

@@ -21,6 +21,10 @@ _NEWTON_STEPS = 50
 # A class whose scores say nothing, or the opposite, keeps its order all the same.
 _LEAST_SCALE = 1e-2
 _CERTAIN = 1e-12
+# Classes that are scaled at once.
+_AT_ONCE = 32
+# Segments that are scored at once.
+_SEGMENTS = 8192
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,16 +66,28 @@ def calibration(models: Sequence[Model], held: Sequence[Bags]) -> Calibration:
     """
     output, pooling = models[0].output, models[0].pooling
     bags = [replace(each, weights=np.ones((len(each), 1))) for each in held]
-    logits = [model.logits(each) for model, each in zip(models, bags, strict=True)]
+    logits = [_logits(model, each) for model, each in zip(models, bags, strict=True)]
     classes = bags[0].targets.shape[1]
     if output == "softmax":
         log_scale, _ = _tempered(logits, bags, output, pooling)
         return Calibration("temperature", np.full(classes, np.exp(log_scale)), np.zeros(classes))
-    if pooling == "max":
-        pairs = zip(logits, bags, strict=True)
-        logits = [np.maximum.reduceat(rows, each.starts, axis=0) for rows, each in pairs]
     targets = np.concatenate([each.targets for each in bags])
-    return Calibration("Platt", *_platt(np.concatenate(logits), targets))
+    parts = [
+        _platt(np.concatenate([rows[:, some] for rows in logits]), targets[:, some])
+        for some in (slice(at, at + _AT_ONCE) for at in range(0, classes, _AT_ONCE))
+    ]
+    scale, shift = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Calibration("Platt", scale, shift)
+
+
+def _logits(model: Model, bags: Bags) -> Floats:
+    """The logits that are scaled: of several labels, a clip's highest stays so at every scale."""
+    if model.output == "softmax" or model.pooling != "max":
+        return model.logits(bags)
+    parts = bags.blocks(_SEGMENTS)
+    return np.concatenate(
+        [np.maximum.reduceat(model.logits(part), part.starts, axis=0) for part in parts]
+    )
 
 
 def tempered_losses(model: Model, held: Bags, trained: Bags) -> tuple[float, float]:
@@ -79,7 +95,7 @@ def tempered_losses(model: Model, held: Bags, trained: Bags) -> tuple[float, flo
 
     Both at the temperature that is best for these: what calibration can mend is no fault.
     """
-    rows = [model.logits(held)]
+    rows = [_logits(model, held)]
     log_scale, loss = _tempered(rows, [held], model.output, model.pooling)
     scale = np.full(held.targets.shape[1], np.exp(log_scale))
     return model.scaled(scale, np.zeros_like(scale)).loss(trained), loss
@@ -92,6 +108,8 @@ def _tempered(
     from scipy.optimize import minimize_scalar
 
     total = sum(bags.weights.mean(1).sum() for bags in held)
+    if output == "sigmoid":  # pooled by `_logits`
+        pooling = "mean"
 
     def loss(log_scale: float) -> float:
         scale = np.exp(log_scale)

@@ -32,6 +32,7 @@ __all__ = [
     "numbered",
     "read_bags",
     "similar",
+    "sounding_bags",
 ]
 
 Floats = NDArray[np.float64]
@@ -275,19 +276,32 @@ def read_bags(
     bool [clips]
     """
     vectors, segments = reading.rows([(clip.id, 0, clip.count) for clip in clips])
-    owners = np.repeat(np.arange(len(clips)), [clip.count for clip in clips])
+    counts = [clip.count for clip in clips]
+    return sounding_bags(vectors, segments["level"], counts, unit=unit, whole=whole)
+
+
+def sounding_bags(
+    vectors: NDArray[np.float32],
+    levels: NDArray[np.float32],
+    counts: Sequence[int],
+    *,
+    unit: bool,
+    whole: bool,
+) -> tuple[Bags, NDArray[np.bool_]]:
+    """`read_bags` of float32 [n, dimension] and [n], so many of which are each clip's."""
+    owners = np.repeat(np.arange(len(counts)), counts)
     with np.errstate(invalid="ignore"):  # levels that a disk damaged
-        sounds = (segments["level"] >= SILENT) & np.isfinite(vectors).all(1)
+        sounds = (levels >= SILENT) & np.isfinite(vectors).all(1)
     owners, vectors = owners[sounds], vectors[sounds]
     there, starts = np.unique(owners, return_index=True)
-    shares = loudness_weights(segments["level"][sounds]).astype(np.float64)
+    shares = loudness_weights(levels[sounds]).astype(np.float64)
     lengths = np.diff(starts, append=len(owners))
     if len(shares):
         shares /= np.repeat(np.add.reduceat(shares, starts), lengths)
     nothing = np.zeros((len(starts), 1))
     bags = Bags(vectors.astype(np.float64), shares, starts, nothing, nothing)
     bags = bags.unit() if unit else bags
-    kept = np.isin(np.arange(len(clips)), there)
+    kept = np.isin(np.arange(len(counts)), there)
     return bags.collapsed() if whole and len(bags) else bags, kept
 
 

@@ -11,24 +11,28 @@ from soundsearch_ingest.extras import needs
 
 from ..errors import ArgumentError
 from .augment import AUGMENTATIONS, augmented
-from .bags import Bags
+from .bags import Bags, joined
 from .calibrate import tempered_losses
 from .linear import STRENGTHS, regressions
 from .models import Model
 from .network import EPOCHS, networks
+from .rehearing import Reheard
+from .sounds import CHANGES, check_changes
 
-__all__ = ["MODELS", "POOLINGS", "Fitted", "Recipe", "common_step", "fit", "validated"]
+__all__ = ["KINDS", "MODELS", "POOLINGS", "Fitted", "Recipe", "common_step", "fit", "validated"]
 
 Ints = NDArray[np.int64]
 
 MODELS = ("logistic", "network")
 POOLINGS = ("mean", "max", "attention")
+# Of augmentation: made of embeddings, or of sound that is heard again.
+KINDS = (*AUGMENTATIONS, *CHANGES)
 
 # Where no clip is held back, the step of each model that did well on ESC-50.
 _BLIND = {"logistic": 4, "network": 40}
-# Steps without a better one after which training ends.
 # Clips whose loss the curve of those trained with is made of.
 _SHOWN = 2000
+# Steps without a better one after which training ends.
 _PATIENCE = {"logistic": 2, "network": 15}
 
 
@@ -45,7 +49,7 @@ class Recipe:
     pooling : str
         Of `POOLINGS`.
     augment : tuple of str
-        Of `AUGMENTATIONS`.
+        Of `KINDS`.
     seed : int
 
     Raises
@@ -53,7 +57,8 @@ class Recipe:
     ArgumentError
         There is no such thing, or they do not fit each other.
     MissingExtra
-        The model needs scikit-learn, which is not installed.
+        The model needs scikit-learn, or a kind of augmentation audiomentations, which is not
+        installed.
     """
 
     output: str
@@ -66,7 +71,7 @@ class Recipe:
         for what, given, known in (
             ("model", [self.model], MODELS),
             ("pooling", [self.pooling], POOLINGS),
-            ("augment", self.augment, tuple(AUGMENTATIONS)),
+            ("augment", self.augment, KINDS),
         ):
             if wrong := [each for each in given if each not in known]:
                 raise ArgumentError(f"{what}: expected {' or '.join(known)}, got {wrong[0]!r}")
@@ -77,6 +82,7 @@ class Recipe:
                     "logistic regression"
                 )
             needs("sklearn", "learn")
+        check_changes(self.augment)
 
     @property
     def normalised(self) -> bool:
@@ -103,9 +109,11 @@ class Recipe:
         """What the steps are called: the penalty's strength, or the epoch."""
         return STRENGTHS if self.model == "logistic" else tuple(range(1, EPOCHS + 1))
 
-    def models(self, bags: Bags) -> Iterable[Model]:
-        """Models that fit clips, `prepared`, ever more closely."""
+    def models(self, bags: Bags, more: Bags | None = None) -> Iterable[Model]:
+        """Models that fit clips, `prepared`, ever more closely; `more` are made of their sound."""
         bags = augmented(bags, self.augment, self.seed)
+        if more is not None:
+            bags = joined([bags, more])
         if self.pooling == "mean":
             bags = bags.collapsed()
         if self.model == "network":
@@ -134,7 +142,13 @@ class Fitted:
     was_stopped: bool = False
 
 
-def fit(recipe: Recipe, bags: Bags, held: Bags | None, last: int | None = None) -> Fitted:
+def fit(
+    recipe: Recipe,
+    bags: Bags,
+    held: Bags | None,
+    last: int | None = None,
+    more: Bags | None = None,
+) -> Fitted:
     """Train until clips that are held back are known no better, or up to a step.
 
     A Ctrl-C ends it too, and the best model so far is kept; the first one has to be there.
@@ -149,6 +163,8 @@ def fit(recipe: Recipe, bags: Bags, held: Bags | None, last: int | None = None) 
         after step `last`.
     last : int, optional
         By default that of a recipe that can hold nothing back.
+    more : Bags, optional
+        To train with as well, made of the sound of those.
     """
     best: tuple[float, int, Model] | None = None
     curve: list[tuple[float, float]] = []
@@ -156,7 +172,7 @@ def fit(recipe: Recipe, bags: Bags, held: Bags | None, last: int | None = None) 
     stopped = False
     shown = bags.take(np.unique(np.linspace(0, len(bags) - 1, _SHOWN).astype(np.int64)))
     try:
-        for step, model in enumerate(recipe.models(bags)):
+        for step, model in enumerate(recipe.models(bags, more)):
             if held is None:
                 best = (0.0, step, model)
             else:
@@ -178,20 +194,27 @@ def fit(recipe: Recipe, bags: Bags, held: Bags | None, last: int | None = None) 
 
 
 def validated(
-    recipe: Recipe, bags: Bags, folds: Ints, on_step: Callable[[str], None]
+    recipe: Recipe,
+    bags: Bags,
+    folds: Ints,
+    on_step: Callable[[str], None],
+    heard: Reheard | None = None,
+    kept: NDArray[np.bool_] | None = None,
 ) -> tuple[list[Fitted], list[Bags]]:
     """A model for each fold, trained with the others, and the clips of the fold.
 
-    After a Ctrl-C, those until then.
+    `heard` has more clips, which are trained with where their originals are; `kept`, bool [clips],
+    says which to train with at all. After a Ctrl-C, the models until then.
     """
     fitted: list[Fitted] = []
     held: list[Bags] = []
     for fold in range(int(folds.max()) + 1):
         try:
             on_step(f"fold {fold + 1} of {int(folds.max()) + 1}")
-            others = bags.take(np.flatnonzero(folds != fold))
+            others = np.flatnonzero((folds != fold) & (True if kept is None else kept))
             part = bags.take(np.flatnonzero(folds == fold))
-            fitted.append(fit(recipe, others, part))
+            more = None if heard is None else heard.of(bags, others)
+            fitted.append(fit(recipe, bags.take(others), part, more=more))
             held.append(part)
         except KeyboardInterrupt:
             if not fitted:

@@ -12,6 +12,9 @@ from .bags import Bags
 __all__ = ["Model", "attended", "log_softmax", "losses", "sigmoid"]
 
 Floats = NDArray[np.float64]
+# Segments that are scored at once.
+_SEGMENTS = 8192
+
 Layers = tuple[tuple[Floats, Floats], ...]
 
 
@@ -51,6 +54,9 @@ class Model:
 
     def probabilities(self, bags: Bags) -> Floats:
         """The score of every class for every clip, float64 [clips, classes], in [0, 1]."""
+        return np.concatenate([self._scores(part) for part in bags.blocks(_SEGMENTS)])
+
+    def _scores(self, bags: Bags) -> Floats:
         logits = self.logits(bags)
         scores = np.exp(log_softmax(logits)) if self.output == "softmax" else sigmoid(logits)
         if self.pooling == "max":
@@ -116,7 +122,11 @@ def _entropies(logits: Floats, targets: Floats, output: str) -> tuple[Floats, Fl
     if output == "softmax":
         logs = log_softmax(logits)
         return -(targets * logs).sum(1, keepdims=True), np.exp(logs) - targets
-    return np.logaddexp(0, logits) - targets * logits, sigmoid(logits) - targets
+    # log(1 + exp(x)) and the sigmoid by one exponential, which is what most of the time goes into.
+    powers = np.exp(-np.abs(logits))
+    ones = 1 + powers
+    each = np.log(ones) + np.maximum(logits, 0) - targets * logits
+    return each, np.where(logits > 0, 1, powers) / ones - targets
 
 
 def _first(chosen: NDArray[np.bool_], bags: Bags) -> NDArray[np.bool_]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+import numpy as np
+
 from .measures import Reliability
 from .report import Report
 from .training import Training
@@ -64,7 +66,10 @@ def _report(training: Training, found: Report) -> Iterable[str]:
     yield _table(columns, rows)
     yield "<div class=pictures>"
     yield f"<div><h2>Reliability</h2>{_reliability(found.before, found.after)}</div>"
-    yield f"<div><h2>Learning</h2>{_learning(found)}</div></div>"
+    yield f"<div><h2>Steps of training</h2>{_learning(found)}</div>"
+    if found.by_clips:
+        yield f"<div><h2>Would more labels help?</h2>{_by_clips(found)}</div>"
+    yield "</div>"
     yield "<h2>Classes</h2>"
     yield _table(
         ["class", "clips", "AP", "AUC", "d'", "precision", "recall"],
@@ -171,6 +176,28 @@ def _learning(found: Report) -> str:
     lines += _names("trained with", "held back", top=16)
     ends = f"{found.steps[0]:g}", f"{found.steps[-1]:g}"
     return _frame(lines, "step", "loss", f"{low:.2f}", f"{high:.2f}", ends)
+
+
+def _by_clips(found: Report) -> str:
+    """The first measure by clips that were trained with, twice as many at each step."""
+    measure = next(iter(found.measures))
+    counts = [clips for clips, _ in found.by_clips]
+    values = [of[measure] for _, of in found.by_clips]
+    low = min(values)
+    span = max(1 - low, 1e-12)
+    wide = np.log(counts[-1] / counts[0])
+    points = [
+        (float(np.log(clips / counts[0]) / wide), (value - low) / span)
+        for clips, value in zip(counts, values, strict=True)
+    ]
+    marks = "".join(
+        f"<circle cx={_MARGIN + x * _SIZE:.1f} cy={_MARGIN + (1 - y) * _SIZE:.1f} r=4 "
+        f'fill="{_BLUE}"><title>{clips:,} clips: {value:.3f}</title></circle>'
+        for (x, y), clips, value in zip(points, counts, values, strict=True)
+    )
+    ends = f"{counts[0]:,}", f"{counts[-1]:,}"
+    inside = _line(points, _BLUE) + marks
+    return _frame(inside, "clips trained with", measure, f"{low:.2f}", "1", ends)
 
 
 def _matrix(found: Report) -> str:

@@ -119,6 +119,10 @@ class Report:
         The setting of each step: the penalty, or the epoch.
     best_step : int
         At which the head's training stopped.
+    by_clips : list of (int, dict of str to float)
+        The measures by how many clips models were trained with, fewest first; the last ones are
+        `measures`. Empty where there are too few clips or too many; see
+        `soundsearch.learn.growth`.
     """
 
     measures: dict[str, float]
@@ -130,6 +134,7 @@ class Report:
     curve: list[tuple[float, float]]
     steps: list[float]
     best_step: int
+    by_clips: list[tuple[int, dict[str, float]]]
 
     def __repr__(self) -> str:
         means = ", ".join(f"{name} {value:.3f}" for name, value in self.measures.items())
@@ -147,6 +152,7 @@ class Report:
                 for step, (trained, held) in zip(self.steps, self.curve, strict=True)
             ],
             "best_step": self.steps[self.best_step],
+            "by_clips": [{"clips": clips, **values} for clips, values in self.by_clips],
         }
 
 
@@ -173,6 +179,7 @@ def report(
     fitted: Sequence[Fitted],
     steps: Sequence[float],
     best_step: int,
+    fewer: Sequence[tuple[int, dict[str, float]]] = (),
     *,
     one_label: bool,
 ) -> Report:
@@ -187,6 +194,8 @@ def report(
     steps : sequence of float
         What each step is called.
     best_step : int
+    fewer : sequence of (int, dict)
+        Measures of models that were trained with fewer clips.
     one_label : bool
     """
     scores, targets = found.scores, found.targets
@@ -196,8 +205,10 @@ def report(
     confusion = confusions(chosen, targets)
     length = min(len(each.curve) for each in fitted)
     curve = np.mean([each.curve[:length] for each in fitted], axis=0).tolist()
+    values = measures(found, one_label=one_label)
+    trained_with = round(len(targets) * (1 - 1 / len(fitted)))
     return Report(
-        measures(found, one_label=one_label),
+        values,
         _by_class(classes, scores, targets, chosen),
         _confused(classes, confusion),
         confusion,
@@ -206,6 +217,7 @@ def report(
         [(trained, held) for trained, held in curve],
         list(steps[:length]),
         best_step,
+        [*fewer, (trained_with, values)] if fewer else [],
     )
 
 

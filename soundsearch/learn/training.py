@@ -22,8 +22,11 @@ from .calibrate import Calibration
 from .data import LabelsOf, Material, material, numbered
 from .fitting import Fitted, Recipe, common_step, fit, validated
 from .folds import check_folds, dealt
+from .growth import growth
 from .models import Model
+from .rehearing import Reheard, reheard
 from .report import HeldOut, Report, held_out, measures, report
+from .sounds import CHANGES
 
 __all__ = ["Trained", "Training", "check_output", "how_made", "train", "trained"]
 
@@ -124,8 +127,9 @@ def train(
     balanced : bool
         Whether classes count alike in training, whatever their numbers of clips.
     augment : iterable of str
-        ``mixup``, ``shuffle``, ``drop``: each adds as many clips as there are; see
-        `soundsearch.learn.augment`.
+        ``mixup``, ``shuffle``, ``drop``, made of the embeddings, see `soundsearch.learn.augment`;
+        ``noise``, ``gain``, ``stretch``, ``pitch``, ``reverb``, for which the clips' files are
+        heard again, see `soundsearch.learn.sounds`. Each adds as many clips as there are.
     adapt : iterable of path
         Unlabelled sound files of the kind that the head is for, if the labelled ones are of
         another; see `soundsearch.learn.adapt`.
@@ -144,9 +148,11 @@ def train(
     Raises
     ------
     ArgumentError
-        Labels, groups or folds do not fit each other, or an argument cannot be.
+        Labels, groups or folds do not fit each other, an argument cannot be, or no clip can be
+        heard again.
     MissingExtra
-        A network is wanted, and scikit-learn is not installed.
+        A network is wanted, and scikit-learn is not installed; or sound is to be changed, and
+        audiomentations is not.
     KeyboardInterrupt
         It came before there was any model.
     """
@@ -170,24 +176,37 @@ def train(
     }
     weights = balanced_weights(read.bags.targets, one_label=read.one_label)
     bags = recipe.prepared(replace(read.bags, weights=weights) if balanced else read.bags)
-    done = trained(recipe, bags, fold_of, on_step)
+    heard: Reheard | None = None
+    unheard: tuple[str, ...] = ()
+    if {*recipe.augment} & {*CHANGES}:
+        heard, unheard = reheard(
+            clips, read, recipe.augment, seed, whole=recipe.whole, on_step=on_step
+        )
+        heard = replace(heard, bags=recipe.prepared(heard.bags))
+        made["heard again"] = len(heard.origins)
+    done = trained(recipe, bags, fold_of, on_step, heard)
     final = done.model
     if sounds is not None:
         target = unit(sounds.vectors) if recipe.normalised else sounds.vectors
         final = final.reading(*coral(read.bags.vectors, target.astype(np.float64)))
         made["adapted"] = {"files": sounds.files, "segments": len(sounds.vectors)}
-    found = None
+    found, was_stopped = None, done.was_stopped
     if done.held_out is not None:
+        fewer: list[tuple[int, dict[str, float]]] = []
+        if fold_of is not None and not done.was_stopped:
+            groups_of, _ = numbered(read.uris, groups)
+            fewer, was_stopped = growth(recipe, bags, fold_of, groups_of, on_step, heard)
         found = report(
             done.held_out,
             read.classes,
             done.folds,
             recipe.settings,
             done.step,
+            fewer,
             one_label=read.one_label,
         )
-    warnings = (*read.warnings, *(sounds.warnings if sounds else ()))
-    if done.was_stopped:
+    warnings = (*read.warnings, *unheard, *(sounds.warnings if sounds else ()))
+    if was_stopped:
         warnings += ("training was stopped: this is the best head so far",)
     return Training(
         HeadSpec(
@@ -203,7 +222,7 @@ def train(
         found,
         done.without,
         warnings,
-        done.was_stopped,
+        was_stopped,
     )
 
 
@@ -274,28 +293,38 @@ class Trained:
     was_stopped: bool
 
 
-def trained(recipe: Recipe, bags: Bags, fold_of: Ints | None, on_step: OnStep) -> Trained:
+def trained(
+    recipe: Recipe,
+    bags: Bags,
+    fold_of: Ints | None,
+    on_step: OnStep,
+    heard: Reheard | None = None,
+) -> Trained:
     """Train with all folds but one in turn, then with all clips; of these alone without folds.
 
-    A Ctrl-C ends it with the best model so far; where there is none, KeyboardInterrupt goes on.
+    `heard` has more clips, made of the sound of those. A Ctrl-C ends it with the best model so
+    far; where there is none, KeyboardInterrupt goes on.
     """
+    more = None if heard is None else heard.of(bags, np.arange(len(bags)))
     if fold_of is None:
-        only = fit(recipe, bags, None)
+        only = fit(recipe, bags, None, more=more)
         return Trained(only.model, only.step, [], None, None, {}, only.was_stopped)
-    fitted, held = validated(recipe, bags, fold_of, on_step)
+    fitted, held = validated(recipe, bags, fold_of, on_step, heard)
     best = min(fitted, key=lambda each: each.curve[each.step][1])
     stopped = fitted[-1].was_stopped
     without: dict[str, float] = {}
     if not stopped:
         try:
             on_step("all clips")
-            final = fit(recipe, bags, None, common_step(fitted))
+            final = fit(recipe, bags, None, common_step(fitted), more)
             stopped = final.was_stopped
             best = best if stopped else final
             if recipe.augment and not stopped:
                 on_step("without augmentation, to compare")
-                plain, _ = held_out(*validated(replace(recipe, augment=()), bags, fold_of, on_step))
-                without = measures(plain, one_label=recipe.output == "softmax")
+                plain = validated(replace(recipe, augment=()), bags, fold_of, on_step)
+                if not (stopped := plain[0][-1].was_stopped):
+                    found, _ = held_out(*plain)
+                    without = measures(found, one_label=recipe.output == "softmax")
         except KeyboardInterrupt:
             stopped = True
     found, calibration = held_out(fitted, held)
