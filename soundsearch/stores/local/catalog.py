@@ -219,6 +219,15 @@ class Catalog(CatalogFile):
         sql = f"SELECT {_CLIP} FROM clips WHERE uri = ?"
         return next(iter(self._records(clip_of, sql, os.fsencode(uri))), None)
 
+    def clips_at(self, uris: Sequence[str]) -> dict[str, StoredClip]:
+        """Those clips that are at one of these uris."""
+        found: dict[str, StoredClip] = {}
+        for begin in range(0, len(uris), _TOGETHER):
+            wanted = [os.fsencode(uri) for uri in uris[begin : begin + _TOGETHER]]
+            sql = f"SELECT {_CLIP} FROM clips WHERE uri IN ({_marks(wanted)})"
+            found |= {clip.uri: clip for clip in self._records(clip_of, sql, *wanted)}
+        return found
+
     def clips_with(self, digest: bytes) -> list[StoredClip]:
         """The clips with this content."""
         sql = f"SELECT {_CLIP} FROM clips WHERE digest = ?"

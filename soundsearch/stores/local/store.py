@@ -200,6 +200,11 @@ class LocalStore:
         with self._pool.pinned() as catalog:
             return catalog.clip_at(uri)
 
+    def clips_at(self, uris: Sequence[str]) -> dict[str, StoredClip]:
+        """Those clips that are at one of these uris."""
+        with self._pool.pinned() as catalog:
+            return catalog.clips_at(uris)
+
     def key(self) -> str | None:
         """The tag that is the key of clips."""
         with self._pool.pinned() as catalog:
