@@ -34,6 +34,8 @@ from benchmarks.vectors import (
 )
 from soundsearch.stores.local.building import build
 from soundsearch.stores.local.index import SegmentIndex
+from soundsearch.stores.local.live import Live
+from soundsearch.stores.local.shards import Shards
 from soundsearch.stores.local.tuning import tuned
 from soundsearch.stores.records import Tuning
 from soundsearch.vectors import unit
@@ -43,7 +45,7 @@ ROUND = 50
 CELLS = (4, 16, 64, 256)
 
 
-def tuned_by_0_1(path: Path, vectors: np.ndarray, all_cells: int) -> Tuning:
+def tuned_by_0_1(shards: Shards, vectors: np.ndarray, all_cells: int) -> Tuning:
     """The setting that version 0.1.0 chose."""
     rng = np.random.default_rng(0)
     asked = unit(vectors[np.sort(rng.choice(len(vectors), 400, replace=False))])
@@ -57,7 +59,7 @@ def tuned_by_0_1(path: Path, vectors: np.ndarray, all_cells: int) -> Tuning:
         rows=len(vectors),
     )
     while True:
-        index = SegmentIndex(vectors, np.arange(len(vectors)), path, setting)
+        index = SegmentIndex(vectors, Live(len(vectors)), shards, setting)
         _, scores = index.search(asked, 11)
         setting = replace(setting, recall=((scores >= enough).sum(axis=1) - 1).mean() / 10)
         if setting.recall >= 0.995 or setting.cells == all_cells:
@@ -69,16 +71,17 @@ def compare(vectors: np.ndarray, queries: np.ndarray, folder: Path) -> None:
     """Print a row for each of the two."""
     path = folder / "index.faiss"
     build(vectors, path, lambda _text: None)
+    shards = Shards([path], vectors.shape[1])
     settings, seconds = {}, {}
     began = time.process_time()
-    settings["now"] = tuned(path, vectors, np.zeros(len(vectors), np.float32))
+    settings["now"] = tuned(shards, vectors, np.zeros(len(vectors), np.float32))
     seconds["now"] = time.process_time() - began
     began = time.process_time()
-    settings["0.1.0"] = tuned_by_0_1(path, vectors, settings["now"].all_cells)
+    settings["0.1.0"] = tuned_by_0_1(shards, vectors, settings["now"].all_cells)
     seconds["0.1.0"] = time.process_time() - began
     tenth = tenth_best(vectors, queries)[:, None]
     indexes = {
-        name: SegmentIndex(vectors, np.arange(len(vectors)), path, setting)
+        name: SegmentIndex(vectors, Live(len(vectors)), shards, setting)
         for name, setting in settings.items()
     }
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in settings}
@@ -103,7 +106,7 @@ def compare(vectors: np.ndarray, queries: np.ndarray, folder: Path) -> None:
         recalls = []
         for cells in CELLS:
             setting = replace(settings["now"], cells=cells, candidates=candidates)
-            index = SegmentIndex(vectors, np.arange(len(vectors)), path, setting)
+            index = SegmentIndex(vectors, Live(len(vectors)), shards, setting)
             recalls.append((index.search(queries, 10)[1] >= tenth - 1e-5).mean())
         curve = ", ".join(f"{n}: {recall:.3f}" for n, recall in zip(CELLS, recalls, strict=True))
         print(f"{'':9}  recall@10 with {candidates} candidates, by cells: {curve}", flush=True)

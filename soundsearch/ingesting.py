@@ -10,7 +10,6 @@ from contextlib import closing
 from dataclasses import replace
 from itertools import chain
 
-import blake3
 import numpy as np
 from numpy.typing import NDArray
 from soundsearch_ingest import pipeline
@@ -26,16 +25,13 @@ from soundsearch_ingest.discover import (
 from soundsearch_ingest.encoders import AUDIOSET_SPACE
 from soundsearch_ingest.keeping import Keeper
 from soundsearch_ingest.logmel import segments_in
-from soundsearch_ingest.postprocess import dequantise
 
 from .errors import AudioError, LibraryDamaged
+from .featured import featured
 from .hearing import Heard, Listener
 from .keepers import OnLong, keeper_of, not_told
-from .labels.head import unlabelled
 from .labels.kept import kept_head
-from .labels.ontology import CLASSES
-from .labels.predict import predict
-from .pruning import Sightings, check_plausible, find_gone, is_below
+from .pruning import Sightings, Targets, check_plausible, find_gone
 from .results import Failure, IngestReport
 from .stores.base import OnStep, Store
 from .stores.records import (
@@ -149,12 +145,12 @@ class Ingest:
             So many are gone that a fault is more likely, and `prune_all` is not set: nothing
             is removed.
         """
-        absence = Absence()
+        absence, targets = Absence(), Targets(roots)
         self._store.forget_failures(
             [
                 failure.file.uri
                 for failure in self._store.failures()
-                if any(is_below(failure.file.uri, root) for root in roots)
+                if targets.above(failure.file.uri) is not None
                 and absence.is_certain(failure.file.uri)
             ]
         )
@@ -242,7 +238,7 @@ class Ingest:
         embedded, self._embedded = self._embedded, []
         failed, self._failed = self._failed, []
         uris = [clip.record.uri for clip in clips] + [result.file.uri for result in embedded]
-        there = {uri: self._store.clip_at(uri) for uri in uris}
+        there = self._store.clips_at(uris)
         if embedded:
             clips += self._labelled(embedded, there)
             self._note_rates(result.sample_rate for result in embedded)
@@ -252,7 +248,7 @@ class Ingest:
                 self._forget(record.digest)
                 self.report.seconds += record.duration
                 self.report.warnings += record.warning is not None
-                self._count("replaced" if there[record.uri] else "added", record.file)
+                self._count("replaced" if record.uri in there else "added", record.file)
         if failed:
             self._store.fail(failed)
             self._mark_stale(failed)
@@ -289,10 +285,10 @@ class Ingest:
         self._on_file(file.uri, outcome)
 
     def _labelled(
-        self, embedded: list[pipeline.Embedded], there: Mapping[str, StoredClip | None]
+        self, embedded: list[pipeline.Embedded], there: Mapping[str, StoredClip]
     ) -> list[NewClip]:
         if self._predecessor is not self._store:
-            there = {uri: self._predecessor.clip_at(uri) for uri in there}
+            there = self._predecessor.clips_at([result.file.uri for result in embedded])
         listener = self._open_listener()
         heard = [
             listener.heard(result.embeddings, result.levels, result.duration, result.warning)
@@ -300,7 +296,7 @@ class Ingest:
         ]
         labels = listener.labels(heard, SEGMENT_LABELS, CLIP_LABELS)
         return [
-            new_clip(result.file, result.digest, sound, labelled, there[result.file.uri])
+            new_clip(result.file, result.digest, sound, labelled, there.get(result.file.uri))
             for result, sound, labelled in zip(embedded, heard, labels, strict=True)
         ]
 
@@ -314,45 +310,40 @@ class Ingest:
             )
             self._failed.append(FailureRecord(file, _digest(file), reason))
             return
+        page: list[Record] = []
+        segments = 0
         try:
             for record in read_records(file.uri):
-                self._add_record(record, replace(file, uri=record.uri))
-                if self._due():
-                    self._flush()
+                page.append(record)
+                segments += len(record.features)
+                if segments >= _FLUSH_SEGMENTS or len(page) >= _FLUSH_CLIPS:
+                    self._add_page(page, file)
+                    page, segments = [], 0
         except AudioError as error:
             passing = isinstance(error.__cause__, OSError)
             self._failed.append(
                 FailureRecord(file, None if passing else _digest(file), error.reason)
             )
+        self._add_page(page, file)
 
-    def _add_record(self, features: Record, file: AudioFile) -> None:
-        clip = self._store.clip_at(file.uri)
-        if clip is not None and self._is_current(clip, file):
-            self._count("unchanged", file)
-            return
-        count = len(features.features)
-        if count == 0:
-            self._failed.append(FailureRecord(file, bytes(32), "holds no features"))
-            return
-        segments = np.zeros(count, SEGMENT)  # all equal, because their levels are unknown
-        embeddings = dequantise(features.features)
-        labels = unlabelled(CLIP_LABELS)
-        segments["labels"] = unlabelled(count, SEGMENT_LABELS)
-        if (head := kept_head(self._store)) is not None:
-            heard = [(embeddings, segments["level"])]
-            [(segments["labels"], labels)] = predict(head, heard, SEGMENT_LABELS, CLIP_LABELS)
-        duration = max(features.end - features.start, count * self._store.settings.segment_seconds)
-        record = ClipRecord(
-            file=file,
-            digest=blake3.blake3(features.features.tobytes()).digest(),
-            duration=duration,
-            labels=labels,
-            human_labels=tuple(label for label in features.labels if label < CLASSES),
-            tags=clip.record.tags if clip else {},
-        )
-        self._clips.append(NewClip(record=record, embeddings=embeddings, segments=segments))
-        self._segments += count
-        self._on_sound(duration)
+    def _add_page(self, page: list[Record], file: AudioFile) -> None:
+        """Store records of a file, other than those that are there already."""
+        there = self._store.clips_at([record.uri for record in page])
+        new = []
+        for record in page:
+            clip = there.get(record.uri)
+            own = AudioFile(record.uri, file.size, file.mtime_ns)
+            if clip is not None and self._is_current(clip, own):
+                self._count("unchanged", own)
+            elif len(record.features) == 0:
+                self._failed.append(FailureRecord(own, bytes(32), "holds no features"))
+            else:
+                new.append((record, own, clip))
+        if new:
+            clips = featured(new, kept_head(self._store), self._store.settings.segment_seconds)
+            self._clips += clips
+            self._on_sound(sum(clip.record.duration for clip in clips))
+        self._flush()
 
     def _reuse(self, file: AudioFile, digest: bytes) -> None:
         """Reuse the stored results for a file's content: it moved, was touched, or is a copy."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .errors import ArgumentError, ClipNotFound
-from .pruning import is_below
+from .pruning import Targets
 from .stores.base import Reading, Store
 from .stores.filters import Comparison, Plain
 from .stores.records import ClipName, Key, StoredClip
@@ -148,7 +148,8 @@ def clips_named(store: Store, name: str | os.PathLike[str] | Key) -> list[int]:
     if exact := store.clip_at(given) or store.clip_at(path):
         return [exact.id]
     uris = {clip.id: clip.uri for clip in store.clips()}
-    found = [clip_id for clip_id, uri in uris.items() if is_below(uri, path)]
+    below = Targets([path])
+    found = [clip_id for clip_id, uri in uris.items() if below.above(uri) is not None]
     if not found and _WILD.search(given):
         try:
             fits = re.compile("|".join(map(_expression, (given, path))), re.DOTALL)

@@ -17,7 +17,7 @@ from soundsearch_ingest.discover import Absence, AudioFile
 from .errors import LibraryError
 from .stores.base import Store
 
-__all__ = ["Gone", "Sightings", "check_plausible", "find_gone", "is_below"]
+__all__ = ["Gone", "Sightings", "Targets", "check_plausible", "find_gone"]
 
 # Up to this many clips, or this share of the target's, are removed without asking.
 _FEW = 10
@@ -46,6 +46,26 @@ class Sightings:
         return place < len(self._sorted) and int(self._sorted[place]) == wanted
 
 
+class Targets:
+    """Files and folders, of which the one is found that a file is, or lies below.
+
+    It takes as long for thousands of them, such as the files that a pattern stands for, as for one.
+    """
+
+    def __init__(self, targets: Sequence[str]) -> None:
+        self._places = {target: place for place, target in reversed(list(enumerate(targets)))}
+        self._folders = {os.path.join(target, ""): self._places[target] for target in targets}
+
+    def above(self, uri: str) -> int | None:
+        """The place of the first such target; None where there is none."""
+        found = [self._places.get(uri)]
+        end = uri.find(os.sep) + 1
+        while end:
+            found.append(self._folders.get(uri[:end]))
+            end = uri.find(os.sep, end) + 1
+        return min((place for place in found if place is not None), default=None)
+
+
 @dataclass(slots=True)
 class Gone:
     """The lost clips of one target of an ingest: ids, uris, and the number of all its clips."""
@@ -60,14 +80,15 @@ def find_gone(store: Store, targets: Sequence[str], seen: Sightings) -> list[Gon
     """Find the clips of each target whose files are certainly gone and were not seen."""
     absence = Absence()
     found = [Gone(target) for target in targets]
+    places = Targets(targets)
     for clip in store.clips():
-        for gone in found:
-            if is_below(clip.uri, gone.target):
-                gone.clips += 1
-                if absence.is_certain(clip.uri) and not seen.has(clip.uri):
-                    gone.ids.append(clip.id)
-                    gone.uris.append(clip.uri)
-                break
+        place = places.above(clip.uri)
+        if place is not None:
+            gone = found[place]
+            gone.clips += 1
+            if absence.is_certain(clip.uri) and not seen.has(clip.uri):
+                gone.ids.append(clip.id)
+                gone.uris.append(clip.uri)
     return found
 
 
@@ -85,8 +106,3 @@ def check_plausible(place: str, lost: Sequence[str], clips: int) -> None:
             f"are gone (the first: {lost[0]}). Is the disk mounted and complete? Nothing was "
             "removed; to remove these clips, run the same command with --prune-all"
         )
-
-
-def is_below(uri: str, target: str) -> bool:
-    """Return whether a file is a target or lies below it."""
-    return uri == target or uri.startswith(os.path.join(target, ""))

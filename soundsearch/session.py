@@ -123,11 +123,13 @@ class Session:
         if self._encoder is None and for_records:
             settings = _AUDIOSET
         else:
-            encoder = encoders.load(self._encoder or encoders.default())
+            # Kept, as an ingest asks for it next.
+            listener = self._any_listener(self._encoder or encoders.default(), 1)
+            encoder = listener.encoder
             settings = Settings(
                 encoder.name,
                 encoder.space,
-                encoder.dimension,
+                listener.dimension,
                 encoder.segment_seconds,
                 encoder.hop_seconds if self._hop is None else self._hop,
             )
@@ -136,6 +138,8 @@ class Session:
             what = f"a new library with the encoder {settings.encoder}"
             check_space(self._wanted_head.head, settings.space, settings.dimension, what)
         store = self.patience.until(lambda: create_store(self.address, settings))
+        if store.settings != settings:  # another process made one meanwhile
+            self.forget_listeners()
         on_step(made(self.address, settings))
         self._check_wanted(store)
         self._store = store

@@ -11,7 +11,7 @@ from support.sounds import noise, write
 
 import soundsearch
 from soundsearch.cli.main import main
-from soundsearch.stores.local import upkeep
+from soundsearch.stores.local import indexing
 from soundsearch.stores.milvus.rows import SEGMENTS_PER_EDITION
 
 
@@ -43,7 +43,7 @@ def library(folder, tmp_path):
 
 
 def test_an_ingest_tells_of_damage_and_does_the_rest(library, folder, monkeypatch):
-    monkeypatch.setattr(upkeep, "EXACT_ROWS", 10)
+    monkeypatch.setattr(indexing, "EXACT_ROWS", 10)
     damage(library, 0)
     with soundsearch.open(library) as lib:
         damaged = next(iter(lib)).uri

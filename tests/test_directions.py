@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from support.stores import CLIPS, filled, new_clip
 
 from soundsearch.stores.filters import And, Comparison, HumanLabel, Not, Plain, matches
-from soundsearch.stores.local import products, upkeep
+from soundsearch.stores.local import indexing, products
 from soundsearch.stores.local.store import LocalStore
 from soundsearch.stores.local.sums import block_sums
 from soundsearch.stores.records import NewClip, Settings
@@ -56,7 +57,7 @@ def test_an_empty_store_has_no_directions(store):
 @pytest.fixture
 def large(tmp_path, monkeypatch):
     """A local store with an index, part of which is not in it or removed; its live vectors."""
-    monkeypatch.setattr(upkeep, "EXACT_ROWS", 1000)
+    monkeypatch.setattr(indexing, "EXACT_ROWS", 1000)
     monkeypatch.setattr(products, "_SCORED", 1500)
     monkeypatch.setattr(products, "_SCORED_PER_RESULT", 4)
     rng = np.random.default_rng(0)
@@ -88,17 +89,16 @@ def test_an_index_finds_nearly_all(large):
     for forget in (False, True):  # what is known of cells, as of an index of an older version
         if forget:
             with store.writing(), store._held.transaction() as _:
-                store._held.catalog.connection.execute(
-                    "DELETE FROM settings WHERE key = 'index_cells'"
-                )
-                store._held.catalog._clips_changed()
+                index, tuning = store._held.catalog.index(), store._held.catalog.tuning()
+                shards = tuple(replace(shard, cell_sums=None) for shard in index.shards)
+                store._held.catalog.set_index(replace(index, shards=shards), tuning)
             store._snapshots._newest = None
         recalls, narrow = [], []
         for _ in range(20):
             along = [(rng.normal(size=(2, 16)).astype(np.float32), rng.normal(size=2).astype("f4"))]
             scores = scores_along(vectors, along).reshape(-1, 5)
             with store.reading() as reading:
-                assert reading._snapshot.vectors.index_path is not None
+                assert reading._snapshot.vectors.index_files is not None
                 for filter, found in ((None, recalls), (padded, narrow)):
                     let = [row for row, n in enumerate(live) if filter is None or n % 50 == 0]
                     best = np.sort(scores[let].ravel())[::-1][20]
@@ -110,7 +110,7 @@ def test_an_index_finds_nearly_all(large):
                     found.append((own > best).mean())
         assert np.mean(recalls) > 0.97 and min(recalls) > 0.7
         assert np.mean(narrow) == 1
-        of_cells.append(reading._snapshot.vectors.products(None, None)._cells)
+        of_cells.append(reading._snapshot.vectors.products().covered.cells)
         rng = np.random.default_rng(1)
     for part in ("longest", "shortest", "spread", "norms"):
         np.testing.assert_allclose(*(getattr(each, part) for each in of_cells), rtol=1e-6)
@@ -137,9 +137,11 @@ def test_a_damaged_file_of_cells_is_done_without(large, spoil):
     [path] = Path(store.address).glob("index-*.cells")
     path.write_bytes(spoil(path.read_bytes()))
     if spoil is endless:  # by somebody who knows about checksums
-        known = [path.with_suffix(".faiss").name, block_sums(path)]
         with store.writing(), store._held.transaction():
-            store._held.catalog.set(index_cells=known)
+            catalog = store._held.catalog
+            [shard] = catalog.index().shards
+            known = (replace(shard, cell_sums=tuple(block_sums(path))),)
+            catalog.set_index(replace(catalog.index(), shards=known), catalog.tuning())
     else:
         [finding] = store.check()
         assert "the index is missing or not what was written" in str(finding)

@@ -124,7 +124,15 @@ def test_a_sound_library_is_none_of_these(worker, sound_library, tmp_path):
 RECURSIVE = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)"
 DEEP = "[" * 100_000 + "]" * 100_000
 
+
 # What is done to the catalogue, and whether all is refused for it.
+def index_of(name, size, sums=None):
+    """A statement that speaks of an index of one file."""
+    shard = {"name": name, "size": size, "rows": 15, "sums": sums, "cell_sums": None}
+    value = json.dumps({"trained": 15, "shards": [shard]})
+    return f"INSERT INTO settings VALUES ('index', '{value}')"
+
+
 STATEMENTS = {
     "a view that never ends": (
         f"DROP TABLE failures; CREATE VIEW failures AS {RECURSIVE} SELECT x'2f' uri, 1 size, "
@@ -193,20 +201,9 @@ STATEMENTS = {
     "fewer rows": ("UPDATE settings SET value = '3' WHERE key = 'rows'", False),
     "no rows": ("UPDATE settings SET value = '-9' WHERE key = 'rows'", False),
     "huge rows": ("UPDATE settings SET value = '4611686018427387904' WHERE key = 'rows'", False),
-    "an index elsewhere": (
-        "INSERT INTO settings VALUES ('index', '[\"../victim\", 6]'), ('index_rows', '[15, 15]')",
-        False,
-    ),
-    "an index that is none": (
-        "INSERT INTO settings VALUES ('index', '[\"index-1-15.faiss\", 8]'), "
-        "('index_rows', '[15, 15]')",
-        False,
-    ),
-    "sums that are none": (
-        "INSERT INTO settings VALUES ('index', '[\"index-1-15.faiss\", 8]'), "
-        "('index_rows', '[15, 15]'), ('index_sums', '{}')",
-        False,
-    ),
+    "an index elsewhere": (index_of("../victim", 6), False),
+    "an index that is none": (index_of("index-1-15.faiss", 8), False),
+    "sums that are none": (index_of("index-1-15.faiss", 8, sums={}), False),
     "texts for numbers": ("UPDATE clips SET size = 'x', mtime_ns = 'y', duration = 'z'", False),
     "a text for a uri": ("UPDATE clips SET uri = '/1.wav' || id", False),
     "a uri with a zero": ("UPDATE clips SET uri = x'2f0031' || id", False),

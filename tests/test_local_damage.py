@@ -18,7 +18,8 @@ from support.stores import CLIPS, SETTINGS, filled, new_clip, rows, search
 from soundsearch import errors
 from soundsearch.copying import copy
 from soundsearch.stores.filters import Comparison, Label
-from soundsearch.stores.local import upkeep
+from soundsearch.stores.local import indexing
+from soundsearch.stores.local.placing import fill_places
 from soundsearch.stores.local.store import LocalStore
 from soundsearch.stores.opening import place_of
 from soundsearch.stores.records import SEGMENT
@@ -97,6 +98,7 @@ def test_what_an_older_version_stored_is_known_after_a_rebuild(store, folder):
     catalog = sqlite3.connect(folder / "catalog.sqlite")
     with closing(catalog), catalog:
         catalog.execute("UPDATE clips SET checksum = NULL")
+        fill_places(catalog)
         catalog.execute("UPDATE settings SET value = value + 1 WHERE key = 'revision'")
     assert store.check() == []
     np.testing.assert_array_equal(rows(store, ids[0])[0], CLIPS[0].embeddings)
@@ -137,9 +139,9 @@ def test_a_long_clip_is_compared_where_it_is_copied(store, folder):
 
 
 def test_a_damaged_index_is_not_used_and_made_again(store, folder, monkeypatch):
-    monkeypatch.setattr(upkeep, "EXACT_ROWS", 2000)
+    monkeypatch.setattr(indexing, "EXACT_ROWS", 2000)
     synced = []
-    monkeypatch.setattr(upkeep, "sync", lambda path: synced.append(path.name))
+    monkeypatch.setattr(indexing, "sync", lambda path: synced.append(path.name))
     rng = np.random.default_rng(0)
     vectors = rng.normal(0, 1, (4000, 16)).astype(np.float32)
     made = [
@@ -149,9 +151,9 @@ def test_a_damaged_index_is_not_used_and_made_again(store, folder, monkeypatch):
     filled(store, made)
     with store.writing():
         store.optimise()
-    assert synced == ["index-1-3000.new"]
+    assert synced == ["index-1-3000-0-3000.new"]
     assert not list(folder.glob("*.new"))
-    path = folder / "index-1-3000.faiss"
+    path = folder / "index-1-3000-0-3000.faiss"
     assert store.check() == []
     flip(path, path.stat().st_size * 4)
     [finding] = store.check()
@@ -161,7 +163,7 @@ def test_a_damaged_index_is_not_used_and_made_again(store, folder, monkeypatch):
         np.testing.assert_allclose(exact[2][:, 0], 1, atol=1e-5)
         # It is not extended either, but made from the vectors.
         extended = []
-        monkeypatch.setattr(upkeep, "extend", lambda *_: extended.append(1))
+        monkeypatch.setattr(indexing, "merged", lambda *_: extended.append(1))
         last = replace(made[0], embeddings=vectors[3000:], segments=np.zeros(1000, SEGMENT))
         filled(damaged, [replace(last, record=new_clip("/last.wav", 1, 99).record)])
         with damaged.writing():
@@ -172,7 +174,7 @@ def test_a_damaged_index_is_not_used_and_made_again(store, folder, monkeypatch):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -2e38])
 def test_no_index_is_made_of_damaged_vectors(store, folder, monkeypatch, value):
-    monkeypatch.setattr(upkeep, "EXACT_ROWS", 1000)
+    monkeypatch.setattr(indexing, "EXACT_ROWS", 1000)
     clips = [new_clip(f"/{n}.wav", 100, n) for n in range(15)]
     ids = filled(store, clips)
     with open(folder / "vectors-1.f32", "r+b") as file:
@@ -190,7 +192,7 @@ def test_no_index_is_made_of_damaged_vectors(store, folder, monkeypatch, value):
                 damaged.optimise()
             assert damaged.rebuild() == 0
         assert damaged.check() == []
-        assert (folder / "index-2-1400.faiss").exists()
+        assert (folder / "index-2-1400-0-1400.faiss").exists()
 
 
 def test_a_check_beside_rebuilds_finds_nothing(store, folder):

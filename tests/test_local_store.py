@@ -20,6 +20,7 @@ from support.stores import (
     amend,
     awkward_clips,
     filled,
+    index_over,
     new_clip,
     random_filter,
     rows,
@@ -30,9 +31,8 @@ from soundsearch import errors
 from soundsearch.stores.base import ClipChanged
 from soundsearch.stores.filters import Comparison, Tag, matches
 from soundsearch.stores.local import index as local_index
-from soundsearch.stores.local import upkeep
+from soundsearch.stores.local import indexing
 from soundsearch.stores.local.building import build, extend
-from soundsearch.stores.local.index import SegmentIndex
 from soundsearch.stores.local.store import LocalStore
 from soundsearch.stores.records import SEGMENT, Counts
 from soundsearch.vectors import unit
@@ -164,13 +164,13 @@ def check_alike(store, fresh, rng):
 
 
 def test_a_reading_whose_index_is_gone_says_that_something_changed(store, folder, monkeypatch):
-    monkeypatch.setattr(upkeep, "EXACT_ROWS", 2000)
+    monkeypatch.setattr(indexing, "EXACT_ROWS", 2000)
     vectors = clustered(3000)
     filled(store, [clip_of(n, part) for n, part in enumerate(np.split(vectors, 30))])
     with store.writing():
         store.optimise()
     with store.reading() as reading:
-        os.unlink(folder / "index-1-3000.faiss")  # as building it again does
+        os.unlink(folder / "index-1-3000-0-3000.faiss")  # as building it again does
         with pytest.raises(ClipChanged):
             reading.search(vectors[:1], 1)
     assert search(store, vectors[:1], 1)[2] == pytest.approx(1, abs=1e-5)
@@ -273,8 +273,8 @@ def test_approximate_index(tmp_path):
     build(vectors[:20_000], path, lambda _text: None)
     extend(vectors[:25_000], path, path)
     live = np.delete(np.arange(30_000), [3, 77, 21_000, 29_999])
-    exact_rows, exact = SegmentIndex(vectors, live, None).search(queries, 10)
-    rows, scores = SegmentIndex(vectors, live, path).search(queries, 10)
+    exact_rows, exact = index_over(vectors, live, None).search(queries, 10)
+    rows, scores = index_over(vectors, live, path).search(queries, 10)
     assert (
         np.mean([len(set(a) & set(b)) / 10 for a, b in zip(rows, exact_rows, strict=True)]) > 0.98
     )
@@ -282,7 +282,7 @@ def test_approximate_index(tmp_path):
     stored = unit(vectors[rows.ravel()]).reshape(200, 10, -1)
     np.testing.assert_allclose(scores, np.einsum("nd,nmd->nm", queries, stored), atol=1e-5)
     # The nearest row to a stored vector is that row, but for the removed ones.
-    own, _ = SegmentIndex(vectors, live, path).search(unit(vectors[:100]), 1)
+    own, _ = index_over(vectors, live, path).search(unit(vectors[:100]), 1)
     assert own[3, 0] != 3 and own[77, 0] != 77
     assert (own[[0, 1, 2, 50], 0] == [0, 1, 2, 50]).all()
 
@@ -307,7 +307,7 @@ def test_a_filtered_search_finds_what_an_exact_one_does(tmp_path, monkeypatch, c
         "none": lambda: live[:0],
     }
     some = choose[chosen]()
-    index = SegmentIndex(vectors, live, path)
+    index = index_over(vectors, live, path)
     parts = index.among(some)
     for k in (10, 1500, 40_000):
         found, scores = index.search(queries, k, parts)
@@ -329,7 +329,7 @@ def test_many_results_need_little_memory(tmp_path):
     vectors = clustered(30_000, 64)
     path = tmp_path / "index.faiss"
     build(vectors, path, lambda _text: None)
-    index = SegmentIndex(vectors, np.arange(30_000), path)
+    index = index_over(vectors, np.arange(30_000), path)
     tracemalloc.start()
     try:
         found, _ = index.search(unit(vectors[:64]), 6_000)
@@ -342,24 +342,24 @@ def test_many_results_need_little_memory(tmp_path):
 
 
 def test_index_on_disk_is_used_extended_and_not_needed(store, folder, monkeypatch):
-    monkeypatch.setattr(upkeep, "EXACT_ROWS", 2000)
+    monkeypatch.setattr(indexing, "EXACT_ROWS", 2000)
     files = lambda: sorted(path.name for path in folder.glob("index*"))  # noqa: E731
     vectors, queries = np.split(clustered(4020), [4000])
     filled(store, [clip_of(n, part) for n, part in enumerate(np.split(vectors[:3000], 30))])
     with store.writing():
         store.optimise()
-    assert files() == ["index-1-3000.cells", "index-1-3000.faiss"]
+    assert files() == ["index-1-3000-0-3000.cells", "index-1-3000-0-3000.faiss"]
     filled(store, [clip_of(99, vectors[3000:])])
     with store.writing():
         store.optimise()
-    assert files() == ["index-1-4000.cells", "index-1-4000.faiss"]
+    assert files() == ["index-1-3000-0-4000.cells", "index-1-3000-0-4000.faiss"]
     with_index = search(store, queries, 3)
     for spoil in (lambda path: os.truncate(path, 100), os.unlink):
-        spoil(folder / "index-1-4000.faiss")
+        spoil(folder / "index-1-3000-0-4000.faiss")
         with closing(LocalStore(folder)) as again:
             without = search(again, queries, 3)
             assert np.mean(with_index[2] >= without[2] - 1e-5) > 0.9
     # A lost index is built again.
     with store.writing():
         store.optimise()
-    assert (folder / "index-1-4000.faiss").stat().st_size > 100
+    assert files() == ["index-1-4000-0-4000.cells", "index-1-4000-0-4000.faiss"]

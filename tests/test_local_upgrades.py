@@ -158,6 +158,7 @@ def test_clips_without_checksums_get_them_from_a_rebuild(store, folder):
         catalog.execute("ALTER TABLE clips DROP COLUMN checksum")
         catalog.execute("ALTER TABLE clips DROP COLUMN record_sum")
         catalog.execute("DROP TABLE keys")
+        catalog.execute("DROP TABLE places")
         catalog.execute("PRAGMA user_version = 3")
     with closing(LocalStore(folder)) as upgraded:
         for clip_id, clip in zip(ids, CLIPS, strict=True):
@@ -228,7 +229,7 @@ def test_an_older_library_that_cannot_be_written_to(folder, monkeypatch):
         "soundsearch.stores.local.connecting._connect",
         lambda _uri: sqlite3.connect(f"{path}?immutable=1", uri=True, isolation_level=None),
     )
-    with pytest.raises(errors.LibraryVersion, match=r"older.*schema 2.*schema 6.*be written to"):
+    with pytest.raises(errors.LibraryVersion, match=r"older.*schema 2.*schema 7.*be written to"):
         LocalStore(folder)
 
 
@@ -246,7 +247,7 @@ def test_an_older_library_that_is_being_written_to(folder, monkeypatch):
 
 def test_migrations_are_never_edited():
     digest = hashlib.blake2b("".join(schema.MIGRATIONS).encode(), digest_size=8).hexdigest()
-    assert (len(schema.MIGRATIONS), digest) == (6, "eded731e3fa37f56")
+    assert (len(schema.MIGRATIONS), digest) == (7, "158249d6f8713b8c")
 
 
 def test_eight_bit_vectors_stay_as_they_are(folder):

@@ -12,7 +12,7 @@ import pytest
 from support.stores import CLIPS, SETTINGS, filled, new_clip
 
 from soundsearch import errors
-from soundsearch.stores.local import stretching, upkeep
+from soundsearch.stores.local import indexing, stretching
 from soundsearch.stores.local.store import LocalStore
 
 NEWER = replace(SETTINGS, space="mini-2", dimension=8)
@@ -25,9 +25,12 @@ NAMES = [
     "catalog.sqlite.new", "catalog.sqlite.new-wal", "catalog.sqlite.new-shm",
     "catalog.sqlite.new-journal", "writer.lock", "writer.json", "vectors-1.f32",
     "segments-1.rows", "vectors-2.f32", "segments-2.rows", "vectors-3.f32", "segments-3.rows",
-    "index-1-651.new", "index-1-651.new2", "index-1-651.tmp", "index-1-651.faiss",
-    "index-1-651.cells", "index-2-651.new", "index-2-651.new2", "index-2-651.tmp",
-    "index-2-651.faiss", "index-2-651.cells", "stretches-1-651.new", "stretches-1-651.new2",
+    *(
+        f"{name}.{kind}"
+        for name in ("index-1-651-0-651", "index-2-651-0-651")
+        for kind in ("new", "new2", "tmp", "faiss", "cells")
+    ),
+    "stretches-1-651.new", "stretches-1-651.new2",
     "stretches-1-651.tmp", "stretches-1-651.f32", "stretches-1-651.faiss",
     "successor/catalog.sqlite",
     "successor/catalog.sqlite-wal", "successor/vectors-1.f32", "successor/writer.lock",
@@ -50,7 +53,7 @@ def everything(folder):
 
 @pytest.fixture(autouse=True)
 def indexes_of_few(monkeypatch):
-    monkeypatch.setattr(upkeep, "EXACT_ROWS", 500)
+    monkeypatch.setattr(indexing, "EXACT_ROWS", 500)
     monkeypatch.setattr(stretching, "FEW_ROWS", 500)
     monkeypatch.setattr(stretching, "EXACT_STRETCHES", 100)
 

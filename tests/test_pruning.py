@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 
@@ -11,6 +12,7 @@ from support.stores import as_if_older
 
 import soundsearch
 from soundsearch import errors
+from soundsearch.pruning import Targets
 
 
 @pytest.fixture
@@ -122,3 +124,16 @@ def test_reembedding_does_not_lose_a_library_to_an_unmounted_disk(lib, folder, t
             old.reembed(prune=True)
         assert len(old) == 30
         assert old.info()["space"] == "mini-0"
+
+
+def test_the_first_target_above_a_file_is_found_among_any():
+    uris = ["/".join(("", *names)) for n in range(4) for names in itertools.product("ab", repeat=n)]
+    targets = ["/a/b", "/b/a/", "/a", "/a/b/a", "/a", "/bb", "c", "/a/b"]
+    for uri in [*uris, "/abc", "/bb/c", "c", "c/d", "https://a/b?c=1", "/b/a/"]:
+        for some in (targets, targets[:1], targets[::-1], ["/"], []):
+            above = [
+                place
+                for place, target in enumerate(some)
+                if uri == target or uri.startswith(os.path.join(target, ""))
+            ]
+            assert Targets(some).above(uri) == min(above, default=None)

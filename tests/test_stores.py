@@ -64,6 +64,12 @@ def test_clips_are_stored_unchanged(store):
             reading.rows([(ids[0], 0, 4)])
         assert reading.clip_at("/nowhere") is None
     assert store.clip_at("/nowhere") is None
+    uris = [clip.record.uri for clip in (*CLIPS, awkward)]
+    many = [*uris[::-1], "/nowhere", *(f"/{number}" for number in range(1000))]
+    assert {uri: clip.id for uri, clip in store.clips_at(many).items()} == dict(
+        zip(uris, ids, strict=True)
+    )
+    assert store.clips_at([]) == {}
 
 
 def test_tags_come_back_with_their_types(store):

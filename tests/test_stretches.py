@@ -43,7 +43,7 @@ def streamed(x, encoder, hop_frames, block):
     stream = SegmentStream(hop_frames, round(encoder.context_seconds / FRAME_SECONDS))
     found = [stream.push(x[i : i + block]) for i in range(0, len(x), block)]
     stretches = [s for s in (*found, stream.finish()) if s is not None]
-    parts = embed(stretches, encoder, hop_frames, log_mel)
+    parts = embed(stretches, encoder, hop_frames)
     assert [len(levels) for _, levels in parts] == [s.count for s in stretches]
     return np.concatenate([embeddings for embeddings, _ in parts]), stretches
 
@@ -86,7 +86,7 @@ def test_sounds_of_one_length_are_heard_together():
         stream = SegmentStream(96, 150)
         assert stream.push(sound(seconds, seconds)) is None
         stretches.append(stream.finish())
-    parts = embed(stretches, encoder, 96, log_mel)
+    parts = embed(stretches, encoder, 96)
     assert sorted(encoder.passes) == [(2, 960), (3, 480)]
     np.testing.assert_array_equal(parts[0][0], parts[4][0])
     assert [len(levels) for _, levels in parts] == [5, 10, 5, 10, 5]

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from soundsearch_ingest.postprocess import quantise
-from support.stores import SETTINGS, filled, new_clip, search
+from support.stores import SETTINGS, filled, index_over, new_clip, search
 
 import soundsearch
 from soundsearch.cli.main import main
 from soundsearch.recall import index_recall
 from soundsearch.stores.local import index as local_index
-from soundsearch.stores.local import upkeep
+from soundsearch.stores.local import indexing
 from soundsearch.stores.local.building import build, extend
-from soundsearch.stores.local.index import SegmentIndex
 from soundsearch.stores.local.rows import EightBit
+from soundsearch.stores.local.shards import Shards
 from soundsearch.stores.local.store import LocalStore
 from soundsearch.stores.local.tuning import tuned
 from soundsearch.stores.records import SEGMENT
@@ -96,11 +96,11 @@ def recall(scores, queries, vectors):
 def test_what_is_said_of_the_recall_is_so(made, maker):
     vectors, queries, path = made(maker)
     levels = np.zeros(ROWS, np.float32)
-    tuning = tuned(path, vectors, levels)
-    assert tuned(path, vectors, levels) == tuning
+    tuning = tuned(Shards([path], DIMENSION), vectors, levels)
+    assert tuned(Shards([path], DIMENSION), vectors, levels) == tuning
     assert tuning.cells <= tuning.all_cells / 8
     assert (tuning.all_cells, tuning.rows, tuning.queries) == (512, ROWS, 800)
-    _, scores = SegmentIndex(vectors, np.arange(ROWS), path, tuning).search(queries, 10)
+    _, scores = index_over(vectors, np.arange(ROWS), path, tuning).search(queries, 10)
     # What is measured with a few hundred queries is not known to the last per cent.
     assert recall(scores, queries, vectors[:]) > tuning.recall - 0.02
     # Beyond an eighth of the cells nothing is to be had but time.
@@ -115,14 +115,14 @@ def test_more_candidates_are_scored_where_fewer_do_not_hold_the_nearest(made, mo
     monkeypatch.setattr(local_index, "_FEW_ROWS", 500)
     monkeypatch.setattr(local_index, "_FEW_CHOSEN", 500)
     vectors, queries, path = made(in_groups)
-    tuning = tuned(path, vectors, np.zeros(ROWS, np.float32))
+    tuning = tuned(Shards([path], DIMENSION), vectors, np.zeros(ROWS, np.float32))
     assert tuning.candidates > 50
     some = np.sort(np.random.default_rng(0).choice(ROWS, ROWS * 3 // 4, replace=False))
     fewer = replace(tuning, candidates=50, cells=tuning.all_cells)
     for rows in (None, some):
         found = []
         for setting in (tuning, fewer):
-            index = SegmentIndex(vectors, np.arange(ROWS), path, setting)
+            index = index_over(vectors, np.arange(ROWS), path, setting)
             parts = None if rows is None else index.among(rows)
             _, scores = index.search(queries, 10, parts)
             found.append(recall(scores, queries, vectors if rows is None else vectors[rows]))
@@ -132,9 +132,11 @@ def test_more_candidates_are_scored_where_fewer_do_not_hold_the_nearest(made, mo
 def test_silence_which_nobody_asks_for_does_not_count(made):
     vectors, _, path = made(partly_alike)
     is_alike = (np.abs(vectors - 1) < 0.2).all(axis=1)
-    quiet = tuned(path, vectors, np.where(is_alike, -60, -20).astype(np.float32))
+    quiet = tuned(
+        Shards([path], DIMENSION), vectors, np.where(is_alike, -60, -20).astype(np.float32)
+    )
     assert quiet.recall >= 0.99 and quiet.candidates == 50 and quiet.warning is None
-    silent = tuned(path, vectors, np.full(ROWS, -60, np.float32))
+    silent = tuned(Shards([path], DIMENSION), vectors, np.full(ROWS, -60, np.float32))
     assert silent.recall < 0.98  # all of it is, so all of it may be asked for
 
 
@@ -143,7 +145,7 @@ def test_silence_which_nobody_asks_for_does_not_count(made):
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    monkeypatch.setattr(upkeep, "EXACT_ROWS", 2000)
+    monkeypatch.setattr(indexing, "EXACT_ROWS", 2000)
     with closing(
         LocalStore.create(tmp_path / "library", replace(SETTINGS, dimension=DIMENSION))
     ) as made:
@@ -179,7 +181,11 @@ def made_by_0_1(store, folder):
     index.nprobe = index.nlist
     faiss.write_index(index, str(path))
     with closing(sqlite3.connect(folder / "catalog.sqlite")) as catalog, catalog:
-        catalog.execute("DELETE FROM settings WHERE key IN ('index_sums', 'index_tuning')")
+        catalog.execute("DELETE FROM settings WHERE key = 'index_tuning'")
+        catalog.execute(
+            "UPDATE settings SET value = json_set(value, '$.shards[0].sums', null) "
+            "WHERE key = 'index'"
+        )
         catalog.execute("UPDATE settings SET value = value + 1 WHERE key = 'revision'")
     assert store.tuning() is None
 
@@ -295,11 +301,11 @@ def test_info_says_what_was_reached(store, tmp_path):
 
 def test_an_extended_index_keeps_what_was_found(made, tmp_path):
     vectors, queries, path = made(clustered)
-    tuning = tuned(path, vectors, np.zeros(ROWS, np.float32))
+    tuning = tuned(Shards([path], DIMENSION), vectors, np.zeros(ROWS, np.float32))
     more = np.concatenate((vectors, clustered(np.random.default_rng(5), ROWS // 2)))
     longer = tmp_path / "index.faiss"
     extend(more, path, longer)
-    _, scores = SegmentIndex(more, np.arange(len(more)), longer, tuning).search(queries, 10)
+    _, scores = index_over(more, np.arange(len(more)), longer, tuning).search(queries, 10)
     assert recall(scores, queries, more) > tuning.recall - 0.02
 
 

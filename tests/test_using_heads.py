@@ -18,7 +18,7 @@ import soundsearch
 from soundsearch import Labelled, errors
 from soundsearch.labels.head import Head
 from soundsearch.labels.ontology import CLASSES, ontology
-from soundsearch.stores.local import stretching, upkeep
+from soundsearch.stores.local import indexing, stretching
 from soundsearch.stores.local.store import LocalStore
 from soundsearch.stores.opening import create_store, place_of
 from soundsearch.stores.records import FailureRecord
@@ -204,7 +204,7 @@ def test_a_head_of_version_0_1(lib, tmp_path):
 
 
 def test_a_local_index_is_not_made_again(tmp_path, mine, monkeypatch):
-    monkeypatch.setattr(upkeep, "EXACT_ROWS", 1000)
+    monkeypatch.setattr(indexing, "EXACT_ROWS", 1000)
     monkeypatch.setattr(stretching, "FEW_ROWS", 1000)
     clips = [new_clip(f"/{n}.wav", 30, n) for n in range(1, 81)]
     with closing(LocalStore.create(tmp_path / "library", SETTINGS)) as store:

@@ -275,9 +275,12 @@ def to_mono_16k(samples: NDArray[Any], sample_rate: int) -> Array:
 
 def _down_mix(block: Array) -> Array:
     """Mean over the channels of float32 [n, channels], as a new array."""
-    if block.shape[1] == 1:
-        return np.array(block[:, 0])
-    return block @ np.full(block.shape[1], 1 / block.shape[1], np.float32)
+    first, *others = block.T
+    mono = np.array(first)
+    for channel in others:
+        mono += channel
+    mono /= np.float32(block.shape[1])
+    return mono
 
 
 def _mend(mono: Array) -> int:

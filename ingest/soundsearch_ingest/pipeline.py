@@ -24,7 +24,7 @@ from .discover import AudioFile, stat_file
 from .encoders import Encoder
 from .errors import ArgumentError, AudioError
 from .keeping import LONG_SECONDS, Keeper, Kept
-from .logmel import FRAME_SECONDS, PATCH_FRAMES, log_mel
+from .logmel import FRAME_SECONDS, PATCH_FRAMES
 from .outcomes import Embedded, Failed, Known, Result
 from .stretches import SegmentStream, Stretch, context_frames, embed
 
@@ -45,7 +45,7 @@ _BATCH = 32
 # Full batches that may wait, and finished files that may wait for the caller, per worker.
 _READY_PER_WORKER = 2
 _RESULTS_PER_WORKER = 32
-_HASH_BLOCK = 1 << 18
+_HASH_BLOCK = 1 << 16
 
 
 def content_digest(path: str) -> bytes:
@@ -68,7 +68,7 @@ def content_digest(path: str) -> bytes:
 def embed_sound(
     blocks: Iterable[NDArray[np.float32]], encoder: Encoder, hop: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
-    """Embed one sound in the calling thread, without the FFT that is slow to import.
+    """Embed one sound in the calling thread.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def embed_sound(
 
     def hear(stretch: Stretch | None) -> None:
         if stretch is not None:
-            parts.extend(embed([stretch], encoder, frames, log_mel))
+            parts.extend(embed([stretch], encoder, frames))
 
     for block in blocks:
         samples += len(block)
@@ -146,22 +146,18 @@ def run(
     Embedded, Known or Failed
         One for each file, in the order in which they are finished.
     """
-    from threadpoolctl import threadpool_limits
-
     count = workers or available_cores()
     state = _Run(iter(files), encoder, hop_frames(hop), is_known, on_sound, count)
     state.on_long, state.keeper, state.identify = on_long, keeper, identify
     threads = [threading.Thread(target=state.work, daemon=True) for _ in range(count)]
-    # Each worker multiplies small matrices; BLAS threads on top would wait for each other.
-    with threadpool_limits(1, "blas"):
+    for thread in threads:
+        thread.start()
+    try:
+        yield from state.results()
+    finally:
+        state.stop()
         for thread in threads:
-            thread.start()
-        try:
-            yield from state.results()
-        finally:
-            state.stop()
-            for thread in threads:
-                thread.join()
+            thread.join()
 
 
 def available_cores() -> int:
@@ -228,8 +224,6 @@ class _Run:
         on_sound: Callable[[float], None],
         workers: int,
     ) -> None:
-        import scipy.fft
-
         self.on_long: Callable[[str, float, float], None]
         self.keeper: Keeper | None
         self.identify: bool
@@ -239,7 +233,6 @@ class _Run:
         self._context_frames = context_frames(encoder)
         self._is_known = is_known
         self._on_sound = on_sound
-        self._rfft = scipy.fft.rfft
         self._ready_limit = _READY_PER_WORKER * workers
         self._results_limit = _RESULTS_PER_WORKER * workers
         self._next_file = threading.Lock()
@@ -263,9 +256,9 @@ class _Run:
                     raise self._error
                 if not self._results:
                     return
-                result = self._results.popleft()
+                results, self._results = self._results, deque()
                 self._changed.notify_all()
-            yield result
+            yield from results
 
     def stop(self) -> None:
         with self._changed:
@@ -405,9 +398,8 @@ class _Run:
 
     def _encode(self, batch: _Batch) -> None:
         # The front end too: one long file is decoded on one core, and the others do the rest.
-        front = partial(log_mel, rfft=self._rfft)
         stretches = [stretch for _, _, stretch in batch]
-        parts = embed(stretches, self._encoder, self._hop_frames, front)
+        parts = embed(stretches, self._encoder, self._hop_frames)
         for (job, first, _), part in zip(batch, parts, strict=True):
             if job.kept is not None and _is_unchanged(job.file):
                 job.kept.add(first, *part)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .archives import read_archive
 from .errors import EncoderError
+from .products import product
 
 __all__ = ["Pca", "dequantise", "quantise", "read_pca"]
 
@@ -55,8 +56,7 @@ class Pca:
 
     def apply(self, embeddings: Floats) -> Floats:
         """Project float32 [n, 128] to float32 [n, 128]."""
-        projected: Floats = np.matmul(embeddings - self.means, self.matrix.T)
-        return projected
+        return product(embeddings - self.means, np.ascontiguousarray(self.matrix.T))
 
 
 def read_pca(path: Path) -> Pca:

@@ -17,8 +17,8 @@ __all__ = ["ContainerReader", "SoundFileReader", "error_text", "has_descriptor"]
 
 Array = NDArray[np.float32]
 
-_BLOCK_SECONDS = 20
-_BLOCK_SAMPLES = 1 << 22  # all channels together
+# Of all channels together: they stay in a core's cache from the decoder to the resampler.
+_BLOCK_SAMPLES = 1 << 17
 
 # FFmpeg's demuxers for files with sound, without those that open further files or addresses.
 _FORMATS = (
@@ -86,10 +86,10 @@ class SoundFileReader:
         return position
 
     def blocks(self) -> Iterator[Array]:
-        length = max(1, min(_BLOCK_SECONDS * self.sample_rate, _BLOCK_SAMPLES // self.channels))
+        """Decode; each block is overwritten by the next."""
+        block = np.empty((max(1, _BLOCK_SAMPLES // self.channels), self.channels), np.float32)
         position = self._position()
         while True:
-            block = np.empty((length, self.channels), np.float32)
             try:
                 count = self._sound.buffer_read_into(block.data.cast("B"), "float32")
             except self.errors:
@@ -161,7 +161,7 @@ class ContainerReader:
         import av
 
         planar = av.AudioResampler(format="fltp")
-        length = max(1, min(_BLOCK_SECONDS * self.sample_rate, _BLOCK_SAMPLES // self.channels))
+        length = max(1, _BLOCK_SAMPLES // self.channels)
         parts: list[Array] = []
         held = 0
         try:

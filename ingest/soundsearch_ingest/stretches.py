@@ -7,20 +7,21 @@ depend on where one stretch ends and the next begins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .encoders import Encoder
-from .logmel import FRAME_SECONDS, HOP, PATCH_FRAMES, WINDOW, levels, patches
+from .logmel import FRAME_SECONDS, HOP, PATCH_FRAMES, WINDOW, levels_at, log_mel, patches
 
 __all__ = ["SegmentStream", "Stretch", "context_frames", "embed"]
 
 Floats = NDArray[np.float32]
 
-# Frames of segments in a stretch, where there is context: its overlap costs a tenth of the work.
+# Frames of segments in a stretch, where there is context: its overlap costs a tenth of the work, a
+# longer stretch memory.
 _LONG = 120 * PATCH_FRAMES
 # Segments that the network hears at once.
 _AT_ONCE = 128
@@ -84,7 +85,14 @@ class SegmentStream:
         count = self._complete(self._context)
         if count == 0 or (self._context and count * self._hop < _LONG):
             return None
-        return self._take(count)
+        samples = np.concatenate(self._blocks)
+        stretch = self._stretch(samples, count)
+        following = self._lead + count * self._hop
+        kept = max(0, following - self._context)
+        self._lead = following - kept
+        rest = samples[kept * HOP :].copy()
+        self._blocks, self._held, self._emitted = [rest], len(rest), True
+        return stretch
 
     def finish(self) -> Stretch | None:
         """Return the segments that are left; a sound too short for one is padded with zeros."""
@@ -94,30 +102,20 @@ class SegmentStream:
             self._blocks.append(np.zeros(length - self._held, np.float32))
             self._held = length
         count = self._complete(0)
-        return self._take(count, padded) if count else None
+        return self._stretch(np.concatenate(self._blocks), count, padded) if count else None
 
     def _complete(self, context: int) -> int:
         """Segments that are held with so much after them."""
         frames = 1 + (self._held - WINDOW) // HOP
         return max(0, 1 + (frames - context - self._lead - PATCH_FRAMES) // self._hop)
 
-    def _take(self, count: int, padded: bool = False) -> Stretch:
-        samples = np.concatenate(self._blocks)
-        following = self._lead + count * self._hop
-        end = following - self._hop + PATCH_FRAMES + self._context
-        stretch = Stretch(samples[: (end - 1) * HOP + WINDOW], self._lead, count, padded)
-        kept = max(0, following - self._context)
-        self._lead = following - kept
-        rest = samples[kept * HOP :].copy()
-        self._blocks, self._held, self._emitted = [rest], len(rest), True
-        return stretch
+    def _stretch(self, samples: Floats, count: int, padded: bool = False) -> Stretch:
+        end = self._lead + (count - 1) * self._hop + PATCH_FRAMES + self._context
+        return Stretch(samples[: (end - 1) * HOP + WINDOW], self._lead, count, padded)
 
 
 def embed(
-    stretches: Sequence[Stretch],
-    encoder: Encoder,
-    hop_frames: int,
-    log_mel: Callable[[Floats], Floats],
+    stretches: Sequence[Stretch], encoder: Encoder, hop_frames: int
 ) -> list[tuple[Floats, Floats]]:
     """Embed stretches of any sounds together.
 
@@ -127,8 +125,6 @@ def embed(
     encoder : Encoder
     hop_frames : int
         As of the stream that they are from.
-    log_mel : callable
-        The front end: float32 [n] samples to float32 [frames, 64].
 
     Returns
     -------
@@ -138,17 +134,16 @@ def embed(
     """
     frames = [log_mel(stretch.samples) for stretch in stretches]
     places = [stretch.lead + hop_frames * np.arange(stretch.count) for stretch in stretches]
-    segments = [
-        patches(mel[stretch.lead :], hop_frames)[: stretch.count]
-        for mel, stretch in zip(frames, stretches, strict=True)
-    ]
-    together = np.concatenate(segments)
-    edges = np.cumsum([len(part) for part in segments])[:-1]
     if encoder.context_seconds:
         parts = _in_context(frames, places, encoder)
     else:
-        parts = np.split(encoder.embed(together), edges)
-    return list(zip(parts, np.split(levels(together), edges), strict=True))
+        segments = [
+            patches(mel[stretch.lead :], hop_frames)[: stretch.count]
+            for mel, stretch in zip(frames, stretches, strict=True)
+        ]
+        edges = np.cumsum([len(part) for part in segments])[:-1]
+        parts = np.split(encoder.embed(np.concatenate(segments)), edges)
+    return list(zip(parts, map(levels_at, frames, places), strict=True))
 
 
 def _in_context(

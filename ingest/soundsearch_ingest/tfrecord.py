@@ -99,14 +99,25 @@ def _crc32c() -> Callable[[bytes], int]:
 
 def parse(payload: bytes) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """Split a SequenceExample into its context features and its lists of features."""
-    return _map(_contents(payload, _FIRST)), _map(_contents(payload, _SECOND))
+    fields = _fields(payload)
+    context, lists = (
+        _map(b"".join([content for tag, content in fields if tag == half]))
+        for half in (_FIRST, _SECOND)
+    )
+    return context, lists
 
 
-def _map(pieces: list[bytes]) -> dict[str, bytes]:
-    return {
-        b"".join(_contents(entry, _FIRST)[-1:]).decode(): b"".join(_contents(entry, _SECOND))
-        for entry in _contents(b"".join(pieces), _FIRST)
-    }
+def _map(message: bytes) -> dict[str, bytes]:
+    found = {}
+    for entry in _contents(message, _FIRST):
+        name, value = b"", b""
+        for tag, content in _fields(entry):
+            if tag == _FIRST:
+                name = content
+            elif tag == _SECOND:
+                value += content
+        found[name.decode()] = value
+    return found
 
 
 def features(encoded: bytes) -> list[bytes]:
@@ -139,6 +150,10 @@ def integers(feature: bytes) -> list[int]:
 
 
 def _items(feature: bytes, kind: int) -> list[bytes]:
+    # One string, or packed numbers, and no more than 123 bytes of them: almost every feature.
+    size = len(feature) - 4
+    if 0 <= size < 0x7C and feature[:4] == bytes((kind, size + 2, _FIRST, size)):
+        return [feature[4:]]
     return _contents(b"".join(_contents(feature, kind)), _FIRST, _LONE.get(kind))
 
 
@@ -147,26 +162,37 @@ def _contents(message: bytes, *tags: int | None) -> list[bytes]:
 
     A message may come in several pieces; as in protobuf, concatenating them merges it.
     """
+    return [content for tag, content in _fields(message) if tag in tags]
+
+
+def _fields(message: bytes) -> list[tuple[int, bytes]]:
+    """The tags and contents of a message's fields."""
     found = []
-    at = 0
-    while at < len(message):
-        tag, at = _read_varint(message, at)
+    at, end = 0, len(message)
+    while at < end:
+        tag = message[at]
+        if tag < 0x80:  # as almost all are, and a call costs more than the rest
+            at += 1
+        else:
+            tag, at = _read_varint(message, at)
         wire_type = tag & 7
         if wire_type == 2:
-            length, at = _read_varint(message, at)
+            if at < end and (length := message[at]) < 0x80:
+                at += 1
+            else:
+                length, at = _read_varint(message, at)
         elif wire_type == 0:
             length = _read_varint(message, at)[1] - at
         elif wire_type in _FIXED_LENGTHS:
             length = _FIXED_LENGTHS[wire_type]
         else:
             raise ValueError(f"expected a SequenceExample, got a field of wire type {wire_type}")
-        if tag < 8 or length > len(message) - at:
+        if tag < 8 or length > end - at:
             raise ValueError(
                 f"expected a SequenceExample, got field {tag >> 3} of {length} bytes"
-                f" with {len(message) - at} left"
+                f" with {end - at} left"
             )
-        if tag in tags:
-            found.append(message[at : at + length])
+        found.append((tag, message[at : at + length]))
         at += length
     return found
 

@@ -242,7 +242,7 @@ class Mixer:
         mel = np.empty((len(clean), piece * PATCH_FRAMES, BANDS), np.float16)
         for i, x in enumerate(clean):
             heard = self.channel(x) if self.chance(0.15) else x
-            mel[i] = np.minimum(mel_magnitudes(heard, scipy.fft.rfft), 60000)
+            mel[i] = np.minimum(mel_magnitudes(heard), 60000)
         return Mix(piece, clean, mel)
 
 

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import scipy.fft
 import torch
 from numpy.typing import NDArray
 from soundsearch_ingest.logmel import LOG_OFFSET, PATCH_FRAMES, mel_magnitudes
@@ -34,7 +33,7 @@ def embed(student: Student, mel: Tensor, batch: int = 64) -> NDArray[np.float64]
 
 def magnitudes(sounds: list[NDArray[np.float32]], segments: int) -> Tensor:
     """Return the mel magnitudes of sounds of so many segments, [n, 96 segments, 64]."""
-    mel = [mel_magnitudes(x, scipy.fft.rfft)[: segments * PATCH_FRAMES] for x in sounds]
+    mel = [mel_magnitudes(x)[: segments * PATCH_FRAMES] for x in sounds]
     return torch.from_numpy(np.stack(mel))
 
 

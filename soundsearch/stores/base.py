@@ -236,6 +236,10 @@ class Store(Protocol):
         """The clip at this uri."""
         ...
 
+    def clips_at(self, uris: Sequence[str]) -> dict[str, StoredClip]:
+        """Those clips that are at one of these uris, by their uris."""
+        ...
+
     def key(self) -> str | None:
         """The tag that is the key of clips; None while none was declared."""
         ...

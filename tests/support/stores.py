@@ -28,6 +28,9 @@ from soundsearch.stores.filters import (
     Plain,
     Tag,
 )
+from soundsearch.stores.local.index import SegmentIndex
+from soundsearch.stores.local.live import Live
+from soundsearch.stores.local.shards import Shards
 from soundsearch.stores.opening import create_store, place_of
 from soundsearch.stores.records import (
     CLIP_LABELS,
@@ -38,6 +41,15 @@ from soundsearch.stores.records import (
     NewClip,
     Settings,
 )
+
+
+def index_over(vectors, live, path, tuning=None):
+    """The search over the live rows of vectors, by the shard at a path, or shards at several."""
+    mask = np.isin(np.arange(len(vectors)), live)
+    paths = path if isinstance(path, list) else [path]
+    shards = None if path is None else Shards(paths, vectors.shape[1])
+    return SegmentIndex(vectors, Live(len(vectors), mask), shards, tuning)
+
 
 SETTINGS = Settings("mini", "mini-1", 16, 0.96, 0.96)
 

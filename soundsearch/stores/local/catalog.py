@@ -24,8 +24,10 @@ from .catalogfile import CatalogFile
 from .codec import FAILURE, PLACE, POSTED, RECORD, clip_of, failure_of, record_sum, row_of
 from .conditions import condition_of
 from .keys import Keys
+from .placing import PLACE_COLUMNS, Places, add_gone, add_places, fill_places
 from .postings import HumanLabels, add_postings, fill_postings, label_scores
 from .schema import settings_sum
+from .shardfile import IndexFiles, known_index, stored_index
 from .vetting import setting_of
 
 __all__ = ["PAGE", "Catalog"]
@@ -78,31 +80,27 @@ class Catalog(CatalogFile):
             [(key, json.dumps(value)) for key, value in values.items()],
         )
 
-    def index(self) -> tuple[str, int, int, int] | None:
-        """The index on disk: its name and bytes, the rows that it covers and was trained for."""
-        rows = self._query("SELECT value FROM settings WHERE key IN ('index', 'index_rows')")
-        if len(rows) < 2:
-            return None
-        name, size = self.setting("index")
-        covered, trained = self.setting("index_rows")
-        return name, size, covered, trained
+    def index(self) -> IndexFiles | None:
+        """The shards on disk."""
+        rows = self._query("SELECT value FROM settings WHERE key = 'index'")
+        try:
+            return known_index(setting_of("index", rows[0][0])) if rows else None
+        except ValueError:
+            return None  # it is made again
 
     def tuning(self) -> Tuning | None:
-        """How the index on disk is tuned; None where there is none, or version 0.1.0 made it."""
+        """How the index is tuned; None where there is none, or it is not yet."""
         rows = self._query("SELECT value FROM settings WHERE key = 'index_tuning'")
         try:
             return Tuning(**setting_of("index_tuning", rows[0][0])) if rows else None
         except ValueError:
             return None  # it is measured again
 
-    def set_index(
-        self, index: tuple[str, int, int, int] | None, tuning: Tuning | None = None
-    ) -> None:
-        """Say which index on disk is valid, and how it is tuned. In a transaction."""
-        sql = "DELETE FROM settings WHERE key IN ('index', 'index_rows', 'index_tuning')"
-        self.connection.execute(sql)
+    def set_index(self, index: IndexFiles | None, tuning: Tuning | None = None) -> None:
+        """Say which shards on disk are valid, and how they are tuned. In a transaction."""
+        self.connection.execute("DELETE FROM settings WHERE key IN ('index', 'index_tuning')")
         if index is not None:
-            self.set(index=index[:2], index_rows=index[2:])
+            self.set(index=stored_index(index))
         if tuning is not None:
             self.set(index_tuning=asdict(tuning))
         self._clips_changed()
@@ -124,15 +122,6 @@ class Catalog(CatalogFile):
     def files(self) -> tuple[Any, ...]:
         """Which files belong to the catalogue: the generation of the rows, index, stretches."""
         return self.setting("generation"), self.index(), self.stretches()
-
-    def of_index(self, key: str, name: str) -> Any:
-        """A setting that belongs to the index of this name, or None where it is not known."""
-        rows = self._query("SELECT value FROM settings WHERE key = ?", key)
-        if not rows:
-            return None
-        with self._reading():
-            known, value = setting_of(key, rows[0][0])
-        return value if known == name else None
 
     def head_digest(self) -> str | None:
         """The digest of the kept head's file; None where none is kept."""
@@ -230,6 +219,15 @@ class Catalog(CatalogFile):
         sql = f"SELECT {_CLIP} FROM clips WHERE uri = ?"
         return next(iter(self._records(clip_of, sql, os.fsencode(uri))), None)
 
+    def clips_at(self, uris: Sequence[str]) -> dict[str, StoredClip]:
+        """Those clips that are at one of these uris."""
+        found: dict[str, StoredClip] = {}
+        for begin in range(0, len(uris), _TOGETHER):
+            wanted = [os.fsencode(uri) for uri in uris[begin : begin + _TOGETHER]]
+            sql = f"SELECT {_CLIP} FROM clips WHERE uri IN ({_marks(wanted)})"
+            found |= {clip.uri: clip for clip in self._records(clip_of, sql, *wanted)}
+        return found
+
     def clips_with(self, digest: bytes) -> list[StoredClip]:
         """The clips with this content."""
         sql = f"SELECT {_CLIP} FROM clips WHERE digest = ?"
@@ -261,10 +259,7 @@ class Catalog(CatalogFile):
         int64 [n, 4]
             Id, first row, count, checksum; -1 where that is not known.
         """
-        sql = (
-            "SELECT id, first_row, count, coalesce(checksum, -1) FROM clips WHERE first_row >= ? "
-            "ORDER BY first_row"
-        )
+        sql = f"SELECT {PLACE_COLUMNS} FROM clips WHERE first_row >= ? ORDER BY first_row"
         found = self._query(sql, row or _LEAST)
         with self._reading():
             return np.array(found, np.int64).reshape(-1, 4)
@@ -279,10 +274,17 @@ class Catalog(CatalogFile):
                 raise self._damaged(f"a clip's rows are {last} of {rows}")
         return rows
 
-    def clips_before(self, row: int) -> int:
-        """How many clips have rows that begin before `row`."""
-        count: int = self._query("SELECT count(*) FROM clips WHERE first_row < ?", row)[0][0]
-        return count
+    def known_places(self, known: Places) -> Places:
+        """Where clips are, where that was known of an earlier state of the same generation."""
+        with self._reading():
+            return known.brought_up_to_date(self.connection)
+
+    def has_sound_places(self) -> bool:
+        """Whether it is as the clips say."""
+        try:
+            return np.array_equal(self.known_places(Places()).rows, self.places())
+        except LibraryDamaged:
+            return False
 
     def first_rows_where(self, filter: Filter) -> NDArray[np.int64]:
         """First rows of the clips that a filter without labels lets through."""
@@ -311,6 +313,7 @@ class Catalog(CatalogFile):
         firsts = (first_row + np.cumsum([0, *counts[:-1]])).tolist()
         rows = [row_of(clip.record) for clip in clips]
         self._forget([row[0] for row in rows])
+        self._drop_places("uri", [row[0] for row in rows])
         columns = (*RECORD, *PLACE)
         replaced = ", ".join(f"{name} = excluded.{name}" for name in columns[1:])
         self.connection.executemany(
@@ -318,6 +321,8 @@ class Catalog(CatalogFile):
             f"ON CONFLICT (uri) DO UPDATE SET {replaced}",
             [(*row, *place) for row, *place in zip(rows, firsts, counts, sums, strict=True)],
         )
+        with self._reading():
+            add_places(self.connection, first_row)
         add_postings(self.connection, firsts, [row[POSTED] for row in rows])
         self.keys.put({row[0]: c.record for row, c in zip(rows, clips, strict=True)})
         self.set(rows=first_row + sum(counts))
@@ -334,6 +339,7 @@ class Catalog(CatalogFile):
             "UPDATE clips SET uri = ? WHERE id = ?", [(b"\0%d" % key, key) for key in moved]
         )
         targets = [(rows[key][0],) for key in moved]
+        self._drop_places("uri", [uri for (uri,) in targets])
         self.connection.executemany("DELETE FROM clips WHERE uri = ?", targets)
         self._forget([uri for (uri,) in targets])
         assigned = ", ".join(f"{name} = ?" for name in RECORD)
@@ -352,8 +358,19 @@ class Catalog(CatalogFile):
 
     def remove(self, clip_ids: Sequence[int]) -> None:
         """Take clips out."""
+        self._drop_places("id", clip_ids)
         self.connection.executemany("DELETE FROM clips WHERE id = ?", [(id,) for id in clip_ids])
         self._clips_changed()
+
+    def _drop_places(self, column: str, values: Sequence[Any]) -> None:
+        """Say that the clips with these ids or uris, as far as there are any, are gone."""
+        gone: list[int] = []
+        for begin in range(0, len(values), _TOGETHER):
+            part = values[begin : begin + _TOGETHER]
+            sql = f"SELECT first_row FROM clips WHERE {column} IN ({_marks(part)})"
+            gone += [row for (row,) in self._query(sql, *part)]
+        with self._reading():
+            add_gone(self.connection, gone)
 
     def fail(self, failures: Sequence[FailureRecord]) -> None:
         """Remember failures."""
@@ -402,6 +419,7 @@ class Catalog(CatalogFile):
         if stretches is not None:  # which no label changes
             kind, _, length = stretches["kind"]
             self.set_stretches({**stretches, "kind": [kind, generation, length]})
+        fill_places(self.connection)
         fill_postings(self.connection)
         self.set(generation=generation)
         self._clips_changed()
@@ -414,6 +432,7 @@ class Catalog(CatalogFile):
             "UPDATE clips SET first_row = ?, checksum = ? WHERE id = ?",
             [(*place, clip_id) for clip_id, place in places.items()],
         )
+        fill_places(self.connection)
         fill_postings(self.connection)
         self.keys.fill()
         self.set(rows=rows, generation=generation)

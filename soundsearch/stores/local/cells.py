@@ -1,22 +1,22 @@
-"""What is known of the cells of an approximate index and of the lengths of its vectors: a file."""
+"""What is known of the cells of a shard and of the lengths of its vectors: a file beside it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .files import open_own
-from .index import BLOCK, load_faiss
+from .index import BLOCK
 from .rows import Rows
+from .shards import Shards
 from .sums import are_finite, block_sums, read_whole
 
-__all__ = ["Cells", "cells_file", "cells_of", "read_cells", "rows_by_cell", "write_cells"]
+__all__ = ["Cells", "cells_file", "cells_of", "known_cells", "write_cells"]
 
 Floats = NDArray[np.float32]
 _OF_A_CELL = 3
@@ -24,7 +24,7 @@ _OF_A_CELL = 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cells:
-    """Of vectors that an index holds, and of its cells.
+    """Of vectors that shards hold, and of their cells.
 
     Attributes
     ----------
@@ -48,29 +48,20 @@ class Cells:
         return found
 
 
-def rows_by_cell(index: Any) -> list[NDArray[np.int64]]:
-    """The rows in each cell of an index, where it keeps them."""
-    faiss, lists = load_faiss(), index.invlists
-    sizes = map(lists.list_size, range(index.nlist))
-    return [
-        faiss.rev_swig_ptr(lists.get_ids(cell), size) if size else np.empty(0, np.int64)
-        for cell, size in enumerate(sizes)
-    ]
-
-
-def cells_of(index: Any, vectors: Rows) -> Cells:
-    """Find out about an index over the first rows of `vectors`."""
-    count = index.nlist
-    owner = np.zeros(index.ntotal, np.int64)
-    for cell, rows in enumerate(rows_by_cell(index)):
+def cells_of(shards: Shards, shard: int, vectors: Rows, first: int) -> Cells:
+    """Find out about a shard, which holds rows of `vectors` from `first` on."""
+    count = shards.cells
+    rows_there = shards.bounds[shard + 1] - shards.bounds[shard]
+    owner = np.zeros(rows_there, np.int64)
+    for cell, rows in enumerate(shards.rows_by_cell(shard)):
         owner[rows] = cell
-    middles = index.quantizer.reconstruct_n(0, count)
-    norms = np.empty(index.ntotal, np.float32)
+    middles = shards.middles()
+    norms = np.empty(rows_there, np.float32)
     squares = np.zeros(count)
     longest, shortest = np.zeros(count, np.float32), np.full(count, np.inf, np.float32)
-    for begin in range(0, index.ntotal, BLOCK):
-        end = min(begin + BLOCK, index.ntotal)
-        block, cells = np.asarray(vectors[begin:end]), owner[begin:end]
+    for begin in range(0, rows_there, BLOCK):
+        end = min(begin + BLOCK, rows_there)
+        block, cells = np.asarray(vectors[first + begin : first + end]), owner[begin:end]
         own = np.sqrt(np.einsum("nd,nd->n", block, block))
         damaged = ~np.isfinite(own)  # by a disk
         own[damaged] = 0
@@ -80,13 +71,12 @@ def cells_of(index: Any, vectors: Rows) -> Cells:
         squares += np.bincount(cells, np.einsum("nd,nd->n", apart, apart), count)
         np.maximum.at(longest, cells, own)
         np.minimum.at(shortest, cells, own)
-    sizes = np.maximum(1, np.bincount(owner, minlength=count)) * index.d
-    shortest[~np.isfinite(shortest)] = 0
+    sizes = np.maximum(1, np.bincount(owner, minlength=count)) * middles.shape[1]
     return Cells(longest, shortest, np.sqrt(squares / sizes).astype(np.float32), norms)
 
 
 def cells_file(index: Path) -> Path:
-    """Where it is kept what is known of the cells of an index."""
+    """Where it is kept what is known of the cells of a shard."""
     return index.with_suffix(".cells")
 
 
@@ -100,13 +90,53 @@ def write_cells(path: Path, cells: Cells) -> list[int]:
     return block_sums(path)
 
 
-def read_cells(index: Path, sums: Sequence[int] | None, count: int, rows: int) -> Cells | None:
-    """What is known of the cells of an index; None if the file is not as it was written."""
-    data = read_whole(cells_file(index), sums)
+def known_cells(
+    shards: Shards, sums: Sequence[Sequence[int] | None], vectors: Rows
+) -> tuple[Cells, list[list[NDArray[np.int64]]]]:
+    """What is known of all shards, and the rows in each cell of each, numbered from its first.
+
+    Parameters
+    ----------
+    shards : Shards
+    sums : sequence
+        The checksums of the file beside each shard. What is not as it was written, or not known
+        to be, is found out again.
+    vectors : float32 [rows, d]
+    """
+    parts, rows = [], []
+    for shard, path in enumerate(shards.paths):
+        count = shards.bounds[shard + 1] - shards.bounds[shard]
+        found = _read(path, sums[shard], shards.cells, count)
+        parts.append(found or cells_of(shards, shard, vectors, shards.bounds[shard]))
+        rows.append(shards.rows_by_cell(shard))
+    if len(parts) == 1:
+        return _without_infinity(parts[0]), rows
+    sizes = np.array([list(map(len, lists)) for lists in rows])
+    squares = np.stack([part.spread for part in parts]) ** 2
+    spread = np.sqrt((sizes * squares).sum(axis=0) / np.maximum(1, sizes.sum(axis=0)))
+    return _without_infinity(
+        Cells(
+            np.max([part.longest for part in parts], axis=0),
+            np.min([part.shortest for part in parts], axis=0),
+            spread.astype(np.float32),
+            np.concatenate([part.norms for part in parts]),
+        )
+    ), rows
+
+
+def _without_infinity(cells: Cells) -> Cells:
+    """The shortest of nothing is infinite."""
+    is_finite = np.isfinite(cells.shortest)
+    return replace(cells, shortest=np.where(is_finite, cells.shortest, np.float32(0)))
+
+
+def _read(path: Path, sums: Sequence[int] | None, count: int, rows: int) -> Cells | None:
+    data = read_whole(cells_file(path), sums)
     if data is None or len(data) != 4 * (_OF_A_CELL * count + rows):
         return None
     values = np.frombuffer(data, "<f4").astype(np.float32, copy=False)
-    if not are_finite(values):
-        return None
     longest, shortest, spread = values[: _OF_A_CELL * count].reshape(_OF_A_CELL, count)
-    return Cells(longest, shortest, spread, values[_OF_A_CELL * count :])
+    norms = values[_OF_A_CELL * count :]
+    if not all(map(are_finite, (longest, spread, norms))) or not (shortest >= 0).all():
+        return None
+    return Cells(longest, shortest, spread, norms)

@@ -16,8 +16,9 @@ from ..pooling import stretch_length
 from .catalog import PAGE, Catalog
 from .cells import cells_file
 from .rows import Rows, are_sound, map_rows, row_files, rows_there
+from .shardfile import ShardFile
 from .stretchfile import known_file
-from .sums import are_finite, is_whole, read_whole
+from .sums import are_finite, read_whole
 
 __all__ = ["check", "refuse_damaged"]
 
@@ -54,6 +55,14 @@ def check(folder: Path, catalog: Catalog, on_clips: OnClips, on_step: OnStep) ->
                 f"no clip is concerned; make them again with: {command('rebuild', folder)}",
             )
         )
+    if not catalog.has_sound_places():
+        findings.append(
+            Finding(
+                f"{folder}: where clips are is not what was stored",
+                (),
+                f"no clip is concerned; find it out again with: {command('rebuild', folder)}",
+            )
+        )
     try:
         if catalog.head_digest() is not None:
             catalog.head()
@@ -80,20 +89,15 @@ def check(folder: Path, catalog: Catalog, on_clips: OnClips, on_step: OnStep) ->
     index = catalog.index()
     if index is not None:
         on_step("checking the index")
-        path = folder / index[0]
-        cell_sums = catalog.of_index("index_cells", path.name)
-        if (
-            not is_whole(path, catalog.of_index("index_sums", path.name))
-            or path.stat().st_size != index[1]
-            or (cell_sums is not None and read_whole(cells_file(path), cell_sums) is None)
-        ):
-            findings.append(
-                Finding(
-                    f"{path}: the index is missing or not what was written",
-                    (),
-                    f"no clip is concerned; make it again with: {command('rebuild', folder)}",
-                )
+        findings += [
+            Finding(
+                f"{folder / shard.name}: the index is missing or not what was written",
+                (),
+                f"no clip is concerned; make it again with: {command('rebuild', folder)}",
             )
+            for shard in index.shards
+            if not shard.is_whole(folder) or not _has_whole_cells(folder, shard)
+        ]
     stretches = known_file(
         folder,
         catalog.stretches(),
@@ -112,6 +116,11 @@ def check(folder: Path, catalog: Catalog, on_clips: OnClips, on_step: OnStep) ->
                 )
             )
     return findings
+
+
+def _has_whole_cells(folder: Path, shard: ShardFile) -> bool:
+    path = cells_file(folder / shard.name)
+    return shard.cell_sums is None or read_whole(path, shard.cell_sums) is not None
 
 
 def _damaged_clips(folder: Path, catalog: Catalog, on_clips: OnClips) -> list[int]:

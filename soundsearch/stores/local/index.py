@@ -1,9 +1,9 @@
 """Cosine search over stored vectors: exact while that is fast, then approximate.
 
-A `SegmentIndex` serves one snapshot of a local library. The rows that an approximate index on
-disk covers are searched there and its candidates re-scored exactly from the stored vectors; the
-rows after them (all of them, in a small library) are searched exactly. So a reader's answer is
-complete also when the index on disk is old or missing.
+A `SegmentIndex` serves one snapshot of a local library. The rows that the shards on disk cover
+are searched there and the candidates re-scored exactly from the stored vectors; the rows after
+them (all of them, in a small library) are searched exactly. So a reader's answer is complete also
+when the shards are old or missing.
 
 A search among some of the rows is one in other parts, made by `SegmentIndex.among`.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +21,9 @@ from soundsearch_ingest.products import product
 
 from ...vectors import unit
 from ..records import Tuning
+from .live import Live
 from .rows import Rows
+from .shards import Bitmap, Shards, load_faiss
 
 __all__ = [
     "BLOCK",
@@ -31,9 +32,7 @@ __all__ = [
     "SegmentIndex",
     "cells_holding",
     "exact_scores",
-    "load_faiss",
     "most_cells",
-    "open_index",
 ]
 
 Vectors = NDArray[np.float32]
@@ -47,6 +46,11 @@ _CANDIDATES_PER_RESULT = 5
 _UNTUNED_CANDIDATES = 200
 # Rows that are read, or pairs that are scored, at a time; queries that are searched for.
 BLOCK = 1 << 16
+# Rows that are searched exactly are kept in blocks of so many, of which full ones are kept when
+# rows are added.
+_TAIL = 1 << 15
+# From so many on they are not kept in memory, but read for each search.
+_MOST_KEPT = 1 << 20
 _QUERIES = 256
 # From so many queries on, they are searched for on all cores.
 _MANY = 64
@@ -57,18 +61,6 @@ _FEW_ROWS = 20_000
 _FEW_CHOSEN = 40_000
 # A filter thins cells alike if, where its rows are, it lets through hardly more than elsewhere.
 _EVEN = 1.2
-
-
-def load_faiss() -> Any:
-    """FAISS, imported where it is used; its type hints change from release to release."""
-    import faiss
-
-    return faiss
-
-
-def open_index(path: Path) -> Any:
-    """A FAISS index on disk, mapped into memory."""
-    return load_faiss().read_index(str(path), load_faiss().IO_FLAG_MMAP_IFC)
 
 
 def most_cells(cells: int) -> int:
@@ -100,48 +92,62 @@ class SegmentIndex:
     ----------
     vectors : float32 [rows, d]
         Stored vectors, typically mapped from a file.
-    live : int64 [n]
-        The rows that belong to a clip, ascending.
-    path : Path or None
-        The approximate index on disk, which covers the first rows.
+    live : Live
+        The rows that belong to a clip.
+    shards : Shards or None
+        Those on disk, which cover the first rows.
     tuning : Tuning, optional
-        Of that index.
+        Of these.
+    earlier : SegmentIndex, optional
+        Of fewer rows of the same vectors: what it searches exactly is not read again.
     """
 
     def __init__(
-        self, vectors: Rows, live: Ints, path: Path | None, tuning: Tuning | None = None
+        self,
+        vectors: Rows,
+        live: Live,
+        shards: Shards | None,
+        tuning: Tuning | None = None,
+        earlier: SegmentIndex | None = None,
     ) -> None:
         self._vectors = vectors
         self._covered = 0
-        self._parts: list[tuple[bool, Part]] = []
-        if path is not None:
-            index = open_index(path)
-            if not isinstance(index, load_faiss().IndexIVF) or index.d != vectors.shape[1]:
-                raise ValueError(f"{path}: is not the index of these vectors")
-            self._covered = index.ntotal
-            indexed, live = self._split(live)
-            if len(indexed):
-                whole = len(indexed) == self._covered
-                approximate = _Approximate(index, vectors, None if whole else indexed, tuning)
-                self._parts.append((True, approximate))
-        if len(live):
-            self._parts.append((False, _exact(vectors, live)))
-
-    def _split(self, rows: Ints) -> tuple[Ints, Ints]:
-        """Those that the index on disk covers, and the others."""
-        middle = np.searchsorted(rows, self._covered)
-        return rows[:middle], rows[middle:]
+        self._indexed: _Approximate | None = None
+        if shards is not None:
+            self._covered = shards.rows
+            if live.count(0, self._covered):
+                self._indexed = _Approximate(shards, vectors, live.mask(self._covered), tuning)
+        self._tail: dict[int, _Block] = {}
+        if live.count(self._covered) > _MOST_KEPT:
+            rows = live.numbers(self._covered)
+            self._tail[self._covered] = _Block(rows, _Scanned(vectors, rows))
+            return
+        known = {} if earlier is None else earlier._tail
+        for begin in range(self._covered, len(vectors), _TAIL):
+            rows = live.numbers(begin, min(begin + _TAIL, len(vectors)))
+            block = known.get(begin)
+            if block is None or not np.array_equal(block.rows, rows):
+                block = _Block(rows, _exact(vectors, rows)) if len(rows) else None
+            if block is not None:
+                self._tail[begin] = block
 
     def among(self, rows: Ints) -> Sequence[Part]:
         """A search among some live rows, ascending, for `search`."""
         if len(rows) <= _FEW_CHOSEN:
             return [_exact(self._vectors, rows)] if len(rows) else []
-        covered, others = self._split(rows)
-        return [
-            part.among(covered if is_covered else others)
-            for is_covered, part in self._parts
-            if len(covered if is_covered else others)
-        ]
+        middle = np.searchsorted(rows, self._covered)
+        parts: list[Part] = []
+        if self._indexed is not None and middle:
+            parts.append(self._indexed.among(rows[:middle]))
+        begins = list(self._tail)
+        for block, own in zip(
+            self._tail.values(),
+            np.split(rows[middle:], np.searchsorted(rows[middle:], begins[1:])),
+            strict=False,
+        ):
+            if len(own):
+                parts.append(block.part.among(own))
+        return parts
 
     def search(
         self, queries: Vectors, k: int, parts: Sequence[Part] | None = None
@@ -164,7 +170,9 @@ class SegmentIndex:
             Cosines, exact.
         """
         if parts is None:
-            parts = [part for _, part in self._parts]
+            parts = [block.part for block in self._tail.values()]
+            if self._indexed is not None:
+                parts.insert(0, self._indexed)
         blocks = [
             _best(queries[begin : begin + _QUERIES], k, parts)
             for begin in range(0, max(len(queries), 1), _QUERIES)
@@ -172,6 +180,14 @@ class SegmentIndex:
         if len(blocks) == 1:
             return blocks[0]
         return np.concatenate([rows for rows, _ in blocks]), np.concatenate([s for _, s in blocks])
+
+
+class _Block:
+    """Rows that are searched exactly, and how."""
+
+    def __init__(self, rows: Ints, part: Part) -> None:
+        self.rows = rows
+        self.part = part
 
 
 def _best(queries: Vectors, k: int, parts: Sequence[Part]) -> tuple[Ints, Vectors]:
@@ -192,7 +208,9 @@ def _exact(vectors: Rows, rows: Ints) -> Part:
     """
     if len(rows) <= _FEW_ROWS and "faiss" not in sys.modules:
         return _Few(vectors, rows)
-    return _Flat(_flat_index(vectors, rows), vectors, rows)
+    if len(rows) > _MOST_KEPT:
+        return _Scanned(vectors, rows)
+    return _Flat(*_flat(vectors, rows))
 
 
 class _Few:
@@ -217,6 +235,29 @@ class _Few:
         return _Few(self._source, rows)
 
 
+class _Scanned:
+    """An exact search that reads all rows each time: where no index is, and memory would not do."""
+
+    def __init__(self, vectors: Rows, rows: Ints) -> None:
+        self._vectors = vectors
+        self._rows = rows
+
+    def search(self, queries: Vectors, k: int) -> tuple[Ints, Vectors]:
+        found = np.empty((len(queries), 0), np.int64)
+        scores = np.empty((len(queries), 0), np.float32)
+        for begin in range(0, len(self._rows), BLOCK):
+            part = _Flat(*_flat(self._vectors, self._rows[begin : begin + BLOCK]))
+            more, more_scores = part.search(queries, k)
+            found, scores = np.hstack((found, more)), np.hstack((scores, more_scores))
+            order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+            found = np.take_along_axis(found, order, 1)
+            scores = np.take_along_axis(scores, order, 1)
+        return found, scores
+
+    def among(self, rows: Ints) -> Part:
+        return _exact(self._vectors, rows)
+
+
 class _Flat:
     """An exact FAISS index of rows, of which all or some count.
 
@@ -236,7 +277,7 @@ class _Flat:
         self._vectors = vectors
         self._rows = rows
         self._count = len(rows if chosen is None else chosen)
-        self._bitmap = None if chosen is None else _Bitmap(chosen, len(rows))
+        self._bitmap = None if chosen is None else Bitmap(_mask_of(chosen, len(rows)))
 
     def search(self, queries: Vectors, k: int) -> tuple[Ints, Vectors]:
         options = {}
@@ -259,54 +300,55 @@ def _choose_threads(queries: Vectors) -> None:
     load_faiss().omp_set_num_threads(1 if len(queries) < _MANY else os.cpu_count() or 1)
 
 
-def _flat_index(vectors: Rows, rows: Ints) -> Any:
-    """An exact FAISS index of rows, on the GPU where FAISS reports one."""
+def _flat(vectors: Rows, rows: Ints) -> tuple[Any, Rows, Ints]:
+    """An exact FAISS index of rows, on the GPU where FAISS reports one, and what it is of."""
     faiss = load_faiss()
     index = faiss.IndexFlatIP(vectors.shape[1])
     if faiss.get_num_gpus() > 0:
         index = faiss.index_cpu_to_all_gpus(index)
     for begin in range(0, len(rows), BLOCK):
         index.add(unit(np.asarray(vectors[rows[begin : begin + BLOCK]])))
-    return index
+    return index, vectors, rows
 
 
-class _Bitmap:
-    """A FAISS selector of some numbers below `size`."""
-
-    def __init__(self, numbers: Ints, size: int) -> None:
-        self.mask = np.zeros(size, np.bool_)
-        self.mask[numbers] = True
-        self._bits = np.packbits(self.mask, bitorder="little")  # the selector keeps a pointer
-        self.selector = load_faiss().IDSelectorBitmap(self._bits)
+def _mask_of(numbers: Ints, size: int) -> NDArray[np.bool_]:
+    mask = np.zeros(size, np.bool_)
+    mask[numbers] = True
+    return mask
 
 
 class _Approximate:
-    """An inverted file on disk, its candidates re-scored from the stored vectors.
+    """Shards, their candidates re-scored from the stored vectors.
 
     Parameters
     ----------
-    index : faiss.IndexIVF
+    shards : Shards
     vectors : float32 [rows, d]
-    live : int64 [n] or None
-        The rows of it that are live, if not all are.
+    mask : bool [n] or None
+        Which of the rows in them are live, if not all are.
     tuning : Tuning or None
     """
 
-    def __init__(self, index: Any, vectors: Rows, live: Ints | None, tuning: Tuning | None) -> None:
-        self._index = index
+    def __init__(
+        self,
+        shards: Shards,
+        vectors: Rows,
+        mask: NDArray[np.bool_] | None,
+        tuning: Tuning | None,
+    ) -> None:
+        self._shards = shards
         self._tuning = tuning
         self._vectors = vectors
-        self._count = index.ntotal if live is None else len(live)
-        self._bitmap = None if live is None else _Bitmap(live, index.ntotal)
+        self._count = shards.rows if mask is None else int(np.count_nonzero(mask))
+        self._selectors = shards.selectors(mask)
         # The cells to choose from, all of them if None, and how many are visited.
-        self._cells: _Bitmap | None = None
-        self._cell_count = index.nlist
+        self._allowed: Bitmap | None = None
+        self._cell_count = shards.cells
         if tuning is not None:
             self._visited, self._candidates = tuning.cells, tuning.candidates
-        else:  # version 0.1.0 tuned the cells alone, and visited all where that could not help
-            self._visited = min(index.nprobe, most_cells(index.nlist))
+        else:  # until it is tuned
+            self._visited = min(shards.indexes[0].nprobe, most_cells(shards.cells))
             self._candidates = _UNTUNED_CANDIDATES
-        self._made: dict[int, Any] = {}
 
     def search(self, queries: Vectors, k: int) -> tuple[Ints, Vectors]:
         wanted = int(min(max(self._candidates, _CANDIDATES_PER_RESULT * k), self._count))
@@ -314,30 +356,16 @@ class _Approximate:
         enough = cells_holding(wanted, self._cell_count, self._count)
         visited = min(max(self._visited, enough), self._cell_count)
         _choose_threads(queries)
-        _, found = self._index.search(queries, wanted, params=self._parameters(visited))
+        cells, scores = self._shards.nearest_cells(queries, visited, self._allowed)
+        found = self._shards.search(queries, wanted, cells, scores, self._selectors)
         return found, exact_scores(self._vectors, queries, found)
 
-    def _parameters(self, visited: int) -> Any:
-        """FAISS's parameters; the usual ones are kept, as making them takes a while."""
-        if visited in self._made:
-            return self._made[visited]
-        faiss = load_faiss()
-        options: dict[str, Any] = {"nprobe": visited}
-        if self._bitmap:
-            options["sel"] = self._bitmap.selector
-        if self._cells:
-            options["quantizer_params"] = faiss.SearchParameters(sel=self._cells.selector)
-        made = faiss.SearchParametersIVF(**options)
-        if visited == self._visited:
-            self._made[visited] = made
-        return made
-
     def among(self, rows: Ints) -> Part:
-        return _SomeCells(self._index, self._vectors, rows, self._tuning)
+        return _SomeCells(self._shards, self._vectors, rows, self._tuning)
 
 
 class _SomeCells(_Approximate):
-    """An inverted file of which only some rows count.
+    """Shards of which only some rows count.
 
     Cells that hold none of them are passed over, and as many others visited as it takes to see
     as many rows that count as an unfiltered search sees rows: the narrower the filter, the more
@@ -348,17 +376,17 @@ class _SomeCells(_Approximate):
     recall@10 is .9955 without a filter, .9975 among half of them and .9955 among an eighth.
     """
 
-    def __init__(self, index: Any, vectors: Rows, rows: Ints, tuning: Tuning | None) -> None:
-        super().__init__(index, vectors, rows, tuning)
-        assert self._bitmap is not None
-        sizes, counts = _counted(index, self._bitmap.mask)
+    def __init__(self, shards: Shards, vectors: Rows, rows: Ints, tuning: Tuning | None) -> None:
+        mask = _mask_of(rows, shards.rows)
+        super().__init__(shards, vectors, mask, tuning)
+        counts = _counted(shards, mask)
         cells = np.flatnonzero(counts)
-        self._cells = _Bitmap(cells, index.nlist)
+        self._allowed = Bitmap(counts > 0)
         self._cell_count = len(cells)
-        share = min(1.0, len(rows) / len(cells) * index.nlist / index.ntotal)
+        share = min(1.0, len(rows) / len(cells) * shards.cells / shards.rows)
         # Among the rows that count, the share of those that do in the cell of each.
-        beside = (counts[cells] ** 2 / sizes[cells]).sum() / len(rows)
-        is_even = beside < _EVEN * len(rows) / index.ntotal
+        beside = (counts[cells] ** 2 / shards.sizes[cells]).sum() / len(rows)
+        is_even = beside < _EVEN * len(rows) / shards.rows
         self._visited = int(np.ceil(self._visited / (share**0.5 if is_even else share)))
 
 
@@ -391,12 +419,9 @@ def exact_scores(vectors: Rows, queries: Vectors, rows: Ints) -> Vectors:
     return scores
 
 
-def _counted(index: Any, mask: NDArray[np.bool_]) -> tuple[Ints, Ints]:
-    """How many rows each cell of an inverted file holds, and how many of those in a mask."""
-    faiss, lists = load_faiss(), index.invlists
-    sizes = [lists.list_size(cell) for cell in range(index.nlist)]
-    counts = [
-        np.count_nonzero(mask[faiss.rev_swig_ptr(lists.get_ids(cell), size)]) if size else 0
-        for cell, size in enumerate(sizes)
-    ]
-    return np.array(sizes, np.int64), np.array(counts, np.int64)
+def _counted(shards: Shards, mask: NDArray[np.bool_]) -> Ints:
+    """How many of the rows in a mask each cell holds."""
+    counts = np.zeros(shards.cells, np.int64)
+    for shard, part in enumerate(shards.split(mask)):
+        counts += [np.count_nonzero(part[rows]) for rows in shards.rows_by_cell(shard)]
+    return counts

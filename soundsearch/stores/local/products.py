@@ -9,7 +9,6 @@ are exact.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,13 @@ from numpy.typing import NDArray
 from soundsearch_ingest.products import product
 
 from ...vectors import Directions, scores_along
-from .cells import Cells, cells_of, read_cells, rows_by_cell
-from .index import BLOCK, open_index
+from .cells import known_cells
+from .index import BLOCK
+from .live import Live
 from .rows import Rows, ranges
+from .shards import Shards
 
-__all__ = ["Chosen", "ProductSearch"]
+__all__ = ["Chosen", "CoveredRows", "ProductSearch"]
 
 Vectors = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -40,15 +41,50 @@ _HIGH = 2.0
 
 
 class Chosen:
-    """Live rows to search among: those that the index covers, as a mask, and the others."""
+    """Live rows to search among: those that shards cover, as a mask (None: all), and the others."""
 
-    def __init__(self, rows: Ints, covered: int) -> None:
+    def __init__(self, mask: NDArray[np.bool_] | None, count: int, others: Ints) -> None:
+        self.mask = mask
+        self.count = count
+        self.others = others
+
+    @classmethod
+    def of(cls, rows: Ints, covered: int) -> Chosen:
+        """Some rows, ascending."""
         middle = int(np.searchsorted(rows, covered))
-        self.covered, self.others = rows[:middle], rows[middle:]
-        self.mask: NDArray[np.bool_] | None = None
-        if middle < covered:
-            self.mask = np.zeros(covered, np.bool_)
-            self.mask[self.covered] = True
+        mask = np.zeros(covered, np.bool_)
+        mask[rows[:middle]] = True
+        return cls(mask, middle, rows[middle:])
+
+
+class CoveredRows:
+    """What is known of the rows that shards cover, by cells.
+
+    Parameters
+    ----------
+    shards : Shards
+    sums : sequence
+        See `known_cells`.
+    vectors : float32 [rows, d]
+    """
+
+    def __init__(self, shards: Shards, sums: Sequence[Sequence[int] | None], vectors: Rows) -> None:
+        self.count = shards.rows
+        self.cells, lists = known_cells(shards, sums, vectors)
+        self.middles = shards.middles()
+        of_shards = [
+            np.concatenate(rows) + begin
+            for rows, begin in zip(lists, shards.bounds[:-1], strict=True)
+        ]
+        sizes = np.array([list(map(len, rows)) for rows in lists], np.int64)
+        rows = np.concatenate(of_shards).astype(np.min_scalar_type(shards.rows))
+        if len(lists) > 1:  # by cell, then by shard
+            starts = (np.cumsum(sizes) - sizes.ravel()).reshape(sizes.shape)
+            rows = rows[ranges(starts.T.ravel(), sizes.T.ravel())]
+        self.rows = rows
+        self.norms = self.cells.norms[rows]
+        self.sizes = sizes.sum(axis=0)
+        self.starts = np.cumsum(self.sizes) - self.sizes
 
 
 class ProductSearch:
@@ -57,65 +93,54 @@ class ProductSearch:
     Parameters
     ----------
     vectors : float32 [rows, d]
-    live : int64 [n]
-        The rows that belong to a clip, ascending.
-    path : Path or None
-        The approximate index on disk, which covers the first rows.
-    sums : sequence of int or None
-        The checksums of the file about its cells; without it that is found out here.
+    live : Live
+        The rows that belong to a clip.
+    covered : CoveredRows or None
+        The first rows, where shards cover any.
     """
 
-    def __init__(
-        self, vectors: Rows, live: Ints, path: Path | None, sums: Sequence[int] | None
-    ) -> None:
+    def __init__(self, vectors: Rows, live: Live, covered: CoveredRows | None) -> None:
         self._vectors = vectors
-        self._index: Any = None
-        covered = 0
-        if path is not None:
-            self._index = open_index(path)
-            covered = self._index.ntotal
-            cells = read_cells(path, sums, self._index.nlist, covered)
-            self._cells: Cells = cells or cells_of(self._index, vectors)
-            self._middles = self._index.quantizer.reconstruct_n(0, self._index.nlist)
-            # By cells: their rows, and the lengths of these.
-            lists = rows_by_cell(self._index)
-            self._sizes = np.array(list(map(len, lists)), np.int64)
-            self._starts = np.cumsum(self._sizes) - self._sizes
-            self._rows = np.concatenate(lists).astype(np.min_scalar_type(covered))
-            self._norms = self._cells.norms[self._rows]
-        self._covered = covered
-        self._all = Chosen(live, covered)
+        self.covered = covered
+        count = 0 if covered is None else covered.count
+        self._all = Chosen(live.mask(count), live.count(0, count), live.numbers(count))
 
     def among(self, rows: Ints) -> Chosen:
         """A search among some live rows, ascending, for `search`."""
-        return Chosen(rows, self._covered)
+        return Chosen.of(rows, 0 if self.covered is None else self.covered.count)
 
     def search(self, along: Directions, k: int, chosen: Chosen | None) -> Ints:
         """The rows with the highest scores, best first; see `Directions`."""
         chosen = chosen or self._all
         wanted = max(_SCORED, _SCORED_PER_RESULT * k)
         best = [self._best(chosen.others, along, k)]
-        if len(chosen.covered) <= wanted:
-            best.append(self._best(chosen.covered, along, k))
-        else:
-            best.append(self._best_estimated(along, k, wanted, chosen.mask))
+        if self.covered is not None and chosen.count <= wanted:
+            mask = np.ones(self.covered.count, np.bool_) if chosen.mask is None else chosen.mask
+            best.append(self._best(np.flatnonzero(mask), along, k))
+        elif self.covered is not None:
+            best.append(self._best_estimated(self.covered, along, k, wanted, chosen.mask))
         rows, scores = (np.concatenate(column) for column in zip(*best, strict=True))
         order = np.lexsort((rows, -scores))[:k]
         found: Ints = rows[order]
         return found
 
     def _best_estimated(
-        self, along: Directions, k: int, wanted: int, mask: NDArray[np.bool_] | None
+        self,
+        covered: CoveredRows,
+        along: Directions,
+        k: int,
+        wanted: int,
+        mask: NDArray[np.bool_] | None,
     ) -> tuple[Ints, Vectors]:
         """The best of the rows with the highest estimates, in no order."""
-        steep = [self._steepness(weights) for weights, _ in along]
+        steep = [_steepness(covered, weights) for weights, _ in along]
         bounds = [
-            self._cells.reach(each) + biases for each, (_, biases) in zip(steep, along, strict=True)
+            covered.cells.reach(each) + biases
+            for each, (_, biases) in zip(steep, along, strict=True)
         ]
-        cells, places = self._visited(
-            np.min([bound.max(axis=1) for bound in bounds], axis=0), _ESTIMATED * wanted, mask
-        )
-        norms = self._norms[places]
+        highest = np.min([bound.max(axis=1) for bound in bounds], axis=0)
+        cells, places = _visited(covered, highest, _ESTIMATED * wanted, mask)
+        norms = covered.norms[places]
         estimates = np.full(len(places), np.inf, np.float32)
         for each, bound, (_, biases) in zip(steep, bounds, along, strict=True):
             leading = bound.argmax(axis=1)  # the direction with the highest bound in a cell
@@ -135,35 +160,11 @@ class ProductSearch:
                     break
                 least = max(least, scores.min())
             counting = _counting(along, bounds, np.unique(cells[part]), least)
-            rows = np.sort(self._rows[places[part]]).astype(np.int64)
+            rows = np.sort(covered.rows[places[part]]).astype(np.int64)
             more = self._best(rows, counting, k)
             found, scores = np.concatenate((found, more[0])), np.concatenate((scores, more[1]))
             found, scores = _highest(found, scores, k)
         return found, scores
-
-    def _steepness(self, weights: Vectors) -> Vectors:
-        """The highest products to be expected in each cell with vectors of length 1."""
-        columns = np.ascontiguousarray(weights.T)
-        high = _HIGH * np.sqrt(np.einsum("dm,dm->m", columns, columns))
-        found: Vectors = product(self._middles, columns) + self._cells.spread[:, None] * high
-        return found
-
-    def _visited(
-        self, best: Vectors, wanted: int, mask: NDArray[np.bool_] | None
-    ) -> tuple[Ints, Ints]:
-        """The best cells that hold enough rows: their places in `_rows`, and the cell of each."""
-        order = np.argsort(-best, kind="stable")
-        count = int(np.searchsorted(np.cumsum(self._sizes[order]), wanted)) + 1
-        while True:
-            visited = order[:count]
-            sizes = self._sizes[visited]
-            places, cells = ranges(self._starts[visited], sizes), np.repeat(visited, sizes)
-            if mask is None:
-                return cells, places
-            kept = mask[self._rows[places]]
-            if np.count_nonzero(kept) >= wanted or count >= len(order):
-                return cells[kept], places[kept]
-            count *= _MORE
 
     def _best(self, rows: Ints, along: Directions, k: int) -> tuple[Ints, Vectors]:
         """The best of some rows, in no order."""
@@ -176,6 +177,32 @@ class ProductSearch:
             kept_rows, kept = np.concatenate((kept_rows, block)), np.concatenate((kept, scores))
             kept_rows, kept = _highest(kept_rows, kept, k)
         return kept_rows, kept
+
+
+def _steepness(covered: CoveredRows, weights: Vectors) -> Vectors:
+    """The highest products to be expected in each cell with vectors of length 1."""
+    columns = np.ascontiguousarray(weights.T)
+    high = _HIGH * np.sqrt(np.einsum("dm,dm->m", columns, columns))
+    found: Vectors = product(covered.middles, columns) + covered.cells.spread[:, None] * high
+    return found
+
+
+def _visited(
+    covered: CoveredRows, best: Vectors, wanted: int, mask: NDArray[np.bool_] | None
+) -> tuple[Ints, Ints]:
+    """The cells of the best that hold enough rows: places of these by cells, and their cells."""
+    order = np.argsort(-best, kind="stable")
+    count = int(np.searchsorted(np.cumsum(covered.sizes[order]), wanted)) + 1
+    while True:
+        visited = order[:count]
+        sizes = covered.sizes[visited]
+        places, cells = ranges(covered.starts[visited], sizes), np.repeat(visited, sizes)
+        if mask is None:
+            return cells, places
+        kept = mask[covered.rows[places]]
+        if np.count_nonzero(kept) >= wanted or count >= len(order):
+            return cells[kept], places[kept]
+        count *= _MORE
 
 
 def _highest(rows: Ints, scores: Vectors, k: int) -> tuple[Ints, Vectors]:

@@ -193,10 +193,11 @@ class RowFiles:
 
         Returns the checksum of each clip's rows.
         """
-        columns: tuple[list[NDArray[Any]], list[NDArray[Any]]] = (
-            [quantise(c.embeddings) if self._coded else c.embeddings for c in clips],
-            [clip.segments for clip in clips],
-        )
+        vectors: list[NDArray[Any]] = [clip.embeddings for clip in clips]
+        if self._coded:
+            edges = np.cumsum([len(part) for part in vectors])[:-1]
+            vectors = np.split(quantise(np.concatenate(vectors)), edges)
+        columns = vectors, [clip.segments for clip in clips]
         sums = [0] * len(clips)
         for path, file, width, parts in zip(
             self.paths, self._files, self._widths, columns, strict=True

@@ -18,8 +18,9 @@ from .codec import RECORD, record_sum
 from .connecting import check_files
 from .files import open_own
 from .locking import FileLock, Locked
+from .placing import fill_places
 from .postings import fill_postings
-from .vetting import Objects, check_tables, objects_of
+from .vetting import Objects, check_tables, objects_of, setting_of
 
 __all__ = [
     "CATALOG",
@@ -91,6 +92,10 @@ MIGRATIONS = (
     WITHOUT ROWID;
     CREATE INDEX keys_clip ON keys (clip);
     """,
+    # An index is of several files; where clips are, see `placing`.
+    """
+    CREATE TABLE places (number INTEGER PRIMARY KEY, places BLOB NOT NULL);
+    """,
 )
 
 
@@ -113,6 +118,30 @@ def _fill_sums(connection: sqlite3.Connection) -> None:
         write_settings(connection, Settings(**values))
 
 
+def _make_shards(connection: sqlite3.Connection) -> None:
+    """Make of what is known of the one file of the index a list of one; or make it again later."""
+    fill_places(connection)
+    keys = ("index", "index_rows", "index_sums", "index_cells")
+    marks = ", ".join("?" * len(keys))
+    stored = connection.execute(f"SELECT key, value FROM settings WHERE key IN ({marks})", keys)
+    found = {key: json.loads(value) for key, value in stored}
+    connection.execute(f"DELETE FROM settings WHERE key IN ({marks})", keys)
+    try:
+        name, size = found["index"]
+        rows, trained = found["index_rows"]
+        sums, cell_sums = (
+            value if known == name else None
+            for known, value in (found.get(key, (name, None)) for key in keys[2:])
+        )
+        shard = {"name": name, "size": size, "rows": rows, "sums": sums, "cell_sums": cell_sums}
+        value = json.dumps({"trained": trained, "shards": [shard]})
+        setting_of("index", value)
+    except (KeyError, TypeError, ValueError):
+        connection.execute("DELETE FROM settings WHERE key = 'index_tuning'")
+    else:
+        connection.execute("INSERT INTO settings VALUES ('index', ?)", (value,))
+
+
 def write_settings(connection: sqlite3.Connection, settings: Settings) -> None:
     """Store what a library is made with, and the checksum of it. In a transaction."""
     values = {**asdict(settings), "settings_sum": settings_sum(settings)}
@@ -128,7 +157,7 @@ def settings_sum(settings: Settings) -> int:
 
 
 # What a migration does beside its script, in the same transaction.
-_FILL = {3: fill_postings, 5: _fill_sums}
+_FILL = {3: fill_postings, 5: _fill_sums, 7: _make_shards}
 
 # How long a migration waits for a writer, seconds.
 _PATIENCE = 30.0

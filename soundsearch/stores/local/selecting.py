@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import LibraryDamaged
+from ...hints import command
 from ..filters import And, Comparison, Filter, HumanLabel, Label, Not, OneOf, Or
 from .catalog import Catalog
 from .conditions import weight
@@ -62,7 +64,14 @@ def let_through(
 
     if weight(filter) <= _PARAMETERS:
         mask = np.zeros(len(first_rows), np.bool_)
-        mask[np.searchsorted(first_rows, catalog.first_rows_where(filter))] = True
+        found = catalog.first_rows_where(filter)
+        places = np.searchsorted(first_rows, found)
+        if (places == len(first_rows)).any() or (first_rows[places] != found).any():
+            raise LibraryDamaged(
+                f"{catalog.folder}: what is known of where clips are contradicts their records; "
+                f"find it out again with: {command('rebuild', catalog.folder)}"
+            )
+        mask[places] = True
         return mask
     match filter:
         case Not(part):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,83 +22,121 @@ from ..pooling import stretch_length
 from ..records import Settings, Tuning
 from .catalog import Catalog
 from .index import Part, SegmentIndex
+from .live import Live
+from .placing import Places
 from .postings import HumanLabels
-from .products import Chosen, ProductSearch
+from .products import Chosen, CoveredRows, ProductSearch
 from .rows import Rows, are_sound, map_rows, ranges
 from .selecting import let_through
+from .shardfile import IndexFiles
+from .shards import Shards
 from .stretches import Stretches
 from .stretchfile import StretchFile, known_file
-from .sums import is_whole
 
 __all__ = ["Selection", "Snapshot", "Snapshots"]
 
 Ints = NDArray[np.int64]
-_Search = TypeVar("_Search", SegmentIndex, ProductSearch)
 
+# What opening or searching shards raises where they are not what was written.
+_DAMAGED = (RuntimeError, ValueError, IndexError, AssertionError)
 # Filters whose clips are remembered, for each snapshot.
 _SELECTIONS = 8
 
 
 class MappedRows:
-    """The mapped rows of a snapshot, and the search over them, which is made when first asked."""
+    """The mapped rows of a snapshot, and the searches over them, which are made when first asked.
+
+    Parameters
+    ----------
+    folder : Path
+    vectors, segments
+        See `map_rows`.
+    live : Live
+    index : IndexFiles or None
+        The shards that are there.
+    tuning : Tuning or None
+    earlier : MappedRows, optional
+        Of fewer rows of the same files: what it knows is taken over.
+    """
 
     def __init__(
         self,
+        folder: Path,
         vectors: Rows,
         segments: NDArray[np.void],
-        index_path: Path | None,
-        index_sums: Sequence[int] | None = None,
-        tuning: Tuning | None = None,
-        cell_sums: Sequence[int] | None = None,
+        live: Live,
+        index: IndexFiles | None,
+        tuning: Tuning | None,
+        earlier: MappedRows | None,
     ) -> None:
+        self._folder = folder
         self.vectors = vectors
         self.segments = segments
-        self.index_path = index_path
-        self._index_sums = index_sums
+        self._live = live
+        self.index_files = index
         self.tuning = tuning
-        self._cell_sums = cell_sums
         # By their first rows: clips whose rows were compared with their checksum.
-        self._sound = np.zeros(len(segments), np.bool_)
+        self._sound: NDArray[np.bool_] = (
+            np.zeros(0, np.bool_) if earlier is None else earlier._sound
+        )
+        if len(self._sound) < len(segments):  # with room for more
+            grown = np.zeros(2 * len(segments), np.bool_)
+            grown[: len(self._sound)] = self._sound
+            self._sound = grown
+        self._shards: Shards | None = None
+        self._covered: CoveredRows | None = None
+        self._searched_before: SegmentIndex | None = None
+        if earlier is not None:
+            self._searched_before = earlier._index or earlier._searched_before
+            if earlier.index_files == index:
+                self._shards, self._covered = earlier._shards, earlier._covered
         self._index: SegmentIndex | None = None
         self._products: ProductSearch | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
-    def index(self, first_rows: Ints, counts: Ints) -> SegmentIndex:
-        """The search over the rows of clips; raises FileNotFoundError if its file is gone."""
-        if self._index is None:
-            with self._lock:
-                if self._index is None:
-                    live = ranges(first_rows, counts)
-                    self._index = self._open(SegmentIndex, live, self.tuning)
-        return self._index
-
-    def products(self, first_rows: Ints, counts: Ints) -> ProductSearch:
-        """The search by inner product over the rows of clips; see `index`."""
-        if self._products is None:
-            with self._lock:
-                if self._products is None:
-                    live = ranges(first_rows, counts)
-                    self._products = self._open(ProductSearch, live, self._cell_sums)
-        return self._products
-
-    def _open(self, kind: type[_Search], live: Ints, known: Any) -> _Search:
-        path = self.index_path
-        try:
-            if path is not None and not is_whole(path, self._index_sums, sampled=True):
-                raise RuntimeError("damaged")
-            return kind(self.vectors, live, path, known)
-        except (RuntimeError, ValueError, IndexError, AssertionError):
-            if path is not None and not path.exists():
-                raise FileNotFoundError(path) from None
-            return kind(self.vectors, live, None, None)  # damaged: do without
-
-    def without_index(self, first_rows: Ints, counts: Ints) -> SegmentIndex:
-        """The search over the rows of clips that reads no index, as its file is damaged."""
+    def index(self) -> SegmentIndex:
+        """The search over the rows of clips; raises FileNotFoundError if a file is gone."""
         with self._lock:
-            live = ranges(first_rows, counts)
-            self._index = SegmentIndex(self.vectors, live, None)
-            self._products = ProductSearch(self.vectors, live, None, None)
-        return self._index
+            if self._index is None:
+                shards = self._opened()
+                self._index = SegmentIndex(
+                    self.vectors, self._live, shards, self.tuning, self._searched_before
+                )
+                self._searched_before = None
+            return self._index
+
+    def products(self) -> ProductSearch:
+        """The search by inner product over the rows of clips; see `index`."""
+        with self._lock:
+            if self._products is None:
+                if self._covered is None and (shards := self._opened()) is not None:
+                    assert self.index_files is not None
+                    sums = [shard.cell_sums for shard in self.index_files.shards]
+                    with suppress(*_DAMAGED):
+                        self._covered = CoveredRows(shards, sums, self.vectors)
+                self._products = ProductSearch(self.vectors, self._live, self._covered)
+            return self._products
+
+    def _opened(self) -> Shards | None:
+        """The shards; None where there are none, or they are damaged."""
+        files = self.index_files
+        if self._shards is None and files is not None:
+            try:
+                if files.whole(self._folder) == files:
+                    paths = files.paths(self._folder)
+                    self._shards = Shards(paths, self.vectors.shape[1])
+            except _DAMAGED:
+                pass
+            if self._shards is None and files.there(self._folder) != files:
+                raise FileNotFoundError(self._folder / files.shards[0].name)
+        return self._shards
+
+    def without_index(self) -> SegmentIndex:
+        """The search over the rows of clips that reads no shards, as they are damaged."""
+        with self._lock:
+            self._index = SegmentIndex(self.vectors, self._live, None)
+            self._products = ProductSearch(self.vectors, self._live, None)
+            return self._index
 
     def unsound(self, first_rows: Ints, counts: Ints, checksums: Ints) -> NDArray[np.bool_]:
         """Which clips' rows are not what was stored, bool [n]; sound ones are compared once."""
@@ -108,11 +146,8 @@ class MappedRows:
                 self._sound[first] = are_sound(
                     self.vectors, self.segments, first, int(counts[place]), int(checksums[place])
                 )
-        return ~self._sound[first_rows]
-
-    def take_over(self, last: MappedRows) -> None:
-        """Know what was compared of fewer rows of the same files."""
-        self._sound[: len(last._sound)] = last._sound
+        found: NDArray[np.bool_] = ~self._sound[first_rows]
+        return found
 
 
 @dataclass(slots=True)
@@ -133,7 +168,7 @@ class Snapshot:
         revision: int,
         generation: int,
         rows: int,
-        places: Ints,
+        places: Places,
         vectors: MappedRows,
         people: HumanLabels,
         stretches: LazyStretches,
@@ -142,14 +177,16 @@ class Snapshot:
         self.generation = generation
         self.rows = rows
         self.places = places
-        self.ids, self.first_rows, self.counts, self.sums = np.ascontiguousarray(places.T)
+        self.ids, self.first_rows, self.counts, self.sums = np.ascontiguousarray(places.rows.T)
         self.vectors = vectors
         self._stretches = stretches
         self.is_stale = False
         # Of this state or an earlier one, until it is needed.
         self.people = people
         self._people_known = False
+        # The order of ids, which is that of the rows until a clip is replaced.
         self._by_id: Ints | None = None
+        self._in_order: bool | None = None
         self._selections: OrderedDict[str, Selection] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -157,10 +194,14 @@ class Snapshot:
         """Where clips are in the arrays, -1 for those that are not."""
         if len(self.ids) == 0:
             return np.full(len(clip_ids), -1)
-        if self._by_id is None:
+        if self._in_order is None:
+            self._in_order = bool((self.ids[1:] > self.ids[:-1]).all())
+        if not self._in_order and self._by_id is None:
             self._by_id = np.argsort(self.ids)
         nearest = np.searchsorted(self.ids, clip_ids, sorter=self._by_id)
-        places = self._by_id[np.minimum(nearest, len(self.ids) - 1)]
+        places = np.minimum(nearest, len(self.ids) - 1)
+        if self._by_id is not None:
+            places = self._by_id[places]
         return np.where(self.ids[places] == clip_ids, places, -1)
 
     def search(
@@ -168,7 +209,7 @@ class Snapshot:
     ) -> tuple[Ints, Ints, NDArray[np.float32]]:
         """Clips, numbers of segments and cosines: see `Reading.search`."""
         try:
-            index = self.vectors.index(self.first_rows, self.counts)
+            index = self.vectors.index()
         except FileNotFoundError:
             # It was there when the snapshot was taken: there is a newer one, of a newer state.
             self.is_stale = True
@@ -181,7 +222,7 @@ class Snapshot:
         try:
             rows, scores = index.search(unit(queries), k, parts)
         except IndexError:  # it names rows that are not there
-            index = self.vectors.without_index(self.first_rows, self.counts)
+            index = self.vectors.without_index()
             parts = None if selection is None else index.among(self._rows_of(selection))
             rows, scores = index.search(unit(queries), k, parts)
         if not rows.size:
@@ -223,7 +264,7 @@ class Snapshot:
     def highest(self, along: Directions, k: int, selection: Selection | None) -> tuple[Ints, Ints]:
         """Clips and numbers of segments: see `Reading.highest`."""
         try:
-            products = self.vectors.products(self.first_rows, self.counts)
+            products = self.vectors.products()
         except FileNotFoundError:
             self.is_stale = True
             raise ClipChanged("the index was made again") from None
@@ -235,8 +276,8 @@ class Snapshot:
         try:
             rows = products.search(along, k, chosen)
         except IndexError:  # it names rows that are not there
-            self.vectors.without_index(self.first_rows, self.counts)
-            products = self.vectors.products(self.first_rows, self.counts)
+            self.vectors.without_index()
+            products = self.vectors.products()
             chosen = None if selection is None else products.among(self._rows_of(selection))
             rows = products.search(along, k, chosen)
         clips = np.searchsorted(self.first_rows, rows, side="right") - 1
@@ -347,11 +388,12 @@ class Snapshots:
                 f"{self._folder}: another process re-embedded it in another space; open it again"
             )
         rows, generation = catalog.setting("rows"), catalog.setting("generation")
-        known = 0
-        if last is not None and last.generation == generation:
-            # First rows only grow: if none of the known ones is gone, only new ones are read.
-            known = last.rows if catalog.clips_before(last.rows) == len(last.ids) else 0
-        places = catalog.places(known)
+        of_last = last is not None and last.generation == generation
+        try:
+            known = catalog.known_places(last.places if last is not None and of_last else Places())
+        except LibraryDamaged:
+            known = Places(catalog.places())  # from the clips themselves
+        places = known.rows
         _, firsts, counts, _ = places.T
         # In this order, as a sum may be more than an integer holds.
         if ((firsts < 0) | (counts < 1) | (counts > rows) | (firsts > rows - counts)).any():
@@ -360,43 +402,31 @@ class Snapshots:
                 f"that are lost with: {command('rebuild', self._folder)}, then ingest their "
                 "folders again"
             )
-        if last is not None and known:
-            places = np.concatenate((last.places, places)) if len(places) else last.places
-        index_path, tuning = self._index_path(catalog), catalog.tuning()
+        index, tuning = catalog.index(), catalog.tuning()
+        if index is not None:
+            index = index.there(self._folder)
         if (
             last is not None
-            and places is last.places
-            and (rows, index_path, tuning)
-            == (last.rows, last.vectors.index_path, last.vectors.tuning)
+            and known is last.places
+            and (rows, index, tuning) == (last.rows, last.vectors.index_files, last.vectors.tuning)
         ):
             vectors = last.vectors
         else:
             mapped = map_rows(self._folder, generation, settings, rows)
-            sums = cell_sums = None
-            if index_path is not None:
-                sums = catalog.of_index("index_sums", index_path.name)
-                cell_sums = catalog.of_index("index_cells", index_path.name)
-            vectors = MappedRows(*mapped, index_path, sums, tuning, cell_sums)
+            live = Live.of(np.ascontiguousarray(places[:, 1]), places[:, 2], rows)
+            earlier = None
             if last is not None and last.generation == generation and last.rows <= rows:
-                vectors.take_over(last.vectors)
-        of_last = last is not None and last.generation == generation
+                earlier = last.vectors
+            vectors = MappedRows(self._folder, *mapped, live, index, tuning, earlier)
         people = last.people if last is not None and of_last else HumanLabels()
         length = stretch_length(settings)
         file = known_file(self._folder, catalog.stretches(), generation, length)
         if file is not None and not file.path.is_file():
             file = None
-        if last is not None and places is last.places and file == last._stretches.file:
+        if last is not None and known is last.places and file == last._stretches.file:
             stretches = last._stretches
         else:
             stretches = LazyStretches(
                 length, file, last._stretches if last is not None and of_last else None
             )
-        return Snapshot(revision, generation, rows, places, vectors, people, stretches)
-
-    def _index_path(self, catalog: Catalog) -> Path | None:
-        index = catalog.index()
-        if index is None:
-            return None
-        path = self._folder / index[0]
-        # A cut-off index is a cache miss; mapping it could crash the process.
-        return path if path.is_file() and path.stat().st_size == index[1] else None
+        return Snapshot(revision, generation, rows, known, vectors, people, stretches)

@@ -41,6 +41,7 @@ from ..records import (
 from .catalog import PAGE, Catalog
 from .checking import check
 from .connecting import unreadable
+from .indexing import optimise_index
 from .locking import FileLock, Locked
 from .reading import LocalReading, Pool, clips_keyed
 from .relabelling import relabel
@@ -57,6 +58,8 @@ _DISCARDED = "successor.old"
 # How long a library that another process makes is waited for, and between looks; seconds.
 _PATIENCE = 30.0
 _PAUSE = 0.02
+# Rows that are added before the index is brought up to date, though more will come.
+_MOST_UNINDEXED = 1 << 18
 # How often a snapshot is tried whose files a rebuild takes away.
 _TRIES = 5
 
@@ -164,7 +167,7 @@ class LocalStore:
             return catalog.head()
 
     def tuning(self) -> Tuning | None:
-        """How the index is tuned; None where there is none, or version 0.1.0 made it."""
+        """How the index is tuned; None where there is none, or it is not yet."""
         with self._pool.pinned() as catalog:
             return catalog.tuning()
 
@@ -196,6 +199,11 @@ class LocalStore:
         """The clip at this uri."""
         with self._pool.pinned() as catalog:
             return catalog.clip_at(uri)
+
+    def clips_at(self, uris: Sequence[str]) -> dict[str, StoredClip]:
+        """Those clips that are at one of these uris."""
+        with self._pool.pinned() as catalog:
+            return catalog.clips_at(uris)
 
     def key(self) -> str | None:
         """The tag that is the key of clips."""
@@ -264,6 +272,11 @@ class LocalStore:
             # Vectors first, then the catalogue that makes them exist.
             sums = writer.files.append(clips, first)
             writer.catalog.add(clips, first, sums)
+        writer.unindexed += sum(len(clip.embeddings) for clip in clips)
+        if writer.unindexed >= _MOST_UNINDEXED:  # readers search exactly what no index holds
+            writer.unindexed = 0
+            with suppress(LibraryDamaged):  # which `optimise` tells of
+                optimise_index(writer, lambda _text: None)
 
     def amend(self, records: Mapping[int, ClipRecord]) -> None:
         """Give clips other records, all or none; see `Store.amend`."""

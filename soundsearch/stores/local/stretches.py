@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from ...vectors import unit
 from ..pooling import nearest_clips, pieces, pool, stretch_counts
 from .index import BLOCK, Part, SegmentIndex
+from .live import Live
 from .rows import Rows, ranges
+from .shards import Shards
 from .stretchfile import StretchFile
 
 __all__ = ["Stretches", "pooled_blocks"]
@@ -92,6 +94,7 @@ class Stretches:
         is_live = clips >= 0
         is_live[is_live] = first_rows[clips[is_live]] == self.owners[is_live]
         self._clips = np.where(is_live, clips, -1)
+        self._live = Live(len(clips), None if is_live.all() else is_live)
         self._first_rows = first_rows
         self._index: SegmentIndex | None = None
         self._lock = threading.Lock()
@@ -162,28 +165,27 @@ class Stretches:
     def do_without_index(self) -> None:
         """Search exactly, as the index is damaged."""
         with self._lock:
-            live = np.flatnonzero(self._clips >= 0)
-            self._index = SegmentIndex(self._vectors, live, None)
+            self._index = SegmentIndex(self._vectors, self._live, None)
 
     def _searched(self) -> SegmentIndex:
         with self._lock:
             if self._index is None:
-                live = np.flatnonzero(self._clips >= 0)
-                self._index = self._open(live)
+                self._index = self._open()
             return self._index
 
-    def _open(self, live: Ints) -> SegmentIndex:
+    def _open(self) -> SegmentIndex:
         file = self._file
         if file is not None and file.index is not None and self._covered:
             path = file.index_path
             try:
                 if file.has_whole_index(sampled=True):
-                    return SegmentIndex(self._vectors, live, path, file.index.tuning)
+                    shards = Shards([path], self._vectors.shape[1])
+                    return SegmentIndex(self._vectors, self._live, shards, file.index.tuning)
             except (RuntimeError, ValueError, IndexError, AssertionError):
                 pass
             if not path.exists() and not file.path.exists():
                 raise FileNotFoundError(path)
-        return SegmentIndex(self._vectors, live, None)  # damaged: do without
+        return SegmentIndex(self._vectors, self._live, None)  # damaged: do without
 
 
 def pooled_blocks(

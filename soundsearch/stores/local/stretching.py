@@ -16,6 +16,7 @@ from .building import build, extend
 from .files import open_own
 from .index import BLOCK
 from .rows import are_sound, map_rows
+from .shards import Shards
 from .stretches import pooled_blocks
 from .stretchfile import StretchFile, StretchIndex, known_file, stored_file
 from .sums import block_sums, sync, sync_folder
@@ -130,7 +131,7 @@ def _indexed(
         trained, tuning = count, None
     if tuning is None or count > _RETUNE_FACTOR * tuning.rows:
         on_step("tuning the index over stretches")
-        tuning = tuned(made, vectors, np.zeros(count, np.float32))
+        tuning = tuned(Shards([made], vectors.shape[1]), vectors, np.zeros(count, np.float32))
     sums = tuple(block_sums(made))
     sync(made)
     return StretchIndex(sums, trained, tuning)

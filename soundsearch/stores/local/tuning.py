@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +18,9 @@ from soundsearch_ingest.logmel import SILENT
 
 from ...vectors import unit
 from ..records import Tuning
-from .index import BLOCK, cells_holding, exact_scores, load_faiss, most_cells, open_index
+from .index import BLOCK, cells_holding, exact_scores, most_cells
 from .rows import Rows
+from .shards import Shards, load_faiss
 
 __all__ = ["tuned"]
 
@@ -55,7 +54,7 @@ class _Setting:
     cost: float
 
 
-def tuned(path: Path, vectors: Rows, levels: Floats) -> Tuning:
+def tuned(shards: Shards, vectors: Rows, levels: Floats) -> Tuning:
     """The cheapest setting that finds .99 of the ten nearest, if that is to be had.
 
     If it is not, or only at more than twice the cost at which the curve of recall against cost
@@ -64,52 +63,52 @@ def tuned(path: Path, vectors: Rows, levels: Floats) -> Tuning:
 
     Parameters
     ----------
-    path : Path
-        An index of the first rows, see `build`.
+    shards : Shards
+        Of the first rows.
     vectors : float32 [rows, d]
     levels : float32 [rows]
         In dB.
     """
-    index = open_index(path)
     load_faiss().omp_set_num_threads(os.cpu_count() or 1)
-    queries, own = _queries(vectors, levels, index.ntotal, np.random.default_rng(0))
-    chosen = _chosen(_measured(index, vectors, queries, own))
+    queries, own = _queries(vectors, levels, shards.rows, np.random.default_rng(0))
+    chosen = _chosen(_measured(shards, vectors, queries, own))
     return Tuning(
         cells=chosen.cells,
-        all_cells=index.nlist,
+        all_cells=shards.cells,
         candidates=chosen.candidates,
         recall=round(chosen.recall, 4),
         queries=len(queries),
-        rows=index.ntotal,
+        rows=shards.rows,
     )
 
 
-def _measured(index: Any, vectors: Rows, queries: Floats, own: Ints) -> list[_Setting]:
+def _measured(shards: Shards, vectors: Rows, queries: Floats, own: Ints) -> list[_Setting]:
     """Settings of ever more cells, up to where more only cost more."""
-    nearest = _nearest(queries, vectors, index.ntotal)
+    nearest = _nearest(queries, vectors, shards.rows)
     # Counting by score, not by row, so that copies of a sound count as each other.
     enough = np.take_along_axis(nearest, own[:, None] + _RECALL_AT - 1, 1) - _ROUNDING
     settings: list[_Setting] = []
     reached: list[float] = []
-    grid = _cells(most_cells(index.nlist))
-    scanned = _rows_scanned(index, queries, grid[-1])
+    grid = _cells(most_cells(shards.cells))
+    scanned = shards.sizes[shards.nearest_cells(queries, grid[-1])[0]].cumsum(axis=1).mean(axis=0)
+    everything = shards.selectors(None)
     for cells in grid:
-        parameters = load_faiss().SearchParametersIVF(nprobe=cells)
-        _, found = index.search(queries, _CANDIDATES[-1], params=parameters)
+        visited = shards.nearest_cells(queries, cells)
+        found = shards.search(queries, _CANDIDATES[-1], *visited, everything)
         is_near = exact_scores(vectors, queries, found) >= enough
         for candidates in _CANDIDATES:
-            if cells < min(cells_holding(candidates, index.nlist, index.ntotal), grid[-1]):
+            if cells < min(cells_holding(candidates, shards.cells, shards.rows), grid[-1]):
                 continue  # the search would visit more
             hits = is_near[:, :candidates].sum(axis=1) - own
             recalls = np.clip(hits / _RECALL_AT, 0, 1)
             # What is asked may be of either kind.
             recall = min(_likely(recalls[own == kind]) for kind in (0, 1))
-            cost = index.nlist + scanned[cells - 1] + _ROWS_PER_CANDIDATE * candidates
+            cost = shards.cells + scanned[cells - 1] + _ROWS_PER_CANDIDATE * candidates
             settings.append(_Setting(cells, candidates, recall, float(cost)))
         enough_costs = [setting.cost for setting in settings if setting.recall >= _TARGET]
         reached.append(max((setting.recall for setting in settings), default=0.0))
         is_flat = reached[-1] > 0.5 and reached[-1] - min(reached[-3:]) < _LITTLE
-        if min(enough_costs, default=np.inf) <= index.nlist + scanned[cells - 1] or (
+        if min(enough_costs, default=np.inf) <= shards.cells + scanned[cells - 1] or (
             len(reached) > 2 and is_flat
         ):
             break
@@ -183,11 +182,3 @@ def _cells(most: int) -> list[int]:
     """How many cells may be visited: from 1 by a factor of the square root of 2."""
     steps = np.arange(2 * np.log2(most) + 1)
     return sorted({*np.round(2 ** (steps / 2)).astype(int).tolist(), most})
-
-
-def _rows_scanned(index: Any, queries: Floats, most: int) -> NDArray[np.float64]:
-    """The rows that a query scans, on average, in 1, 2, ... cells."""
-    sizes = np.array([index.invlists.list_size(cell) for cell in range(index.nlist)])
-    _, cells = index.quantizer.search(queries, most)
-    scanned: NDArray[np.float64] = sizes[cells].cumsum(axis=1).mean(axis=0)
-    return scanned

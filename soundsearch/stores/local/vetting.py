@@ -151,18 +151,33 @@ def _is_any(_value: Any) -> bool:
     return True
 
 
-def _is_pair(first: Callable[[Any], bool], second: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: (
-        type(value) is list and len(value) == 2 and first(value[0]) and second(value[1])
-    )
-
-
 def _is_index_file(value: Any) -> bool:
-    return type(value) is str and re.fullmatch(r"index-[0-9]+-[0-9]+\.faiss", value) is not None
+    return type(value) is str and re.fullmatch(r"index(-[0-9]+){2,4}\.faiss", value) is not None
 
 
 def _are_sums(value: Any) -> bool:
     return type(value) is list and all(type(each) is int for each in value)
+
+
+def _are_known_sums(value: Any) -> bool:
+    return value is None or _are_sums(value)
+
+
+def _is_index(value: Any) -> bool:
+    shard: dict[str, Callable[[Any], bool]] = {
+        "name": _is_index_file,
+        "size": _IS_COUNT,
+        "rows": _is_number(1, 1 << 48),
+        "sums": _are_known_sums,
+        "cell_sums": _are_known_sums,
+    }
+    fields: dict[str, Callable[[Any], bool]] = {
+        "trained": _is_number(1, 1 << 48),
+        "shards": lambda shards: (
+            type(shards) is list and bool(shards) and all(_has(each, shard) for each in shards)
+        ),
+    }
+    return _has(value, fields)
 
 
 def _is_tuning(value: Any) -> bool:
@@ -220,13 +235,10 @@ _SETTINGS: dict[str, Callable[[Any], bool]] = {
     "rows": _IS_COUNT,
     "settings_sum": _is_number(0, 1 << 32),
     "revision": _is_number(0, 1 << 62),
-    "index": _is_pair(_is_index_file, _IS_COUNT),
-    "index_rows": _is_pair(_IS_COUNT, _IS_COUNT),
+    "index": _is_index,
     "index_tuning": _is_tuning,
     "key_tag": _is_name,
-    "index_sums": _is_pair(_is_index_file, _are_sums),
     "stretches": _is_stretches,
-    "index_cells": _is_pair(_is_index_file, _are_sums),
     "head": _is_digest,
     "head_file": _is_text,
 }

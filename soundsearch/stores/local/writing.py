@@ -33,6 +33,8 @@ class Writer:
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.folder = folder
         self.settings = settings
+        # Rows that were added since the index was last brought up to date.
+        self.unindexed = 0
         self.catalog = Catalog(folder, for_writing=True)
         try:
             self.files = self._open_files()

@@ -230,6 +230,11 @@ class MilvusStore:
         row = self._row_at(packed_uri(uri))
         return None if row is None else clip_of(row)
 
+    def clips_at(self, uris: Sequence[str]) -> dict[str, StoredClip]:
+        """Those clips that are at one of these uris."""
+        found = ((uri, self.clip_at(uri)) for uri in uris)
+        return {uri: clip for uri, clip in found if clip is not None}
+
     def _row_at(self, uri: str) -> Row | None:
         if self._writer is not None:
             return self._writer.clips.at(uri)

@@ -1,0 +1,175 @@
+"""Keeps the approximate index of a local library up to date: its shards, and how it is tuned."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base import OnStep
+from ..records import Tuning
+from .building import emptied, fill, merged, train, write
+from .cells import cells_file, cells_of, write_cells
+from .checking import refuse_damaged
+from .index import EXACT_ROWS
+from .rows import Rows, map_rows
+from .shardfile import IndexFiles, ShardFile
+from .shards import Shards
+from .sums import block_sums, sync, sync_folder
+from .tuning import tuned
+from .writing import Writer
+
+__all__ = ["delete_indexes", "optimise_index"]
+
+# Rows that no shard holds become one when they are more than this share of all, or so many:
+# searching them exactly takes half a millisecond.
+_STALE_SHARE = 0.05
+_STALE_ROWS = 1 << 15
+# A shard becomes part of a new one that is not smaller by more than this factor, unless that would
+# get more rows than these: so a row is written a few times, however large the library.
+_MERGE_FACTOR = 4
+_SHARD_ROWS = 1 << 22
+# The cells are made, or it is tuned, again when the library has grown by more than these factors.
+_RETRAIN_FACTOR = 4
+_RETUNE_FACTOR = 2
+
+
+def optimise_index(writer: Writer, on_step: OnStep) -> None:
+    """Make, extend, retrain or tune the index, as the library's size asks for it."""
+    catalog, folder = writer.catalog, writer.folder
+    rows = catalog.setting("rows")
+    if rows <= EXACT_ROWS:
+        return
+    index, tuning = catalog.index(), catalog.tuning()
+    if index is not None:
+        index = index.whole(folder)
+    missing = rows - (0 if index is None else index.rows)
+    if tuning is not None and missing <= min(_STALE_SHARE * rows, _STALE_ROWS):
+        return
+    vectors, segments = map_rows(folder, catalog.setting("generation"), writer.settings, rows)
+    levels = segments["level"]
+    if index is not None and any(shard.sums is None for shard in index.shards):
+        index, tuning = _of_version_0_1(writer, index, vectors, levels, on_step)
+        missing = rows - (0 if index is None else index.rows)
+    if missing > min(_STALE_SHARE * rows, _STALE_ROWS):
+        retrains = index is None or rows >= _RETRAIN_FACTOR * index.trained
+        refuse_damaged(catalog, vectors, segments, rows - missing if not retrains else 0)
+        if retrains:
+            tuning = None
+        index = _filled(writer, None if retrains else index, index is None, vectors, on_step)
+    assert index is not None
+    if tuning is None or index.rows > _RETUNE_FACTOR * tuning.rows:
+        tuning = _tuned(folder, index, vectors, levels, on_step)
+    _use(writer, index, tuning)
+
+
+def _of_version_0_1(
+    writer: Writer, index: IndexFiles, vectors: Rows, levels: NDArray[np.float32], on_step: OnStep
+) -> tuple[IndexFiles | None, Tuning | None]:
+    """An index of version 0.1.0 tuned, which kept no checksums of it; none if it is damaged."""
+    folder = writer.folder
+    try:
+        tuning = _tuned(folder, index, vectors, levels, on_step)
+    except (RuntimeError, ValueError, IndexError, AssertionError):
+        return None, None
+    [shard] = index.shards
+    sums = tuple(block_sums(folder / shard.name))
+    known = ShardFile(shard.name, shard.size, shard.rows, sums, shard.cell_sums)
+    index = IndexFiles(index.trained, (known,))
+    _use(writer, index, tuning)
+    return index, tuning
+
+
+def _filled(
+    writer: Writer, index: IndexFiles | None, is_first: bool, vectors: Rows, on_step: OnStep
+) -> IndexFiles:
+    """Write shards of the rows that an index lacks, or of all rows where there is none to keep.
+
+    Where no other index serves meanwhile, each shard does once it is there; and a process that
+    comes after a kill goes on behind it.
+    """
+    folder, rows = writer.folder, len(vectors)
+    _delete_unfinished(folder)
+    try:
+        if index is None:
+            made, shards, trained = train(vectors, on_step), [], rows
+        else:
+            shards, trained = list(index.shards), index.trained
+            covered = index.rows
+            old: list[Path] = []
+            while (
+                shards
+                and shards[-1].rows <= _MERGE_FACTOR * (rows - covered)
+                and rows - covered + shards[-1].rows <= _SHARD_ROWS
+                and shards[-1].is_whole(folder)
+            ):
+                covered -= shards[-1].rows
+                old.insert(0, folder / shards.pop().name)
+            made = merged(old) if old else emptied(folder / shards[-1].name)
+        begin = sum(shard.rows for shard in shards)
+        on_step(f"adding {rows - begin - made.ntotal} segments to the index")
+        while begin < rows:
+            end = min(begin + _SHARD_ROWS, rows)
+            fill(made, vectors, begin + made.ntotal, end)
+            shards.append(_written(writer, made, trained, begin, vectors))
+            made.reset()
+            begin = end
+            if is_first:
+                _use(writer, IndexFiles(trained, tuple(shards)), None)
+    except (OSError, RuntimeError) as error:
+        raise writer.error(error) from error
+    return IndexFiles(trained, tuple(shards))
+
+
+def _written(writer: Writer, made: Any, trained: int, begin: int, vectors: Rows) -> ShardFile:
+    """Write a shard, and what is known of its cells beside it."""
+    folder, rows = writer.folder, made.ntotal
+    generation = writer.catalog.setting("generation")
+    path = folder / f"index-{generation}-{trained}-{begin}-{begin + rows}.faiss"
+    new, new_cells = path.with_suffix(".new"), path.with_suffix(".new2")
+    write(made, new)
+    shards = Shards([new], vectors.shape[1])
+    cell_sums = write_cells(new_cells, cells_of(shards, 0, vectors, begin))
+    sums = block_sums(new)
+    sync(new)
+    os.replace(new_cells, cells_file(path))
+    os.replace(new, path)
+    sync_folder(folder)
+    return ShardFile(path.name, path.stat().st_size, rows, tuple(sums), tuple(cell_sums))
+
+
+def _tuned(
+    folder: Path, index: IndexFiles, vectors: Rows, levels: NDArray[np.float32], on_step: OnStep
+) -> Tuning:
+    on_step("tuning the index")
+    tuning = tuned(Shards(index.paths(folder), vectors.shape[1]), vectors, levels)
+    if tuning.warning:
+        on_step(tuning.warning)
+    return tuning
+
+
+def _use(writer: Writer, index: IndexFiles, tuning: Tuning | None) -> None:
+    with writer.transaction():
+        writer.catalog.set_index(index, tuning)
+    delete_indexes(writer.folder, index)
+
+
+def _delete_unfinished(folder: Path) -> None:
+    """Delete what a killed process left; or links, which are not to be followed."""
+    for kind in ("new", "new2", "tmp"):
+        for left in folder.glob(f"index-*.{kind}"):
+            left.unlink(missing_ok=True)
+
+
+def delete_indexes(folder: Path, keep: IndexFiles | None) -> None:
+    """Delete all shards but those to keep."""
+    shards = keep.paths(folder) if keep else []
+    kept = {*shards, *map(cells_file, shards)}
+    for old in folder.glob("index-*"):
+        if old not in kept:
+            with suppress(PermissionError):  # Windows keeps a file that a reader has mapped
+                old.unlink(missing_ok=True)

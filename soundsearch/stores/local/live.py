@@ -1,0 +1,59 @@
+"""Which rows of a local library belong to clips: all, or all but those of clips that are gone."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Live"]
+
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+class Live:
+    """Rows that count.
+
+    Parameters
+    ----------
+    rows : int
+        How many there are, from 0 on.
+    mask : bool [rows], optional
+        Which of them count; without it, all do.
+    """
+
+    def __init__(self, rows: int, mask: Mask | None = None) -> None:
+        self._rows = rows
+        self._mask = mask
+
+    @classmethod
+    def of(cls, first_rows: Ints, counts: Ints, rows: int) -> Live:
+        """Those of clips, given by ascending first rows."""
+        if int(counts.sum()) == rows:
+            return cls(rows)
+        # Up by one where a clip begins, down where it ends.
+        steps = np.zeros(rows + 1, np.int8)
+        steps[first_rows] = 1
+        steps[first_rows + counts] -= 1
+        np.cumsum(steps, out=steps)
+        return cls(rows, steps[:-1] > 0)
+
+    def count(self, begin: int = 0, end: int | None = None) -> int:
+        """How many of the rows from `begin` to `end` count."""
+        end = self._rows if end is None else end
+        if self._mask is None:
+            return max(0, end - begin)
+        return int(np.count_nonzero(self._mask[begin:end]))
+
+    def numbers(self, begin: int = 0, end: int | None = None) -> Ints:
+        """Those of the rows from `begin` to `end` that count, ascending."""
+        end = self._rows if end is None else end
+        if self._mask is None:
+            return np.arange(begin, end)
+        return begin + np.flatnonzero(self._mask[begin:end])
+
+    def mask(self, end: int) -> Mask | None:
+        """Which of the rows before `end` count, None where all do."""
+        if self._mask is None or self._mask[:end].all():
+            return None
+        return self._mask[:end]

@@ -1,0 +1,103 @@
+"""Where the rows of clips are, kept so that a reader sees a commit without reading every clip.
+
+The table ``places`` holds a blob of rows for each batch of clips that was written: id, first row,
+count and checksum. A row with a count of 0 says that the clip with this first row is gone; no other
+clip gets it, within a generation of row files. So what is new is what was appended since.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["PLACE_COLUMNS", "Places", "add_gone", "add_places", "fill_places"]
+
+Ints = NDArray[np.int64]
+
+# Of a clip, as SQLite gives them; a checksum of -1 is not known.
+PLACE_COLUMNS = "id, first_row, count, coalesce(checksum, -1)"
+_PAGE = 10_000
+# Bytes of the checksum that ends a blob.
+_SUM = 4
+
+
+class Places:
+    """The places of all clips, by ascending first rows.
+
+    Attributes
+    ----------
+    rows : int64 [clips, 4]
+        Id, first row, count, checksum; -1 where that is not known.
+    """
+
+    def __init__(self, rows: Ints | None = None, last: int = -1) -> None:
+        self.rows = np.empty((0, 4), np.int64) if rows is None else rows
+        self._last = last
+
+    def brought_up_to_date(self, connection: sqlite3.Connection) -> Places:
+        """With what was appended since, in the same generation; itself if nothing was.
+
+        Raises
+        ------
+        ValueError
+            The table is damaged.
+        """
+        sql = "SELECT number, places FROM places WHERE number > ? ORDER BY number"
+        parts, last = [self.rows], self._last
+        for number, blob in connection.execute(sql, (self._last,)):
+            parts.append(_unsummed(blob))
+            last = number
+        if last == self._last:
+            return self
+        rows = np.concatenate(parts)
+        is_gone = rows[:, 2] == 0
+        if is_gone.any():
+            gone = np.unique(rows[is_gone, 1])
+            rows = rows[~is_gone]
+            nearest = np.minimum(np.searchsorted(gone, rows[:, 1]), len(gone) - 1)
+            rows = rows[gone[nearest] != rows[:, 1]]
+        if (np.diff(rows[:, 1]) <= 0).any():
+            raise ValueError("the places of clips are not in order")
+        return Places(rows, last)
+
+
+def _unsummed(blob: bytes) -> Ints:
+    places, checksum = blob[:-_SUM], blob[-_SUM:]
+    if len(places) % 32 or zlib.crc32(places).to_bytes(_SUM, "little") != checksum:
+        raise ValueError("the places of clips are damaged")
+    return np.frombuffer(places, "<i8").astype(np.int64, copy=False).reshape(-1, 4)
+
+
+def _append(connection: sqlite3.Connection, rows: Ints) -> None:
+    if len(rows):
+        blob = rows.astype("<i8").tobytes()
+        blob += zlib.crc32(blob).to_bytes(_SUM, "little")
+        connection.execute("INSERT INTO places (places) VALUES (?)", (blob,))
+
+
+def add_places(connection: sqlite3.Connection, first_row: int) -> None:
+    """Append the places of clips that were added, from a row on. In a transaction."""
+    sql = f"SELECT {PLACE_COLUMNS} FROM clips WHERE first_row >= ? ORDER BY first_row"
+    found = connection.execute(sql, (first_row,)).fetchall()
+    _append(connection, np.array(found, np.int64).reshape(-1, 4))
+
+
+def add_gone(connection: sqlite3.Connection, first_rows: Sequence[int]) -> None:
+    """Append that clips, given by their first rows, are gone. In a transaction."""
+    rows = np.zeros((len(first_rows), 4), np.int64)
+    rows[:, 1] = first_rows
+    _append(connection, rows)
+
+
+def fill_places(connection: sqlite3.Connection) -> None:
+    """Write all places again from the clips, in bounded memory. In a transaction."""
+    connection.execute("DELETE FROM places")
+    last = -1
+    sql = f"SELECT {PLACE_COLUMNS} FROM clips WHERE first_row > ? ORDER BY first_row LIMIT {_PAGE}"
+    while page := connection.execute(sql, (last,)).fetchall():
+        _append(connection, np.array(page, np.int64))
+        last = page[-1][1]

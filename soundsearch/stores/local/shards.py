@@ -1,0 +1,185 @@
+"""The approximate index of a local library: inverted files over rows that follow each other.
+
+Each file, a shard, has the same cells. So what is added makes a small shard beside the large ones,
+and nothing that is written is written again, until small ones are merged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Bitmap", "Shards", "load_faiss", "open_index"]
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+def load_faiss() -> Any:
+    """FAISS, imported where it is used; its type hints change from release to release."""
+    import faiss
+
+    return faiss
+
+
+def open_index(path: Path) -> Any:
+    """A FAISS index on disk, mapped into memory."""
+    return load_faiss().read_index(str(path), load_faiss().IO_FLAG_MMAP_IFC)
+
+
+class Bitmap:
+    """A FAISS selector of what a mask has."""
+
+    def __init__(self, mask: Mask) -> None:
+        self._bits = np.packbits(mask, bitorder="little")  # the selector keeps a pointer
+        self.selector = load_faiss().IDSelectorBitmap(self._bits)
+
+
+class Shards:
+    """Opened shards; safe in threads.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        At least one, by the rows that they hold: the first one those from 0 on.
+    dimension : int
+
+    Raises
+    ------
+    ValueError, RuntimeError, AssertionError
+        A file is not a shard of such vectors.
+    """
+
+    def __init__(self, paths: Sequence[Path], dimension: int) -> None:
+        self.paths = tuple(paths)
+        self.indexes = [open_index(path) for path in paths]
+        ivf = load_faiss().IndexIVF
+        for path, index in zip(paths, self.indexes, strict=True):
+            if (
+                not isinstance(index, ivf)
+                or index.d != dimension
+                or index.nlist != self.indexes[0].nlist
+                or index.quantizer.ntotal != index.nlist
+            ):
+                raise ValueError(f"{path}: is not an index of these vectors")
+        self.cells: int = self.indexes[0].nlist
+        # The first row of each shard, and the end.
+        self.bounds = np.cumsum([0, *(index.ntotal for index in self.indexes)]).tolist()
+        self.rows: int = self.bounds[-1]
+        self._quantizer = self.indexes[0].quantizer
+
+    @cached_property
+    def sizes(self) -> Ints:
+        """How many rows are in each cell, int64 [cells]."""
+        sizes: Ints = np.sum([_sizes(index) for index in self.indexes], axis=0, dtype=np.int64)
+        return sizes
+
+    def middles(self) -> Floats:
+        """The middle of each cell, float32 [cells, d]."""
+        found: Floats = self._quantizer.reconstruct_n(0, self.cells)
+        return found
+
+    def rows_by_cell(self, shard: int) -> list[Ints]:
+        """The rows in each cell of a shard, where it keeps them, numbered from its first one."""
+        faiss, index = load_faiss(), self.indexes[shard]
+        return [
+            faiss.rev_swig_ptr(index.invlists.get_ids(cell), size)
+            if size
+            else np.empty(0, np.int64)
+            for cell, size in enumerate(_sizes(index).tolist())
+        ]
+
+    def split(self, mask: Mask) -> list[Mask]:
+        """What a mask of all rows says of those of each shard."""
+        return np.split(mask, self.bounds[1:-1])
+
+    def selectors(self, mask: Mask | None) -> list[Bitmap | None]:
+        """For `search`: of the rows that a mask has, all if None."""
+        if mask is None:
+            return [None] * len(self.indexes)
+        return [Bitmap(part) for part in self.split(mask)]
+
+    def nearest_cells(
+        self, queries: Floats, count: int, allowed: Bitmap | None = None
+    ) -> tuple[Ints, Floats]:
+        """The cells whose middles are nearest to each query, and the cosines of these.
+
+        Parameters
+        ----------
+        queries : float32 [n, d]
+            Unit length.
+        count : int
+        allowed : Bitmap, optional
+            Cells to choose from.
+        """
+        faiss, quantizer, options = load_faiss(), self._quantizer, {}
+        if allowed is not None:
+            # A graph does not lead to the few of its nodes that are allowed.
+            quantizer = getattr(faiss.downcast_index(quantizer), "storage", quantizer)
+            options["params"] = faiss.SearchParameters(sel=allowed.selector)
+        scores, cells = quantizer.search(queries, count, **options)
+        return cells, scores
+
+    def search(
+        self,
+        queries: Floats,
+        count: int,
+        cells: Ints,
+        scores: Floats,
+        selectors: Sequence[Bitmap | None],
+    ) -> Ints:
+        """The rows in some cells that seem nearest to each query, int64 [n, count]; -1 for none.
+
+        Parameters
+        ----------
+        queries : float32 [n, d]
+            Unit length.
+        count : int
+        cells, scores : int64 [n, m], float32 [n, m]
+            Of `nearest_cells`.
+        selectors : sequence of Bitmap or None
+            Of `selectors`.
+        """
+        queries, cells, scores = map(np.ascontiguousarray, (queries, cells, scores))
+        found = [
+            _searched(index, queries, count, cells, scores, selector)
+            for index, selector in zip(self.indexes, selectors, strict=True)
+        ]
+        if len(found) == 1:
+            return found[0][0]
+        for (rows, _), begin in zip(found, self.bounds[:-1], strict=True):
+            rows[rows >= 0] += begin
+        rows, likely = (np.hstack(column) for column in zip(*found, strict=True))
+        best = np.argsort(-likely, axis=1, kind="stable")[:, :count]
+        chosen: Ints = np.take_along_axis(rows, best, 1)
+        return chosen
+
+
+def _sizes(index: Any) -> Ints:
+    return np.array([index.invlists.list_size(cell) for cell in range(index.nlist)], np.int64)
+
+
+def _searched(
+    index: Any, queries: Floats, count: int, cells: Ints, scores: Floats, selector: Bitmap | None
+) -> tuple[Ints, Floats]:
+    faiss = load_faiss()
+    options = {"nprobe": cells.shape[1]}
+    if selector is not None:
+        options["sel"] = selector.selector
+    rows = np.empty((len(queries), count), np.int64)
+    likely = np.empty((len(queries), count), np.float32)
+    index.search_preassigned_c(
+        len(queries),
+        *map(faiss.swig_ptr, (queries,)),
+        count,
+        *map(faiss.swig_ptr, (cells, scores, likely, rows)),
+        False,
+        faiss.SearchParametersIVF(**options),
+    )
+    return rows, likely
