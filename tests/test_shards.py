@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from support.stores import SETTINGS, filled, index_over, new_clip, search
 
+from soundsearch.errors import LibraryError
 from soundsearch.stores.local import index as local_index
-from soundsearch.stores.local import indexing
+from soundsearch.stores.local import indexing, sums
 from soundsearch.stores.local import store as local_store
-from soundsearch.stores.local.building import fill, train, write
+from soundsearch.stores.local.building import build, fill, train, write
 from soundsearch.stores.local.live import Live
+from soundsearch.stores.local.shards import Shards
 from soundsearch.stores.local.store import LocalStore
 from soundsearch.stores.records import SEGMENT
 from soundsearch.vectors import scores_along, unit
@@ -124,6 +126,23 @@ def test_what_is_added_at_length_is_indexed_meanwhile(store, folder, monkeypatch
     assert store.tuning() is not None and store.check() == []
 
 
+def test_what_is_stored_is_not_said_to_have_failed_when_no_index_can_be(store, folder, monkeypatch):
+    monkeypatch.setattr(local_store, "_MOST_UNINDEXED", 2500)
+
+    def full(index, path):
+        path.write_bytes(b"as far as it went")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(indexing, "write", full)
+    with store.writing():
+        store.add(clips_of(vectors_of(3000), 0))
+        assert store.counts().clips == 60 and not list(folder.glob("index*"))
+        with pytest.raises(LibraryError, match="No space left"):
+            store.optimise()
+    monkeypatch.undo()
+    assert store.check() == []
+
+
 def test_many_shards_answer_as_one_does(tmp_path):
     vectors, queries = vectors_of(5000), unit(vectors_of(100, 1))
     index = train(vectors, lambda _text: None)
@@ -169,6 +188,70 @@ def test_a_build_that_is_stopped_goes_on_where_it_was(store, folder, monkeypatch
     assert shards(folder)[0] == first and (folder / first).stat().st_ino == inode
     assert len(shards(folder)) == 3 and not list(folder.glob("*.new*"))
     assert recall(store, vectors[::400], vectors, slice(None)) > 0.95
+
+
+def test_a_build_that_is_stopped_again_loses_no_shard(store, folder, monkeypatch):
+    vectors = vectors_of(8000)
+    filled(store, clips_of(vectors, 0))
+    fill = indexing.fill
+    for end in (3000, 6000):
+
+        def stopped(index, vectors, begin, to, end=end):
+            if begin >= end:
+                raise KeyboardInterrupt
+            fill(index, vectors, begin, to)
+
+        monkeypatch.setattr(indexing, "fill", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            optimised(store)
+        with store.reading() as reading:
+            assert reading._snapshot.vectors.index_files.rows == end
+    monkeypatch.setattr(indexing, "fill", fill)
+    optimised(store)
+    assert len(shards(folder)) == 3 and store.check() == []
+
+
+@pytest.mark.parametrize("whole", [0, 1])
+def test_damage_of_cells_that_samples_miss_does_not_spread(store, folder, monkeypatch, whole):
+    monkeypatch.setattr(sums, "_BLOCK", 1 << 12)
+    vectors = vectors_of(7000)
+    filled(store, clips_of(vectors[:3000], 0))
+    optimised(store)
+    if whole:
+        filled(store, clips_of(vectors[3000:6000], 60))
+        optimised(store)
+    names = shards(folder)
+    middles = Shards([folder / names[0]], 16).middles()
+    for name in names[whole:]:
+        with open(folder / name, "r+b") as file:
+            at = file.read().find(middles[40:44].tobytes())
+            file.seek(at)
+            file.write(middles[::-1][: len(middles) // 2].tobytes())
+    blocks = {(at + place) // (1 << 12) for place in range(middles.nbytes)}
+    monkeypatch.setattr(
+        sums.random, "sample", lambda all, k: [each for each in all if each not in blocks][:k]
+    )
+    filled(store, clips_of(vectors[len(names) * 3000 :][:1000], len(names) * 60))
+    said = optimised(store)
+    assert any("training" in text for text in said) == (not whole)
+    new = Shards([folder / shards(folder)[-1]], 16).middles()
+    assert np.array_equal(new, middles) == bool(whole)
+    assert len(np.unique(new.round(5), axis=0)) == len(new)  # no cell twice, as in what is damaged
+
+
+def test_all_that_is_there_is_found_when_all_is_wanted(tmp_path):
+    rng = np.random.default_rng(0)
+    # Of sounds that are nearly alike, a graph of cells leads from few to others.
+    vectors = np.repeat(rng.normal(size=(30, 16)), 200, axis=0) + rng.normal(size=(6000, 16)) / 1000
+    vectors = vectors.astype(np.float32)
+    path = tmp_path / "1.faiss"
+    build(vectors, path, lambda _text: None)
+    index, queries = index_over(vectors, np.arange(6000), path), unit(vectors[::600])
+    for count in (1, 20, 128, 200, 256):
+        assert (Shards([path], 16).nearest_cells(queries, count)[0] >= 0).all()
+    for k in (1000, 6000, 9000):
+        rows, _ = index.search(queries, k)
+        assert [len(set(found) - {-1}) for found in rows.tolist()] == [min(k, 6000)] * 10
 
 
 def test_shards_before_a_damaged_one_stay(store, folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -56,11 +57,16 @@ def optimise_index(writer: Writer, on_step: OnStep) -> None:
         index, tuning = _of_version_0_1(writer, index, vectors, levels, on_step)
         missing = rows - (0 if index is None else index.rows)
     if missing > min(_STALE_SHARE * rows, _STALE_ROWS):
-        retrains = index is None or rows >= _RETRAIN_FACTOR * index.trained
+        retrains = (
+            index is None
+            or rows >= _RETRAIN_FACTOR * index.trained
+            or _smallest_whole(index.shards, folder) is None
+        )
         refuse_damaged(catalog, vectors, segments, rows - missing if not retrains else 0)
         if retrains:
             tuning = None
-        index = _filled(writer, None if retrains else index, index is None, vectors, on_step)
+        at_once = index is None or not retrains
+        index = _filled(writer, None if retrains else index, tuning, at_once, vectors, on_step)
     assert index is not None
     if tuning is None or index.rows > _RETUNE_FACTOR * tuning.rows:
         tuning = _tuned(folder, index, vectors, levels, on_step)
@@ -85,11 +91,16 @@ def _of_version_0_1(
 
 
 def _filled(
-    writer: Writer, index: IndexFiles | None, is_first: bool, vectors: Rows, on_step: OnStep
+    writer: Writer,
+    index: IndexFiles | None,
+    tuning: Tuning | None,
+    at_once: bool,
+    vectors: Rows,
+    on_step: OnStep,
 ) -> IndexFiles:
     """Write shards of the rows that an index lacks, or of all rows where there is none to keep.
 
-    Where no other index serves meanwhile, each shard does once it is there; and a process that
+    Where no index of other cells serves meanwhile, each shard does at once; and a process that
     comes after a kill goes on behind it.
     """
     folder, rows = writer.folder, len(vectors)
@@ -109,7 +120,12 @@ def _filled(
             ):
                 covered -= shards[-1].rows
                 old.insert(0, folder / shards.pop().name)
-            made = merged(old) if old else emptied(folder / shards[-1].name)
+            if old:
+                made = merged(old)
+            else:
+                whole = _smallest_whole(shards, folder)
+                assert whole is not None  # else it retrains
+                made = emptied(folder / whole.name)
         begin = sum(shard.rows for shard in shards)
         on_step(f"adding {rows - begin - made.ntotal} segments to the index")
         while begin < rows:
@@ -118,11 +134,19 @@ def _filled(
             shards.append(_written(writer, made, trained, begin, vectors))
             made.reset()
             begin = end
-            if is_first:
-                _use(writer, IndexFiles(trained, tuple(shards)), None)
+            if at_once and (begin < rows or tuning is None):
+                _use(writer, IndexFiles(trained, tuple(shards)), tuning)
     except (OSError, RuntimeError) as error:
+        with suppress(OSError):
+            _delete_unfinished(folder)  # clips may have more use for the space
         raise writer.error(error) from error
     return IndexFiles(trained, tuple(shards))
+
+
+def _smallest_whole(shards: Sequence[ShardFile], folder: Path) -> ShardFile | None:
+    """Whose cells new shards may get: damage to those of another would spread."""
+    by_size = sorted(shards, key=lambda shard: shard.size)
+    return next((shard for shard in by_size if shard.is_whole(folder)), None)
 
 
 def _written(writer: Writer, made: Any, trained: int, begin: int, vectors: Rows) -> ShardFile:
@@ -135,6 +159,7 @@ def _written(writer: Writer, made: Any, trained: int, begin: int, vectors: Rows)
     shards = Shards([new], vectors.shape[1])
     cell_sums = write_cells(new_cells, cells_of(shards, 0, vectors, begin))
     sums = block_sums(new)
+    del shards  # Windows does not rename what is mapped
     sync(new)
     os.replace(new_cells, cells_file(path))
     os.replace(new, path)

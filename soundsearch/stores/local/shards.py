@@ -20,6 +20,9 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
+# Where more than this part of the cells is wanted, their graph is of no use.
+_FAR = 8
+
 
 def load_faiss() -> Any:
     """FAISS, imported where it is used; its type hints change from release to release."""
@@ -118,10 +121,14 @@ class Shards:
         allowed : Bitmap, optional
             Cells to choose from.
         """
-        faiss, quantizer, options = load_faiss(), self._quantizer, {}
+        faiss, options = load_faiss(), {}
+        if allowed is None and count <= self.cells // _FAR:
+            scores, cells = self._quantizer.search(queries, count)
+            if (cells >= 0).all():
+                return cells, scores
+        # A graph leads neither to all of its nodes, nor to the few of them that are allowed.
+        quantizer = getattr(faiss.downcast_index(self._quantizer), "storage", self._quantizer)
         if allowed is not None:
-            # A graph does not lead to the few of its nodes that are allowed.
-            quantizer = getattr(faiss.downcast_index(quantizer), "storage", quantizer)
             options["params"] = faiss.SearchParameters(sel=allowed.selector)
         scores, cells = quantizer.search(queries, count, **options)
         return cells, scores

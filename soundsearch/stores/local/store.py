@@ -275,7 +275,7 @@ class LocalStore:
         writer.unindexed += sum(len(clip.embeddings) for clip in clips)
         if writer.unindexed >= _MOST_UNINDEXED:  # readers search exactly what no index holds
             writer.unindexed = 0
-            with suppress(LibraryDamaged):  # which `optimise` tells of
+            with suppress(LibraryError):  # the clips are stored; `optimise` tells of it
                 optimise_index(writer, lambda _text: None)
 
     def amend(self, records: Mapping[int, ClipRecord]) -> None:
