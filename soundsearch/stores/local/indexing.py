@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,11 @@ def _of_version_0_1(
         tuning = _tuned(folder, index, vectors, levels, on_step)
     except (RuntimeError, ValueError, IndexError, AssertionError):
         return None, None
-    [shard] = index.shards
-    sums = tuple(block_sums(folder / shard.name))
-    known = ShardFile(shard.name, shard.size, shard.rows, sums, shard.cell_sums)
-    index = IndexFiles(index.trained, (known,))
+    known = [
+        replace(shard, sums=shard.sums or tuple(block_sums(folder / shard.name)))
+        for shard in index.shards
+    ]
+    index = replace(index, shards=tuple(known))
     _use(writer, index, tuning)
     return index, tuning
 
@@ -104,8 +106,8 @@ def _filled(
     comes after a kill goes on behind it.
     """
     folder, rows = writer.folder, len(vectors)
-    _delete_unfinished(folder)
     try:
+        _delete_unfinished(folder)
         if index is None:
             made, shards, trained = train(vectors, on_step), [], rows
         else:

@@ -111,22 +111,23 @@ class MappedRows:
             if self._products is None:
                 if self._covered is None and (shards := self._opened()) is not None:
                     assert self.index_files is not None
-                    sums = [shard.cell_sums for shard in self.index_files.shards]
+                    known = self.index_files.shards[: len(shards.paths)]
+                    sums = [shard.cell_sums for shard in known]
                     with suppress(*_DAMAGED):
                         self._covered = CoveredRows(shards, sums, self.vectors)
                 self._products = ProductSearch(self.vectors, self._live, self._covered)
             return self._products
 
     def _opened(self) -> Shards | None:
-        """The shards; None where there are none, or they are damaged."""
+        """The shards before the first that is damaged; None where there are none."""
         files = self.index_files
         if self._shards is None and files is not None:
-            try:
-                if files.whole(self._folder) == files:
-                    paths = files.paths(self._folder)
-                    self._shards = Shards(paths, self.vectors.shape[1])
-            except _DAMAGED:
-                pass
+            usable = files.whole(self._folder)
+            if usable is not None:
+                with suppress(*_DAMAGED):
+                    paths = usable.paths(self._folder)
+                    shards = Shards(paths, self.vectors.shape[1])
+                    self._shards = shards if shards.rows == usable.rows else None
             if self._shards is None and files.there(self._folder) != files:
                 raise FileNotFoundError(self._folder / files.shards[0].name)
         return self._shards

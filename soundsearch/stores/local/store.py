@@ -59,7 +59,7 @@ _DISCARDED = "successor.old"
 _PATIENCE = 30.0
 _PAUSE = 0.02
 # Rows that are added before the index is brought up to date, though more will come.
-_MOST_UNINDEXED = 1 << 18
+_MOST_UNINDEXED = 1 << 17
 # How often a snapshot is tried whose files a rebuild takes away.
 _TRIES = 5
 
