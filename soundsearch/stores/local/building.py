@@ -11,9 +11,9 @@ import numpy as np
 
 from ...vectors import unit
 from ..base import OnStep
-from .index import BLOCK, most_cells
+from .index import BLOCK
 from .rows import Rows
-from .shards import load_faiss
+from .shards import load_faiss, most_cells
 
 __all__ = ["build", "emptied", "extend", "fill", "merged", "train", "write"]
 

@@ -23,7 +23,7 @@ from ...vectors import unit
 from ..records import Tuning
 from .live import Live
 from .rows import Rows
-from .shards import Bitmap, Shards, load_faiss
+from .shards import Bitmap, Shards, load_faiss, most_cells
 
 __all__ = [
     "BLOCK",
@@ -32,7 +32,6 @@ __all__ = [
     "SegmentIndex",
     "cells_holding",
     "exact_scores",
-    "most_cells",
 ]
 
 Vectors = NDArray[np.float32]
@@ -61,11 +60,6 @@ _FEW_ROWS = 20_000
 _FEW_CHOSEN = 40_000
 # A filter thins cells alike if, where its rows are, it lets through hardly more than elsewhere.
 _EVEN = 1.2
-
-
-def most_cells(cells: int) -> int:
-    """How many of its cells an approximate index may visit: with more, it is none."""
-    return max(1, cells // 8)
 
 
 def cells_holding(candidates: int, cells: int, rows: int) -> int:
@@ -193,7 +187,11 @@ class _Block:
 def _best(queries: Vectors, k: int, parts: Sequence[Part]) -> tuple[Ints, Vectors]:
     if not parts:
         return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
-    found = [part.search(queries, k) for part in parts]
+    return _together([part.search(queries, k) for part in parts], k)
+
+
+def _together(found: Sequence[tuple[Ints, Vectors]], k: int) -> tuple[Ints, Vectors]:
+    """The k best of what several searches found."""
     rows, scores = found[0]
     if len(found) > 1:
         rows, scores = (np.hstack(column) for column in zip(*found, strict=True))
@@ -243,16 +241,11 @@ class _Scanned:
         self._rows = rows
 
     def search(self, queries: Vectors, k: int) -> tuple[Ints, Vectors]:
-        found = np.empty((len(queries), 0), np.int64)
-        scores = np.empty((len(queries), 0), np.float32)
+        best = _best(queries, k, [])
         for begin in range(0, len(self._rows), BLOCK):
             part = _Flat(*_flat(self._vectors, self._rows[begin : begin + BLOCK]))
-            more, more_scores = part.search(queries, k)
-            found, scores = np.hstack((found, more)), np.hstack((scores, more_scores))
-            order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-            found = np.take_along_axis(found, order, 1)
-            scores = np.take_along_axis(scores, order, 1)
-        return found, scores
+            best = _together([best, part.search(queries, k)], k)
+        return best
 
     def among(self, rows: Ints) -> Part:
         return _exact(self._vectors, rows)

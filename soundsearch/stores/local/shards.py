@@ -14,14 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Bitmap", "Shards", "load_faiss", "open_index"]
+__all__ = ["Bitmap", "Shards", "load_faiss", "most_cells"]
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-
-# Where more than this part of the cells is wanted, their graph is of no use.
-_FAR = 8
 
 
 def load_faiss() -> Any:
@@ -31,9 +28,14 @@ def load_faiss() -> Any:
     return faiss
 
 
-def open_index(path: Path) -> Any:
+def _open_index(path: Path) -> Any:
     """A FAISS index on disk, mapped into memory."""
     return load_faiss().read_index(str(path), load_faiss().IO_FLAG_MMAP_IFC)
+
+
+def most_cells(cells: int) -> int:
+    """How many of its cells an approximate index may visit: with more, it is none."""
+    return max(1, cells // 8)
 
 
 class Bitmap:
@@ -61,7 +63,7 @@ class Shards:
 
     def __init__(self, paths: Sequence[Path], dimension: int) -> None:
         self.paths = tuple(paths)
-        self.indexes = [open_index(path) for path in paths]
+        self.indexes = [_open_index(path) for path in paths]
         ivf = load_faiss().IndexIVF
         for path, index in zip(paths, self.indexes, strict=True):
             if (
@@ -122,7 +124,8 @@ class Shards:
             Cells to choose from.
         """
         faiss, options = load_faiss(), {}
-        if allowed is None and count <= self.cells // _FAR:
+        # Where more are wanted, their graph is of no use.
+        if allowed is None and count <= most_cells(self.cells):
             scores, cells = self._quantizer.search(queries, count)
             if (cells >= 0).all():
                 return cells, scores

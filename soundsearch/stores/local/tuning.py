@@ -18,9 +18,9 @@ from soundsearch_ingest.logmel import SILENT
 
 from ...vectors import unit
 from ..records import Tuning
-from .index import BLOCK, cells_holding, exact_scores, most_cells
+from .index import BLOCK, cells_holding, exact_scores
 from .rows import Rows
-from .shards import Shards, load_faiss
+from .shards import Shards, load_faiss, most_cells
 
 __all__ = ["tuned"]
 
