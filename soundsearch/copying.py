@@ -119,8 +119,9 @@ def _copy_clips(
     for clips in _batches(ours.clips()):
         missing: list[StoredClip] = []
         amended: dict[int, ClipRecord] = {}
+        at = theirs.clips_at([clip.uri for clip in clips])
         for clip in clips:
-            there = theirs.clip_at(clip.uri)
+            there = at.get(clip.uri)
             if there is None:
                 report.copied += 1
             elif _content(there.record) != _content(clip.record):
@@ -182,15 +183,17 @@ def _read(store: Store, clips: list[StoredClip]) -> list[NewClip]:
 
 
 def _copy_failures(ours: Store, theirs: Store, report: CopyReport) -> None:
-    failures = (
-        failure
-        for failure in ours.failures()
-        if theirs.clip_at(failure.file.uri) is None
-        and theirs.failure_at(failure.file.uri) != failure
-    )
+    failures = ours.failures()
     while batch := list(islice(failures, _CLIPS)):
-        theirs.fail(batch)
-        report.failures += len(batch)
+        uris = [failure.file.uri for failure in batch]
+        clips, known = theirs.clips_at(uris), theirs.failures_at(uris)
+        new = [
+            failure
+            for uri, failure in zip(uris, batch, strict=True)
+            if uri not in clips and known.get(uri) != failure
+        ]
+        theirs.fail(new)
+        report.failures += len(new)
 
 
 def _verify(ours: Store, theirs: Store, before: int, report: CopyReport) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,8 @@ __all__ = ["Ingest", "new_clip", "optimise", "without_sound"]
 _FLUSH_CLIPS = 1024
 _FLUSH_SEGMENTS = 8192
 _FLUSH_SECONDS = 1.0
+# How many files are looked up at a time, ahead of their being read.
+_AHEAD = 512
 
 # Recordings for people's ears have no higher sample rate, Hz.
 _AUDIBLE_RATE = 96_000
@@ -116,13 +118,10 @@ class Ingest:
         """Ingest files and folders; if interrupted, what was stored stays."""
         skipped: Counter[str] = Counter()
 
-        def in_library(path: str) -> bool:
-            return self._store.clip_at(path) is not None
-
         try:
-            self.run_files(self._seen.watch(discover(roots, skipped, in_library)))
+            self.run_files(self._seen.watch(discover(roots, skipped, self._store.clips_at)))
         finally:
-            self.report.skipped = dict(skipped)
+            self.report.skipped = {what: count for what, count in skipped.items() if count}
 
     def run_files(self, files: Iterable[AudioFile]) -> None:
         """Ingest these files; if interrupted, what was stored stays."""
@@ -169,26 +168,29 @@ class Ingest:
 
     def _wanted(self, files: Iterable[AudioFile]) -> Iterator[AudioFile]:
         """Skip unchanged files that are in the library or failed before."""
-        for file in files:
-            clip = self._store.clip_at(file.uri)
-            if clip is not None and self._is_current(clip, file):
-                self._count("unchanged", file)
-            elif not self._retry_failed and self._failed_before(file):
-                self.report.failed_before += 1
-                self._on_file(file.uri, "failed before")
-            elif file.uri.lower().endswith(RECORDS_SUFFIX):
-                self._record_files.append(file)
-            else:
-                yield file
+        files = iter(files)
+        # A store far away is asked about many at a time.
+        while part := list(islice(files, _AHEAD)):
+            clips = self._store.clips_at([file.uri for file in part])
+            failures: Mapping[str, FailureRecord] = {}
+            if not self._retry_failed:
+                failures = self._store.failures_at([file.uri for file in part])
+            for file in part:
+                clip, failure = clips.get(file.uri), failures.get(file.uri)
+                if clip is not None and self._is_current(clip, file):
+                    self._count("unchanged", file)
+                elif failure is not None and failure.digest is not None and failure.file == file:
+                    # This version of it failed, because of its content.
+                    self.report.failed_before += 1
+                    self._on_file(file.uri, "failed before")
+                elif file.uri.lower().endswith(RECORDS_SUFFIX):
+                    self._record_files.append(file)
+                else:
+                    yield file
 
     def _is_current(self, clip: StoredClip, file: AudioFile) -> bool:
         """Whether a file need not be opened, as the clip is what it holds."""
         return clip.record.file == file and not (clip.record.is_stale or self._embed_again)
-
-    def _failed_before(self, file: AudioFile) -> bool:
-        """Whether this version of the file failed before, because of its content."""
-        failure = self._store.failure_at(file.uri)
-        return failure is not None and failure.digest is not None and failure.file == file
 
     def _has_content(self, digest: bytes) -> bool:
         if self._embed_again:
@@ -272,9 +274,11 @@ class Ingest:
 
     def _mark_stale(self, failed: Iterable[FailureRecord]) -> None:
         """Keep clips whose file is no sound any more, with their tags, and mark them."""
+        failed = list(failed)
+        there = self._store.clips_at([failure.file.uri for failure in failed])
         stale: dict[int, ClipRecord] = {}
         for failure in failed:
-            clip = self._store.clip_at(failure.file.uri)
+            clip = there.get(failure.file.uri)
             if clip is not None and failure.digest is not None and not clip.record.is_stale:
                 stale[clip.id] = clip.record.as_stale(failure.reason)
         if stale:

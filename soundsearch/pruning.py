@@ -16,12 +16,16 @@ from soundsearch_ingest.discover import Absence, AudioFile
 
 from .errors import LibraryError
 from .stores.base import Store
+from .stores.filters import Comparison, OneOf, Or, Plain
+from .stores.records import StoredClip
 
 __all__ = ["Gone", "Sightings", "Targets", "check_plausible", "find_gone"]
 
 # Up to this many clips, or this share of the target's, are removed without asking.
 _FEW = 10
 _SMALL_SHARE = 0.1
+# Up to so many targets, a store is asked for the clips below them only.
+_FILTERED = 32
 
 
 class Sightings:
@@ -81,7 +85,7 @@ def find_gone(store: Store, targets: Sequence[str], seen: Sightings) -> list[Gon
     absence = Absence()
     found = [Gone(target) for target in targets]
     places = Targets(targets)
-    for clip in store.clips():
+    for clip in _under(store, targets):
         place = places.above(clip.uri)
         if place is not None:
             gone = found[place]
@@ -90,6 +94,17 @@ def find_gone(store: Store, targets: Sequence[str], seen: Sightings) -> list[Gon
                 gone.ids.append(clip.id)
                 gone.uris.append(clip.uri)
     return found
+
+
+def _under(store: Store, targets: Sequence[str]) -> Iterator[StoredClip]:
+    """The clips that are, or lie below, these targets; perhaps with others."""
+    if len(targets) > _FILTERED:
+        return store.clips()
+    uri = Plain("uri")
+    # In a pattern, `_` is any character, and nothing is a percent sign.
+    below = (os.path.join(target, "").replace("%", "_") + "%" for target in targets)
+    inside = tuple(Comparison(uri, "like", pattern) for pattern in below)
+    return store.clips(Or((OneOf(uri, tuple(targets)), *inside)))
 
 
 def check_plausible(place: str, lost: Sequence[str], clips: int) -> None:

@@ -16,7 +16,7 @@ from .keepers import OnLong
 from .pruning import check_plausible
 from .results import IngestReport
 from .session import Session
-from .stores.base import OnStep, Store
+from .stores.base import OnStep, Store, not_in
 
 __all__ = ["reembed"]
 
@@ -53,7 +53,7 @@ def reembed(
                 told = on_file, on_sound, store, False, on_long
                 ingest = Ingest(successor, lambda: listener, True, *told)
                 ingest.run_files(_files_of(store))
-            lost = [clip.uri for clip in store.clips() if successor.clip_at(clip.uri) is None]
+            lost = [clip.uri for clip in not_in(successor, store.clips())]
             if lost and not (prune or prune_all):
                 raise LibraryError(
                     f"{session.address}: {len(lost)} of its clips cannot be embedded again, their "

@@ -40,8 +40,9 @@ class Tagging:
         while batch := list(islice(waiting, _CLIPS)):
             records: dict[int, ClipRecord] = {}
             owners = _owners(store, tag, [own for _, own in batch])
+            named = _named(store, [name for name, _ in batch])
             for name, own in batch:
-                clip = _clip(store, name)
+                clip = named.get(name)
                 if clip is None:
                     report.unknown.append(str(name))
                     continue
@@ -103,10 +104,19 @@ def _why_not(
     return f"expected a key that no other clip has as {tag!r}, got {key}, that of {owner.uri}"
 
 
-def _clip(store: Store, name: str | Key) -> StoredClip | None:
-    if isinstance(name, Key):
-        return store.clips_keyed([name]).get(name)
-    return store.clip_at(name) or store.clip_at(os.path.abspath(os.path.expanduser(name)))
+def _named(store: Store, names: Iterable[str | Key]) -> dict[str | Key, StoredClip]:
+    """The clips that have these names, by them."""
+    names = list(names)
+    keys = [name for name in names if isinstance(name, Key)]
+    uris = [name for name in names if not isinstance(name, Key)]
+    paths = [os.path.abspath(os.path.expanduser(uri)) for uri in uris]
+    at = store.clips_at([*uris, *paths])
+    keyed = store.clips_keyed(keys) if keys else {}
+    found: dict[str | Key, StoredClip] = dict(keyed.items())
+    for uri, path in zip(uris, paths, strict=True):
+        if (clip := at.get(uri) or at.get(path)) is not None:
+            found[uri] = clip
+    return found
 
 
 def _merged(

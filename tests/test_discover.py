@@ -32,11 +32,19 @@ def test_folder(tmp_path):
     assert skipped == {"hidden": 2, "not audio": 2}
 
 
-def test_known_files_are_not_opened(tmp_path):
-    path = tmp_path / "noname"
-    path.write_bytes(RIFF)
-    path.chmod(0)
-    assert names(tmp_path, is_known=lambda uri: uri == str(path)) == ["noname"]
+def test_known_files_are_included_whatever_they_hold(tmp_path):
+    asked = []
+    for name in ("a.txt", "b.wav", "noname", "z.txt"):
+        (tmp_path / name).write_text("text")
+
+    def known(paths):
+        asked.append([os.path.basename(path) for path in paths])
+        return {str(tmp_path / "noname")}
+
+    skipped = Counter()
+    assert names(tmp_path, skipped, known=known) == ["b.wav", "noname"]
+    assert asked == [["a.txt", "noname", "z.txt"]]
+    assert skipped == {"not audio": 2}
 
 
 def test_state_of_a_file(tmp_path):

@@ -73,7 +73,7 @@ def test_killed_at_any_instant_the_same_command_completes(tmp_path, uri):
 def test_leftovers_of_a_killed_writer_are_invisible_and_are_deleted(store, uri, monkeypatch):
     ids = filled(store, CLIPS)
 
-    for what in ("_forget", "_delete_segments"):  # after the clip rows
+    for what in ("_delete_rows", "_delete_segments"):  # after the clip rows
         with monkeypatch.context() as patch, pytest.raises(Killed), store.writing():
             patch.setattr(Writer, what, die)
             store.add([new_clip("/sounds/1.wav", 4, 60)])

@@ -1,12 +1,13 @@
-"""Finding the audio files to ingest in folders, globs and files, without opening known ones."""
+"""Finding the audio files to ingest in folders, globs and files."""
 
 from __future__ import annotations
 
 import glob
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from .errors import AudioError
@@ -29,6 +30,8 @@ AUDIO_SUFFIXES = frozenset(
 )
 
 _LATEST = (1 << 63) - 1
+# How many entries of a folder are looked at together.
+_TOGETHER = 1024
 
 # AudioSet features: many clips in a file, already embedded.
 RECORDS_SUFFIX = ".tfrecord"
@@ -155,12 +158,12 @@ def _matches(pattern: str) -> Iterable[str]:
 def discover(
     roots: Iterable[str],
     skipped: Counter[str] | None = None,
-    is_known: Callable[[str], bool] = lambda _path: False,
+    known: Callable[[list[str]], Container[str]] = lambda _paths: (),
 ) -> Iterator[AudioFile]:
     """Walk files and folders in a stable order, following links, each folder once.
 
     A file among `roots` is always included. A file in a folder is included if it has an audio or
-    video suffix, if it `is_known`, or if its first bytes are those of an audio file.
+    video suffix, if its first bytes are those of an audio file, or if it is `known`.
 
     Parameters
     ----------
@@ -169,8 +172,8 @@ def discover(
     skipped : Counter, optional
         Counts what was skipped: ``hidden``, ``not audio``, ``broken link``,
         ``unreadable folder``.
-    is_known : callable
-        Whether a path is already in the library, so that the file need not be opened.
+    known : callable
+        Which of some paths, that do not look like audio files, are in the library all the same.
 
     Yields
     ------
@@ -189,7 +192,7 @@ def discover(
     seen_folders: set[tuple[int, int]] = set()
     for top in roots:
         if os.path.isdir(top):
-            yield from _walk(top, yielded, seen_folders, skipped, is_known)
+            yield from _walk(top, yielded, seen_folders, skipped, known)
 
 
 def _walk(
@@ -197,7 +200,7 @@ def _walk(
     yielded: set[str],
     seen_folders: set[tuple[int, int]],
     skipped: Counter[str],
-    is_known: Callable[[str], bool],
+    known: Callable[[list[str]], Container[str]],
 ) -> Iterator[AudioFile]:
     waiting = [top]
     while waiting:
@@ -213,25 +216,45 @@ def _walk(
             skipped["unreadable folder"] += 1
             continue
         folders: list[str] = []
-        for entry in entries:
-            if entry.path in yielded:
-                continue
-            if entry.name.startswith("."):
-                skipped["hidden"] += 1
-                continue
-            try:
-                if entry.is_dir():
-                    folders.append(entry.path)
-                    continue
-                status = entry.stat()
-            except OSError:
-                skipped["broken link"] += 1
-                continue
-            if entry.is_file() and (is_known(entry.path) or _looks_like_audio(entry.path)):
-                yield _file(entry.path, status)
-            else:
-                skipped["not audio"] += 1
+        waiting_entries = (entry for entry in entries if entry.path not in yielded)
+        while part := list(islice(waiting_entries, _TOGETHER)):
+            yield from _files_among(part, folders, skipped, known)
         waiting.extend(reversed(folders))
+
+
+def _files_among(
+    entries: list[os.DirEntry[str]],
+    folders: list[str],
+    skipped: Counter[str],
+    known: Callable[[list[str]], Container[str]],
+) -> Iterator[AudioFile]:
+    """The files among a folder's entries that are to be included; its folders are noted."""
+    files: list[AudioFile] = []
+    others: list[str] = []
+    for entry in entries:
+        if entry.name.startswith("."):
+            skipped["hidden"] += 1
+            continue
+        try:
+            if entry.is_dir():
+                folders.append(entry.path)
+                continue
+            status = entry.stat()
+        except OSError:
+            skipped["broken link"] += 1
+            continue
+        if not entry.is_file():
+            skipped["not audio"] += 1
+            continue
+        files.append(_file(entry.path, status))
+        if not _looks_like_audio(entry.path):
+            others.append(entry.path)
+    left_out = set(others)
+    if others:
+        there = known(others)
+        left_out = {path for path in others if path not in there}
+    skipped["not audio"] += len(left_out)
+    yield from (file for file in files if file.uri not in left_out)
 
 
 def _looks_like_audio(path: str) -> bool:

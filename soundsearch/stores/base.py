@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -23,8 +24,19 @@ from .records import (
     Tuning,
 )
 
-__all__ = ["ClipChanged", "LabelsOf", "OnClips", "OnStep", "Reading", "Span", "Store"]
+__all__ = [
+    "ClipChanged",
+    "LabelsOf",
+    "OnClips",
+    "OnStep",
+    "Reading",
+    "Span",
+    "Store",
+    "not_in",
+]
 
+# How many clips a store is asked about at a time.
+_TOGETHER = 512
 # A clip's id, the number of its first segment and the number after its last.
 Span = tuple[int, int, int]
 OnStep = Callable[[str], None]
@@ -268,6 +280,10 @@ class Store(Protocol):
         """The failure at this uri."""
         ...
 
+    def failures_at(self, uris: Sequence[str]) -> dict[str, FailureRecord]:
+        """Those failures that are at one of these uris, by their uris."""
+        ...
+
     def failure_with(self, digest: bytes) -> FailureRecord | None:
         """A failure with this content. Thread-safe."""
         ...
@@ -368,3 +384,11 @@ class Store(Protocol):
     def close(self) -> None:
         """Release all resources; the store cannot be used afterwards."""
         ...
+
+
+def not_in(store: Store, clips: Iterable[StoredClip]) -> Iterator[StoredClip]:
+    """Those of some clips at whose uris a store has none."""
+    clips = iter(clips)
+    while part := list(islice(clips, _TOGETHER)):
+        there = store.clips_at([clip.uri for clip in part])
+        yield from (clip for clip in part if clip.uri not in there)

@@ -10,6 +10,7 @@ from contextlib import closing
 
 import pytest
 
+from soundsearch.stores.milvus.client import MilvusClient
 from soundsearch.stores.milvus.store import MilvusStore
 
 from .stores import SETTINGS
@@ -68,3 +69,22 @@ def milvus_store(milvus):
 def all_segments(store) -> list[dict]:
     """The rows of all segments, including those without a clip."""
     return store._client.query(store._tables.segments, "id > 0", ["id"], "Strong", 16_384)
+
+
+class Counted:
+    """Counts the requests for rows that a real client sends, and the rows that come."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.requests = 0
+        self.rows = 0
+        for name in ("query", "search"):
+            monkeypatch.setattr(MilvusClient, name, self._counting(getattr(MilvusClient, name)))
+
+    def _counting(self, method):
+        def counted(*arguments, **options):
+            found = method(*arguments, **options)
+            self.requests += 1
+            self.rows += len(found)
+            return found
+
+        return counted

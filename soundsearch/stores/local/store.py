@@ -236,6 +236,12 @@ class LocalStore:
         with self._pool.pinned() as catalog:
             return catalog.failure_at(uri)
 
+    def failures_at(self, uris: Sequence[str]) -> dict[str, FailureRecord]:
+        """Those failures that are at one of these uris."""
+        with self._pool.pinned() as catalog:
+            found = ((uri, catalog.failure_at(uri)) for uri in uris)
+            return {uri: failure for uri, failure in found if failure is not None}
+
     def failure_with(self, digest: bytes) -> FailureRecord | None:
         """A failure of this content."""
         with self._pool.pinned() as catalog:

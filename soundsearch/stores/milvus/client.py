@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, repeat
 from typing import Any
 
 from soundsearch_ingest.extras import needs
 
 from ...errors import LibraryError, LibraryNotFound
+from .columns import columns_of
 from .lite import delete_rest, make_way, start_lite, stop_lite
 from .uri import MilvusUri
 
@@ -65,6 +68,7 @@ class MilvusClient:
     def __init__(self, uri: MilvusUri) -> None:
         self._uri = uri
         self._closed = False
+        self._known_fields: dict[str, list[Row]] = {}
         # gRPC also prints to stderr what its exceptions say.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         pymilvus = needs("pymilvus", "milvus-lite" if uri.lite else "milvus")
@@ -114,6 +118,7 @@ class MilvusClient:
 
     def drop_collection(self, name: str) -> None:
         """Delete a collection with all its rows, if there is one, also what is left of one."""
+        self._known_fields.pop(name, None)
         if self.has_collection(name):
             self._call(self._client.drop_collection, name)
         if self._uri.lite:
@@ -209,7 +214,35 @@ class MilvusClient:
 
     def upsert(self, name: str, rows: Sequence[Row]) -> None:
         """Write rows, replacing those with the same ids; durable on return."""
-        self._call(self._client.upsert, name, list(rows))
+        if rows:
+            columns = columns_of(rows, self._fields_of(name))
+            self._call(self._write, "upsert", name, columns)
+
+    def insert(self, name: str, rows: Sequence[Row]) -> None:
+        """Write rows with ids that no row has had, in half the time of `upsert`; durable on return.
+
+        An attempt that failed may have written them, so the next one is an upsert.
+        """
+        if not rows:
+            return
+        columns = columns_of(rows, self._fields_of(name))
+        attempts = chain(["batch_insert"], repeat("upsert"))
+        self._call(lambda **options: self._write(next(attempts), name, columns, **options))
+
+    def _write(self, method: str, name: str, columns: list[Row], **options: Any) -> None:
+        """Write columns, which pymilvus packs five times faster than rows, in one attempt."""
+        handler = self._client._get_connection()
+        if hasattr(self._client, "_generate_call_context"):  # since pymilvus 2.6
+            options["context"] = self._client._generate_call_context()
+        attempt = inspect.unwrap(getattr(type(handler), method))  # without pymilvus's own retries
+        attempt(handler, name, columns, schema={"fields": self._fields_of(name)}, **options)
+
+    def _fields_of(self, name: str) -> list[Row]:
+        """What a collection's fields are; asked once, as those of a name never change."""
+        if name not in self._known_fields:
+            described = self._call(self._client.describe_collection, name)
+            self._known_fields[name] = described["fields"]
+        return self._known_fields[name]
 
     def delete(self, name: str, ids: Sequence[int]) -> None:
         """Delete rows by their ids."""

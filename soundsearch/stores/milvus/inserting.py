@@ -10,7 +10,7 @@ from ..pooling import stretch_length
 from ..records import ClipRecord, NewClip
 from .client import Row
 from .rows import clip_row, segment_rows
-from .stretches import stretch_rows
+from .stretches import pooled_rows
 from .tables import Tables
 
 __all__ = ["Numbers", "insert", "record_row"]
@@ -24,13 +24,25 @@ class Numbers(NamedTuple):
 
 
 def insert(
-    tables: Tables, clips: Sequence[tuple[NewClip, Numbers]], check: Callable[[], None]
+    tables: Tables,
+    clips: Sequence[tuple[NewClip, Numbers]],
+    check: Callable[[], None],
+    fresh: bool = False,
 ) -> list[Row]:
     """Write clips: first their segments and stretches, then, all at once, the rows that show them.
 
     Ended before its last step, it has changed nothing that a reader sees; repeated, by this
-    process or another, it writes the same rows. `check` is called before each step: it raises
-    where the right to write was lost.
+    process or another, it writes the same rows.
+
+    Parameters
+    ----------
+    tables : Tables
+    clips : sequence of (NewClip, Numbers)
+    check : callable
+        Called before each step: it raises where the right to write was lost.
+    fresh : bool
+        Nobody has written anything in these editions, nor will: Milvus need not look for rows
+        that it replaces.
 
     Returns
     -------
@@ -43,8 +55,10 @@ def insert(
     ]
     check()
     limit = tables.segments_per_batch
+    write = tables.client.insert if fresh else tables.client.upsert
     _write(
-        tables,
+        write,
+        limit,
         tables.segments,
         (
             segment_rows(clip, numbers.id, numbers.edition, begin, begin + limit)
@@ -54,12 +68,10 @@ def insert(
     )
     length = stretch_length(tables.settings)
     _write(
-        tables,
+        write,
+        limit,
         tables.stretches,
-        (
-            stretch_rows(clip.embeddings, clip.segments, length, numbers.id, numbers.edition)
-            for clip, numbers in clips
-        ),
+        pooled_rows(((clip, *numbers) for clip, numbers in clips), length),
     )
     check()
     tables.client.upsert(tables.clips, rows)
@@ -90,14 +102,18 @@ def record_row(
         ) from error
 
 
-def _write(tables: Tables, collection: str, parts: Iterable[list[Row]]) -> None:
-    """Write rows in batches that fit one message."""
-    limit = tables.segments_per_batch
+def _write(
+    write: Callable[[str, list[Row]], None],
+    limit: int,
+    collection: str,
+    parts: Iterable[list[Row]],
+) -> None:
+    """Write rows in batches of so many, which fit one message."""
     batch: list[Row] = []
     for rows in parts:
         batch += rows
         while len(batch) >= limit:
-            tables.client.upsert(collection, batch[:limit])
+            write(collection, batch[:limit])
             del batch[:limit]
     if batch:
-        tables.client.upsert(collection, batch)
+        write(collection, batch)

@@ -47,6 +47,7 @@ from ..records import Counts, Key, StoredClip
 from .client import Row
 from .collections import is_lossy
 from .expressions import among, compile_filter
+from .lookups import newest
 from .rows import (
     CLIP_FIELDS,
     SEEN_FIELDS,
@@ -60,7 +61,7 @@ from .rows import (
 from .stretches import stretch_ids
 from .tables import LIMIT, Tables
 
-__all__ = ["MilvusReading", "newest"]
+__all__ = ["MilvusReading"]
 
 _Hits = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 
@@ -143,11 +144,6 @@ def select(tables: Tables, filter: Filter) -> Selection:
             ]
     array = np.array(sorted(numbers), np.int64).reshape(-1, len(SEEN_FIELDS))
     return Selection(*np.ascontiguousarray(array.T))
-
-
-def newest(rows: Sequence[Row]) -> Row | None:
-    """The valid one of several clip rows with one uri."""
-    return max(rows, key=lambda row: int(row["revision"]), default=None)
 
 
 class MilvusReading:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..base import LabelsOf, OnClips, Store
+from ..base import LabelsOf, OnClips, Store, not_in
 from ..records import ClipRecord, NewClip, StoredClip
 
 __all__ = ["relabel"]
@@ -22,15 +22,15 @@ def relabel(store: Store, successor: Store, labels: LabelsOf, on_clips: OnClips)
     """Have in a successor, which may hold some of them, all clips with other labels."""
     for clips in _parts(store.clips()):
         missing = []
+        at = successor.clips_at([clip.uri for clip in clips])
         for clip in clips:
-            there = successor.clip_at(clip.uri)
+            there = at.get(clip.uri)
             if there is None or _without_labels(there) != _without_labels(clip):
                 missing.append(clip)
         if missing:
             successor.add(_relabelled(store, missing, labels))
         on_clips(len(clips))
-    gone = [clip.id for clip in successor.clips() if store.clip_at(clip.uri) is None]
-    successor.remove(gone)
+    successor.remove([clip.id for clip in not_in(store, successor.clips())])
 
 
 def _parts(clips: Iterable[StoredClip]) -> Iterator[list[StoredClip]]:

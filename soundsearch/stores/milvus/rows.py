@@ -116,7 +116,10 @@ def _packed_tags(tags: Any) -> Row:
             packed[tag_key(type(value), key)] = value
         else:
             packed[tag_key(float, key)] = float(value)
-    json.dumps(packed, ensure_ascii=False).encode()  # raises ValueError if it is not valid Unicode
+    if packed:
+        json.dumps(
+            packed, ensure_ascii=False
+        ).encode()  # raises ValueError if it is not valid Unicode
     return packed
 
 

@@ -49,10 +49,11 @@ from .expressions import compile_filter
 from .heads import write_head
 from .lease import Lease
 from .lite import opening
-from .reader import MilvusReading, newest
+from .lookups import parted, rows_with
+from .reader import MilvusReading
 from .relabelling import relabel
-from .rows import CLIP_FIELDS, clip_of, failure_id, failure_of, packed_uri, state_row
-from .tables import LIMIT, Tables
+from .rows import CLIP_FIELDS, clip_of, failure_of, packed_uri, state_row
+from .tables import Tables
 from .upgrades import drop_leftovers, upgraded
 from .uri import MilvusUri
 from .writer import Counters, Writer
@@ -227,18 +228,19 @@ class MilvusStore:
 
     def clip_at(self, uri: str) -> StoredClip | None:
         """The clip at this uri."""
-        row = self._row_at(packed_uri(uri))
-        return None if row is None else clip_of(row)
+        return self.clips_at([uri]).get(uri)
 
     def clips_at(self, uris: Sequence[str]) -> dict[str, StoredClip]:
         """Those clips that are at one of these uris."""
-        found = ((uri, self.clip_at(uri)) for uri in uris)
-        return {uri: clip for uri, clip in found if clip is not None}
+        there = self._at(list(map(packed_uri, uris)))[0]
+        packed = ((uri, there.get(packed_uri(uri))) for uri in uris)
+        return {uri: clip_of(row) for uri, row in packed if row is not None}
 
-    def _row_at(self, uri: str) -> Row | None:
+    def _at(self, uris: Sequence[str]) -> tuple[dict[str, Row], dict[str, Row]]:
+        """The rows of the clips, and of the failures, at these packed uris."""
         if self._writer is not None:
-            return self._writer.clips.at(uri)
-        return newest(self._find(f'id > 0 and uri == "{uri}"'))
+            return self._writer.lookups.at(uris)
+        return parted(rows_with(self._tables, "uri", uris))
 
     def key(self) -> str | None:
         """The tag that is the key of clips."""
@@ -250,11 +252,14 @@ class MilvusStore:
 
     def clips_with(self, digest: bytes) -> list[StoredClip]:
         """The clips with this content."""
-        if self._writer is not None:
-            rows = self._writer.clips.having(digest.hex())
-        else:
-            rows = self._find(f'id > 0 and digest == "{digest.hex()}"')
+        rows = [row for row in self._having(digest) if row["id"] > 0]
         return [clip_of(row) for row in sorted(rows, key=lambda row: int(row["id"]))]
+
+    def _having(self, digest: bytes) -> list[Row]:
+        """The rows of clips and failures with this content."""
+        if self._writer is not None:
+            return self._writer.lookups.having(digest.hex())
+        return rows_with(self._tables, "digest", [digest.hex()])
 
     def failures(self) -> Iterator[FailureRecord]:
         """Every failure, in the order of uris."""
@@ -263,23 +268,18 @@ class MilvusStore:
 
     def failure_at(self, uri: str) -> FailureRecord | None:
         """The failure at this uri."""
-        if self._writer is not None:
-            row = self._writer.failures.at(packed_uri(uri))
-            return None if row is None else failure_of(row)
-        rows = self._find(f"id == {failure_id(uri)}")
-        return failure_of(rows[0]) if rows else None
+        return self.failures_at([uri]).get(uri)
+
+    def failures_at(self, uris: Sequence[str]) -> dict[str, FailureRecord]:
+        """Those failures that are at one of these uris."""
+        there = self._at(list(map(packed_uri, uris)))[1]
+        packed = ((uri, there.get(packed_uri(uri))) for uri in uris)
+        return {uri: failure_of(row) for uri, row in packed if row is not None}
 
     def failure_with(self, digest: bytes) -> FailureRecord | None:
         """A failure with this content."""
-        if self._writer is not None:
-            rows = self._writer.failures.having(digest.hex())
-        else:
-            rows = self._find(f'id < 0 and digest == "{digest.hex()}"')
+        rows = [row for row in self._having(digest) if row["id"] < 0]
         return failure_of(rows[0]) if rows else None
-
-    def _find(self, expression: str) -> list[Row]:
-        tables = self._tables
-        return tables.query(tables.clips, expression, CLIP_FIELDS, limit=LIMIT)
 
     # Writing
 
@@ -318,11 +318,11 @@ class MilvusStore:
         if parent is None:
             return Writer(self._tables, lease, counters)
 
-        def id_of(uri: str) -> int | None:  # a clip that is embedded again keeps its id
-            row = parent._row_at(uri)
-            return None if row is None else int(row["id"])
+        def kept_ids(uris: Sequence[str]) -> dict[str, int]:
+            """A clip that is embedded again keeps its id."""
+            return {uri: int(row["id"]) for uri, row in parent._at(uris)[0].items()}
 
-        return Writer(self._tables, lease, counters, id_of)
+        return Writer(self._tables, lease, counters, kept_ids)
 
     @property
     def _held(self) -> Writer:
@@ -415,14 +415,9 @@ class MilvusStore:
         state = state_collection(self._uri)
         row = successor._tables.row
         with successor.writing():
-            successor.fail(
-                [
-                    failure
-                    for failure in self.failures()
-                    if successor.clip_at(failure.file.uri) is None
-                    and successor.failure_at(failure.file.uri) is None
-                ]
-            )
+            failures = {failure.file.uri: failure for failure in self.failures()}
+            there = {*successor.clips_at([*failures]), *successor.failures_at([*failures])}
+            successor.fail([each for uri, each in failures.items() if uri not in there])
         writer.lease.check()
         self._client.upsert(state, [state_row(SETTINGS, row)])
         self._client.delete(state, [SUCCESSOR])

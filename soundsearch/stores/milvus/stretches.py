@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..pooling import pieces, pool, stretch_counts, stretch_length
+from ..records import NewClip
 from .client import Row
 from .rows import SEGMENT_FIELDS, segment_ids, segments_of
 from .tables import Tables
 
-__all__ = ["stretch_ids", "stretch_rows", "without_all", "write_stretches"]
+__all__ = ["pooled_rows", "stretch_ids", "stretch_rows", "without_all", "write_stretches"]
 
 # Segments that are read together, and clips whose stretches are.
 _TOGETHER = 8192
@@ -43,6 +44,34 @@ def stretch_rows(
     ids = segment_ids(edition, first, first + len(pooled)).tolist()
     return [
         {"id": id, "clip": clip, "vector": vector} for id, vector in zip(ids, pooled, strict=True)
+    ]
+
+
+def pooled_rows(clips: Iterable[tuple[NewClip, int, int]], length: int) -> Iterator[list[Row]]:
+    """The rows of the stretches of clips, each with its id and edition: of many clips at a time."""
+    part: list[tuple[NewClip, int, int]] = []
+    waiting = 0
+    for each in clips:
+        part.append(each)
+        waiting += len(each[0].embeddings)
+        if waiting >= _TOGETHER:
+            yield _pooled(part, length)
+            part, waiting = [], 0
+    if part:
+        yield _pooled(part, length)
+
+
+def _pooled(clips: Sequence[tuple[NewClip, int, int]], length: int) -> list[Row]:
+    counts = np.array([len(clip.embeddings) for clip, _, _ in clips], np.int64)
+    vectors = np.concatenate([clip.embeddings for clip, _, _ in clips])
+    levels = np.concatenate([clip.segments["level"] for clip, _, _ in clips])
+    pooled = iter(pool(np.asarray(vectors, np.float32), levels, counts, length))
+    return [
+        {"id": id, "clip": clip_id, "vector": vector}
+        for (_, clip_id, edition), count in zip(
+            clips, stretch_counts(counts, length).tolist(), strict=True
+        )
+        for id, vector in zip(segment_ids(edition, 0, count).tolist(), pooled, strict=False)
     ]
 
 

@@ -5,13 +5,13 @@ Consistency levels and their cost on a 2.3 server (Milvus Lite is always up to d
 ===========================================  ==========  =================================
 what                                         level       costs
 ===========================================  ==========  =================================
-settings, lease, a writer's starting state,  Strong      200 to 400 ms a call, a few calls
+settings, lease, a writer's first look-up,   Strong      200 to 400 ms a call, a few calls
 the first read after a deletion, segments
 that a clip row names but a read missed
 reading and searching in a store that        Session     nothing when idle; up to 300 ms
 wrote: it sees its own writes                            just after a write
-reading and searching in any other           Bounded     nothing; some 0.2 to 0.4 s behind
-                                                         (Milvus allows 5 s)
+reading and searching in any other,          Bounded     nothing; some 0.2 to 0.4 s behind
+a writer's look-ups (see `lookups`)                      (Milvus allows 5 s)
 ===========================================  ==========  =================================
 
 While it is behind, a reader may miss a clip that is being replaced; it never sees part of one.
@@ -37,7 +37,6 @@ from .collections import (
     state_of,
 )
 from .heads import read_head
-from .rows import CLIP_FIELDS
 from .uri import MilvusUri
 
 __all__ = ["BATCH_IDS", "LIMIT", "Tables", "both"]
@@ -166,11 +165,6 @@ class Tables:
             expression = f"id in {wanted[begin : begin + batch]}"
             rows += self.query(collection, expression, fields, level)
         return rows
-
-    def clip_rows(self, first: int, last: int) -> list[Row]:
-        """Clip rows with ids from `first` to `last` - 1, ordered by id; at most `LIMIT`."""
-        rows = self.query(self.clips, f"id >= {first} and id < {last}", CLIP_FIELDS)
-        return sorted(rows, key=_id)
 
     def clip_pages(
         self, fields: Sequence[str], page: int = _PAGE, expression: str = ""

@@ -21,16 +21,15 @@ from ..records import ClipRecord, FailureRecord, NewClip
 from .client import MilvusClient, Row
 from .collections import NUMBERS, choose_index, ensure_index, state_collection, state_of
 from .inserting import Numbers, insert, record_row
-from .inventory import Inventory
 from .lease import Lease
-from .reader import newest
+from .lookups import Lookups, newest, rows_with
 from .rows import (
-    CLIP_FIELDS,
     SEEN_FIELDS,
     SEGMENTS_PER_EDITION,
     failure_row,
     packed_uri,
     segment_ids,
+    short_hash,
     state_row,
 )
 from .stretches import stretch_ids, without_all, write_stretches
@@ -43,7 +42,9 @@ __all__ = ["Counters", "Writer"]
 _RESERVE = 1024
 # How many clip rows fit one message: what `amend` changes at once.
 _ROWS = 4096
-_KNOWN = ("id", "uri", "digest")
+
+# The ids, by their packed uris, that clips new to these tables keep.
+KeptIds = Callable[[Sequence[str]], Mapping[str, int]]
 
 
 class Counters:
@@ -59,8 +60,8 @@ class Counters:
             )
         self._next = {"id": numbers["id"], "edition": numbers["edition"]}
         self._reserved = dict(self._next)
-        # Editions from here on may be those of a killed writer.
-        self.unfinished_from: int = numbers["from"]
+        # These editions, without the last, may be those of a killed writer.
+        self.unfinished: tuple[int, int] = numbers["from"], numbers["edition"]
 
     @property
     def edition(self) -> int:
@@ -96,8 +97,8 @@ class Writer:
     lease : Lease
         Must be held.
     counters : Counters
-    id_of : callable
-        Maps a packed uri to the id that a clip new to these tables keeps; None to draw one.
+    kept_ids : callable
+        Maps packed uris to the ids that clips new to these tables keep, where they are to.
     """
 
     def __init__(
@@ -105,47 +106,35 @@ class Writer:
         tables: Tables,
         lease: Lease,
         counters: Counters,
-        id_of: Callable[[str], int | None] = lambda _uri: None,
+        kept_ids: KeptIds = lambda _uris: {},
     ) -> None:
         self.lease = lease
         self.counters = counters
-        self.clips = Inventory(tables.clip_rows)
-        self.failures = Inventory(tables.clip_rows)
+        self.lookups = Lookups(tables)
         self._tables = tables
-        self._id_of = id_of
+        self._kept_ids = kept_ids
+        # What was at a packed uri when numbers were drawn for it.
+        self._before: dict[str, list[Row]] = {}
         # Reads must see what others wrote and deleted, too.
         for collection in (tables.clips, tables.segments, tables.stretches):
             tables.note_deletion(collection)
-        self._recover()
+        first, last = counters.unfinished
+        if first < last:
+            self._recover(first, last)
 
-    def _recover(self) -> None:
-        """Read what the library holds, and finish what a killed writer began."""
+    def _recover(self, first: int, last: int) -> None:
+        """Finish what a writer began that was killed with editions `first` to `last` - 1."""
         tables = self._tables
-        duplicates: list[Row] = []
-        for rows in tables.clip_pages(_KNOWN, 8192):
-            for row in rows:
-                if self.clips.has(row["uri"]):
-                    duplicates.append(row)
-                else:
-                    self.clips.add(row)
-        for rows in tables.failure_pages(_KNOWN):
-            for row in rows:
-                self.failures.add(row)
-        for (
-            row
-        ) in duplicates:  # a clip moved to this uri, and the one it replaced was not yet removed
-            expression = f'id > 0 and uri == "{row["uri"]}"'
-            rows = tables.query(tables.clips, expression, CLIP_FIELDS)
-            kept = newest(rows)
-            older = [each for each in rows if kept is None or each["id"] != kept["id"]]
-            for old in older:
-                self.clips.discard(old)
-            if kept is not None:
-                self.clips.add(kept)
-            self._delete_clips(older)
-        if self.counters.unfinished_from < self.counters.edition:
-            tables.is_written_out = False
-            self._delete_invisible(self.counters.unfinished_from, self.counters.edition)
+        tables.is_written_out = False
+        window = f"revision >= {first} and revision < {last}"
+        rows = tables.query(tables.clips, window, ["uri"], limit=None)
+        at: dict[str, list[Row]] = {}
+        for row in rows_with(tables, "uri", [row["uri"] for row in rows]):
+            if row["id"] > 0:
+                at.setdefault(row["uri"], []).append(row)
+        # A clip moved to this uri, and the one that it replaced was not yet removed.
+        self._delete_clips([row for each in at.values() for row in each if row != newest(each)])
+        self._delete_invisible(first, last)
 
     def add(self, clips: Sequence[NewClip]) -> None:
         """Store clips, all or none; see `Store.add`."""
@@ -155,29 +144,35 @@ class Writer:
         numbers = self.draw(list(by_uri))
         self._tables.is_written_out = False
         pairs = list(zip(by_uri.values(), numbers, strict=True))
-        self.settle(insert(self._tables, pairs, self.lease.check))
+        self.settle(insert(self._tables, pairs, self.lease.check, fresh=True))
 
     def draw(self, uris: Sequence[str]) -> list[Numbers]:
         """The numbers under which to insert clips at these uris: a clip there keeps its id."""
-        ids = [self._id_at(packed_uri(uri)) for uri in uris]
+        packed = list(map(packed_uri, uris))
+        clips, failures = self.lookups.at(packed)
+        for there in (clips, failures):
+            for uri, row in there.items():
+                self._before.setdefault(uri, []).append(row)
+        known = {uri: int(row["id"]) for uri, row in clips.items()}
+        ids = {**self._kept_ids([uri for uri in packed if uri not in known]), **known}
         edition = self.counters.new("edition", len(uris))
-        new = counted_from(self.counters.new("id", ids.count(None)))
-        return [Numbers(next(new) if id is None else id, edition + n) for n, id in enumerate(ids)]
-
-    def _id_at(self, uri: str) -> int | None:
-        """The id that a clip at this packed uri has, or keeps; None for a new one."""
-        row = self.clips.at(uri)
-        return self._id_of(uri) if row is None else int(row["id"])
+        new = counted_from(self.counters.new("id", sum(uri not in ids for uri in packed)))
+        return [
+            Numbers(ids[uri] if uri in ids else next(new), edition + n)
+            for n, uri in enumerate(packed)
+        ]
 
     def settle(self, rows: Sequence[Row]) -> None:
         """Finish what inserted rows replace: earlier segments and failures at their uris."""
-        replaced = [old for row in rows if (old := self.clips.at(row["uri"])) is not None]
-        for row in replaced:
-            self.clips.discard(row)
-        for row in rows:
-            self.clips.add(row)
-        self._forget(row["uri"] for row in rows)
-        self._delete_segments(replaced)
+        editions = {row["id"]: row["edition"] for row in rows}
+        failures = [-1 - short_hash(row["uri"]) for row in rows]
+        before = self.lookups.remembered([*editions, *failures])
+        before += (old for row in rows for old in self._before.pop(row["uri"], ()))
+        self.lookups.wrote(rows)
+        self._delete_rows([old for old in before if old["id"] < 0])
+        self._delete_segments(
+            old for old in before if old["edition"] != editions.get(old["id"], old["edition"])
+        )
 
     def amend(self, records: Mapping[int, ClipRecord]) -> None:
         """Replace the records of clips; see `Store.amend`.
@@ -190,7 +185,7 @@ class Writer:
 
     def _amend(self, records: Mapping[int, ClipRecord]) -> None:
         tables = self._tables
-        fields = (*_KNOWN, *SEEN_FIELDS[1:])
+        fields = SEEN_FIELDS
         wanted = [id for id in records if id > 0]
         old = {row["id"]: row for row in tables.by_ids(tables.clips, wanted, fields)}
         if not old:
@@ -202,18 +197,14 @@ class Writer:
             row = record_row(tables, id, records[id], was["segments"], was["edition"], revision + n)
             rows[row["uri"]] = row
         kept = {row["id"] for row in rows.values()}
-        in_the_way = [
-            there for uri in rows if (there := self.clips.at(uri)) and there["id"] not in old
-        ]
+        clips, failures = self.lookups.at(list(rows))
+        in_the_way = [there for there in clips.values() if there["id"] not in old]
         in_the_way += [row for id, row in old.items() if id not in kept]
         self.lease.check()
         tables.client.upsert(tables.clips, list(rows.values()))
-        for row in (*old.values(), *in_the_way):
-            self.clips.discard(row)
+        self.lookups.wrote(rows.values())
         self._delete_clips(in_the_way)
-        for row in rows.values():
-            self.clips.add(row)
-        self._forget(rows)
+        self._delete_rows(list(failures.values()))
 
     def fail(self, failures: Sequence[FailureRecord]) -> None:
         """Remember files that failed."""
@@ -222,34 +213,29 @@ class Writer:
         if rows:
             self.lease.check()
             tables.client.upsert(tables.clips, list(rows.values()))
-        for row in rows.values():
-            if (old := self.failures.at(row["uri"])) is not None:
-                self.failures.discard(old)
-            self.failures.add(row)
+        self.lookups.wrote(rows.values())
 
     def remove(self, clip_ids: Sequence[int]) -> None:
         """Remove clips."""
         tables = self._tables
         self.lease.check()
         wanted = [id for id in clip_ids if id > 0]
-        rows = tables.by_ids(tables.clips, wanted, (*_KNOWN, *SEEN_FIELDS[1:]))
-        for row in rows:
-            self.clips.discard(row)
-        self._delete_clips(rows)
+        self._delete_clips(tables.by_ids(tables.clips, wanted, SEEN_FIELDS))
 
     def forget_failures(self, uris: Sequence[str]) -> None:
         """Forget the failures at these uris."""
-        self._forget(map(packed_uri, uris))
-
-    def _forget(self, uris: Iterable[str]) -> None:
-        rows = [row for uri in uris if (row := self.failures.at(uri)) is not None]
-        self._tables.delete(self._tables.clips, [row["id"] for row in rows])
-        for row in rows:
-            self.failures.discard(row)
+        _, failures = self.lookups.at(list(map(packed_uri, uris)))
+        self._delete_rows(list(failures.values()))
 
     def _delete_clips(self, rows: Sequence[Row]) -> None:
-        self._tables.delete(self._tables.clips, [row["id"] for row in rows])
+        self._delete_rows(rows)
         self._delete_segments(rows)
+
+    def _delete_rows(self, rows: Sequence[Row]) -> None:
+        """Delete rows of clips and failures."""
+        ids = [row["id"] for row in rows]
+        self._tables.delete(self._tables.clips, ids)
+        self.lookups.deleted(ids)
 
     def _delete_segments(self, rows: Iterable[Row]) -> None:
         """Delete the segments of clips whose rows were deleted or name another edition."""
