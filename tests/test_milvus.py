@@ -11,12 +11,13 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from support.milvus_places import run
+from support.milvus_places import Counted, run
 from support.milvus_server import MilvusServer, why_not
 from support.stores import CLIPS, SETTINGS, filled, new_clip, search
 
 import soundsearch
 from soundsearch import errors
+from soundsearch.asking.searching import find_hits
 from soundsearch.stores.filters import Comparison, Plain
 from soundsearch.stores.local.store import LocalStore
 from soundsearch.stores.milvus import client as milvus_client
@@ -178,6 +179,34 @@ def in_a_guarded_server(address, certificate, sounds):
         [line] = refused.stderr.decode().splitlines()
         assert expected in line and "Secret" not in line
         assert time.monotonic() - began < 15
+
+
+def test_a_query_waits_for_the_server_three_times(store, uri, monkeypatch):
+    clips = [new_clip(f"/{n}.wav", 1 + n % 9, n) for n in range(120)]
+    ids = filled(store, clips)
+    asked = clips[8].embeddings
+    short = Comparison(Plain("segments"), "<", 6.0)
+
+    def hits(reading, vectors, without=frozenset(), filter=None):
+        levels = np.full(len(vectors), -20, np.float32)
+        return find_hits(reading, SETTINGS, vectors, levels, 10, "pooled", filter, without=without)
+
+    def similar(reading):
+        clip = reading.clip_at("/8.wav")
+        vectors, _ = reading.rows([(clip.id, 0, clip.count)])
+        return hits(reading, vectors, frozenset([clip.id]))
+
+    with closing(open_store(place_of(uri))) as reader:
+        for waits, requests, ask in (
+            (3, 3, lambda reading: hits(reading, asked)),
+            (3, 4, lambda reading: hits(reading, asked, filter=short)),
+            (5, 5, similar),
+        ):
+            with monkeypatch.context() as patch, reader.reading() as reading:
+                counted = Counted(patch)
+                found = ask(reading)
+            assert (counted.waits, counted.requests) == (waits, requests)
+            assert len(found) == 10 and {hit.clip_id for hit in found} <= set(ids)
 
 
 def test_a_missing_package(monkeypatch):

@@ -10,7 +10,7 @@ from support.stores import CLIPS, filled, new_clip, search
 
 from soundsearch.stores.base import ClipChanged
 from soundsearch.stores.filters import And, Comparison, Label, Missing, Not, OneOf, Or, Plain, Tag
-from soundsearch.stores.milvus import reader
+from soundsearch.stores.milvus import selecting
 from soundsearch.stores.milvus.expressions import among, compile_filter
 from soundsearch.stores.milvus.tables import Tables
 from soundsearch.vectors import unit
@@ -82,7 +82,7 @@ def test_more_clips_than_one_search_can_list(store, monkeypatch):
         vectors = np.concatenate([clips[n].embeddings for n in chosen])
         cosines = unit(queries) @ unit(vectors).T
         for listed in (50_000, 60):
-            monkeypatch.setattr(reader, "_LISTED", listed)
+            monkeypatch.setattr(selecting, "_LISTED", listed)
             clip_ids, numbers, scores = search(store, queries, 7, filter)
             for row in range(len(queries)):
                 best = np.argsort(-cosines[row])[:7]
@@ -119,30 +119,6 @@ def test_a_clip_that_changed_since_it_was_selected(store):
             reading.rows([(ids[0], 0, 1)])
             reading.clips_by_id(ids[:1])
         assert reading.clips_by_id(ids[1:2])[ids[1]].uri == "/sounds/2.wav"
-
-
-def test_round_trips_of_a_query(store, monkeypatch):
-    ids = filled(store, CLIPS)
-    calls = []
-    for name in ("query", "search"):
-        real = getattr(store._client, name)
-
-        def counted(*args, real=real, name=name, **options):
-            calls.append(name)
-            return real(*args, **options)
-
-        monkeypatch.setattr(store._client, name, counted)
-    short = Comparison(Plain("segments"), "<", 5.0)
-    search(store, CLIPS[0].embeddings, 5, short)  # the first reads how many clips there are
-    for filter in (None, short):
-        calls.clear()
-        with store.reading() as reading:
-            found, _, _ = reading.search(CLIPS[0].embeddings[:1], 5, filter)
-            near = np.unique(found)
-            counts = reading.lengths(near)
-            reading.rows([(int(id), 0, int(n)) for id, n in zip(near, counts, strict=True)])
-            assert set(reading.clips_by_id(near.tolist())) <= set(ids)
-        assert len(calls) == 4
 
 
 def test_lists_of_numbers_as_expressions():

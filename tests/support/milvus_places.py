@@ -6,6 +6,7 @@ import os
 import secrets
 import subprocess
 import sys
+import threading
 from contextlib import closing
 
 import pytest
@@ -72,11 +73,14 @@ def all_segments(store) -> list[dict]:
 
 
 class Counted:
-    """Counts the requests for rows that a real client sends, and the rows that come."""
+    """Counts the requests for rows that a real client sends, and the rows that come.
+
+    `waits` are requests of the thread that made this, one after the other.
+    """
 
     def __init__(self, monkeypatch) -> None:
-        self.requests = 0
-        self.rows = 0
+        self.requests = self.waits = self.rows = 0
+        self._thread = threading.get_ident()
         for name in ("query", "search"):
             monkeypatch.setattr(MilvusClient, name, self._counting(getattr(MilvusClient, name)))
 
@@ -84,6 +88,7 @@ class Counted:
         def counted(*arguments, **options):
             found = method(*arguments, **options)
             self.requests += 1
+            self.waits += threading.get_ident() == self._thread
             self.rows += len(found)
             return found
 

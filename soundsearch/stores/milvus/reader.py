@@ -1,12 +1,15 @@
 """One consistent view of a library in Milvus.
 
-A query takes four requests to the server; so does a filtered one, which begins with 1 and skips 3:
+A query waits for the server three times:
 
-1. with a filter, the clips that it lets through: ids, editions, revisions, segment counts;
-2. the nearest segments, with a filter only those of these clips;
-3. without a filter, the editions and revisions of the clips found;
-4. the vectors of the segments that are compared exactly;
-5. the clips that are shown.
+1. with a filter, for the clips that it lets through: ids, editions, revisions, segment counts;
+2. for the nearest segments, with a filter only those of these clips;
+3. without a filter, for the clips found, those that are shown among them;
+4. for the vectors of the segments that are compared exactly, and with a filter, at the same time,
+   for the clips that these belong to.
+
+One that asks with a clip of the library reads that clip and its vectors first. Once a second, a
+store looks at its settings, too.
 
 A segment's row holds only the id of its clip, so a filtered search lists ids: ``clip in [...]``,
 or those left out if they are fewer, with runs of ids as ranges. Measured with 100 000 clips of two
@@ -31,7 +34,7 @@ after the other.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,13 +43,13 @@ from ...errors import LibraryDamaged
 from ...hints import command
 from ...vectors import Directions, scores_along, unit
 from ..base import ClipChanged, Span
-from ..filters import Filter, OneOf, Tag, matches
+from ..filters import Filter, OneOf, Tag
 from ..keyed import by_key, declared
 from ..pooling import nearest_clips, pool, stretch_counts, stretch_length
 from ..records import Counts, Key, StoredClip
 from .client import Row
 from .collections import is_lossy
-from .expressions import among, compile_filter
+from .expressions import compile_filter
 from .lookups import newest
 from .rows import (
     CLIP_FIELDS,
@@ -58,6 +61,7 @@ from .rows import (
     segment_ids,
     segments_of,
 )
+from .selecting import Seen, Selection, select
 from .stretches import stretch_ids
 from .tables import LIMIT, Tables
 
@@ -65,85 +69,15 @@ __all__ = ["MilvusReading"]
 
 _Hits = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 
-# The most clip ids that one search lists.
-_LISTED = 50_000
-# How many clips of a filter are read at a time: `SEEN_FIELDS` only, and whole rows.
-_SEEN_PAGE = 1 << 18
+# How many rows are read at a time where a filter must be checked here.
 _WHOLE_PAGE = 4096
 # How many segments are scored along directions: for all together, and for each that is wanted.
 _SCORED = 4096
 _SCORED_PER_RESULT = 4
 # How many keys one request looks for.
 _KEYS = 100
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """The state in which a reading saw a clip."""
-
-    edition: int
-    revision: int
-    segments: int
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """The clips that a filter lets through: int64 [n] each, ordered by id."""
-
-    ids: NDArray[np.int64]
-    editions: NDArray[np.int64]
-    revisions: NDArray[np.int64]
-    segments: NDArray[np.int64]
-
-    def seen(self, clip_ids: Iterable[int]) -> dict[int, _Seen]:
-        """The states of those of these clips that the filter lets through."""
-        wanted = np.unique(np.fromiter(clip_ids, np.int64))
-        at = np.searchsorted(self.ids, wanted)
-        at = at[(at < len(self.ids))]
-        at = at[np.isin(self.ids[at], wanted)]
-        return {
-            id: _Seen(*numbers)
-            for id, *numbers in zip(
-                self.ids[at].tolist(),
-                self.editions[at].tolist(),
-                self.revisions[at].tolist(),
-                self.segments[at].tolist(),
-                strict=True,
-            )
-        }
-
-    def expressions(self) -> list[str]:
-        """Expressions that together match the segments of these clips."""
-        if not len(self.ids):
-            return []
-        first, last = int(self.ids[0]), int(self.ids[-1])
-        between = f"clip >= {first} and clip <= {last}"
-        left_out = last - first + 1 - len(self.ids)
-        if not left_out:
-            return [between]
-        if left_out < len(self.ids) and left_out <= _LISTED:
-            others = np.setdiff1d(np.arange(first, last + 1), self.ids, assume_unique=True)
-            return [f"({between}) and not ({among('clip', others)})"]
-        return [
-            among("clip", self.ids[begin : begin + _LISTED])
-            for begin in range(0, len(self.ids), _LISTED)
-        ]
-
-
-def select(tables: Tables, filter: Filter) -> Selection:
-    """Find the clips that a filter lets through."""
-    compiled = compile_filter(filter, tables.uri.lite)
-    numbers: list[tuple[int, ...]] = []
-    if compiled.text is not None:
-        fields, page = (SEEN_FIELDS, _SEEN_PAGE) if compiled.exact else (CLIP_FIELDS, _WHOLE_PAGE)
-        for rows in tables.all_clips(fields, page, compiled.text):
-            numbers += [
-                tuple(row[name] for name in SEEN_FIELDS)
-                for row in rows
-                if compiled.exact or matches(filter, clip_of(row))
-            ]
-    array = np.array(sorted(numbers), np.int64).reshape(-1, len(SEEN_FIELDS))
-    return Selection(*np.ascontiguousarray(array.T))
+# The most clips that are read whole before it is known which are shown.
+_SHOWN = 512
 
 
 class MilvusReading:
@@ -151,7 +85,7 @@ class MilvusReading:
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
-        self._seen: dict[int, _Seen | None] = {}
+        self._seen: dict[int, Seen | None] = {}
         self._clips: dict[int, StoredClip] = {}
         self._selections: dict[str, Selection] = {}
         self._counts: Counts | None = None
@@ -222,7 +156,7 @@ class MilvusReading:
     def _keep(self, row: Row) -> StoredClip:
         """The clip of a row; raises `ClipChanged` if this reading saw it in another state."""
         id = row["id"]
-        now = _Seen(row["edition"], row["revision"], row["segments"])
+        now = Seen(row["edition"], row["revision"], row["segments"])
         if self._seen.setdefault(id, now) != now:
             raise self._changed(id)
         if id not in self._clips:
@@ -232,14 +166,18 @@ class MilvusReading:
     def _changed(self, clip_id: int) -> ClipChanged:
         return ClipChanged(f"{self._tables.uri}: clip {clip_id} was removed or replaced")
 
-    def _see(self, clip_ids: Iterable[int]) -> dict[int, _Seen]:
+    def _see(self, clip_ids: Iterable[int]) -> dict[int, Seen]:
         """The states in which this reading saw those of these clips that existed."""
         wanted = set(clip_ids)
         unknown = [id for id in wanted if id not in self._seen]
-        rows = self._tables.by_ids(self._tables.clips, unknown, SEEN_FIELDS)
+        # Few may be shown next, and are read whole.
+        fields = CLIP_FIELDS if len(unknown) <= _SHOWN else SEEN_FIELDS
+        rows = self._tables.by_ids(self._tables.clips, unknown, fields)
         self._seen.update(dict.fromkeys(unknown))
         for row in rows:
-            self._seen[row["id"]] = _Seen(row["edition"], row["revision"], row["segments"])
+            self._seen[row["id"]] = Seen(row["edition"], row["revision"], row["segments"])
+            if "data" in row:
+                self._clips[row["id"]] = clip_of(row)
         found = ((id, self._seen[id]) for id in wanted)
         return {id: seen for id, seen in found if seen is not None}
 
@@ -259,7 +197,12 @@ class MilvusReading:
             wanted.append(segment_ids(seen[clip_id].edition, first, last))
         ids, inverse = np.unique(np.concatenate(wanted), return_inverse=True)
         tables = self._tables
-        found = tables.by_ids(tables.segments, ids.tolist(), SEGMENT_FIELDS)
+        # Of a filter's clips only the states are known, and some of these are shown next.
+        shown = list(seen) if self._selections and len(seen) <= _SHOWN else []
+        with ThreadPoolExecutor(1) as pool:
+            clips = pool.submit(self.clips_by_id, shown)
+            found = tables.by_ids(tables.segments, ids.tolist(), SEGMENT_FIELDS)
+            clips.result()
         if len(found) < len(ids):  # not yet visible, replaced meanwhile, or lost
             found = tables.by_ids(tables.segments, ids.tolist(), SEGMENT_FIELDS, "Strong")
         if len(found) < len(ids):
@@ -405,14 +348,14 @@ class MilvusReading:
         whether Milvus may have more."""
         tables = self._tables
         expressions = [""] if selection is None else selection.expressions()
-        spread = 1.0 if selection is None else tables.end / max(1, len(selection.ids))
+        clips = None if selection is None else len(selection.ids)
         batch = max(1, tables.segments_per_batch // wanted)
         found: list[_Hits] = []
         full = False
         for begin in range(0, len(queries), batch):
             part = queries[begin : begin + batch]
             answers = [
-                tables.nearest(collection, part, wanted, text, spread) for text in expressions
+                tables.nearest(collection, part, wanted, text, clips) for text in expressions
             ]
             full = full or any(len(hits) == wanted for answer in answers for hits in answer)
             for n, query in enumerate(part):

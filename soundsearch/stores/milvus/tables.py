@@ -118,32 +118,36 @@ class Tables:
         queries: NDArray[np.float32],
         limit: int,
         expression: str = "",
-        spread: float = 1.0,
+        clips: int | None = None,
     ) -> list[list[Row]]:
         """For each query, the nearest matching segments, or stretches, with clip and vector.
 
-        `spread` is the ratio of all segments to matching ones: an IVF index must probe that many
-        times more cells.
+        `clips` is how many clips the expression lets through: of fewer, an IVF index must probe
+        more cells.
         """
         deletions = self._deletions[collection]
         behind = self._strongly_read[collection] < deletions
         for attempt in (1, 2):
+            index = self.indexes[collection]
+            spread = 1.0
+            if clips is not None and "IVF" in index:
+                spread = (self.end or self.numbers()["id"]) / max(1, clips)
             try:
                 found = self.client.search(
                     collection,
                     list(queries),
                     limit,
-                    search_parameters(self.indexes[collection], limit, spread),
+                    search_parameters(index, limit, spread),
                     ["clip", "vector"],
                     "Strong" if behind else self.level,
                     expression,
                 )
                 break
             except LibraryError:
-                index = self.client.index_type(collection)
-                if attempt == 2 or index is None or index == self.indexes[collection]:
+                changed = self.client.index_type(collection)
+                if attempt == 2 or changed is None or changed == index:
                     raise
-                self.indexes[collection] = index  # another process changed it
+                self.indexes[collection] = changed  # by another process
         if behind:
             self._was_strongly_read(collection, deletions)
         return found
@@ -176,7 +180,16 @@ class Tables:
             yield sorted(self.query(self.clips, window, fields), key=_id)
 
     def all_clips(self, fields: Sequence[str], page: int, expression: str) -> Iterator[list[Row]]:
-        """As `clip_pages` but unordered; without `data`, a known id range is not read again."""
+        """As `clip_pages` but unordered, and, if these are few, in one request.
+
+        Without `data`, a known id range is not read again.
+        """
+        if not self.end:
+            most = min(page, LIMIT)
+            rows = self.query(self.clips, both("id > 0", expression), fields, limit=most)
+            if len(rows) < most:
+                yield rows
+                return
         end = self.end if self.end and "data" not in fields else self.numbers()["id"]
         for first in range(1, max(2, end), page):
             is_last = first + page >= end

@@ -12,11 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count as counted_from
 
-import numpy as np
-
 from ...errors import LibraryDamaged
 from ..base import OnStep
-from ..pooling import stretch_counts, stretch_length
+from ..pooling import stretch_length
 from ..records import ClipRecord, FailureRecord, NewClip
 from .client import MilvusClient, Row
 from .collections import NUMBERS, choose_index, ensure_index, state_collection, state_of
@@ -279,14 +277,8 @@ class Writer:
             for name in (tables.clips, tables.segments, tables.stretches):
                 tables.client.flush(name)
             tables.is_written_out = True
-        segments = stretches = 0
-        if not tables.uri.index:
-            length = stretch_length(tables.settings)
-            for rows in tables.clip_pages(["segments"], LIMIT):
-                counts = np.array([row["segments"] for row in rows], np.int64)
-                segments += int(counts.sum())
-                stretches += int(stretch_counts(counts, length).sum())
-        for name, count in ((tables.segments, segments), (tables.stretches, stretches)):
+        for name in (tables.segments, tables.stretches):
+            count = tables.client.count(name)
             wanted = choose_index(tables.uri, count)
             if wanted != tables.indexes[name]:
                 on_step(f"building an index {wanted}; searches wait until it is done")
