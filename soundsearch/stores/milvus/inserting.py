@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from ...errors import LibraryError
@@ -54,25 +55,22 @@ def insert(
         for clip, numbers in clips
     ]
     check()
-    limit = tables.segments_per_batch
+    limit, length = tables.segments_per_batch, stretch_length(tables.settings)
     write = tables.client.insert if fresh else tables.client.upsert
-    _write(
-        write,
-        limit,
-        tables.segments,
-        (
-            segment_rows(clip, numbers.id, numbers.edition, begin, begin + limit)
-            for clip, numbers in clips
-            for begin in range(0, len(clip.embeddings), limit)
-        ),
+    segments = (
+        segment_rows(clip, numbers.id, numbers.edition, begin, begin + limit)
+        for clip, numbers in clips
+        for begin in range(0, len(clip.embeddings), limit)
     )
-    length = stretch_length(tables.settings)
-    _write(
-        write,
-        limit,
-        tables.stretches,
-        pooled_rows(((clip, *numbers) for clip, numbers in clips), length),
-    )
+    stretches = pooled_rows(((clip, *numbers) for clip, numbers in clips), length)
+    # While the server takes the ones, the others are made.
+    with ThreadPoolExecutor(2) as pool:
+        streams = [
+            pool.submit(_write, write, limit, collection, parts)
+            for collection, parts in ((tables.segments, segments), (tables.stretches, stretches))
+        ]
+        for stream in streams:
+            stream.result()
     check()
     tables.client.upsert(tables.clips, rows)
     return rows
