@@ -10,6 +10,7 @@ from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
 
+import blake3
 import numpy as np
 from soundsearch_ingest import decode, encoders, pipeline
 from soundsearch_ingest.decode import Decoder
@@ -128,7 +129,7 @@ def clips_of(vectors: np.ndarray, first: int, length: int = CLIP_SEGMENTS) -> li
         part = vectors[row : row + length]
         record = ClipRecord(
             file=AudioFile(f"/{first + row:08}.wav", 0, 0),
-            digest=(first + row).to_bytes(32, "big"),
+            digest=blake3.blake3(b"%d" % (first + row)).digest(),
             duration=length * 0.96,
             labels=silence(CLIP_LABELS),
         )

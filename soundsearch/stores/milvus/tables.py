@@ -174,6 +174,9 @@ class Tables:
         self, fields: Sequence[str], page: int = _PAGE, expression: str = ""
     ) -> Iterator[list[Row]]:
         """Iterate over the matching clip rows, ordered by id, a page at a time."""
+        if expression and (rows := self._few(fields, page, expression)) is not None:
+            yield sorted(rows, key=_id)
+            return
         end = self.numbers()["id"]
         for first in range(1, end, page):
             window = both(f"id >= {first} and id < {first + page}", expression)
@@ -184,17 +187,20 @@ class Tables:
 
         Without `data`, a known id range is not read again.
         """
-        if not self.end:
-            most = min(page, LIMIT)
-            rows = self.query(self.clips, both("id > 0", expression), fields, limit=most)
-            if len(rows) < most:
-                yield rows
-                return
+        if not self.end and (rows := self._few(fields, page, expression)) is not None:
+            yield rows
+            return
         end = self.end if self.end and "data" not in fields else self.numbers()["id"]
         for first in range(1, max(2, end), page):
             is_last = first + page >= end
             window = f"id >= {first}" if is_last else f"id >= {first} and id < {first + page}"
             yield self.query(self.clips, both(window, expression), fields, limit=None)
+
+    def _few(self, fields: Sequence[str], page: int, expression: str) -> list[Row] | None:
+        """The matching clip rows, if they are less than a page, and than a request returns."""
+        most = min(page, LIMIT)
+        rows = self.query(self.clips, both("id > 0", expression), fields, limit=most)
+        return rows if len(rows) < most else None
 
     def failure_pages(self, fields: Sequence[str]) -> Iterator[list[Row]]:
         """Iterate over all failures; their ids are hashes, so equal ranges hold equally many."""
