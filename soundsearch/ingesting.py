@@ -18,7 +18,6 @@ from soundsearch_ingest.discover import (
     RECORDS_SUFFIX,
     Absence,
     AudioFile,
-    discover,
 )
 from soundsearch_ingest.encoders import AUDIOSET_SPACE
 from soundsearch_ingest.keeping import Keeper
@@ -35,6 +34,7 @@ from .labels.kept import kept_head
 from .pruning import Sightings, Targets, check_plausible, find_gone
 from .results import Failure, IngestReport
 from .stores.base import OnStep, Store
+from .stores.parts import Part
 from .stores.records import (
     CLIP_LABELS,
     SEGMENT,
@@ -44,6 +44,7 @@ from .stores.records import (
     NewClip,
     StoredClip,
 )
+from .surveying import surveyed
 from .tags import inherited
 
 __all__ = ["Ingest", "new_clip", "optimise"]
@@ -114,35 +115,31 @@ class Ingest:
         # Files whose content was in the library when they were read, but no longer is.
         self._again: list[AudioFile] = []
 
-    def run(self, roots: list[str], manifest: Manifest | None = None) -> None:
-        """Ingest files and folders, and what is listed; if interrupted, what was stored stays."""
+    def run(
+        self, roots: list[str], part: Part | None = None, manifest: Manifest | None = None
+    ) -> None:
+        """Ingest files, folders and what is listed, or a part of these.
+
+        If it is interrupted, what was stored stays.
+        """
         skipped: Counter[str] = Counter()
 
         def in_library(path: str) -> bool:
             return self._store.clip_at(path) is not None
 
-        files = discover(roots, skipped, in_library)
         if manifest is not None:
             self._listed = manifest.name, Sightings()
-            files = self._with_listed(files, manifest)
+        files = surveyed(roots, manifest, part, skipped, in_library)
         try:
-            self.run_files(self._seen.watch(files))
+            self.run_files(self._watched(files))
         finally:
             self.report.skipped = dict(skipped)
 
-    def _with_listed(
-        self, files: Iterable[AudioFile], manifest: Iterable[AudioFile]
-    ) -> Iterator[AudioFile]:
-        """Files, then those that are listed, each once."""
-        assert self._listed is not None
-        found = set()
-        for file in files:
-            found.add(hash(file.uri))
+    def _watched(self, files: Iterable[AudioFile]) -> Iterator[AudioFile]:
+        for file in self._seen.watch(files):
+            if self._listed is not None and file.origin:
+                self._listed[1].add(file.uri)
             yield file
-        for file in manifest:
-            self._listed[1].add(file.uri)
-            if hash(file.uri) not in found:
-                yield file
 
     def run_files(self, files: Iterable[AudioFile]) -> None:
         """Ingest these files; if interrupted, what was stored stays."""

@@ -1,17 +1,52 @@
-"""A look at what is to be ingested, before there is a library."""
+"""What there is to ingest."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 
 from soundsearch_ingest.decode import Decoder
-from soundsearch_ingest.discover import AUDIO_SUFFIXES, RECORDS_SUFFIX, discover
+from soundsearch_ingest.discover import AUDIO_SUFFIXES, RECORDS_SUFFIX, AudioFile, discover
+from soundsearch_ingest.manifests import Manifest
 from soundsearch_ingest.urls import suffix
 
 from .errors import AudioError
 from .results import Failure, IngestReport
+from .stores.parts import Part
 
-__all__ = ["without_sound"]
+__all__ = ["surveyed", "without_sound"]
+
+
+def surveyed(
+    roots: list[str],
+    manifest: Manifest | None,
+    part: Part | None,
+    skipped: Counter[str],
+    is_known: Callable[[str], bool],
+) -> Iterator[AudioFile]:
+    """The files below roots, then those that are listed, each once; or a part of them.
+
+    Parameters
+    ----------
+    roots, skipped, is_known
+        See `soundsearch_ingest.discover.discover`.
+    manifest : Manifest, optional
+    part : Part, optional
+    """
+    found = set()
+    for file in discover(roots, skipped, is_known):
+        if part is None or part.has(file.uri):
+            if manifest is not None:
+                found.add(hash(file.uri))
+            yield file
+    if manifest is not None:
+        for file in manifest.files(_any if part is None else part.has):
+            if hash(file.uri) not in found:
+                yield file
+
+
+def _any(_uri: str) -> bool:
+    return True
 
 
 def without_sound(roots: list[str]) -> IngestReport | None:

@@ -161,7 +161,7 @@ def test_a_long_manifest_is_not_held_in_memory(folder, monkeypatch):
         buffer = io.BufferedReader(Pipe(), 1)
 
     monkeypatch.setattr(sys, "stdin", Input)
-    files = iter(Manifest("-"))
+    files = Manifest("-").files()
     assert [next(files).size > 0 for _ in range(5)] == [True] * 3 + [False] * 2
     assert taken < 10
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from .errors import ArgumentError, AudioError
 from .files import AudioFile
 from .sources import ahead, stated
-from .urls import absolute, is_remote
+from .urls import absolute, is_remote, plain
 
 __all__ = ["STANDARD_INPUT", "Manifest"]
 
@@ -55,8 +55,13 @@ class Manifest:
         if not self._is_input:
             weakref.finalize(self, self._file.close)
 
-    def __iter__(self) -> Iterator[AudioFile]:
+    def files(self, wanted: Callable[[str], bool] = lambda _uri: True) -> Iterator[AudioFile]:
         """The files, in order, each once; what is not there as a file of unknown state.
+
+        Parameters
+        ----------
+        wanted : callable
+            Whether a file with this uri is; others are not looked at.
 
         Raises
         ------
@@ -65,7 +70,8 @@ class Manifest:
         MissingExtra
             A URL needs a package that is not installed.
         """
-        return ahead(_stated, self._lines(), lambda line: is_remote(line[0]))
+        lines = (line for line in self._lines() if wanted(plain(line[0])))
+        return ahead(_stated, lines, lambda line: is_remote(line[0]))
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         """Absolute paths and URLs, and which line each is from."""

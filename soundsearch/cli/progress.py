@@ -231,9 +231,9 @@ def watched(files: Iterable[str], total: int) -> Iterator[str]:
 
 
 def targets_counter(
-    targets: Sequence[str], manifest: str | None = None
+    targets: Sequence[str], manifest: str | None = None, shard: str | None = None
 ) -> Callable[[], int | None]:
-    """Return what counts the files that an ingest of these targets will meet.
+    """Return what counts the files that an ingest of these targets, or a shard, will meet.
 
     It gives None where only a server could tell, or a manifest that is read once.
     """
@@ -243,6 +243,9 @@ def targets_counter(
             return None
         from soundsearch_ingest.discover import discover, expand
 
-        return sum(1 for _ in discover(expand(targets)))
+        from ..stores.parts import Part
+
+        part = Part.parse(shard or "1/1")
+        return sum(part.has(file.uri) for file in discover(expand(targets)))
 
     return count

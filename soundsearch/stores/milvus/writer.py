@@ -47,9 +47,19 @@ _KNOWN = ("id", "uri", "digest")
 
 
 class Counters:
-    """The next free id and edition, reserved in advance in the library's state."""
+    """The next free id and edition, reserved in advance in the library's state.
 
-    def __init__(self, client: MilvusClient, uri: MilvusUri) -> None:
+    Parameters
+    ----------
+    client : MilvusClient
+    uri : MilvusUri
+    blocks : iterable of (int, int)
+        Ranges of editions, without their ends, that others left unfinished.
+    """
+
+    def __init__(
+        self, client: MilvusClient, uri: MilvusUri, blocks: Iterable[tuple[int, int]] = ()
+    ) -> None:
         self._client = client
         self._state = state_collection(uri)
         numbers = state_of(client, self._state, NUMBERS)
@@ -59,8 +69,8 @@ class Counters:
             )
         self._next = {"id": numbers["id"], "edition": numbers["edition"]}
         self._reserved = dict(self._next)
-        # Editions from here on may be those of a killed writer.
-        self.unfinished_from: int = numbers["from"]
+        # Ranges of editions, without their ends, that killed writers may have left unfinished.
+        self.unfinished = [*blocks, (numbers["from"], numbers["edition"])]
 
     @property
     def edition(self) -> int:
@@ -77,6 +87,10 @@ class Counters:
             self._write(self._reserved)
         self._next[name] = first + count
         return first
+
+    def finished(self) -> None:
+        """What killed writers began is cleaned up."""
+        self.unfinished = []
 
     def give_back(self) -> None:
         """Return unused reservations: everything that was begun is complete."""
@@ -143,9 +157,11 @@ class Writer:
             if kept is not None:
                 self.clips.add(kept)
             self._delete_clips(older)
-        if self.counters.unfinished_from < self.counters.edition:
-            tables.is_written_out = False
-            self._delete_invisible(self.counters.unfinished_from, self.counters.edition)
+        for first, end in self.counters.unfinished:
+            if first < end:
+                tables.is_written_out = False
+                self._delete_invisible(first, end)
+        self.counters.finished()
 
     def add(self, clips: Sequence[NewClip]) -> None:
         """Store clips, all or none; see `Store.add`."""
@@ -160,8 +176,9 @@ class Writer:
     def draw(self, uris: Sequence[str]) -> list[Numbers]:
         """The numbers under which to insert clips at these uris: a clip there keeps its id."""
         ids = [self._id_at(packed_uri(uri)) for uri in uris]
-        edition = self.counters.new("edition", len(uris))
         new = counted_from(self.counters.new("id", ids.count(None)))
+        # After the ids, as whoever draws says that all earlier editions are complete.
+        edition = self.counters.new("edition", len(uris))
         return [Numbers(next(new) if id is None else id, edition + n) for n, id in enumerate(ids)]
 
     def _id_at(self, uri: str) -> int | None:
