@@ -166,6 +166,17 @@ def test_a_long_manifest_is_not_held_in_memory(folder, monkeypatch):
     assert taken < 10
 
 
+def test_what_others_ingest_is_not_asked_for(folder, tmp_path):
+    pytest.importorskip("aiohttp")
+    web = Web(folder)
+    try:
+        path = listed(tmp_path / "list", *(f"{web.url}/{n}.wav" for n in range(3)))
+        part = [file.uri for file in Manifest(path).files(lambda uri: uri.endswith("1.wav"))]
+        assert part == [f"{web.url}/1.wav"] and web.requests == ["HEAD /1.wav"]
+    finally:
+        web.close()
+
+
 def test_a_manifest_from_standard_input_and_pipes(folder, tmp_path):
     def run(command, **options):
         done = subprocess.run(

@@ -398,3 +398,37 @@ def test_state_and_bytes_of_a_path_are_those_of_the_disk(folder):
     assert (file.size, file.mtime_ns) == (os.stat(path).st_size, os.stat(path).st_mtime_ns)
     with sources.opened(file) as source:
         assert source is file.uri
+
+
+def test_files_are_fetched_ahead_but_not_all_at_once(folder, web):
+    for n in range(40):
+        write(folder / "many" / f"{n:02}.wav", tone(100 + n, 0.1))
+    many = list(discover([f"{web.url}/many/"]))
+    files = [*many[:20], sources.stat(str(folder / "a.wav")), *many[20:]]
+    web.fetched()
+    begun = sources.begun(files)
+    _, copy = next(begun)
+    with copy.result() as first:
+        assert first.read() == (folder / "many" / "00.wav").read_bytes()
+    begun.close()  # and with it the copies that nobody took
+    assert 1 <= len(web.fetched()) <= 17
+    order = []
+    for file, copy in sources.begun(files):
+        order.append(file)
+        if copy is not None:
+            copy.result().close()
+    assert order == files
+
+
+def test_an_ingest_that_is_stopped_goes_on(lib, folder, web):
+    for n in range(40):
+        write(folder / "many" / f"{n:02}.wav", tone(100 + n, 0.1))
+
+    def stop(_uri, _outcome):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lib.ingest(f"{web.url}/many/", on_file=stop)
+    stored = len(lib)
+    assert lib.ingest(f"{web.url}/many/").unchanged == stored
+    assert len(lib) == 40

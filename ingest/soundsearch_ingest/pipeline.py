@@ -13,6 +13,7 @@ import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
@@ -27,7 +28,7 @@ from .files import AudioFile
 from .keeping import LONG_SECONDS, Keeper, Kept
 from .logmel import FRAME_SECONDS, PATCH_FRAMES
 from .outcomes import Embedded, Failed, Known, Result
-from .sources import is_unchanged, opened
+from .sources import begun, is_unchanged, opened
 from .stretches import SegmentStream, Stretch, context_frames, embed
 
 __all__ = [
@@ -129,7 +130,8 @@ def run(
     Parameters
     ----------
     files : iterable of AudioFile
-        Consumed lazily, from the worker threads, one item at a time.
+        Consumed lazily, from the worker threads, one item at a time; small ones on servers some
+        ahead, as they are fetched before they are wanted.
     encoder : Encoder
         Opened with one thread: parallelism comes from the workers.
     hop : float
@@ -166,6 +168,7 @@ def run(
         state.stop()
         for thread in threads:
             thread.join()
+        state.close()
 
 
 def available_cores() -> int:
@@ -228,7 +231,7 @@ class _Run:
         self.on_long: Callable[[str, float, float], None]
         self.keeper: Keeper | None
         self.identify: bool
-        self._files = files
+        self._files = begun(files)
         self._encoder = encoder
         self._hop_frames = hop_frames
         self._context_frames = context_frames(encoder)
@@ -260,6 +263,10 @@ class _Run:
                 results, self._results = self._results, deque()
                 self._changed.notify_all()
             yield from results
+
+    def close(self) -> None:
+        """Let go of what was fetched ahead, once the workers are done."""
+        self._files.close()
 
     def stop(self) -> None:
         with self._changed:
@@ -300,20 +307,20 @@ class _Run:
     def _decode_next(self) -> None:
         try:
             with self._next_file:
-                file = next(self._files, None)
+                file, copy = next(self._files, (None, None))
             if file is None:
                 with self._changed:
                     self._exhausted = True
             else:
-                self._decode(file)
+                self._decode(file, copy)
         finally:
             with self._changed:
                 self._decoding -= 1
 
-    def _decode(self, file: AudioFile) -> None:
+    def _decode(self, file: AudioFile, copy: Future[BinaryIO] | None) -> None:
         digest = None
         try:
-            with opened(file) as source:
+            with opened(file, copy) as source:
                 digest = content_digest(source) if self.identify else b""
                 if self._is_known(digest):
                     self._emit(Known(file, digest))

@@ -8,9 +8,9 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, TypeVar
 
 from . import members, remote
@@ -18,10 +18,11 @@ from .copies import copied
 from .errors import AudioError, SoundsearchError
 from .files import AudioFile, stat_file
 from .patterns import expression
-from .urls import archive_kind, is_url, plain, split
+from .urls import archive_kind, is_remote, is_url, plain, split
 
 __all__ = [
     "ahead",
+    "begun",
     "fetched",
     "found",
     "is_gone",
@@ -75,13 +76,49 @@ def is_unchanged(file: AudioFile) -> bool:
 
 
 @contextmanager
-def opened(file: AudioFile) -> Iterator[str | BinaryIO]:
-    """A file's path, or a copy of it that is gone at the end; raises as `fetched`."""
-    if not is_url(file.uri):
+def opened(file: AudioFile, copy: Future[BinaryIO] | None = None) -> Iterator[str | BinaryIO]:
+    """A file's path, or a copy of it that is gone at the end; raises as `fetched`.
+
+    `copy` is one that `begun` gave.
+    """
+    if copy is None and not is_url(file.uri):
         yield file.uri
         return
-    with fetched(file.access or file.uri, file.size) as copy:
-        yield copy
+    with _fetched(file) if copy is None else copy.result() as found:
+        yield found
+
+
+def _fetched(file: AudioFile) -> BinaryIO:
+    return fetched(file.access or file.uri, file.size)
+
+
+def begun(
+    files: Iterable[AudioFile],
+) -> Generator[tuple[AudioFile, Future[BinaryIO] | None], None, None]:
+    """Files in their order; small ones on servers are fetched ahead, some at once.
+
+    What makes these slow is the time until an answer comes. Closing the generator closes the
+    copies that nobody took.
+    """
+    waiting: deque[tuple[AudioFile, Future[BinaryIO]]] = deque()
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        try:
+            for file in files:
+                if 0 < file.size <= _SMALL and is_remote(file.uri):
+                    waiting.append((file, pool.submit(_fetched, file)))
+                    if len(waiting) >= _AT_ONCE:
+                        yield waiting.popleft()
+                    continue
+                while waiting:
+                    yield waiting.popleft()
+                yield file, None
+            while waiting:
+                yield waiting.popleft()
+        finally:
+            for _, copy in waiting:
+                if not copy.cancel():
+                    with suppress(Exception):
+                        copy.result().close()
 
 
 def fetched(uri: str, size: int = 0) -> BinaryIO:

@@ -30,8 +30,7 @@ class Web:
         self.answers: dict[str, int] = {}
         self.requests: list[str] = []
         handler = functools.partial(_Handler, self, directory=str(folder))
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
         self.host = f"127.0.0.1:{self._server.server_port}"
@@ -47,6 +46,11 @@ class Web:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64  # as several files are asked for at once
 
 
 class _Handler(SimpleHTTPRequestHandler):
