@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, cast
 
 from soundsearch_ingest import encoders
 from soundsearch_ingest.discover import RECORDS_SUFFIX, expand
+from soundsearch_ingest.urls import suffix
 
 from .asking.questions import Moments, Sound, Source, as_sound
 from .care import Care
@@ -226,7 +227,7 @@ class Library(Care):
         if not is_wanted and (report := without_sound(roots)) is not None:
             report.tags = None if tags is None else TagReport(unknown=list(map(str, tags)))
             return report
-        for_records = any(root.lower().endswith(RECORDS_SUFFIX) for root in roots)
+        for_records = any(suffix(root) == RECORDS_SUFFIX for root in roots)
         self._session.create(for_records, on_step)
         with self._session.writing(part) as store:
             self._session.head(store)  # raises where a damaged library keeps one that cannot be

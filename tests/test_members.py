@@ -11,6 +11,7 @@ import tarfile
 import threading
 import zipfile
 
+import numpy as np
 import pytest
 from soundsearch_ingest import members
 from soundsearch_ingest.discover import Absence, discover, expand
@@ -244,6 +245,22 @@ def test_links_and_odd_names_within_an_archive(lib, folder, tmp_path):
     assert names == sorted(["a.wav", "same.wav", "/abs.flac", "new\nline.flac"])
     assert report.failed == [] and report.skipped == {"hidden": 1, "not audio": 1}
     assert not (tmp_path.parent / "up.flac").exists()
+
+
+def test_audioset_features_in_an_archive(tmp_path):
+    pytest.importorskip("google_crc32c")
+    from soundsearch_ingest.audioset import Record, write_records
+
+    features = np.random.default_rng(0).integers(0, 256, (10, 128), np.uint8)
+    (tmp_path / "f").mkdir()
+    write_records(tmp_path / "f" / "a.tfrecord", [Record("id-00", 30.0, 40.0, (74,), features)])
+    (tmp_path / "f" / "b.tfrecord").write_bytes(b"no records")
+    path = zipped(tmp_path / "x.zip", tmp_path / "f")
+    with soundsearch.open(tmp_path / "r.lib") as lib:
+        report = lib.ingest(f"zip://a.tfrecord::{path}")
+        assert report.added == 1 and uris(lib) == ["https://www.youtube.com/watch?v=id-00&t=30"]
+        report = lib.ingest(path, prune_all=True)
+        assert (report.unchanged, len(report.failed), report.removed) == (1, 1, 0)
 
 
 def test_many_threads_read_one_archive(folder, tmp_path):

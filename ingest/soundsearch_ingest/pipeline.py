@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from .decode import SAMPLE_RATE, Decoder
 from .encoders import Encoder
-from .errors import ArgumentError, AudioError
+from .errors import ArgumentError, AudioError, MissingExtra
 from .files import AudioFile
 from .keeping import LONG_SECONDS, Keeper, Kept
 from .logmel import FRAME_SECONDS, PATCH_FRAMES
@@ -331,6 +331,8 @@ class _Run:
             self._fail(file, None if passing else digest, error.reason)
         except OSError as error:
             self._fail(file, None, error.strerror or str(error))
+        except MissingExtra as error:  # where others found the file, the package is installed
+            self._fail(file, None, str(error))
         except MemoryError:
             self._fail(file, None, "there was not enough memory for it")
         except Exception as error:  # one bad file never stops a run

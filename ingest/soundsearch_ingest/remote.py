@@ -6,6 +6,7 @@ only where the server said that there is no such file.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -74,6 +75,7 @@ def _file_system(url: str) -> tuple[Any, str]:
     if scheme not in fsspec.available_protocols():
         raise AudioError(plain(url), f"expected a URL that fsspec knows, got {scheme}://")
     try:
+        _silence(fsspec.get_filesystem_class(scheme).__module__)
         found: tuple[Any, str] = import_module("fsspec.core").url_to_fs(url, **_options(url))
     except ImportError as error:
         name = getattr(error.__cause__, "name", None) or getattr(error, "name", None) or scheme
@@ -84,6 +86,16 @@ def _file_system(url: str) -> tuple[Any, str]:
             f"pip install {wanted}"
         ) from error
     return found
+
+
+def _silence(module: str) -> None:
+    """Keep what a file system logs from standard error, unless the program wants it there.
+
+    Faults are told once, as errors, and without secrets.
+    """
+    logger = logging.getLogger(module.partition(".")[0])
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
 
 
 def _options(url: str) -> Info:
@@ -114,7 +126,7 @@ def _fault(url: str, error: Exception) -> Fault:
     if _is_web(url) and isinstance(error, FileNotFoundError) and error.__cause__ is not None:
         cause = error.__cause__  # fsspec takes any fault for this one
         error = cause if isinstance(cause, Exception) else error
-    status = getattr(error, "status", None)
+    status = getattr(error, "status" if hasattr(error, "status") else "code", None)
     text = redacted(getattr(error, "strerror", None) or str(error) or type(error).__name__, url)
     if status in (404, 410):
         return Gone(f"is not there (the server answers {status})")
