@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -12,9 +12,11 @@ from typing import Any, BinaryIO, cast
 
 from soundsearch_ingest import encoders
 from soundsearch_ingest.discover import RECORDS_SUFFIX, expand
+from soundsearch_ingest.urls import suffix
 
 from .asking.questions import Moments, Sound, Source, as_sound
 from .care import Care
+from .errors import ArgumentError, LibraryBusy
 from .keepers import OnLong
 from .labels.kept import head_file, vocabulary_of
 from .results import Clip, Failure, IngestReport, LabelledClip, TagReport
@@ -22,6 +24,7 @@ from .selection import shown
 from .session import Session, default_address
 from .stores.base import OnStep
 from .stores.opening import Place, place_of
+from .stores.parts import Part
 from .stores.records import TagsOf, TagValue
 from .telling import facts
 from .waiting import Patience
@@ -35,6 +38,17 @@ Target = str | os.PathLike[str]
 
 def _ignore(*_values: Any) -> None:
     pass
+
+
+def _part(shard: str, prunes: bool, tags: TagsOf | None, streams: Mapping[str, Any]) -> Part:
+    for is_given, name, after in (
+        (bool(streams), "binary files", "ingest these by themselves"),
+        (prunes, "prune", "ingest the same targets with it, and no shard, when all have ended"),
+        (tags is not None, "tags", "give them with `tag` when all shards have ended"),
+    ):
+        if is_given:
+            raise ArgumentError(f"shard: cannot be given with {name}; {after}")
+    return Part.parse(shard)
 
 
 class Library(Care):
@@ -116,13 +130,15 @@ class Library(Care):
 
     def ingest(
         self,
-        targets: Target | BinaryIO | Iterable[Target | BinaryIO],
+        targets: Target | BinaryIO | Iterable[Target | BinaryIO] = (),
         *,
+        manifest: Target | None = None,
         prune: bool = False,
         prune_all: bool = False,
         retry_failed: bool = False,
         again: bool = False,
         tags: TagsOf | None = None,
+        shard: str | None = None,
         on_file: OnFile = _ignore,
         on_sound: OnSound = _ignore,
         on_step: OnStep = _ignore,
@@ -138,9 +154,13 @@ class Library(Care):
 
         Parameters
         ----------
-        targets : path, binary file or iterable of these
-            Files, folders (searched recursively) and globs. A binary file that is none on disk
-            is stored under its `name`; see `add`.
+        targets : path, URL, binary file or iterable of these
+            Files, folders (searched recursively), zip and tar archives, and globs, here or at URLs
+            that fsspec knows. A binary file that is none on disk is stored under its `name`; see
+            `add`.
+        manifest : path, optional
+            A text file that lists more files, a path or URL a line; ``-`` for standard input. See
+            `soundsearch_ingest.manifests.Manifest`.
         prune : bool
             Take clips out whose file is gone: the folder that held it can be listed and it is
             not there.
@@ -153,6 +173,11 @@ class Library(Care):
             Embed files again that have not changed, as when their clips are damaged (`check`).
         tags : mapping, optional
             Given to the clips at the end; see `tag`.
+        shard : str, optional
+            Which part of the files is this process's, as in ``3/64``, where as many processes, on
+            as many machines as one likes, share an ingest into a library on a Milvus server. All
+            are given the same targets, at the same paths. A part may be repeated, at any time;
+            two processes never write the same one. Clips whose files are gone are not looked for.
         on_file : callable
             Called with uri and outcome (``added``, ``replaced``, ``renamed``, ``unchanged``,
             ``failed``, ``failed before``) of each file once that is stored.
@@ -172,41 +197,55 @@ class Library(Care):
         Raises
         ------
         AudioError
-            A target does not exist.
+            A target or the manifest does not exist, or cannot be reached.
         ArgumentError
-            A tag has no usable key or value; nothing is ingested.
+            A tag has no usable key or value, or `shard` goes with something that needs all files;
+            nothing is ingested. Or a line of the manifest cannot be a path or URL; what comes
+            before it is ingested.
+        MissingExtra
+            A URL needs a package that is not installed.
         LibraryBusy
             Another process is writing to the library.
         LibraryError
             It cannot be written to; or so many clips would be pruned that a fault is likelier,
             such as a disk that is not mounted. What was ingested is stored.
         """
+        from soundsearch_ingest.manifests import Manifest
+
         from .adding import add_streams, parted
-        from .ingesting import Ingest, optimise, without_sound
+        from .ingesting import Ingest, optimise
+        from .surveying import without_sound
         from .tags import Tagging
 
         tagging = Tagging(tags or {})
         is_one = isinstance(targets, (str, os.PathLike)) or hasattr(targets, "read")
         paths, streams = parted(cast(Any, [targets] if is_one else targets))
+        part = None if shard is None else _part(shard, prune or prune_all, tags, streams)
         roots = expand(paths)
-        if not (self._session.is_made or streams) and (report := without_sound(roots)) is not None:
+        listed = None if manifest is None else Manifest(manifest)
+        is_wanted = bool(self._session.is_made or streams or listed is not None)
+        if not is_wanted and (report := without_sound(roots)) is not None:
             report.tags = None if tags is None else TagReport(unknown=list(map(str, tags)))
             return report
-        for_records = any(root.lower().endswith(RECORDS_SUFFIX) for root in roots)
+        for_records = any(suffix(root) == RECORDS_SUFFIX for root in roots)
         self._session.create(for_records, on_step)
-        with self._session.writing() as store:
+        with self._session.writing(part) as store:
             self._session.head(store)  # raises where a damaged library keeps one that cannot be
             if store.settings.space != encoders.AUDIOSET_SPACE:  # features need no encoder
                 self._session.listener(1)
             listener = partial(self._session.listener, 1)
             told: Any = {"again": again, "on_long": on_long}
             ingest = Ingest(store, listener, retry_failed, on_file, on_sound, **told)
-            ingest.run(roots)
+            ingest.run(roots, part, listed)
             add_streams(self._session, streams, ingest.report, on_file, on_sound)
             if tags is not None:
                 ingest.report.tags = tagging.apply(store)
-            optimise(store, ingest.report, on_step)
-            ingest.find_missing(roots, prune or prune_all, prune_all)
+            if part is None:
+                optimise(store, ingest.report, on_step)
+                ingest.find_missing(roots, prune or prune_all, prune_all)
+        if part is not None:
+            with suppress(LibraryBusy), store.writing():  # the last part indexes all of them
+                optimise(store, ingest.report, on_step)
         return ingest.report
 
     @contextmanager

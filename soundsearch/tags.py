@@ -9,6 +9,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from soundsearch_ingest.urls import absolute
+
 from .errors import ArgumentError
 from .results import TagReport
 from .stores.base import Store
@@ -109,7 +111,7 @@ def _named(store: Store, names: Iterable[str | Key]) -> dict[str | Key, StoredCl
     names = list(names)
     keys = [name for name in names if isinstance(name, Key)]
     uris = [name for name in names if not isinstance(name, Key)]
-    paths = [os.path.abspath(os.path.expanduser(uri)) for uri in uris]
+    paths = [absolute(uri) for uri in uris]
     at = store.clips_at([*uris, *paths])
     keyed = store.clips_keyed(keys) if keys else {}
     found: dict[str | Key, StoredClip] = dict(keyed.items())

@@ -43,6 +43,12 @@ __all__ = ["check", "copy", "ingest", "rebuild", "remove", "tag"]
 @click.argument("targets", nargs=-1, type=click.Path())
 @library_option
 @click.option(
+    "--manifest",
+    metavar="FILE",
+    type=click.Path(),
+    help="A list of more files: a path or URL a line; - for standard input.",
+)
+@click.option(
     "--tags", metavar="FILE", type=click.Path(), help="Tag the clips of this run: see `tag`."
 )
 @click.option("--encoder", help="For a new library: see `soundsearch models list`.")
@@ -52,6 +58,9 @@ __all__ = ["check", "copy", "ingest", "rebuild", "remove", "tag"]
 @click.option("--prune-all", is_flag=True, help="Also where most or all of them are gone.")
 @click.option("--retry-failed", is_flag=True, help="Try files again that failed before.")
 @click.option("--again", is_flag=True, help="Embed unchanged files too: see `check`.")
+@click.option(
+    "--shard", metavar="I/N", help="Only the I-th of N parts; others may be written meanwhile."
+)
 @click.option("--reembed", is_flag=True, help="First bring all clips to the encoder's version.")
 @wait_option
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for each file once it is stored.")
@@ -59,6 +68,7 @@ __all__ = ["check", "copy", "ingest", "rebuild", "remove", "tag"]
 def ingest(
     targets: tuple[str, ...],
     library: str | None,
+    manifest: str | None,
     tags: str | None,
     encoder: str | None,
     hop: float | None,
@@ -67,34 +77,45 @@ def ingest(
     prune_all: bool,
     retry_failed: bool,
     again: bool,
+    shard: str | None,
     reembed: bool,
     wait: bool,
     verbose: bool,
     as_json: bool,
 ) -> None:
-    """Add TARGETS to the library: files, folders or patterns. Updates what is there."""
-    if not targets and not reembed:
+    """Add TARGETS to the library: files, folders, patterns or archives, here or at URLs.
+
+    What is there already is brought up to date.
+    """
+    has_files = bool(targets) or manifest is not None
+    if not has_files and not reembed:
         raise click.UsageError("Missing argument 'TARGETS...': a file, a folder or a pattern.")
-    if tags is not None and not targets:
+    if tags is not None and not has_files:
         instead = command("tag FILE", library or default_library())
         raise click.UsageError(f"--tags needs TARGETS; `{instead}` tags clips that are there.")
+    if shard is not None and (reembed or tags is not None):
+        raise click.UsageError("--shard cannot be given with --reembed or --tags.")
     file = None if tags is None else _read_tags(tags)
     failed = damaged = False
-    with _opened(library, wait, encoder=encoder, hop=hop, head=head) as lib:
+    # Shards take turns when they make a library and when they draw numbers.
+    waits = wait or shard is not None
+    with _opened(library, waits, encoder=encoder, hop=hop, head=head) as lib:
         if reembed:
             with file_progress(verbose, lambda: len(lib)) as watchers:
                 report = lib.reembed(prune=prune, prune_all=prune_all, **watchers)
             damaged = _print_ingested("reembed", report, lib, as_json)
             failed = bool(report.failed)
-        if targets:
-            with file_progress(verbose, targets_counter(targets)) as watchers:
+        if has_files:
+            with file_progress(verbose, targets_counter(targets, manifest, shard)) as watchers:
                 report = lib.ingest(
                     targets,
+                    manifest=manifest,
                     prune=prune,
                     prune_all=prune_all,
                     retry_failed=retry_failed,
                     again=again,
                     tags=None if file is None else file.tags,
+                    shard=shard,
                     **watchers,
                 )
             damaged = _print_ingested("ingest", report, lib, as_json) or damaged

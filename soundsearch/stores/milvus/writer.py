@@ -46,9 +46,19 @@ KeptIds = Callable[[Sequence[str]], Mapping[str, int]]
 
 
 class Counters:
-    """The next free id and edition, reserved in advance in the library's state."""
+    """The next free id and edition, reserved in advance in the library's state.
 
-    def __init__(self, client: MilvusClient, uri: MilvusUri) -> None:
+    Parameters
+    ----------
+    client : MilvusClient
+    uri : MilvusUri
+    blocks : iterable of (int, int)
+        Ranges of editions, without their ends, that others left unfinished.
+    """
+
+    def __init__(
+        self, client: MilvusClient, uri: MilvusUri, blocks: Iterable[tuple[int, int]] = ()
+    ) -> None:
         self._client = client
         self._state = state_collection(uri)
         numbers = state_of(client, self._state, NUMBERS)
@@ -58,8 +68,8 @@ class Counters:
             )
         self._next = {"id": numbers["id"], "edition": numbers["edition"]}
         self._reserved = dict(self._next)
-        # These editions, without the last, may be those of a killed writer.
-        self.unfinished: tuple[int, int] = numbers["from"], numbers["edition"]
+        # Ranges of editions, without their ends, that killed writers may have left unfinished.
+        self.unfinished = [*blocks, (numbers["from"], numbers["edition"])]
 
     @property
     def edition(self) -> int:
@@ -76,6 +86,10 @@ class Counters:
             self._write(self._reserved)
         self._next[name] = first + count
         return first
+
+    def finished(self) -> None:
+        """What killed writers began is cleaned up."""
+        self.unfinished = []
 
     def give_back(self) -> None:
         """Return unused reservations: everything that was begun is complete."""
@@ -116,9 +130,10 @@ class Writer:
         # Reads must see what others wrote and deleted, too.
         for collection in (tables.clips, tables.segments, tables.stretches):
             tables.note_deletion(collection)
-        first, last = counters.unfinished
-        if first < last:
-            self._recover(first, last)
+        for first, last in counters.unfinished:
+            if first < last:
+                self._recover(first, last)
+        counters.finished()
 
     def _recover(self, first: int, last: int) -> None:
         """Finish what a writer began that was killed with editions `first` to `last` - 1."""
@@ -153,8 +168,9 @@ class Writer:
                 self._before.setdefault(uri, []).append(row)
         known = {uri: int(row["id"]) for uri, row in clips.items()}
         ids = {**self._kept_ids([uri for uri in packed if uri not in known]), **known}
-        edition = self.counters.new("edition", len(uris))
         new = counted_from(self.counters.new("id", sum(uri not in ids for uri in packed)))
+        # After the ids, as whoever draws says that all earlier editions are complete.
+        edition = self.counters.new("edition", len(uris))
         return [
             Numbers(ids[uri] if uri in ids else next(new), edition + n)
             for n, uri in enumerate(packed)
