@@ -168,6 +168,7 @@ class Writer:
                 self._before.setdefault(uri, []).append(row)
         known = {uri: int(row["id"]) for uri, row in clips.items()}
         ids = {**self._kept_ids([uri for uri in packed if uri not in known]), **known}
+        self.lease.check()  # to draw writes the counters
         new = counted_from(self.counters.new("id", sum(uri not in ids for uri in packed)))
         # After the ids, as whoever draws says that all earlier editions are complete.
         edition = self.counters.new("edition", len(uris))
@@ -204,6 +205,7 @@ class Writer:
         old = {row["id"]: row for row in tables.by_ids(tables.clips, wanted, fields)}
         if not old:
             return
+        self.lease.check()
         revision = self.counters.new("edition", len(old))
         # By uri: if several clips get the same uri, the last one keeps it.
         rows = {}
