@@ -34,6 +34,7 @@ from .labels.kept import kept_head
 from .pruning import Sightings, Targets, check_plausible, find_gone
 from .results import Failure, IngestReport
 from .stores.base import OnStep, Store
+from .stores.parts import Part
 from .stores.records import (
     CLIP_LABELS,
     SEGMENT,
@@ -112,15 +113,16 @@ class Ingest:
         # Files whose content was in the library when they were read, but no longer is.
         self._again: list[AudioFile] = []
 
-    def run(self, roots: list[str]) -> None:
-        """Ingest files and folders; if interrupted, what was stored stays."""
+    def run(self, roots: list[str], part: Part | None = None) -> None:
+        """Ingest files and folders, or a part of them; if interrupted, what was stored stays."""
         skipped: Counter[str] = Counter()
 
         def in_library(path: str) -> bool:
             return self._store.clip_at(path) is not None
 
         try:
-            self.run_files(self._seen.watch(discover(roots, skipped, in_library)))
+            files = self._seen.watch(discover(roots, skipped, in_library))
+            self.run_files(file for file in files if part is None or part.has(file.uri))
         finally:
             self.report.skipped = dict(skipped)
 

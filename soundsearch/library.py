@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from soundsearch_ingest.discover import RECORDS_SUFFIX, expand
 
 from .asking.questions import Moments, Sound, Source, as_sound
 from .care import Care
+from .errors import ArgumentError, LibraryBusy
 from .keepers import OnLong
 from .labels.kept import head_file, vocabulary_of
 from .results import Clip, Failure, IngestReport, LabelledClip, TagReport
@@ -22,6 +23,7 @@ from .selection import shown
 from .session import Session, default_address
 from .stores.base import OnStep
 from .stores.opening import Place, place_of
+from .stores.parts import Part
 from .stores.records import TagsOf, TagValue
 from .telling import facts
 from .waiting import Patience
@@ -35,6 +37,17 @@ Target = str | os.PathLike[str]
 
 def _ignore(*_values: Any) -> None:
     pass
+
+
+def _part(shard: str, prunes: bool, tags: TagsOf | None, streams: Mapping[str, Any]) -> Part:
+    for is_given, name, after in (
+        (bool(streams), "binary files", "ingest these by themselves"),
+        (prunes, "prune", "ingest the same targets with it, and no shard, when all have ended"),
+        (tags is not None, "tags", "give them with `tag` when all shards have ended"),
+    ):
+        if is_given:
+            raise ArgumentError(f"shard: cannot be given with {name}; {after}")
+    return Part.parse(shard)
 
 
 class Library(Care):
@@ -123,6 +136,7 @@ class Library(Care):
         retry_failed: bool = False,
         again: bool = False,
         tags: TagsOf | None = None,
+        shard: str | None = None,
         on_file: OnFile = _ignore,
         on_sound: OnSound = _ignore,
         on_step: OnStep = _ignore,
@@ -153,6 +167,11 @@ class Library(Care):
             Embed files again that have not changed, as when their clips are damaged (`check`).
         tags : mapping, optional
             Given to the clips at the end; see `tag`.
+        shard : str, optional
+            Which part of the files is this process's, as in ``3/64``, where as many processes, on
+            as many machines as one likes, share an ingest into a library on a Milvus server. All
+            are given the same targets, at the same paths. A part may be repeated, at any time;
+            two processes never write the same one. Clips whose files are gone are not looked for.
         on_file : callable
             Called with uri and outcome (``added``, ``replaced``, ``renamed``, ``unchanged``,
             ``failed``, ``failed before``) of each file once that is stored.
@@ -174,7 +193,8 @@ class Library(Care):
         AudioError
             A target does not exist.
         ArgumentError
-            A tag has no usable key or value; nothing is ingested.
+            A tag has no usable key or value, or `shard` goes with something that needs all files;
+            nothing is ingested.
         LibraryBusy
             Another process is writing to the library.
         LibraryError
@@ -188,25 +208,30 @@ class Library(Care):
         tagging = Tagging(tags or {})
         is_one = isinstance(targets, (str, os.PathLike)) or hasattr(targets, "read")
         paths, streams = parted(cast(Any, [targets] if is_one else targets))
+        part = None if shard is None else _part(shard, prune or prune_all, tags, streams)
         roots = expand(paths)
         if not (self._session.is_made or streams) and (report := without_sound(roots)) is not None:
             report.tags = None if tags is None else TagReport(unknown=list(map(str, tags)))
             return report
         for_records = any(root.lower().endswith(RECORDS_SUFFIX) for root in roots)
         self._session.create(for_records, on_step)
-        with self._session.writing() as store:
+        with self._session.writing(part) as store:
             self._session.head(store)  # raises where a damaged library keeps one that cannot be
             if store.settings.space != encoders.AUDIOSET_SPACE:  # features need no encoder
                 self._session.listener(1)
             listener = partial(self._session.listener, 1)
             told: Any = {"again": again, "on_long": on_long}
             ingest = Ingest(store, listener, retry_failed, on_file, on_sound, **told)
-            ingest.run(roots)
+            ingest.run(roots, part)
             add_streams(self._session, streams, ingest.report, on_file, on_sound)
             if tags is not None:
                 ingest.report.tags = tagging.apply(store)
-            optimise(store, ingest.report, on_step)
-            ingest.find_missing(roots, prune or prune_all, prune_all)
+            if part is None:
+                optimise(store, ingest.report, on_step)
+                ingest.find_missing(roots, prune or prune_all, prune_all)
+        if part is not None:
+            with suppress(LibraryBusy), store.writing():  # the last part indexes all of them
+                optimise(store, ingest.report, on_step)
         return ingest.report
 
     @contextmanager

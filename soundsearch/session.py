@@ -18,6 +18,7 @@ from .labels.head import Head, head_of
 from .labels.kept import HeadFile, Keeper, head_file, kept_head
 from .stores.base import OnStep, Store
 from .stores.opening import Place, create_store, libraries_near, made, open_store, place_of
+from .stores.parts import Part
 from .stores.records import Settings
 from .waiting import Patience
 
@@ -146,8 +147,8 @@ class Session:
         return store
 
     @contextmanager
-    def writing(self) -> Iterator[Store]:
-        """Hold the library for writing, against other processes and threads.
+    def writing(self, part: Part | None = None) -> Iterator[Store]:
+        """Hold the library for writing, or a part of it, against other processes and threads.
 
         A thread that holds it already goes on.
 
@@ -158,7 +159,7 @@ class Session:
         """
         with self._turn:
             store = self.store
-            with nullcontext() if self._writers else self.patience.writing(store):
+            with nullcontext() if self._writers else self.patience.writing(store, part):
                 self._writers += 1
                 try:
                     yield store

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from .errors import ArgumentError, LibraryBusy
 from .stores.base import OnStep, Store
+from .stores.parts import Part
 
 __all__ = ["Patience"]
 
@@ -52,8 +53,8 @@ class Patience:
             time.sleep(min(_PAUSE, left))
 
     @contextmanager
-    def writing(self, store: Store) -> Iterator[None]:
+    def writing(self, store: Store, part: Part | None = None) -> Iterator[None]:
         """`Store.writing`, waited for."""
         with ExitStack() as held:
-            self.until(lambda: held.enter_context(store.writing()))
+            self.until(lambda: held.enter_context(store.writing(part)))
             yield

@@ -22,7 +22,7 @@ LONGEST = 450
 
 # The rooms of soundsearch, and what each may import besides itself and packages of others; a
 # module belongs to the room with the longest name that its own begins with. Arrows point down.
-_RECORDS = {"stores.base", "stores.filters", "stores.records"}
+_RECORDS = {"stores.base", "stores.filters", "stores.parts", "stores.records"}
 _BASE = {"errors", "hints", "results", "vectors", GROUND}
 _STORES = {*_RECORDS, "stores.keyed", "stores.pooling", *_BASE}
 _ASKING = {*_RECORDS, *_BASE, "labels"}
@@ -36,7 +36,8 @@ ROOMS: dict[str, set[str]] = {
     "stores.records": _BASE,
     "stores.filters": {"stores.records"},
     "stores.pooling": {"stores.records", *_BASE},
-    "stores.base": {"stores.filters", "stores.records", *_BASE},
+    "stores.parts": {"errors"},
+    "stores.base": {"stores.filters", "stores.parts", "stores.records", *_BASE},
     "stores.keyed": {"stores.records", *_BASE},
     "stores.local": _STORES,
     "stores.milvus": _STORES,
@@ -88,7 +89,7 @@ ROOMS: dict[str, set[str]] = {
     "models": {"labels", "stores.base", *_BASE},
     "tagfiles": {"errors", "stores.records"},
     "cli": {"", "audioset", "demo_sounds", "evaluate", "learn", "library", "models", "session"}
-    | {"exporting", "recall", "relabelling", "stores.records", "tagfiles", *_BASE},
+    | {"exporting", "recall", "relabelling", "stores.parts", "stores.records", "tagfiles", *_BASE},
     "__main__": {"cli"},
     # The package itself: the public names, loaded when they are first used.
     "": {"asking", "clips", "hearing", "labels", "learn", "library", "evaluate", "neighbours"}

@@ -52,6 +52,9 @@ __all__ = ["check", "copy", "ingest", "rebuild", "remove", "tag"]
 @click.option("--prune-all", is_flag=True, help="Also where most or all of them are gone.")
 @click.option("--retry-failed", is_flag=True, help="Try files again that failed before.")
 @click.option("--again", is_flag=True, help="Embed unchanged files too: see `check`.")
+@click.option(
+    "--shard", metavar="I/N", help="Only the I-th of N parts; others may be written meanwhile."
+)
 @click.option("--reembed", is_flag=True, help="First bring all clips to the encoder's version.")
 @wait_option
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for each file once it is stored.")
@@ -67,6 +70,7 @@ def ingest(
     prune_all: bool,
     retry_failed: bool,
     again: bool,
+    shard: str | None,
     reembed: bool,
     wait: bool,
     verbose: bool,
@@ -78,16 +82,20 @@ def ingest(
     if tags is not None and not targets:
         instead = command("tag FILE", library or default_library())
         raise click.UsageError(f"--tags needs TARGETS; `{instead}` tags clips that are there.")
+    if shard is not None and (reembed or tags is not None):
+        raise click.UsageError("--shard cannot be given with --reembed or --tags.")
     file = None if tags is None else _read_tags(tags)
     failed = damaged = False
-    with _opened(library, wait, encoder=encoder, hop=hop, head=head) as lib:
+    # Shards take turns when they make a library and when they draw numbers.
+    waits = wait or shard is not None
+    with _opened(library, waits, encoder=encoder, hop=hop, head=head) as lib:
         if reembed:
             with file_progress(verbose, lambda: len(lib)) as watchers:
                 report = lib.reembed(prune=prune, prune_all=prune_all, **watchers)
             damaged = _print_ingested("reembed", report, lib, as_json)
             failed = bool(report.failed)
         if targets:
-            with file_progress(verbose, targets_counter(targets)) as watchers:
+            with file_progress(verbose, targets_counter(targets, shard)) as watchers:
                 report = lib.ingest(
                     targets,
                     prune=prune,
@@ -95,6 +103,7 @@ def ingest(
                     retry_failed=retry_failed,
                     again=again,
                     tags=None if file is None else file.tags,
+                    shard=shard,
                     **watchers,
                 )
             damaged = _print_ingested("ingest", report, lib, as_json) or damaged

@@ -229,12 +229,15 @@ def watched(files: Iterable[str], total: int) -> Iterator[str]:
             progress.advance()
 
 
-def targets_counter(targets: Iterable[str]) -> Callable[[], int]:
-    """Return what counts the files that an ingest of these targets will meet."""
+def targets_counter(targets: Iterable[str], shard: str | None = None) -> Callable[[], int]:
+    """Return what counts the files that an ingest of these targets, or a shard, will meet."""
 
     def count() -> int:
         from soundsearch_ingest.discover import discover, expand
 
-        return sum(1 for _ in discover(expand(targets)))
+        from ..stores.parts import Part
+
+        part = Part.parse(shard or "1/1")
+        return sum(part.has(file.uri) for file in discover(expand(targets)))
 
     return count

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..results import Finding
 from ..vectors import Directions
 from .filters import Filter
+from .parts import Part
 from .records import (
     ClipRecord,
     Counts,
@@ -272,13 +273,18 @@ class Store(Protocol):
         """A failure with this content. Thread-safe."""
         ...
 
-    def writing(self) -> AbstractContextManager[None]:
+    def writing(self, part: Part | None = None) -> AbstractContextManager[None]:
         """Lock the store for writing; the methods below need it.
+
+        With a `part`, only against others that write the same part, or the whole: clips of its
+        files may be added, amended and failed; what needs the whole must not be done.
 
         Raises
         ------
         LibraryBusy
             Another process has locked it.
+        LibraryError
+            The store cannot be written in parts.
         """
         ...
 

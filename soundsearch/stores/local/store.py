@@ -28,6 +28,7 @@ from ...hints import command
 from ...results import Finding
 from ..base import LabelsOf, OnClips, OnStep, Store
 from ..filters import Filter
+from ..parts import Part
 from ..records import (
     ClipRecord,
     Counts,
@@ -244,8 +245,13 @@ class LocalStore:
     # Writing
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self, part: Part | None = None) -> Iterator[None]:
         """Hold the library for writing; raises LibraryBusy when another process does."""
+        if part is not None:
+            raise LibraryError(
+                f"{self.address}: a folder is written by one process at a time; parts of an ingest "
+                "can be written to a library on a Milvus server: milvus://HOST:19530/NAME"
+            )
         with writer_lock(self._folder):
             try:
                 self._delete_adopted()

@@ -16,9 +16,10 @@ from .client import MilvusClient
 from .rows import state_row
 from .uri import MilvusUri
 
-__all__ = ["Lease"]
+__all__ = ["Lease", "is_over"]
 
-_ROW = 2
+# The state row of the writer's lease.
+_WRITER = 2
 _SECONDS = 60.0
 _RENEW_SECONDS = 15.0
 # Milvus has no compare-and-set. A writer that takes the lease waits a moment: any other writer
@@ -34,13 +35,25 @@ class Lease:
     It expires a minute after its last renewal, or at once if its holder was a process of this
     machine that has ended. The clocks of machines that write to one library must agree to within
     a minute.
+
+    Parameters
+    ----------
+    client : MilvusClient
+    uri : MilvusUri
+    row : int
+        The state row that it is; by default that of the writer of the whole library.
+    **more
+        What else the row says: ``part`` of an ingest that it is for, ``drawing`` if it is held
+        only to draw numbers.
     """
 
-    def __init__(self, client: MilvusClient, uri: MilvusUri) -> None:
+    def __init__(self, client: MilvusClient, uri: MilvusUri, row: int = _WRITER, **more: Any):
         self._client = client
         self._uri = uri
         self._collection = f"{uri.name}_state"
-        self._mine = {
+        self._row = row
+        self._mine: dict[str, Any] = {
+            **more,
             "token": secrets.token_hex(8),
             "pid": os.getpid(),
             "host": _machine(),
@@ -54,13 +67,13 @@ class Lease:
         """Take the lease, or raise LibraryBusy if another process holds it."""
         if self._uri.lite:  # it serves this process alone
             with _taking_lite:
-                self._refuse_other(self._holder())
+                self.refuse_other()
                 self._write()
         else:
-            self._refuse_other(self._holder())
+            self.refuse_other()
             self._write()
             time.sleep(_SETTLE_SECONDS)
-            self._refuse_other(self._holder())
+            self.refuse_other()
         self._stop.clear()
         self._thread = threading.Thread(target=self._keep_renewing, daemon=True, name="lease")
         self._thread.start()
@@ -69,49 +82,80 @@ class Lease:
         """Raise LibraryBusy if the lease was lost; call before each write that others will see."""
         with self._lock:
             if time.monotonic() - self._renewed > 2 * _RENEW_SECONDS:
-                self._refuse_other(self._holder())
+                self.refuse_other()
                 self._write()
+
+    def note(self, **more: Any) -> None:
+        """Change what else the row says; raises LibraryBusy if the lease was lost."""
+        with self._lock:
+            self.refuse_other()
+            self._mine.update(more)
+            self._write()
 
     def release(self) -> None:
         """Give the lease back."""
+        self._end()
+        with suppress(LibraryError):  # the lease then expires
+            if self._is_mine(self.holder()):
+                self._client.delete(self._collection, [self._row])
+
+    def abandon(self) -> None:
+        """Give the lease up, and leave its row for who takes it next."""
+        self._end()
+        if self._is_mine(self.holder()):
+            self._write(0.0)
+
+    def _end(self) -> None:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        with suppress(LibraryError):  # the lease then expires
-            holder = self._holder()
-            if holder is not None and holder["token"] == self._mine["token"]:
-                self._client.delete(self._collection, [_ROW])
 
-    def _holder(self) -> dict[str, Any] | None:
-        rows = self._client.query(self._collection, f"id == {_ROW}", ["data"], "Strong")
+    def _is_mine(self, holder: dict[str, Any] | None) -> bool:
+        return holder is not None and holder["token"] == self._mine["token"]
+
+    def holder(self) -> dict[str, Any] | None:
+        """What the row says; None without one."""
+        rows = self._client.query(self._collection, f"id == {self._row}", ["data"], "Strong")
         return json.loads(rows[0]["data"]) if rows else None
 
-    def _write(self) -> None:
-        row = state_row(_ROW, {**self._mine, "time": time.time()})
+    def _write(self, now: float | None = None) -> None:
+        now = time.time() if now is None else now
+        row = state_row(self._row, {**self._mine, "time": now})
         self._client.upsert(self._collection, [row])
         self._renewed = time.monotonic()
 
     def _keep_renewing(self) -> None:
         while not self._stop.wait(_RENEW_SECONDS):
             with self._lock, suppress(LibraryError):  # `check` will raise it
-                holder = self._holder()
-                if holder is None or holder["token"] == self._mine["token"]:
+                holder = self.holder()
+                if holder is None or self._is_mine(holder):
                     self._write()
                 else:
                     self._renewed = 0.0
                     return
 
-    def _refuse_other(self, holder: dict[str, Any] | None) -> None:
-        if holder is None or holder["token"] == self._mine["token"]:
+    def refuse_other(self, holder: dict[str, Any] | None = None) -> None:
+        """Raise LibraryBusy if another process holds it; `holder` is the row, where known."""
+        holder = holder or self.holder()
+        if holder is None or self._is_mine(holder) or is_over(holder):
             return
-        left = holder["time"] + _SECONDS - time.time()
-        if left < 0 or _is_gone(holder):
-            return
+        what = f"part {holder['part']} of an ingest" if "part" in holder else "the library"
+        left = min(_left(holder), _SECONDS)
         raise LibraryBusy(
             f"{self._uri}: process {holder['pid']} on {holder['host'].partition('/')[0]} is "
-            "writing to the library; wait until it ends (if it was killed, wait "
-            f"{min(left, _SECONDS):.0f} s)"
+            f"writing to {what}; wait until it ends (if it was killed, wait {left:.0f} s)"
         )
+
+
+def is_over(holder: dict[str, Any]) -> bool:
+    """Whether nobody holds a lease any more that was held so."""
+    return _left(holder) < 0 or _is_gone(holder)
+
+
+def _left(holder: dict[str, Any]) -> float:
+    """For how many seconds a lease is held, unless it is renewed."""
+    left: float = holder["time"] + _SECONDS - time.time()
+    return left
 
 
 def _machine() -> str:

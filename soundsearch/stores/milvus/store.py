@@ -14,6 +14,7 @@ from ...hints import command
 from ...results import Finding
 from ..base import ClipChanged, LabelsOf, OnClips, OnStep, Store
 from ..filters import Filter, matches
+from ..parts import Part
 from ..records import (
     ClipRecord,
     Counts,
@@ -49,6 +50,7 @@ from .expressions import compile_filter
 from .heads import write_head
 from .lease import Lease
 from .lite import opening
+from .parts import drop_ended, ended_parts, part_written
 from .reader import MilvusReading, newest
 from .relabelling import relabel
 from .rows import CLIP_FIELDS, clip_of, failure_id, failure_of, packed_uri, state_row
@@ -284,19 +286,29 @@ class MilvusStore:
     # Writing
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self, part: Part | None = None) -> Iterator[None]:
         """Lock the library for writing; raises LibraryBusy if another process has locked it."""
         if self._parent is not None:
             parent = self._parent
             with self._written_by(parent._held.lease, parent._held.counters):
                 yield
             return
+        if part is not None:
+            with part_written(self._client, self._uri, part) as (lease, drawn):
+                self._look()
+                with self._written_by(lease, drawn):
+                    yield
+            return
+        ended_parts(self._client, self._uri)  # before parts must wait for the lease
         lease = Lease(self._client, self._uri)
         lease.take()
         try:
             self._look()
-            counters = Counters(self._client, self._uri)
+            ended = ended_parts(self._client, self._uri)
+            blocks = [block for row in ended.values() for block in row["blocks"]]
+            counters = Counters(self._client, self._uri, blocks)
             with self._written_by(lease, counters):
+                drop_ended(self._client, self._uri, ended)
                 drop_leftovers(self._client, self._uri, self._tables.generation)
                 yield
             with suppress(LibraryError):  # the next writer then looks for leftovers

@@ -10,15 +10,17 @@ segments in the editions that it had reserved, and the next writer starts by del
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count as counted_from
 
 import numpy as np
 
-from ...errors import LibraryDamaged, LibraryError
+from ...errors import LibraryDamaged
 from ..base import OnStep
 from ..pooling import stretch_counts, stretch_length
 from ..records import ClipRecord, FailureRecord, NewClip
 from .client import MilvusClient, Row
 from .collections import NUMBERS, choose_index, ensure_index, state_collection, state_of
+from .inserting import Numbers, insert, record_row
 from .inventory import Inventory
 from .lease import Lease
 from .reader import newest
@@ -26,14 +28,12 @@ from .rows import (
     CLIP_FIELDS,
     SEEN_FIELDS,
     SEGMENTS_PER_EDITION,
-    clip_row,
     failure_row,
     packed_uri,
     segment_ids,
-    segment_rows,
     state_row,
 )
-from .stretches import stretch_ids, stretch_rows, without_all, write_stretches
+from .stretches import stretch_ids, without_all, write_stretches
 from .tables import LIMIT, Tables
 from .uri import MilvusUri
 
@@ -47,9 +47,19 @@ _KNOWN = ("id", "uri", "digest")
 
 
 class Counters:
-    """The next free id and edition, reserved in advance in the library's state."""
+    """The next free id and edition, reserved in advance in the library's state.
 
-    def __init__(self, client: MilvusClient, uri: MilvusUri) -> None:
+    Parameters
+    ----------
+    client : MilvusClient
+    uri : MilvusUri
+    blocks : iterable of (int, int)
+        Ranges of editions, without their ends, that others left unfinished.
+    """
+
+    def __init__(
+        self, client: MilvusClient, uri: MilvusUri, blocks: Iterable[tuple[int, int]] = ()
+    ) -> None:
         self._client = client
         self._state = state_collection(uri)
         numbers = state_of(client, self._state, NUMBERS)
@@ -59,8 +69,8 @@ class Counters:
             )
         self._next = {"id": numbers["id"], "edition": numbers["edition"]}
         self._reserved = dict(self._next)
-        # Editions from here on may be those of a killed writer.
-        self.unfinished_from: int = numbers["from"]
+        # Ranges of editions, without their ends, that killed writers may have left unfinished.
+        self.unfinished = [*blocks, (numbers["from"], numbers["edition"])]
 
     @property
     def edition(self) -> int:
@@ -77,6 +87,10 @@ class Counters:
             self._write(self._reserved)
         self._next[name] = first + count
         return first
+
+    def finished(self) -> None:
+        """What killed writers began is cleaned up."""
+        self.unfinished = []
 
     def give_back(self) -> None:
         """Return unused reservations: everything that was begun is complete."""
@@ -143,70 +157,44 @@ class Writer:
             if kept is not None:
                 self.clips.add(kept)
             self._delete_clips(older)
-        if self.counters.unfinished_from < self.counters.edition:
-            tables.is_written_out = False
-            self._delete_invisible(self.counters.unfinished_from, self.counters.edition)
+        for first, end in self.counters.unfinished:
+            if first < end:
+                tables.is_written_out = False
+                self._delete_invisible(first, end)
+        self.counters.finished()
 
     def add(self, clips: Sequence[NewClip]) -> None:
         """Store clips, all or none; see `Store.add`."""
         if not clips:
             return
-        tables = self._tables
-        by_uri = {packed_uri(clip.record.uri): clip for clip in clips}
-        replaced = {uri: row for uri in by_uri if (row := self.clips.at(uri)) is not None}
-        ids = {uri: row["id"] for uri, row in replaced.items()}
-        for uri in by_uri:
-            if uri not in ids and (id := self._id_of(uri)) is not None:
-                ids[uri] = id
-        new = [uri for uri in by_uri if uri not in ids]
-        edition = self.counters.new("edition", len(by_uri))
-        ids.update(zip(new, range(self.counters.new("id", len(new)), 1 << 62), strict=False))
-        editions = dict(zip(by_uri, range(edition, 1 << 62), strict=False))
-        rows = [
-            self._clip_row(
-                ids[uri], clip.record, len(clip.embeddings), editions[uri], editions[uri]
-            )
-            for uri, clip in by_uri.items()
-        ]
-        self.lease.check()
-        tables.is_written_out = False
-        batch: list[Row] = []
-        limit = tables.segments_per_batch
-        for uri, clip in by_uri.items():
-            for begin in range(0, len(clip.embeddings), limit):
-                batch += segment_rows(clip, ids[uri], editions[uri], begin, begin + limit)
-                while len(batch) >= limit:
-                    tables.client.upsert(tables.segments, batch[:limit])
-                    del batch[:limit]
-        if batch:
-            tables.client.upsert(tables.segments, batch)
-        length = stretch_length(tables.settings)
-        batch = []
-        for uri, clip in by_uri.items():
-            batch += stretch_rows(clip.embeddings, clip.segments, length, ids[uri], editions[uri])
-            while len(batch) >= limit:
-                tables.client.upsert(tables.stretches, batch[:limit])
-                del batch[:limit]
-        if batch:
-            tables.client.upsert(tables.stretches, batch)
-        self.lease.check()
-        tables.client.upsert(tables.clips, rows)  # now the clips are visible
-        for row in replaced.values():
+        by_uri = {clip.record.uri: clip for clip in clips}
+        numbers = self.draw(list(by_uri))
+        self._tables.is_written_out = False
+        pairs = list(zip(by_uri.values(), numbers, strict=True))
+        self.settle(insert(self._tables, pairs, self.lease.check))
+
+    def draw(self, uris: Sequence[str]) -> list[Numbers]:
+        """The numbers under which to insert clips at these uris: a clip there keeps its id."""
+        ids = [self._id_at(packed_uri(uri)) for uri in uris]
+        new = counted_from(self.counters.new("id", ids.count(None)))
+        # After the ids, as whoever draws says that all earlier editions are complete.
+        edition = self.counters.new("edition", len(uris))
+        return [Numbers(next(new) if id is None else id, edition + n) for n, id in enumerate(ids)]
+
+    def _id_at(self, uri: str) -> int | None:
+        """The id that a clip at this packed uri has, or keeps; None for a new one."""
+        row = self.clips.at(uri)
+        return self._id_of(uri) if row is None else int(row["id"])
+
+    def settle(self, rows: Sequence[Row]) -> None:
+        """Finish what inserted rows replace: earlier segments and failures at their uris."""
+        replaced = [old for row in rows if (old := self.clips.at(row["uri"])) is not None]
+        for row in replaced:
             self.clips.discard(row)
         for row in rows:
             self.clips.add(row)
-        self._forget(by_uri)
-        self._delete_segments(replaced.values())
-
-    def _clip_row(
-        self, id: int, record: ClipRecord, segments: int, edition: int, revision: int
-    ) -> Row:
-        try:
-            return clip_row(id, record, segments, edition, revision, self._tables.uri.lite)
-        except (TypeError, ValueError) as error:
-            raise LibraryError(
-                f"{self._tables.uri}: the clip {record.uri!r} cannot be stored: {error}"
-            ) from error
+        self._forget(row["uri"] for row in rows)
+        self._delete_segments(replaced)
 
     def amend(self, records: Mapping[int, ClipRecord]) -> None:
         """Replace the records of clips; see `Store.amend`.
@@ -228,7 +216,7 @@ class Writer:
         # By uri: if several clips get the same uri, the last one keeps it.
         rows = {}
         for n, (id, was) in enumerate(sorted(old.items())):
-            row = self._clip_row(id, records[id], was["segments"], was["edition"], revision + n)
+            row = record_row(tables, id, records[id], was["segments"], was["edition"], revision + n)
             rows[row["uri"]] = row
         kept = {row["id"] for row in rows.values()}
         in_the_way = [
