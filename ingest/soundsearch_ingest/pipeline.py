@@ -13,19 +13,22 @@ import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .decode import SAMPLE_RATE, Decoder
-from .discover import AudioFile, stat_file
 from .encoders import Encoder
-from .errors import ArgumentError, AudioError
+from .errors import ArgumentError, AudioError, MissingExtra
+from .files import AudioFile
 from .keeping import LONG_SECONDS, Keeper, Kept
 from .logmel import FRAME_SECONDS, PATCH_FRAMES
 from .outcomes import Embedded, Failed, Known, Result
+from .sources import begun, is_unchanged, opened
 from .stretches import SegmentStream, Stretch, context_frames, embed
 
 __all__ = [
@@ -48,20 +51,26 @@ _RESULTS_PER_WORKER = 32
 _HASH_BLOCK = 1 << 16
 
 
-def content_digest(path: str) -> bytes:
-    """BLAKE3 of a regular file's bytes, 32 of them; raises AudioError or OSError.
+def content_digest(source: str | BinaryIO) -> bytes:
+    """BLAKE3 of the bytes of a file at a path or open, 32 of them; raises AudioError or OSError.
 
-    A long WAV file is hashed five times faster than with SHA-256, which is felt.
+    An open one is at its beginning before and after. A long WAV file is hashed five times faster
+    than with SHA-256, which is felt.
     """
     import blake3
 
     digest = blake3.blake3()
     buffer = memoryview(bytearray(_HASH_BLOCK))
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise AudioError(path, "is not a regular file")
-    with open(path, "rb", buffering=0) as file:
-        while size := file.readinto(buffer):
-            digest.update(buffer[:size])
+    if isinstance(source, str):
+        if not stat.S_ISREG(os.stat(source).st_mode):
+            raise AudioError(source, "is not a regular file")
+        with open(source, "rb", buffering=0) as file:
+            while size := file.readinto(buffer):
+                digest.update(buffer[:size])
+    else:
+        while block := source.read(_HASH_BLOCK):
+            digest.update(block)
+        source.seek(0)
     return digest.digest()
 
 
@@ -121,7 +130,8 @@ def run(
     Parameters
     ----------
     files : iterable of AudioFile
-        Consumed lazily, from the worker threads, one item at a time.
+        Consumed lazily, from the worker threads, one item at a time; small ones on servers some
+        ahead, as they are fetched before they are wanted.
     encoder : Encoder
         Opened with one thread: parallelism comes from the workers.
     hop : float
@@ -158,6 +168,7 @@ def run(
         state.stop()
         for thread in threads:
             thread.join()
+        state.close()
 
 
 def available_cores() -> int:
@@ -205,13 +216,6 @@ class _Job:
 _Batch = list[tuple[_Job, int, Stretch]]
 
 
-def _is_unchanged(file: AudioFile) -> bool:
-    try:
-        return stat_file(file.uri) == file
-    except OSError:
-        return False
-
-
 class _Run:
     """What the workers share; `_changed` guards every attribute that changes."""
 
@@ -227,7 +231,7 @@ class _Run:
         self.on_long: Callable[[str, float, float], None]
         self.keeper: Keeper | None
         self.identify: bool
-        self._files = files
+        self._files = begun(files)
         self._encoder = encoder
         self._hop_frames = hop_frames
         self._context_frames = context_frames(encoder)
@@ -259,6 +263,10 @@ class _Run:
                 results, self._results = self._results, deque()
                 self._changed.notify_all()
             yield from results
+
+    def close(self) -> None:
+        """Let go of what was fetched ahead, once the workers are done."""
+        self._files.close()
 
     def stop(self) -> None:
         with self._changed:
@@ -299,38 +307,45 @@ class _Run:
     def _decode_next(self) -> None:
         try:
             with self._next_file:
-                file = next(self._files, None)
+                file, copy = next(self._files, (None, None))
             if file is None:
                 with self._changed:
                     self._exhausted = True
             else:
-                self._decode(file)
+                self._decode(file, copy)
         finally:
             with self._changed:
                 self._decoding -= 1
 
-    def _decode(self, file: AudioFile) -> None:
+    def _decode(self, file: AudioFile, copy: Future[BinaryIO] | None) -> None:
         digest = None
         try:
-            digest = content_digest(file.uri) if self.identify else b""
-            if self._is_known(digest):
-                self._emit(Known(file, digest))
-                return
-            self._embed(_Job(file, digest))
+            with opened(file, copy) as source:
+                digest = content_digest(source) if self.identify else b""
+                if self._is_known(digest):
+                    self._emit(Known(file, digest))
+                else:
+                    self._embed(_Job(file, digest), source)
         except AudioError as error:
             passing = isinstance(error.__cause__, OSError)
-            self._emit(Failed(file, None if passing else digest, error.reason))
+            self._fail(file, None if passing else digest, error.reason)
         except OSError as error:
-            self._emit(Failed(file, None, error.strerror or str(error)))
+            self._fail(file, None, error.strerror or str(error))
+        except MissingExtra as error:  # where others found the file, the package is installed
+            self._fail(file, None, str(error))
         except MemoryError:
-            self._emit(Failed(file, None, "there was not enough memory for it"))
+            self._fail(file, None, "there was not enough memory for it")
         except Exception as error:  # one bad file never stops a run
-            self._emit(Failed(file, digest, f"unexpected {type(error).__name__}: {error}"))
+            self._fail(file, digest, f"unexpected {type(error).__name__}: {error}")
 
-    def _embed(self, job: _Job) -> None:
+    def _fail(self, file: AudioFile, digest: bytes | None, reason: str) -> None:
+        origin = f" ({file.origin})" if file.origin else ""
+        self._emit(Failed(file, digest, reason + origin))
+
+    def _embed(self, job: _Job, source: str | BinaryIO) -> None:
         stream = SegmentStream(self._hop_frames, self._context_frames)
         samples = 0
-        with Decoder(job.file.uri) as decoder:
+        with Decoder(source) as decoder:
             promised = decoder.promised or 0.0
             job.is_long = promised >= LONG_SECONDS
             if job.is_long and self.keeper is not None:
@@ -345,7 +360,7 @@ class _Run:
                     self.on_long(job.file.uri, samples / SAMPLE_RATE, promised)
         last = stream.finish()
         self._put(job, last)
-        if stat_file(job.file.uri) != job.file:
+        if not is_unchanged(job.file):
             raise OSError("changed while it was read; ingest it again")
 
         def finish(embeddings: NDArray[np.float32], loudness: NDArray[np.float32]) -> Embedded:
@@ -401,7 +416,7 @@ class _Run:
         stretches = [stretch for _, _, stretch in batch]
         parts = embed(stretches, self._encoder, self._hop_frames)
         for (job, first, _), part in zip(batch, parts, strict=True):
-            if job.kept is not None and _is_unchanged(job.file):
+            if job.kept is not None and is_unchanged(job.file):
                 job.kept.add(first, *part)
         done = []
         with self._changed:
