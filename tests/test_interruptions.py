@@ -6,11 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+from soundsearch_ingest import encoders, pipeline
+from soundsearch_ingest.files import AudioFile, stat_file
 from support.sounds import noise, write
 
 import soundsearch
@@ -161,3 +166,52 @@ def test_full_disk_loses_nothing(sounds, tmp_path):
         assert names(again.query(sounds / "low.wav", 1)) == ["low.wav"]
         again.ingest(tmp_path / "more")
         assert again.info()["clips"] == 306
+
+
+def test_a_file_that_takes_hours_to_fetch_is_left_when_it_is_stopped(tmp_path):
+    pytest.importorskip("fsspec")
+    pytest.importorskip("aiohttp")
+    begun, left, late = threading.Event(), threading.Event(), threading.Event()
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(1 << 26))
+            self.end_headers()
+
+        def do_GET(self):
+            self.do_HEAD()
+            try:
+                while not late.wait(0.01):
+                    self.wfile.write(bytes(1 << 12))
+                    begun.set()
+            except OSError:
+                left.set()
+
+        def log_message(self, *_arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    # What does not stop it, ends it, so that the test fails.
+    timer = threading.Timer(20, late.set)
+    timer.start()
+
+    other = tmp_path / "no.wav"
+    other.write_text("no sound")
+
+    def files():
+        yield AudioFile(f"http://127.0.0.1:{server.server_port}/a.wav", 1 << 26, 1)
+        begun.wait()
+        yield stat_file(str(other))
+
+    try:
+        with closing(pipeline.run(files(), encoders.load(), 0.96, workers=2)) as results:
+            assert next(results).file.uri == str(other)
+        left.wait(20)
+        assert not late.is_set()
+    finally:
+        timer.cancel()
+        server.shutdown()
+        server.server_close()

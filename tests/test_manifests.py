@@ -195,3 +195,21 @@ def test_a_manifest_from_standard_input_and_pipes(folder, tmp_path):
     assert report["failed"][0]["reason"].endswith("(line 2 of standard input)")
     code, report = run(f"{ingest} s/1.wav --manifest <(find {folder} -name '*.wav')")
     assert (code, report["added"], report["unchanged"]) == (0, 2, 1)
+
+
+def test_what_differs_only_in_secrets_is_not_taken_for_each_other(lib, folder):
+    """Each would replace the clip of the one before."""
+    web = Web(folder)
+    try:
+        urls = [f"{web.url}/0.wav?key={n}" for n in (1, 2)]
+        path = listed(folder / "list.txt", "# sounds", urls[0], urls[0], urls[1])
+        for message, given in (
+            (f"{path}, line 4: differs from {path}, line 2 only", {"manifest": path}),
+            ("target 2: differs from target 1 only", {"targets": urls}),
+        ):
+            with pytest.raises(errors.ArgumentError) as caught:
+                lib.ingest(**given)
+            assert str(caught.value).startswith(message)
+            assert f"{web.url}/0.wav;" in str(caught.value) and "key=" not in str(caught.value)
+    finally:
+        web.close()

@@ -305,3 +305,22 @@ def test_an_archive_is_asked_with_and_removed(lib, folder, tmp_path):
     assert len(lib.query(folder / "a.wav", k=4, per="folder:1")) == 2
     assert lib.remove([f"zip://below/*::{path}"]) == 2
     assert lib.remove([path]) == 2
+
+
+@pytest.mark.parametrize("damage", ["header", "cut within a header", "cut between members"])
+def test_a_tar_that_breaks_off_is_no_shorter_one(lib, folder, tmp_path, damage):
+    path = tarred(tmp_path / "t.tar", folder)
+    lib.ingest(path)
+    held = uris(lib)
+    with tarfile.open(path) as archive:
+        last = archive.getmembers()[-1].offset
+    content = bytearray(path.read_bytes())
+    if damage == "header":
+        content[last : last + 20] = b"\xff" * 20
+    else:
+        del content[last + (100 if "within" in damage else 0) :]
+    path.write_bytes(content)
+    report = lib.ingest(path, prune_all=True)
+    assert [failure.uri for failure in report.failed] == [f"tar://::{path}"]
+    assert "cannot be opened as a tar archive (its list breaks off after" in report.failed[0].reason
+    assert (uris(lib), report.removed) == (held, 0)

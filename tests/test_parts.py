@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
 import subprocess
 import sys
 import threading
 import time
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 
 import numpy as np
 import pytest
@@ -17,6 +20,10 @@ from support.stores import SETTINGS, new_clip, rows
 import soundsearch
 from soundsearch import errors
 from soundsearch.stores.milvus.client import MilvusClient
+from soundsearch.stores.milvus.collections import NUMBERS, state_of
+from soundsearch.stores.milvus.lease import Lease, _machine, is_over
+from soundsearch.stores.milvus.parts import PartCounters, drop_ended
+from soundsearch.stores.milvus.rows import state_row
 from soundsearch.stores.milvus.store import MilvusStore
 from soundsearch.stores.opening import open_store, place_of
 from soundsearch.stores.parts import Part
@@ -234,3 +241,172 @@ def test_processes_of_which_one_is_killed(folder, milvus_server):
         assert len({clip.uri for clip in store.clips()}) == 40
         assert len(all_segments(store)) == 80
         assert state_of_parts(store) == []
+
+
+@pytest.fixture
+def pair(lite):
+    """Two stores of one library, as two processes have them."""
+    with (
+        closing(MilvusStore.create(lite, SETTINGS)) as store,
+        closing(open_store(place_of(lite))) as other,
+    ):
+        yield store, other
+
+
+@contextmanager
+def suspended(store):
+    """While its process is suspended, for so long that its lease expires."""
+    lease = store._held.lease
+    lease._end()
+    row = json.loads(state_row(lease._row, lease.holder())["data"])
+    store._client.upsert(lease._collection, [state_row(lease._row, {**row, "time": 0.0})])
+    yield
+    lease._renewed -= 120
+
+
+def numbers_of(store):
+    return state_of(store._client, f"{store._uri.name}_state", NUMBERS)
+
+
+def clip_ids(store):
+    ids = {clip.uri: clip.id for clip in store.clips()}
+    assert len(set(ids.values())) == len(ids)
+    return ids
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_a_writer_that_was_suspended_takes_no_numbers_back(pair, writes):
+    store, other = pair
+    expected = pytest.raises(errors.LibraryBusy, match="was suspended") if writes else nullcontext()
+    with expected, store.writing():
+        store.add(MANY[:3])
+        with suspended(store), other.writing():
+            other.add(MANY[3:40])
+        was = clip_ids(other)
+        if writes:
+            store._held.counters._reserved["id"] = 0
+            store.add([new_clip("/other.wav", 2, 900)])
+    with other.writing():
+        other.add(MANY[40:])
+    assert clip_ids(other).items() >= was.items()
+    is_whole(other.address)
+
+
+def test_a_part_that_was_suspended_adds_nothing_after_another_took_its_place(pair):
+    store, other = pair
+    part = Part(1, 1)
+    with pytest.raises(errors.LibraryBusy, match="was suspended"), store.writing(part):
+        store.add(MANY[:1])
+        with suspended(store), other.writing(part):
+            other.add(MANY)
+        store.add(MANY[1:2])
+    is_whole(other.address)
+
+
+def test_a_part_that_was_suspended_finds_the_whole_being_written(pair, monkeypatch):
+    store, other = pair
+
+    def wake(*arguments):
+        store._held.lease._renewed -= 120
+        with suppress(errors.LibraryBusy):
+            store._held.lease.check()
+        drop_ended(*arguments)
+
+    monkeypatch.setattr("soundsearch.stores.milvus.store.drop_ended", wake)
+    lost = pytest.raises(errors.LibraryBusy, match="suspended")
+    with ExitStack() as whole, lost, store.writing(Part(1, 1)):
+        with suspended(store):
+            whole.enter_context(other.writing())
+            other.add(MANY)
+        store.add(MANY[:1])
+    monkeypatch.undo()
+    is_whole(other.address)
+
+
+def test_numbers_are_drawn_once_though_a_turn_was_lost(pair, monkeypatch):
+    store, other = pair
+    real, reads = PartCounters._numbers, []
+
+    def overtaken(counters):
+        numbers = real(counters)
+        reads.append(numbers)
+        if len(reads) == 2:  # within the first turn of the first part
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("soundsearch.stores.milvus.lease._SECONDS", -1.0)
+                with monkeypatch.context() as inner:
+                    inner.setattr(PartCounters, "_numbers", real)
+                    other._held.counters._draw(1)
+        return numbers
+
+    with store.writing(Part(1, 2)), other.writing(Part(2, 2)):
+        reads.clear()
+        reads.append(None)
+        monkeypatch.setattr(PartCounters, "_numbers", overtaken)
+        store.add(of_part(Part(1, 2)))
+        other.add(of_part(Part(2, 2)))
+    assert len(reads) == 3
+    is_whole(other.address)
+
+
+def test_a_part_begins_though_another_draws_numbers_just_then(pair, monkeypatch):
+    store, other = pair
+    real = Lease.holder
+
+    def holder(lease):
+        """What nobody held a moment ago is held in turn."""
+        found = real(lease)
+        if lease._row == 2 and "drawing" not in lease._mine:
+            monkeypatch.setattr(Lease, "holder", real)
+            Lease(other._client, other._uri, drawing=True)._write()
+        return found
+
+    monkeypatch.setattr(Lease, "holder", holder)
+    with store.writing(Part(1, 2)):
+        assert Lease(other._client, other._uri).holder()["drawing"]
+
+
+def test_parts_of_different_numbers_that_begin_at_once(pair, monkeypatch):
+    store, other = pair
+    real = Lease.take
+    with ExitStack() as held:
+
+        def take(lease):
+            monkeypatch.setattr(Lease, "take", real)
+            held.enter_context(other.writing(Part(2, 5)))
+            real(lease)
+
+        monkeypatch.setattr(Lease, "take", take)
+        with pytest.raises(errors.LibraryBusy, match=r"part 2/5 .*would be part 1/4"):
+            held.enter_context(store.writing(Part(1, 4)))
+    assert state_of_parts(store) == []
+
+
+def test_a_part_with_nothing_new_draws_no_numbers(pair):
+    store, _ = pair
+    with store.writing():
+        store.add(MANY)
+    was = numbers_of(store)
+    with store.writing(Part(1, 2)):
+        assert store.clip_at(MANY[0].record.uri) is not None
+    assert numbers_of(store) == was
+    is_whole(store.address)
+
+
+def test_a_lease_is_looked_at_after_this_machine_slept(pair):
+    """As a laptop does; the clock that cannot be set does not count that time."""
+    store, other = pair
+    with pytest.raises(errors.LibraryBusy), store.writing():
+        with suspended(store), other.writing():
+            pass
+        store._held.lease._renewed += 120
+        store._held.lease._renewed_at -= 120
+        store.add(MANY[:1])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of Linux")
+def test_machines_of_one_name_are_told_apart():
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=-1)
+    host = f"{socket.gethostname()}/{os.readlink('/proc/self/ns/pid')}"
+    holder = {"time": time.time(), "pid": int(ended.stdout), "host": _machine()}
+    assert is_over(holder)
+    assert not is_over({**holder, "host": host})

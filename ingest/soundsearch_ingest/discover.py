@@ -14,7 +14,7 @@ from pathlib import Path
 from . import members, sources
 from .errors import AudioError, SoundsearchError
 from .files import AudioFile, file_state, stat_file
-from .urls import absolute, archive_kind, is_url, split, suffix
+from .urls import Secrets, absolute, archive_kind, is_url, split, suffix
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -114,6 +114,8 @@ def expand(targets: Iterable[str | os.PathLike[str]]) -> list[str]:
     ------
     AudioError
         A target is not a file or folder, and as a glob it matches nothing.
+    ArgumentError
+        Two URLs differ only in what is secret in them.
     MissingExtra
         A URL needs a package that is not installed.
     """
@@ -130,6 +132,9 @@ def expand(targets: Iterable[str | os.PathLike[str]]) -> list[str]:
         if not matches:
             raise AudioError(text, "is not a file or folder, and as a pattern it matches nothing")
         found.update(dict.fromkeys(os.path.abspath(match) for match in matches))
+    secrets = Secrets()
+    for place, match in enumerate(found, 1):
+        secrets.check(match, f"target {place}")
     return list(found)
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from .errors import ArgumentError, AudioError
 from .files import AudioFile
 from .sources import ahead, stated
-from .urls import absolute, is_remote, plain
+from .urls import Secrets, absolute, is_remote, plain
 
 __all__ = ["STANDARD_INPUT", "Manifest"]
 
@@ -66,7 +66,7 @@ class Manifest:
         Raises
         ------
         ArgumentError
-            A line cannot be a path or URL.
+            A line cannot be a path or URL, or is one that came before but for a secret in it.
         MissingExtra
             A URL needs a package that is not installed.
         """
@@ -77,6 +77,7 @@ class Manifest:
         """Absolute paths and URLs, and which line each is from."""
         beside = "" if self._is_input else os.path.dirname(self._path)
         seen: set[int] = set()
+        secrets = Secrets()
         for number, line in enumerate(iter(lambda: self._file.readline(_LONGEST), b""), 1):
             text = line.decode("utf-8", "surrogateescape").strip()
             if number == 1:
@@ -91,6 +92,7 @@ class Manifest:
             uri = absolute(text, beside)
             if hash(uri) not in seen:
                 seen.add(hash(uri))
+                secrets.check(uri, f"{self.name}, line {number}")
                 yield uri, f"line {number} of {os.path.basename(self.name)}"
 
 

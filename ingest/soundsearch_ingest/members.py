@@ -80,6 +80,7 @@ class _Archive:
                 self._archive = tarfile.TarFile(fileobj=file)
                 for member in self._archive:
                     self._add(member)
+                _check_end(file, self._archive.offset, len(self.entries))
         except BaseException:
             file.close()
             raise
@@ -125,6 +126,13 @@ def _unpacked(file: BinaryIO) -> BinaryIO:
         return file
     with file, unpack(file) as stream:
         return copied(stream.read, 0, limit=None)
+
+
+def _check_end(file: BinaryIO, offset: int, count: int) -> None:
+    """Raise where a tar's list ends without its mark: `tarfile` takes any damage for the end."""
+    file.seek(offset)
+    if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError(f"its list breaks off after {count:,} files; is it whole?")
 
 
 _kept: OrderedDict[tuple[str, str], _Archive] = OrderedDict()

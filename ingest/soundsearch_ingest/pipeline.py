@@ -320,7 +320,7 @@ class _Run:
     def _decode(self, file: AudioFile, copy: Future[BinaryIO] | None) -> None:
         digest = None
         try:
-            with opened(file, copy) as source:
+            with opened(file, copy, lambda: self._stopped) as source:
                 digest = content_digest(source) if self.identify else b""
                 if self._is_known(digest):
                     self._emit(Known(file, digest))

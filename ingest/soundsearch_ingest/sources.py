@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import BinaryIO, TypeVar
 
 from . import members, remote
-from .copies import copied
+from .copies import Fault, copied
 from .errors import AudioError, SoundsearchError
 from .files import AudioFile, stat_file
 from .patterns import expression
@@ -76,7 +76,11 @@ def is_unchanged(file: AudioFile) -> bool:
 
 
 @contextmanager
-def opened(file: AudioFile, copy: Future[BinaryIO] | None = None) -> Iterator[str | BinaryIO]:
+def opened(
+    file: AudioFile,
+    copy: Future[BinaryIO] | None = None,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> Iterator[str | BinaryIO]:
     """A file's path, or a copy of it that is gone at the end; raises as `fetched`.
 
     `copy` is one that `begun` gave.
@@ -84,12 +88,12 @@ def opened(file: AudioFile, copy: Future[BinaryIO] | None = None) -> Iterator[st
     if copy is None and not is_url(file.uri):
         yield file.uri
         return
-    with _fetched(file) if copy is None else copy.result() as found:
+    with _fetched(file, is_stopped) if copy is None else copy.result() as found:
         yield found
 
 
-def _fetched(file: AudioFile) -> BinaryIO:
-    return fetched(file.access or file.uri, file.size)
+def _fetched(file: AudioFile, is_stopped: Callable[[], bool] = lambda: False) -> BinaryIO:
+    return fetched(file.access or file.uri, file.size, is_stopped)
 
 
 def begun(
@@ -121,7 +125,7 @@ def begun(
                         copy.result().close()
 
 
-def fetched(uri: str, size: int = 0) -> BinaryIO:
+def fetched(uri: str, size: int = 0, is_stopped: Callable[[], bool] = lambda: False) -> BinaryIO:
     """A copy of what is not a file on disk, without a name; to be closed.
 
     Parameters
@@ -129,6 +133,8 @@ def fetched(uri: str, size: int = 0) -> BinaryIO:
     uri : str
     size : int
         Bytes, as far as is known.
+    is_stopped : callable
+        Whether a large file is not wanted any more, which may take hours to come.
 
     Raises
     ------
@@ -143,7 +149,13 @@ def fetched(uri: str, size: int = 0) -> BinaryIO:
     if 0 < size <= _SMALL:
         return copied(io.BytesIO(remote.whole(uri)).read, size)
     with remote.told(uri), remote.reader(uri) as stream:
-        return copied(stream.read, size)
+
+        def read(count: int) -> bytes:
+            if is_stopped():
+                raise Fault("was not read to its end")
+            return stream.read(count)
+
+        return copied(read, size)
 
 
 def found(target: str) -> list[str]:

@@ -11,8 +11,11 @@ import re
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 from urllib.request import url2pathname
 
+from .errors import ArgumentError
+
 __all__ = [
     "Member",
+    "Secrets",
     "absolute",
     "archive_kind",
     "basename",
@@ -146,6 +149,25 @@ def plain(uri: str) -> str:
         part for part in pieces.query.split("&") if not _is_secret(part, "sig" in names)
     )
     return urlunsplit(pieces._replace(query=query)) if query != pieces.query else kept
+
+
+class Secrets:
+    """Tells which URLs differ in nothing but what is secret in them: they would be one clip."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[int, str]] = {}
+
+    def check(self, uri: str, place: str) -> None:
+        """Raise ArgumentError where another such URL came before; `place` is where this one is."""
+        shown = plain(uri)
+        if shown == uri:
+            return
+        whole, before = self._seen.setdefault(hash(shown), (hash(uri), place))
+        if whole != hash(uri):
+            raise ArgumentError(
+                f"{place}: differs from {before} only in what is taken for a secret, and so is the "
+                f"same clip, {shown}; name each file once, or save the files and ingest these"
+            )
 
 
 def _is_secret(parameter: str, is_azure: bool) -> bool:

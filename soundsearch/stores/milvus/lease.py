@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from ...errors import LibraryBusy, LibraryError
@@ -16,7 +17,7 @@ from .client import MilvusClient
 from .rows import state_row
 from .uri import MilvusUri
 
-__all__ = ["Lease", "is_over"]
+__all__ = ["SETTLE_SECONDS", "Lease", "is_over"]
 
 # The state row of the writer's lease.
 _WRITER = 2
@@ -24,7 +25,7 @@ _SECONDS = 60.0
 _RENEW_SECONDS = 15.0
 # Milvus has no compare-and-set. A writer that takes the lease waits a moment: any other writer
 # that saw it free at the same time has then written too, and the last to write holds it.
-_SETTLE_SECONDS = 1.0
+SETTLE_SECONDS = 1.0
 
 _taking_lite = threading.Lock()
 
@@ -34,7 +35,8 @@ class Lease:
 
     It expires a minute after its last renewal, or at once if its holder was a process of this
     machine that has ended. The clocks of machines that write to one library must agree to within
-    a minute.
+    half a minute. A holder that was suspended for so long that others wrote finds that it has lost
+    it, also when they have ended by then.
 
     Parameters
     ----------
@@ -58,7 +60,7 @@ class Lease:
             "pid": os.getpid(),
             "host": _machine(),
         }
-        self._renewed = 0.0
+        self._renewed = self._renewed_at = 0.0
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -72,7 +74,7 @@ class Lease:
         else:
             self.refuse_other()
             self._write()
-            time.sleep(_SETTLE_SECONDS)
+            time.sleep(SETTLE_SECONDS)
             self.refuse_other()
         self._stop.clear()
         self._thread = threading.Thread(target=self._keep_renewing, daemon=True, name="lease")
@@ -81,14 +83,33 @@ class Lease:
     def check(self) -> None:
         """Raise LibraryBusy if the lease was lost; call before each write that others will see."""
         with self._lock:
-            if time.monotonic() - self._renewed > 2 * _RENEW_SECONDS:
-                self.refuse_other()
+            # One clock stands still while a machine sleeps, the other one can be set.
+            ages = time.monotonic() - self._renewed, abs(time.time() - self._renewed_at)
+            if max(ages) > 2 * _RENEW_SECONDS:
+                self.confirm()
                 self._write()
+
+    def is_held(self) -> bool:
+        """Whether the lease was not lost, not even a moment ago."""
+        return self._is_mine(self.holder())
+
+    def confirm(self) -> None:
+        """Raise LibraryBusy if the lease was lost, even a moment ago."""
+        holder = self.holder()
+        if self._is_mine(holder):
+            return
+        if holder is not None:
+            self.refuse_other(holder)
+        raise LibraryBusy(
+            f"{self._uri}: this process was suspended, or could not reach Milvus, for so long that "
+            "another one took its place; what it reported as done is stored. Run the same command "
+            "again"
+        )
 
     def note(self, **more: Any) -> None:
         """Change what else the row says; raises LibraryBusy if the lease was lost."""
         with self._lock:
-            self.refuse_other()
+            self.confirm()
             self._mine.update(more)
             self._write()
 
@@ -96,13 +117,13 @@ class Lease:
         """Give the lease back."""
         self._end()
         with suppress(LibraryError):  # the lease then expires
-            if self._is_mine(self.holder()):
+            if self.is_held():
                 self._client.delete(self._collection, [self._row])
 
     def abandon(self) -> None:
         """Give the lease up, and leave its row for who takes it next."""
         self._end()
-        if self._is_mine(self.holder()):
+        if self.is_held():
             self._write(0.0)
 
     def _end(self) -> None:
@@ -119,16 +140,16 @@ class Lease:
         return json.loads(rows[0]["data"]) if rows else None
 
     def _write(self, now: float | None = None) -> None:
-        now = time.time() if now is None else now
-        row = state_row(self._row, {**self._mine, "time": now})
+        # As of before a write that may take minutes, as the row says.
+        renewed = time.monotonic(), time.time()
+        row = state_row(self._row, {**self._mine, "time": renewed[1] if now is None else now})
         self._client.upsert(self._collection, [row])
-        self._renewed = time.monotonic()
+        self._renewed, self._renewed_at = renewed
 
     def _keep_renewing(self) -> None:
         while not self._stop.wait(_RENEW_SECONDS):
             with self._lock, suppress(LibraryError):  # `check` will raise it
-                holder = self.holder()
-                if holder is None or self._is_mine(holder):
+                if self.is_held():
                     self._write()
                 else:
                     self._renewed = 0.0
@@ -159,11 +180,16 @@ def _left(holder: dict[str, Any]) -> float:
 
 
 def _machine() -> str:
-    """The name of this machine and, on Linux, its namespace of process ids."""
-    space = ""
+    """The name of this machine and, on Linux, its namespace of process ids.
+
+    Of namespaces, the first one has the same number on every machine, and many machines have the
+    same name; no two have the same identity of their boot.
+    """
+    boot = space = ""
     with suppress(OSError):
         space = os.readlink("/proc/self/ns/pid")
-    return f"{socket.gethostname()}/{space}"
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{socket.gethostname()}/{space}/{boot}"
 
 
 def _is_gone(holder: dict[str, Any]) -> bool:

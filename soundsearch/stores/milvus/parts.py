@@ -20,12 +20,12 @@ from ...errors import LibraryBusy, LibraryDamaged, LibraryError
 from ..parts import Part
 from .client import MilvusClient, Row
 from .collections import NUMBERS, state_collection, state_of
-from .lease import Lease, is_over
+from .lease import SETTLE_SECONDS, Lease, is_over
 from .rows import state_row
 from .uri import MilvusUri
 from .writer import Counters
 
-__all__ = ["PartCounters", "drop_ended", "ended_parts", "part_written"]
+__all__ = ["PartCounters", "drop_ended", "ended_parts", "part_written", "seized_parts"]
 
 # The ids of the rows of parts; those of heads begin at 65 536.
 _FIRST, _END = 1000, 65_000
@@ -49,7 +49,9 @@ class PartCounters(Counters):
         self._reserved = dict(self._next)
         # Blocks that were begun by a process that was killed.
         self.unfinished = [(first, end) for first, end in blocks]
-        self._draw(0)
+        numbers = self._numbers()
+        if numbers["from"] < numbers["edition"]:  # a writer of the whole was killed
+            self._draw(0)
 
     def new(self, name: str, count: int) -> int:
         """Draw `count` new ids or editions; return the first."""
@@ -72,27 +74,41 @@ class PartCounters(Counters):
         mine = (self._next["edition"], self._reserved["edition"])
         self._lease.note(blocks=[*self.unfinished, mine])
 
+    def _numbers(self) -> Row:
+        numbers = state_of(self._client, self._state, NUMBERS)
+        if numbers is None:
+            raise LibraryDamaged(
+                f"{self._uri}: the collection {self._state} lacks the row with the counters"
+            )
+        return numbers
+
     def _draw(self, count: int) -> None:
-        size = max(count, _BLOCK)
-        with self._turn():
-            numbers = state_of(self._client, self._state, NUMBERS)
-            if numbers is None:
-                raise LibraryDamaged(
-                    f"{self._uri}: the collection {self._state} lacks the row with the counters"
-                )
-            if numbers["from"] < numbers["edition"]:  # a writer of the whole was killed
+        while not self._has_drawn(max(count, _BLOCK)):
+            pass
+
+    def _has_drawn(self, size: int) -> bool:
+        with self._turn() as turn:
+            numbers = self._numbers()
+            if numbers["from"] < numbers["edition"]:
                 self.unfinished.append((numbers["from"], numbers["edition"]))
                 self._note()  # before the counters forget it
             block = {name: numbers[name] + size for name in self._next}
             row = state_row(NUMBERS, {**block, "from": block["edition"]})
+            # Two whose turn it seemed to be, as one of them was slow or suspended, have read the
+            # same numbers: they are of the one whose turn it still is when they are written.
+            if not turn.is_held():
+                return False
             self._client.upsert(self._state, [row])
+            if not turn.is_held():
+                return False
             # Now nobody else draws them: killed here, nothing was written under them.
             self._next = {name: numbers[name] for name in self._next}
             self._reserved = block
             self._note()
+        return True
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _turn(self) -> Iterator[Lease]:
         """Hold the writer's lease for a moment."""
         end = time.monotonic() + _TURN_SECONDS
         lease = Lease(self._client, self._uri, drawing=True)
@@ -105,8 +121,7 @@ class PartCounters(Counters):
                     raise
                 time.sleep(random.uniform(0, _LONGEST_PAUSE))
         try:
-            yield
-            lease.check()
+            yield lease
         finally:
             lease.release()
 
@@ -123,21 +138,20 @@ def part_written(
         Another process writes this part, the whole library, or parts of another number.
     """
     rows = _rows(client, uri)
-    for row in rows.values():
-        if not is_over(row) and row["count"] != part.count:
-            raise LibraryBusy(
-                f"{uri}: part {row['part']} of an ingest is being written, and this would be part "
-                f"{part}: all parts must be of the same number"
-            )
+    _refuse_others(uri, part, rows)
     id = _FIRST + part.number
     blocks = rows[id]["blocks"] if id in rows else []
     lease = Lease(client, uri, id, part=str(part), count=part.count, blocks=blocks)
+    if id in rows:  # else its blocks may change until it is taken
+        lease.refuse_other(rows[id])
     lease.take()
     is_clean = not blocks
     try:
+        _refuse_others(uri, part, _rows(client, uri))  # that began at the same time
         writer = Lease(client, uri)
-        if not (writer.holder() or {}).get("drawing"):
-            writer.refuse_other()
+        holder = writer.holder()
+        if holder is not None and not holder.get("drawing"):
+            writer.refuse_other(holder)
         is_clean = False
         counters = PartCounters(client, uri, lease, blocks)
         yield lease, counters
@@ -150,12 +164,36 @@ def part_written(
                 lease.abandon()
 
 
+def _refuse_others(uri: MilvusUri, part: Part, rows: dict[int, Row]) -> None:
+    """Raise LibraryBusy where parts of another number are written."""
+    for row in rows.values():
+        if not is_over(row) and row["count"] != part.count:
+            raise LibraryBusy(
+                f"{uri}: part {row['part']} of an ingest is being written, and this would be part "
+                f"{part}: all parts must be of the same number"
+            )
+
+
 def ended_parts(client: MilvusClient, uri: MilvusUri) -> dict[int, Row]:
     """The rows of parts that were killed; raises LibraryBusy where one is being written."""
     rows = _rows(client, uri)
     for id in rows:
         Lease(client, uri, id).refuse_other(rows[id])
     return rows
+
+
+def seized_parts(
+    client: MilvusClient, uri: MilvusUri
+) -> tuple[dict[int, Row], list[tuple[int, int]]]:
+    """`ended_parts` and their blocks; one that was only suspended will find that it has ended."""
+    rows = ended_parts(client, uri)
+    if rows:
+        marked = [state_row(id, {**row, "token": "", "time": 0.0}) for id, row in rows.items()]
+        client.upsert(state_collection(uri), marked)
+        if not uri.lite:
+            time.sleep(SETTLE_SECONDS)  # as one may have been about to renew its row
+        ended_parts(client, uri)
+    return rows, [(first, end) for row in rows.values() for first, end in row["blocks"]]
 
 
 def drop_ended(client: MilvusClient, uri: MilvusUri, rows: dict[int, Row]) -> None:

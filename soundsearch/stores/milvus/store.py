@@ -50,7 +50,7 @@ from .expressions import compile_filter
 from .heads import write_head
 from .lease import Lease
 from .lite import opening
-from .parts import drop_ended, ended_parts, part_written
+from .parts import drop_ended, ended_parts, part_written, seized_parts
 from .reader import MilvusReading, newest
 from .relabelling import relabel
 from .rows import CLIP_FIELDS, clip_of, failure_id, failure_of, packed_uri, state_row
@@ -304,14 +304,14 @@ class MilvusStore:
         lease.take()
         try:
             self._look()
-            ended = ended_parts(self._client, self._uri)
-            blocks = [block for row in ended.values() for block in row["blocks"]]
+            ended, blocks = seized_parts(self._client, self._uri)
             counters = Counters(self._client, self._uri, blocks)
             with self._written_by(lease, counters):
                 drop_ended(self._client, self._uri, ended)
                 drop_leftovers(self._client, self._uri, self._tables.generation)
                 yield
             with suppress(LibraryError):  # the next writer then looks for leftovers
+                lease.confirm()  # others may have drawn since
                 counters.give_back()
         finally:
             lease.release()

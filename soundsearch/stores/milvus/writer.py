@@ -175,6 +175,7 @@ class Writer:
 
     def draw(self, uris: Sequence[str]) -> list[Numbers]:
         """The numbers under which to insert clips at these uris: a clip there keeps its id."""
+        self.lease.check()  # to draw writes the counters
         ids = [self._id_at(packed_uri(uri)) for uri in uris]
         new = counted_from(self.counters.new("id", ids.count(None)))
         # After the ids, as whoever draws says that all earlier editions are complete.
@@ -212,6 +213,7 @@ class Writer:
         old = {row["id"]: row for row in tables.by_ids(tables.clips, wanted, fields)}
         if not old:
             return
+        self.lease.check()
         revision = self.counters.new("edition", len(old))
         # By uri: if several clips get the same uri, the last one keeps it.
         rows = {}
