@@ -36,6 +36,7 @@ __all__ = [
     "available_cores",
     "content_digest",
     "embed_sound",
+    "embed_stream",
     "hop_frames",
     "run",
 ]
@@ -86,20 +87,42 @@ def embed_sound(
     duration : float
         Seconds.
     """
-    frames = hop_frames(hop)
-    stream = SegmentStream(frames, context_frames(encoder))
-    parts, samples = [], 0
+    samples = 0
 
-    def hear(stretch: Stretch | None) -> None:
-        if stretch is not None:
-            parts.extend(embed([stretch], encoder, frames))
+    def counted() -> Iterator[NDArray[np.float32]]:
+        nonlocal samples
+        for block in blocks:
+            samples += len(block)
+            yield block
 
-    for block in blocks:
-        samples += len(block)
-        hear(stream.push(block))
-    hear(stream.finish())
+    parts = list(embed_stream(counted(), encoder, hop))
     embeddings, loudness = (np.concatenate(column) for column in zip(*parts, strict=True))
     return embeddings, loudness, samples / SAMPLE_RATE
+
+
+def embed_stream(
+    blocks: Iterable[NDArray[np.float32]], encoder: Encoder, hop: float
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Embed one sound in the calling thread, as it comes.
+
+    Parameters
+    ----------
+    blocks, encoder, hop
+        As of `embed_sound`.
+
+    Yields
+    ------
+    embeddings : float32 [n, dimension]
+    levels : float32 [n]
+        Of the segments that follow those given before.
+    """
+    frames = hop_frames(hop)
+    stream = SegmentStream(frames, context_frames(encoder))
+    for block in blocks:
+        if (stretch := stream.push(block)) is not None:
+            yield from embed([stretch], encoder, frames)
+    if (stretch := stream.finish()) is not None:
+        yield from embed([stretch], encoder, frames)
 
 
 def run(
