@@ -1,12 +1,12 @@
 """Ingesting with VGGish, compared with the bare network and the loop in its documentation.
 
-    pip install -e '.[vggish]' librosa
+    pip install -e '.[openvino,vggish]' librosa
     python -m benchmarks.vggish [--files 400]
 
 For five-second FLACs (44.1 kHz stereo), with random weights of VGGish's shapes, in seconds of
 sound per second, on all cores that this process may use:
 
-network    the ONNX network on precomputed patches, fp32 and int8
+network    the network on precomputed patches, fp32, bf16 and int8
 decoding   files to mono 16 kHz, nothing else
 labels     the bundled encoder and head alone, which run beside VGGish
 allowed    the rate of network, decoding and labels together if everything else took no time
@@ -107,7 +107,9 @@ def main() -> None:
             print(
                 f"{precision}: network {bare:.0f}, allowed {allowed:.0f}, ingest {whole:.0f}"
                 f" ({whole / bare:.2f} of the network, {whole / allowed:.2f} of allowed)"
-                + (f", cosine to fp32 {facts['cosine_mean']:.4f}" if audio else ""),
+                + (
+                    f", cosine to fp32 {facts['cosine_mean']:.5f}" if "cosine_mean" in facts else ""
+                ),
                 flush=True,
             )
         found: dict[str, np.ndarray] = {}

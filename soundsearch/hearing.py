@@ -15,6 +15,8 @@ from soundsearch_ingest import decode, encoders, pipeline
 from soundsearch_ingest.discover import stat_file
 from soundsearch_ingest.encoders import Encoder, SideBySide
 from soundsearch_ingest.logmel import SILENT
+from soundsearch_ingest.stretches import embed_stream
+from soundsearch_ingest.urls import absolute, is_url, plain
 
 from .asking.questions import Embeddings, Moments, Sound, Source, as_sound
 from .errors import AudioError, SpaceMismatch
@@ -49,6 +51,8 @@ def _is_shared(sound: Sound) -> bool:
     """Whether a sound is a long file; raises AudioError where it cannot be read."""
     if sound.at is not None or not isinstance(sound.source, (str, os.PathLike)):
         return False
+    if is_url(os.fspath(sound.source)):
+        return False  # a look at it would fetch it twice
     with decode.Decoder(sound.source) as decoder:
         return (decoder.promised or 0.0) >= _SHARED
 
@@ -195,7 +199,8 @@ class Listener:
             on_sound(seconds)
 
         with _blocks(sound) as (blocks, warning):
-            for part in pipeline.embed_stream(_told(blocks, on_block), self.encoder, hop):
+            frames = pipeline.hop_frames(hop)
+            for part in embed_stream(_told(blocks, on_block), self.encoder, frames):
                 yield self.heard(*part, duration)
             nothing = np.empty((0, self.encoder.dimension), np.float32), np.empty(0, np.float32)
             yield self.heard(*nothing, duration, warning())
@@ -231,7 +236,7 @@ class Listener:
         starts = (sound.at[0] if sound.at else 0.0) + hop * np.arange(len(segments))
         is_path = isinstance(sound.source, (str, os.PathLike))
         return LabelledClip(
-            os.path.abspath(cast(Any, sound.source)) if is_path else "",
+            plain(absolute(os.fspath(cast(Any, sound.source)))) if is_path else "",
             self.head.vocabulary.named(clip),
             tuple(
                 Segment(start, start + length, bool(silent), self.head.vocabulary.named(row))

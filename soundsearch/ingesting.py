@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,17 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 from soundsearch_ingest import pipeline
 from soundsearch_ingest.audioset import Record, read_records
-from soundsearch_ingest.decode import SAMPLE_RATE, Decoder
+from soundsearch_ingest.decode import SAMPLE_RATE
 from soundsearch_ingest.discover import (
-    AUDIO_SUFFIXES,
     RECORDS_SUFFIX,
     Absence,
     AudioFile,
-    discover,
 )
 from soundsearch_ingest.encoders import AUDIOSET_SPACE
 from soundsearch_ingest.keeping import Keeper
 from soundsearch_ingest.logmel import segments_in
+from soundsearch_ingest.manifests import Manifest
+from soundsearch_ingest.sources import opened
+from soundsearch_ingest.urls import is_remote, plain, suffix
 
 from .errors import AudioError, LibraryDamaged
 from .featured import featured
@@ -44,9 +44,10 @@ from .stores.records import (
     NewClip,
     StoredClip,
 )
+from .surveying import surveyed
 from .tags import inherited
 
-__all__ = ["Ingest", "new_clip", "optimise", "without_sound"]
+__all__ = ["Ingest", "new_clip", "optimise"]
 
 # Results are stored in batches, to share one sync of the disk, but none waits for long.
 _FLUSH_CLIPS = 1024
@@ -110,21 +111,35 @@ class Ingest:
         self._flushed = time.monotonic()
         self._record_files: list[AudioFile] = []
         self._seen = Sightings()
+        self._listed: tuple[str, Sightings] | None = None
         # Files whose content was in the library when they were read, but no longer is.
         self._again: list[AudioFile] = []
 
-    def run(self, roots: list[str], part: Part | None = None) -> None:
-        """Ingest files and folders, or a part of them; if interrupted, what was stored stays."""
+    def run(
+        self, roots: list[str], part: Part | None = None, manifest: Manifest | None = None
+    ) -> None:
+        """Ingest files, folders and what is listed, or a part of these.
+
+        If it is interrupted, what was stored stays.
+        """
         skipped: Counter[str] = Counter()
 
         def in_library(path: str) -> bool:
             return self._store.clip_at(path) is not None
 
+        if manifest is not None:
+            self._listed = manifest.name, Sightings()
+        files = surveyed(roots, manifest, part, skipped, in_library)
         try:
-            files = self._seen.watch(discover(roots, skipped, in_library))
-            self.run_files(file for file in files if part is None or part.has(file.uri))
+            self.run_files(self._watched(files))
         finally:
             self.report.skipped = dict(skipped)
+
+    def _watched(self, files: Iterable[AudioFile]) -> Iterator[AudioFile]:
+        for file in self._seen.watch(files):
+            if self._listed is not None and file.origin:
+                self._listed[1].add(file.uri)
+            yield file
 
     def run_files(self, files: Iterable[AudioFile]) -> None:
         """Ingest these files; if interrupted, what was stored stays."""
@@ -147,6 +162,7 @@ class Ingest:
             So many are gone that a fault is more likely, and `prune_all` is not set: nothing
             is removed.
         """
+        roots = list(map(plain, roots))
         absence, targets = Absence(), Targets(roots)
         self._store.forget_failures(
             [
@@ -156,7 +172,7 @@ class Ingest:
                 and absence.is_certain(failure.file.uri)
             ]
         )
-        found = find_gone(self._store, roots, self._seen)
+        found = find_gone(self._store, roots, self._seen, self._listed)
         if not prune:
             self.report.missing = [uri for gone in found for uri in gone.uris]
             return
@@ -178,7 +194,7 @@ class Ingest:
             elif not self._retry_failed and self._failed_before(file):
                 self.report.failed_before += 1
                 self._on_file(file.uri, "failed before")
-            elif file.uri.lower().endswith(RECORDS_SUFFIX):
+            elif suffix(file.uri) == RECORDS_SUFFIX:
                 self._record_files.append(file)
             else:
                 yield file
@@ -315,12 +331,15 @@ class Ingest:
         page: list[Record] = []
         segments = 0
         try:
-            for record in read_records(file.uri):
-                page.append(record)
-                segments += len(record.features)
-                if segments >= _FLUSH_SEGMENTS or len(page) >= _FLUSH_CLIPS:
-                    self._add_page(page, file)
-                    page, segments = [], 0
+            with opened(file) as source:
+                for record in read_records(source):
+                    page.append(record)
+                    segments += len(record.features)
+                    if segments >= _FLUSH_SEGMENTS or len(page) >= _FLUSH_CLIPS:
+                        self._add_page(page, file)
+                        page, segments = [], 0
+        except OSError as error:
+            self._failed.append(FailureRecord(file, None, error.strerror or str(error)))
         except AudioError as error:
             passing = isinstance(error.__cause__, OSError)
             self._failed.append(
@@ -352,7 +371,9 @@ class Ingest:
         clips = [clip for clip in self._store.clips_with(digest) if not clip.record.is_stale]
         same_place = [clip for clip in clips if clip.uri == file.uri]
         absence = Absence()
-        moved = [clip for clip in clips if absence.is_certain(clip.uri)]
+        # Whether it is gone from a server may take long to tell, and a clip that was added may
+        # only look like a URL.
+        moved = [clip for clip in clips if not is_remote(clip.uri) and absence.is_certain(clip.uri)]
         if same_place or moved:
             clip = (same_place or moved)[0]
             self._store.amend({clip.id: replace(clip.record, file=file)})
@@ -406,30 +427,11 @@ def new_clip(
     return NewClip(record=record, embeddings=heard.vectors, segments=segments)
 
 
-def without_sound(roots: list[str]) -> IngestReport | None:
-    """The report of an ingest that has nothing to store; None where something may be audio.
-
-    A damaged file is, by its name: that it failed is worth a library to keep it in.
-    """
-    skipped: Counter[str] = Counter()
-    report = IngestReport()
-    for file in discover(roots, skipped):
-        if os.path.splitext(file.uri)[1].lower() in {*AUDIO_SUFFIXES, RECORDS_SUFFIX}:
-            return None
-        try:
-            Decoder(file.uri).close()
-        except AudioError as error:
-            report.failed.append(Failure(file.uri, error.reason))
-        else:
-            return None
-    report.skipped = dict(skipped)
-    return report
-
-
 def _digest(file: AudioFile) -> bytes | None:
     """The digest to remember a failed file by; None if it cannot be read."""
     try:
-        return pipeline.content_digest(file.uri)
+        with opened(file) as source:
+            return pipeline.content_digest(source)
     except (AudioError, OSError):
         return None
 

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, cast
 
 from soundsearch_ingest import encoders
 from soundsearch_ingest.discover import RECORDS_SUFFIX, expand
+from soundsearch_ingest.urls import suffix
 
 from .asking.questions import Moments, Sound, Source, as_sound
 from .care import Care
@@ -129,8 +130,9 @@ class Library(Care):
 
     def ingest(
         self,
-        targets: Target | BinaryIO | Iterable[Target | BinaryIO],
+        targets: Target | BinaryIO | Iterable[Target | BinaryIO] = (),
         *,
+        manifest: Target | None = None,
         prune: bool = False,
         prune_all: bool = False,
         retry_failed: bool = False,
@@ -152,9 +154,13 @@ class Library(Care):
 
         Parameters
         ----------
-        targets : path, binary file or iterable of these
-            Files, folders (searched recursively) and globs. A binary file that is none on disk
-            is stored under its `name`; see `add`.
+        targets : path, URL, binary file or iterable of these
+            Files, folders (searched recursively), zip and tar archives, and globs, here or at URLs
+            that fsspec knows. A binary file that is none on disk is stored under its `name`; see
+            `add`.
+        manifest : path, optional
+            A text file that lists more files, a path or URL a line; ``-`` for standard input. See
+            `soundsearch_ingest.manifests.Manifest`.
         prune : bool
             Take clips out whose file is gone: the folder that held it can be listed and it is
             not there.
@@ -191,18 +197,24 @@ class Library(Care):
         Raises
         ------
         AudioError
-            A target does not exist.
+            A target or the manifest does not exist, or cannot be reached.
         ArgumentError
             A tag has no usable key or value, or `shard` goes with something that needs all files;
-            nothing is ingested.
+            nothing is ingested. Or a line of the manifest cannot be a path or URL; what comes
+            before it is ingested.
+        MissingExtra
+            A URL needs a package that is not installed.
         LibraryBusy
             Another process is writing to the library.
         LibraryError
             It cannot be written to; or so many clips would be pruned that a fault is likelier,
             such as a disk that is not mounted. What was ingested is stored.
         """
+        from soundsearch_ingest.manifests import Manifest
+
         from .adding import add_streams, parted
-        from .ingesting import Ingest, optimise, without_sound
+        from .ingesting import Ingest, optimise
+        from .surveying import without_sound
         from .tags import Tagging
 
         tagging = Tagging(tags or {})
@@ -210,10 +222,12 @@ class Library(Care):
         paths, streams = parted(cast(Any, [targets] if is_one else targets))
         part = None if shard is None else _part(shard, prune or prune_all, tags, streams)
         roots = expand(paths)
-        if not (self._session.is_made or streams) and (report := without_sound(roots)) is not None:
+        listed = None if manifest is None else Manifest(manifest)
+        is_wanted = bool(self._session.is_made or streams or listed is not None)
+        if not is_wanted and (report := without_sound(roots)) is not None:
             report.tags = None if tags is None else TagReport(unknown=list(map(str, tags)))
             return report
-        for_records = any(root.lower().endswith(RECORDS_SUFFIX) for root in roots)
+        for_records = any(suffix(root) == RECORDS_SUFFIX for root in roots)
         self._session.create(for_records, on_step)
         with self._session.writing(part) as store:
             self._session.head(store)  # raises where a damaged library keeps one that cannot be
@@ -222,7 +236,7 @@ class Library(Care):
             listener = partial(self._session.listener, 1)
             told: Any = {"again": again, "on_long": on_long}
             ingest = Ingest(store, listener, retry_failed, on_file, on_sound, **told)
-            ingest.run(roots, part)
+            ingest.run(roots, part, listed)
             add_streams(self._session, streams, ingest.report, on_file, on_sound)
             if tags is not None:
                 ingest.report.tags = tagging.apply(store)

@@ -17,6 +17,7 @@ from soundsearch_ingest.decode import SAMPLE_RATE
 from soundsearch_ingest.encoders import Encoder, OnnxEncoder, vggish, yamnet
 from soundsearch_ingest.encoders.installation import ENCODER, HEAD, PCA, install
 from soundsearch_ingest.encoders.int8 import agreement, sample_patches, to_int8
+from soundsearch_ingest.encoders.openvino import OpenVinoEncoder, has_bf16
 from soundsearch_ingest.extras import needs
 from soundsearch_ingest.logmel import FRAME_SECONDS, log_mel, patches
 from soundsearch_ingest.postprocess import Pca, quantise, read_pca
@@ -28,7 +29,7 @@ from .stores.base import OnStep
 
 __all__ = ["PRECISIONS", "import_model", "pull_model"]
 
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("fp32", "bf16", "int8")
 _SOURCES: dict[str, Any] = {"vggish": vggish, "yamnet": yamnet}
 
 # AudioSet class indices that YAMNet leaves out; it keeps the order of the others.
@@ -36,6 +37,8 @@ _NOT_IN_YAMNET = (1, 2, 12, 32, 33, 277)
 
 # Below this mean cosine to the float network, an 8-bit network is not the same encoder.
 _LOWEST_INT8_COSINE = 0.99
+# The same of one that is computed in bfloat16, for each embedding.
+_LOWEST_BF16_COSINE = 0.9999
 # How far our embeddings may be from the module's own. YAMNet's logarithm, with its offset of 0.001,
 # amplifies the rounding of an FFT.
 _LARGEST_DIFFERENCE = {"vggish": 1e-4, "yamnet": 1e-3}
@@ -106,7 +109,8 @@ def import_model(
     pca : Path, optional
         ``vggish_pca_params.npz``: adds the encoders vggish-pca and vggish-audioset8.
     precision : str
-        One of `PRECISIONS`. ``int8`` is faster on CPUs and slightly different.
+        One of `PRECISIONS`. ``int8`` is faster on CPUs and slightly different. ``bf16`` is in
+        between, and as good as the same; it needs OpenVINO, and a CPU that computes in bfloat16.
     audio : iterable of Path
         Files and folders of real sound, to calibrate and check int8 with.
     origin : str, optional
@@ -122,7 +126,8 @@ def import_model(
     Raises
     ------
     EncoderError
-        The weights are damaged or of another network, or int8 is too far from them. A previously
+        The weights are damaged or of another network, or too far from them with this
+        precision, or the CPU has no bfloat16. A previously
         installed encoder stays.
     AudioError
         A file or folder of `audio` does not exist.
@@ -135,6 +140,11 @@ def import_model(
         raise EncoderError(f"{name} has no PCA; leave out --pca")
     components = read_pca(pca) if pca is not None else None
     sound = sample_patches(audio) if precision == "int8" else None
+    if precision == "bf16" and not has_bf16():
+        raise EncoderError(
+            "bf16: this CPU does not compute in bfloat16, so it would gain nothing; leave out "
+            "--precision"
+        )
     on_step(f"reading {path}")
     weights = source.read(path)
     facts: dict[str, Any] = {"origin": origin or str(path), "precision": precision}
@@ -162,6 +172,9 @@ def import_model(
         if sound is not None:
             on_step(f"calibrating int8 on {len(sound[0])} segments of sound")
             facts.update(_quantised(file, *sound))
+        if precision == "bf16":
+            on_step("comparing bfloat16 with float32")
+            facts.update(_compared(file))
 
     folder = install(name, write, facts)
     return {**facts, "file": str(folder / ENCODER)}
@@ -190,6 +203,14 @@ def _test_tone() -> Floats:
     return np.sin(2 * np.pi * 1000 * np.arange(0, 3, 1 / SAMPLE_RATE)).astype(np.float32)
 
 
+def _test_signals() -> tuple[Floats, Floats, Floats]:
+    """The tone, noise and a sweep, three seconds each."""
+    time = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
+    noise = np.random.default_rng(0).normal(0, 0.1, len(time)).astype(np.float32)
+    sweep = (0.5 * np.sin(2 * np.pi * (100 * time + 1200 * time**2))).astype(np.float32)
+    return _test_tone(), noise, sweep
+
+
 def _embedded(encoder: Encoder, sound: Floats) -> Floats:
     return encoder.embed(patches(log_mel(sound), round(encoder.hop_seconds / FRAME_SECONDS)))
 
@@ -211,11 +232,8 @@ def _difference(folder: Path, encoder: Encoder) -> float:
         raise EncoderError(f"{folder}: cannot be read as a SavedModel ({error})") from error
     # Keras's export() names it `serve`.
     network = getattr(module, "serve", module)
-    time = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
-    noise = np.random.default_rng(0).normal(0, 0.1, len(time)).astype(np.float32)
-    sweep = (0.5 * np.sin(2 * np.pi * (100 * time + 1200 * time**2))).astype(np.float32)
     largest = 0.0
-    for sound in (_test_tone(), noise, sweep):
+    for sound in _test_signals():
         ours = _embedded(encoder, sound)
         try:
             outputs = tensorflow.nest.flatten(network(tensorflow.constant(sound)))
@@ -264,6 +282,19 @@ def _marks(encoder: Encoder, model: Any, pca: Pca | None) -> tuple[str, str]:
             both = mark.encode() + pca.matrix.tobytes() + pca.means.tobytes()
             pca_mark = f"-{hashlib.blake2b(both, digest_size=4).hexdigest()}"
     return mark, pca_mark
+
+
+def _compared(file: Path) -> dict[str, Any]:
+    """How near a network in bfloat16 is to the float one; raises EncoderError if it is not."""
+    sound = np.concatenate([patches(log_mel(signal)) for signal in _test_signals()])
+    threads = pipeline.available_cores()
+    mean, worst = agreement(OnnxEncoder(file, threads), OpenVinoEncoder(file, threads), sound)
+    if worst < _LOWEST_BF16_COSINE:
+        raise EncoderError(
+            f"bf16 is too far from the float network: their lowest cosine on test signals is "
+            f"{worst:.5f}, expected at least {_LOWEST_BF16_COSINE}; leave out --precision"
+        )
+    return {"cosine_mean": round(mean, 5), "cosine_worst": round(worst, 5)}
 
 
 def _quantised(file: Path, calibration: Floats, held_out: Floats) -> dict[str, Any]:

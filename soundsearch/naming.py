@@ -10,6 +10,8 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+from soundsearch_ingest.patterns import expression, has_wildcards
+from soundsearch_ingest.urls import absolute
 
 from .errors import ArgumentError, ClipNotFound
 from .pruning import Targets
@@ -65,7 +67,7 @@ def find(reading: Reading, clip: ClipName) -> StoredClip | None:
     if isinstance(clip, int):
         return reading.clips_by_id([clip]).get(clip)
     uri = os.fspath(clip)
-    return reading.clip_at(uri) or reading.clip_at(os.path.abspath(os.path.expanduser(uri)))
+    return reading.clip_at(uri) or reading.clip_at(absolute(uri))
 
 
 def find_all(reading: Reading, clips: Sequence[ClipName]) -> list[StoredClip | None]:
@@ -106,8 +108,7 @@ def _shown(clip: ClipName) -> str:
 
 def _near(store: Store, uri: str) -> list[str]:
     """Uris that may be meant: those with the same name elsewhere, else alike in their folder."""
-    if "://" not in uri:
-        uri = os.path.abspath(os.path.expanduser(uri))
+    uri = absolute(uri)
     name = os.path.basename(uri) or uri
     same = store.clips(Comparison(Plain("uri"), "like", f"%{_literal(name)}"))
     if found := [clip.uri for clip in islice(same, _NAMED)]:
@@ -121,9 +122,6 @@ def _near(store: Store, uri: str) -> list[str]:
 def _literal(text: str) -> str:
     """A text as a pattern that only it fits."""
     return re.sub(r"[%_\\]", r"\\\g<0>", text)
-
-
-_WILD = re.compile(r"\*\*/|\*\*|\*|\?|\[[^]/]+]")
 
 
 def clips_named(store: Store, name: str | os.PathLike[str] | Key) -> list[int]:
@@ -144,42 +142,18 @@ def clips_named(store: Store, name: str | os.PathLike[str] | Key) -> list[int]:
             raise not_found(store, [name])
         return [keyed.id]
     given = os.fspath(name)
-    path = os.path.abspath(os.path.expanduser(given))
+    path = absolute(given)
     if exact := store.clip_at(given) or store.clip_at(path):
         return [exact.id]
     uris = {clip.id: clip.uri for clip in store.clips()}
     below = Targets([path])
     found = [clip_id for clip_id, uri in uris.items() if below.above(uri) is not None]
-    if not found and _WILD.search(given):
+    if not found and has_wildcards(given):
         try:
-            fits = re.compile("|".join(map(_expression, (given, path))), re.DOTALL)
+            fits = re.compile("|".join(map(expression, (given, path))), re.DOTALL)
         except re.error as error:
             raise ArgumentError(f"{given}: is no pattern ({error})") from error
         found = [clip_id for clip_id, uri in uris.items() if fits.fullmatch(uri)]
     if not found:
         raise ClipNotFound(f"{given}: no clip of {store.address} is there")
     return found
-
-
-def _expression(pattern: str) -> str:
-    """A pattern as a regular expression."""
-    parts, position = [], 0
-    for wild in _WILD.finditer(pattern):
-        parts += [re.escape(pattern[position : wild.start()]), _wild(wild[0])]
-        position = wild.end()
-    return "".join([*parts, re.escape(pattern[position:])])
-
-
-def _wild(text: str) -> str:
-    match text:
-        case "**/":
-            return "(?:.*/)?"
-        case "**":
-            return ".*"
-        case "*":
-            return "[^/]*"
-        case "?":
-            return "[^/]"
-    negated = text[1] in "!^"
-    inside = re.sub(r"([\\\[&~|])", r"\\\1", text[2 if negated else 1 : -1])
-    return f"[{'^/' if negated else ''}{inside}]"

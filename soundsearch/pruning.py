@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from soundsearch_ingest.discover import Absence, AudioFile
+from soundsearch_ingest.urls import is_remote, split
 
 from .errors import LibraryError
 from .stores.base import Store
+from .stores.records import StoredClip
 
 __all__ = ["Gone", "Sightings", "Targets", "check_plausible", "find_gone"]
 
@@ -32,10 +34,15 @@ class Sightings:
         self._sorted: np.ndarray | None = None
 
     def watch(self, files: Iterable[AudioFile]) -> Iterator[AudioFile]:
-        """Pass files through and remember them."""
+        """Pass files through and remember those that are there."""
         for file in files:
-            self._hashes.append(hash(file.uri))
+            if file.size or file.mtime_ns:
+                self.add(file.uri)
             yield file
+
+    def add(self, uri: str) -> None:
+        """Remember a file."""
+        self._hashes.append(hash(uri))
 
     def has(self, uri: str) -> bool:
         """Return whether a file with this uri, or one with the same 64-bit hash, was seen."""
@@ -47,7 +54,9 @@ class Sightings:
 
 
 class Targets:
-    """Files and folders, of which the one is found that a file is, or lies below.
+    """Files, folders and URLs, of which the one is found that a file is, or lies below.
+
+    What is in an archive lies below that.
 
     It takes as long for thousands of them, such as the files that a pattern stands for, as for one.
     """
@@ -58,7 +67,8 @@ class Targets:
 
     def above(self, uri: str) -> int | None:
         """The place of the first such target; None where there is none."""
-        found = [self._places.get(uri)]
+        parts = split(uri)
+        found = [self._places.get(uri), None if parts is None else self.above(parts[2])]
         end = uri.find(os.sep) + 1
         while end:
             found.append(self._folders.get(uri[:end]))
@@ -76,20 +86,37 @@ class Gone:
     uris: list[str] = field(default_factory=list)
 
 
-def find_gone(store: Store, targets: Sequence[str], seen: Sightings) -> list[Gone]:
-    """Find the clips of each target whose files are certainly gone and were not seen."""
+def find_gone(
+    store: Store,
+    targets: Sequence[str],
+    seen: Sightings,
+    listed: tuple[str, Sightings] | None = None,
+) -> list[Gone]:
+    """Find the clips of each target whose files are certainly gone and were not seen.
+
+    `listed` is one more target: the name of a manifest, and the files that it lists.
+    """
     absence = Absence()
     found = [Gone(target) for target in targets]
     places = Targets(targets)
+    if listed is not None:
+        found.append(Gone(listed[0]))
     for clip in store.clips():
         place = places.above(clip.uri)
+        if place is None and listed is not None and listed[1].has(clip.uri):
+            place = len(targets)
         if place is not None:
             gone = found[place]
             gone.clips += 1
-            if absence.is_certain(clip.uri) and not seen.has(clip.uri):
+            if not seen.has(clip.uri) and not _was_added(clip) and absence.is_certain(clip.uri):
                 gone.ids.append(clip.id)
                 gone.uris.append(clip.uri)
     return found
+
+
+def _was_added(clip: StoredClip) -> bool:
+    """Whether a clip may be no file, though its uri looks like the URL of one."""
+    return is_remote(clip.uri) and clip.record.file.mtime_ns == 0
 
 
 def check_plausible(place: str, lost: Sequence[str], clips: int) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 
-from soundsearch_ingest.discover import AudioFile, stat_file
+from soundsearch_ingest.discover import AudioFile
+from soundsearch_ingest.sources import ahead, stated
+from soundsearch_ingest.urls import is_remote
 
 from .errors import LibraryError
 from .hearing import Listener
@@ -71,6 +73,7 @@ def reembed(
 
 def _files_of(store: Store) -> Iterator[AudioFile]:
     """The clips' files as they are now, those that are there."""
-    for clip in store.clips():
-        with suppress(OSError):
-            yield stat_file(clip.uri)
+    uris = (clip.uri for clip in store.clips())
+    for file in ahead(stated, uris, is_remote):
+        if file.size or file.mtime_ns:
+            yield file

@@ -9,6 +9,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from soundsearch_ingest.urls import absolute
+
 from .errors import ArgumentError
 from .results import TagReport
 from .stores.base import Store
@@ -106,7 +108,7 @@ def _why_not(
 def _clip(store: Store, name: str | Key) -> StoredClip | None:
     if isinstance(name, Key):
         return store.clips_keyed([name]).get(name)
-    return store.clip_at(name) or store.clip_at(os.path.abspath(os.path.expanduser(name)))
+    return store.clip_at(name) or store.clip_at(absolute(name))
 
 
 def _merged(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from soundsearch_ingest import encoders, pipeline
 from soundsearch_ingest.logmel import SILENT
+from soundsearch_ingest.urls import absolute, plain
 
 from .asking.questions import Moments, Sound, Source, as_sound
 from .hearing import Heard, Listener
@@ -96,5 +97,5 @@ def events(
     found += tracker.finish(heard.duration)
     found.sort(key=lambda event: (event.onset, event.offset, event.label.name))
     is_path = isinstance(sound.source, (str, os.PathLike))
-    uri = os.path.abspath(cast(Any, sound.source)) if is_path else ""
+    uri = plain(absolute(os.fspath(cast(Any, sound.source)))) if is_path else ""
     return Timeline(uri, tuple(found), heard.duration, heard.warning)

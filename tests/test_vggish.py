@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import soundfile
 from soundsearch_ingest import audioset, encoders, postprocess
 from soundsearch_ingest.encoders import vggish
+from soundsearch_ingest.encoders.openvino import has_bf16
 from soundsearch_ingest.logmel import log_mel, patches
 from support.sounds import RATE, noise, tone, write
 
@@ -323,6 +325,32 @@ def test_int8(weights_file, no_models, sounds):
         file.write(b"damaged")
     with pytest.raises(errors.EncoderError, match="changed"):
         encoders.load("vggish")
+
+
+def test_bf16_is_the_same_network(weights, weights_file, no_models, sounds, tmp_path):
+    pytest.importorskip("openvino")
+    if not has_bf16():
+        with pytest.raises(errors.EncoderError, match="does not compute in bfloat16"):
+            models.import_model("vggish", weights_file, precision="bf16")
+        return
+    facts = models.import_model("vggish", weights_file, precision="bf16")
+    assert 0.9999 <= facts["cosine_worst"] <= facts["cosine_mean"] <= 1.0001
+    batch = patches(log_mel(np.concatenate([TONE, noise(0, 2), tone(300, 2)])))
+    expected = network(weights, batch)
+    for threads in (1, 2):
+        encoder = encoders.load("vggish", threads)
+        assert encoder.space == "vggish" and encoder.dimension == 128
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(encoder.embed, [batch, batch[:1], batch[::-1], batch] * 4))
+        for got, wanted in zip(
+            found, [expected, expected[:1], expected[::-1], expected] * 4, strict=True
+        ):
+            cosines = np.sum(got * wanted, 1) / np.linalg.norm(got, axis=1)
+            assert got.dtype == np.float32
+            assert (cosines / np.linalg.norm(wanted, axis=1)).min() > 0.9999
+    with soundsearch.open(tmp_path / "v.lib", encoder="vggish") as lib:
+        assert lib.ingest(sounds).failed == []
+        assert lib.query(sounds / "low.wav")[0].uri.endswith("low.wav")
 
 
 def test_int8_needs_real_sound(weights_file, no_models, tmp_path):

@@ -99,12 +99,12 @@ class ListedClip:
     line: int = field(default=0, compare=False)
 
 
-def read_records(path: Path) -> Iterator[Record]:
+def read_records(path: Path | BinaryIO) -> Iterator[Record]:
     """Read a TFRecord file of AudioSet features, one record at a time.
 
     Parameters
     ----------
-    path : path
+    path : path or binary file
 
     Yields
     ------
@@ -119,10 +119,10 @@ def read_records(path: Path) -> Iterator[Record]:
     SoundsearchError
         The extra ``audioset`` is not installed.
     """
-    name = os.fspath(path)
+    name = os.fspath(path) if isinstance(path, (str, os.PathLike)) else "file"
     number, offset = 1, 0
     try:
-        with open(name, "rb") as file:
+        with open(name, "rb") if isinstance(path, (str, os.PathLike)) else path as file:
             for payload in tfrecord.payloads(file):
                 yield _decode(payload)
                 number += 1

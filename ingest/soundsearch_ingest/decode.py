@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 from .errors import AudioError
 from .readers import ContainerReader, SoundFileReader, error_text, has_descriptor
+from .sources import fetched
 from .spooling import spooled
+from .urls import absolute, is_url, plain
 
 __all__ = ["SAMPLE_RATE", "Decoder", "read", "to_mono_16k"]
 
@@ -47,8 +49,9 @@ class Decoder:
 
     Parameters
     ----------
-    source : path or binary file
-        A stream that cannot seek is copied to a temporary file first.
+    source : path, URL or binary file
+        What is at a URL or in an archive, and a stream that cannot seek, is copied to a temporary
+        file first.
     start, end : float
         Part of the sound, seconds; `end` None means to the end.
     longest : float, optional
@@ -296,6 +299,11 @@ def _mend(mono: Array) -> int:
 
 
 def _open(source: str | os.PathLike[str] | BinaryIO, name: str, longest: float | None) -> BinaryIO:
+    if isinstance(source, str) and is_url(source):
+        try:
+            return fetched(absolute(source))
+        except OSError as error:
+            raise AudioError(name, error_text(error)) from error
     if isinstance(source, (str, os.PathLike)):
         try:
             mode = os.stat(source).st_mode
@@ -319,7 +327,7 @@ def _seconds_in(file: BinaryIO) -> float | None:
 
 def _name(source: Any) -> str:
     if isinstance(source, (str, os.PathLike)):
-        return os.fspath(source)
+        return plain(os.fspath(source))
     if source is sys.stdin.buffer:
         return "standard input"
     name = getattr(source, "name", None)

@@ -1,4 +1,7 @@
-"""Finding the audio files to ingest in folders, globs and files, without opening known ones."""
+"""Finding the audio files to ingest in folders, globs, files, URLs and archives.
+
+Known ones are not opened.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import AudioError
+from . import members, sources
+from .errors import AudioError, SoundsearchError
+from .files import AudioFile, file_state, stat_file
+from .urls import absolute, archive_kind, is_url, split, suffix
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -28,10 +33,9 @@ AUDIO_SUFFIXES = frozenset(
     " .sph".split()
 )
 
-_LATEST = (1 << 63) - 1
-
 # AudioSet features: many clips in a file, already embedded.
 RECORDS_SUFFIX = ".tfrecord"
+_SUFFIXES = AUDIO_SUFFIXES | {RECORDS_SUFFIX}
 
 # Signatures (offset, bytes) by which files with other names are recognised as audio.
 _MAGIC = (
@@ -56,48 +60,25 @@ _MAGIC = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class AudioFile:
-    """The state of a file on disk.
-
-    Attributes
-    ----------
-    uri : str
-        Absolute path; bytes that are not UTF-8 are kept as surrogate escapes.
-    size : int
-        Bytes.
-    mtime_ns : int
-        Modification time, nanoseconds since 1970, in 64 bits.
-    """
-
-    uri: str
-    size: int
-    mtime_ns: int
-
-
-def stat_file(path: str) -> AudioFile:
-    """Return the current state of a file; raises OSError."""
-    return _file(path, os.stat(path))
-
-
-def _file(path: str, status: os.stat_result) -> AudioFile:
-    # Clamp years beyond the range of 64-bit nanoseconds (1678 to 2262).
-    return AudioFile(path, status.st_size, max(-_LATEST, min(status.st_mtime_ns, _LATEST)))
-
-
 class Absence:
     """Distinguishes files that are gone from files that cannot be reached.
 
     A file is gone if its folder can be listed and does not contain it, or if its folder is gone
-    in the same way. An unreadable folder (failing disk, no permission, unreachable server) proves
+    in the same way; a member, if its archive can be read and does not contain it, or is gone. An
+    unreadable folder (failing disk, no permission, unreachable server, no credentials) proves
     nothing. Listings are cached: use one instance per run.
     """
 
     def __init__(self) -> None:
         self._listings: dict[str, frozenset[str] | None] = {}
+        self._archives: dict[str, bool] = {}
 
     def is_certain(self, path: str) -> bool:
-        """Return whether the file or folder at this absolute path is certainly gone."""
+        """Return whether what has this absolute path or URL is certainly gone."""
+        if (parts := split(path)) is not None:
+            return self._is_gone_in_archive(*parts)
+        if is_url(path):
+            return sources.is_gone(path, self._listings)
         folder, name = os.path.split(path)
         if not name or not os.path.isabs(path) or os.path.lexists(path):
             return False
@@ -105,6 +86,14 @@ class Absence:
             self._listings[folder] = self._listing(folder)
         listing = self._listings[folder]
         return listing is not None and name not in listing
+
+    def _is_gone_in_archive(self, kind: str, member: str, archive: str) -> bool:
+        if archive not in self._archives:
+            try:
+                return not members.holds(kind, archive, member)
+            except (OSError, SoundsearchError):
+                self._archives[archive] = self.is_certain(archive)
+        return self._archives[archive]
 
     def _listing(self, folder: str) -> frozenset[str] | None:
         """The names in a folder: empty if it is gone, None if that cannot be known."""
@@ -119,17 +108,24 @@ class Absence:
 
 
 def expand(targets: Iterable[str | os.PathLike[str]]) -> list[str]:
-    """Return the absolute paths of existing files and folders, with globs expanded.
+    """Return the absolute paths of existing files and folders, and URLs, with globs expanded.
 
     Raises
     ------
     AudioError
         A target is not a file or folder, and as a glob it matches nothing.
+    MissingExtra
+        A URL needs a package that is not installed.
     """
     found: dict[str, None] = {}
     for target in targets:
         # An existing path is never treated as a pattern: names may contain brackets.
         text = os.path.expanduser(os.fspath(target))
+        if is_url(text):
+            text = absolute(text)
+            if is_url(text):
+                found.update(dict.fromkeys(sources.found(text)))
+                continue
         matches = [text] if os.path.lexists(text) else sorted(_matches(text))
         if not matches:
             raise AudioError(text, "is not a file or folder, and as a pattern it matches nothing")
@@ -159,13 +155,14 @@ def discover(
 ) -> Iterator[AudioFile]:
     """Walk files and folders in a stable order, following links, each folder once.
 
-    A file among `roots` is always included. A file in a folder is included if it has an audio or
-    video suffix, if it `is_known`, or if its first bytes are those of an audio file.
+    A file among `roots` is always included; of an archive, what it holds. A file in a folder is
+    included if it has an audio or video suffix, if it `is_known`, or if its first bytes are those
+    of an audio file; in a folder on a server, or an archive, these are not read.
 
     Parameters
     ----------
     roots : iterable of str
-        Absolute paths; see `expand`.
+        Absolute paths and URLs; see `expand`.
     skipped : Counter, optional
         Counts what was skipped: ``hidden``, ``not audio``, ``broken link``,
         ``unreadable folder``.
@@ -175,10 +172,15 @@ def discover(
     Yields
     ------
     AudioFile
-        No path twice, even if roots overlap or links loop.
+        No path twice, even if roots overlap or links loop. A URL or archive that cannot be listed
+        comes as a file of unknown state, so that reading it tells why.
     """
     skipped = Counter() if skipped is None else skipped
-    roots = list(roots)
+    here: list[str] = []
+    elsewhere: list[str] = []
+    for root in roots:
+        (elsewhere if is_url(root) or _is_archive(root) else here).append(root)
+    roots = here
     named = [root for root in roots if not os.path.isdir(root)]
     for path in named:
         try:
@@ -190,6 +192,22 @@ def discover(
     for top in roots:
         if os.path.isdir(top):
             yield from _walk(top, yielded, seen_folders, skipped, is_known)
+
+    def wanted(uri: str) -> bool:
+        return suffix(uri) in _SUFFIXES or is_known(uri)
+
+    seen: set[int] = set()  # what lies below several roots; one root has nothing twice
+    for root in elsewhere:
+        for file in sources.walk(root, wanted, skipped):
+            if len(elsewhere) > 1:
+                if hash(file.uri) in seen:
+                    continue
+                seen.add(hash(file.uri))
+            yield file
+
+
+def _is_archive(path: str) -> bool:
+    return archive_kind(path) is not None and os.path.isfile(path)
 
 
 def _walk(
@@ -228,15 +246,14 @@ def _walk(
                 skipped["broken link"] += 1
                 continue
             if entry.is_file() and (is_known(entry.path) or _looks_like_audio(entry.path)):
-                yield _file(entry.path, status)
+                yield file_state(entry.path, status)
             else:
                 skipped["not audio"] += 1
         waiting.extend(reversed(folders))
 
 
 def _looks_like_audio(path: str) -> bool:
-    suffix = Path(path).suffix.lower()
-    if suffix in AUDIO_SUFFIXES or suffix == RECORDS_SUFFIX:
+    if suffix(path) in _SUFFIXES:
         return True
     try:
         with open(path, "rb") as file:

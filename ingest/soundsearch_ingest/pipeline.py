@@ -13,20 +13,23 @@ import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .decode import SAMPLE_RATE, Decoder
-from .discover import AudioFile, stat_file
 from .encoders import Encoder
-from .errors import ArgumentError, AudioError
+from .errors import ArgumentError, AudioError, MissingExtra
+from .files import AudioFile
 from .keeping import LONG_SECONDS, Keeper, Kept
 from .logmel import FRAME_SECONDS, PATCH_FRAMES
 from .outcomes import Embedded, Failed, Known, Result
-from .stretches import SegmentStream, Stretch, context_frames, embed
+from .sources import begun, is_unchanged, opened
+from .stretches import SegmentStream, Stretch, context_frames, embed, embed_stream
 
 __all__ = [
     "Embedded",
@@ -36,7 +39,6 @@ __all__ = [
     "available_cores",
     "content_digest",
     "embed_sound",
-    "embed_stream",
     "hop_frames",
     "run",
 ]
@@ -49,20 +51,26 @@ _RESULTS_PER_WORKER = 32
 _HASH_BLOCK = 1 << 16
 
 
-def content_digest(path: str) -> bytes:
-    """BLAKE3 of a regular file's bytes, 32 of them; raises AudioError or OSError.
+def content_digest(source: str | BinaryIO) -> bytes:
+    """BLAKE3 of the bytes of a file at a path or open, 32 of them; raises AudioError or OSError.
 
-    A long WAV file is hashed five times faster than with SHA-256, which is felt.
+    An open one is at its beginning before and after. A long WAV file is hashed five times faster
+    than with SHA-256, which is felt.
     """
     import blake3
 
     digest = blake3.blake3()
     buffer = memoryview(bytearray(_HASH_BLOCK))
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise AudioError(path, "is not a regular file")
-    with open(path, "rb", buffering=0) as file:
-        while size := file.readinto(buffer):
-            digest.update(buffer[:size])
+    if isinstance(source, str):
+        if not stat.S_ISREG(os.stat(source).st_mode):
+            raise AudioError(source, "is not a regular file")
+        with open(source, "rb", buffering=0) as file:
+            while size := file.readinto(buffer):
+                digest.update(buffer[:size])
+    else:
+        while block := source.read(_HASH_BLOCK):
+            digest.update(block)
+        source.seek(0)
     return digest.digest()
 
 
@@ -95,34 +103,9 @@ def embed_sound(
             samples += len(block)
             yield block
 
-    parts = list(embed_stream(counted(), encoder, hop))
+    parts = list(embed_stream(counted(), encoder, hop_frames(hop)))
     embeddings, loudness = (np.concatenate(column) for column in zip(*parts, strict=True))
     return embeddings, loudness, samples / SAMPLE_RATE
-
-
-def embed_stream(
-    blocks: Iterable[NDArray[np.float32]], encoder: Encoder, hop: float
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Embed one sound in the calling thread, as it comes.
-
-    Parameters
-    ----------
-    blocks, encoder, hop
-        As of `embed_sound`.
-
-    Yields
-    ------
-    embeddings : float32 [n, dimension]
-    levels : float32 [n]
-        Of the segments that follow those given before.
-    """
-    frames = hop_frames(hop)
-    stream = SegmentStream(frames, context_frames(encoder))
-    for block in blocks:
-        if (stretch := stream.push(block)) is not None:
-            yield from embed([stretch], encoder, frames)
-    if (stretch := stream.finish()) is not None:
-        yield from embed([stretch], encoder, frames)
 
 
 def run(
@@ -144,7 +127,8 @@ def run(
     Parameters
     ----------
     files : iterable of AudioFile
-        Consumed lazily, from the worker threads, one item at a time.
+        Consumed lazily, from the worker threads, one item at a time; small ones on servers some
+        ahead, as they are fetched before they are wanted.
     encoder : Encoder
         Opened with one thread: parallelism comes from the workers.
     hop : float
@@ -181,6 +165,7 @@ def run(
         state.stop()
         for thread in threads:
             thread.join()
+        state.close()
 
 
 def available_cores() -> int:
@@ -228,13 +213,6 @@ class _Job:
 _Batch = list[tuple[_Job, int, Stretch]]
 
 
-def _is_unchanged(file: AudioFile) -> bool:
-    try:
-        return stat_file(file.uri) == file
-    except OSError:
-        return False
-
-
 class _Run:
     """What the workers share; `_changed` guards every attribute that changes."""
 
@@ -250,7 +228,7 @@ class _Run:
         self.on_long: Callable[[str, float, float], None]
         self.keeper: Keeper | None
         self.identify: bool
-        self._files = files
+        self._files = begun(files)
         self._encoder = encoder
         self._hop_frames = hop_frames
         self._context_frames = context_frames(encoder)
@@ -282,6 +260,10 @@ class _Run:
                 results, self._results = self._results, deque()
                 self._changed.notify_all()
             yield from results
+
+    def close(self) -> None:
+        """Let go of what was fetched ahead, once the workers are done."""
+        self._files.close()
 
     def stop(self) -> None:
         with self._changed:
@@ -322,38 +304,45 @@ class _Run:
     def _decode_next(self) -> None:
         try:
             with self._next_file:
-                file = next(self._files, None)
+                file, copy = next(self._files, (None, None))
             if file is None:
                 with self._changed:
                     self._exhausted = True
             else:
-                self._decode(file)
+                self._decode(file, copy)
         finally:
             with self._changed:
                 self._decoding -= 1
 
-    def _decode(self, file: AudioFile) -> None:
+    def _decode(self, file: AudioFile, copy: Future[BinaryIO] | None) -> None:
         digest = None
         try:
-            digest = content_digest(file.uri) if self.identify else b""
-            if self._is_known(digest):
-                self._emit(Known(file, digest))
-                return
-            self._embed(_Job(file, digest))
+            with opened(file, copy) as source:
+                digest = content_digest(source) if self.identify else b""
+                if self._is_known(digest):
+                    self._emit(Known(file, digest))
+                else:
+                    self._embed(_Job(file, digest), source)
         except AudioError as error:
             passing = isinstance(error.__cause__, OSError)
-            self._emit(Failed(file, None if passing else digest, error.reason))
+            self._fail(file, None if passing else digest, error.reason)
         except OSError as error:
-            self._emit(Failed(file, None, error.strerror or str(error)))
+            self._fail(file, None, error.strerror or str(error))
+        except MissingExtra as error:  # where others found the file, the package is installed
+            self._fail(file, None, str(error))
         except MemoryError:
-            self._emit(Failed(file, None, "there was not enough memory for it"))
+            self._fail(file, None, "there was not enough memory for it")
         except Exception as error:  # one bad file never stops a run
-            self._emit(Failed(file, digest, f"unexpected {type(error).__name__}: {error}"))
+            self._fail(file, digest, f"unexpected {type(error).__name__}: {error}")
 
-    def _embed(self, job: _Job) -> None:
+    def _fail(self, file: AudioFile, digest: bytes | None, reason: str) -> None:
+        origin = f" ({file.origin})" if file.origin else ""
+        self._emit(Failed(file, digest, reason + origin))
+
+    def _embed(self, job: _Job, source: str | BinaryIO) -> None:
         stream = SegmentStream(self._hop_frames, self._context_frames)
         samples = 0
-        with Decoder(job.file.uri) as decoder:
+        with Decoder(source) as decoder:
             promised = decoder.promised or 0.0
             job.is_long = promised >= LONG_SECONDS
             if job.is_long and self.keeper is not None:
@@ -368,7 +357,7 @@ class _Run:
                     self.on_long(job.file.uri, samples / SAMPLE_RATE, promised)
         last = stream.finish()
         self._put(job, last)
-        if stat_file(job.file.uri) != job.file:
+        if not is_unchanged(job.file):
             raise OSError("changed while it was read; ingest it again")
 
         def finish(embeddings: NDArray[np.float32], loudness: NDArray[np.float32]) -> Embedded:
@@ -424,7 +413,7 @@ class _Run:
         stretches = [stretch for _, _, stretch in batch]
         parts = embed(stretches, self._encoder, self._hop_frames)
         for (job, first, _), part in zip(batch, parts, strict=True):
-            if job.kept is not None and _is_unchanged(job.file):
+            if job.kept is not None and is_unchanged(job.file):
                 job.kept.add(first, *part)
         done = []
         with self._changed:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol, TypeVar
+
+from soundsearch_ingest.urls import folder
 
 from ..errors import ArgumentError
 from ..results import Hit
@@ -47,7 +48,7 @@ class Per:
     def group(self, clip: _Placed) -> Hashable | None:
         """What a clip shares with others; None where it has no such tag, or is in no folder."""
         if self.key is None:
-            return os.path.dirname(clip.uri) or None
+            return folder(clip.uri) or None
         value = clip.tags.get(self.key)
         # A number and a truth value may be equal.
         return None if value is None else (isinstance(value, bool), value)

@@ -43,6 +43,12 @@ __all__ = ["check", "copy", "ingest", "rebuild", "remove", "tag"]
 @click.argument("targets", nargs=-1, type=click.Path())
 @library_option
 @click.option(
+    "--manifest",
+    metavar="FILE",
+    type=click.Path(),
+    help="A list of more files: a path or URL a line; - for standard input.",
+)
+@click.option(
     "--tags", metavar="FILE", type=click.Path(), help="Tag the clips of this run: see `tag`."
 )
 @click.option("--encoder", help="For a new library: see `soundsearch models list`.")
@@ -62,6 +68,7 @@ __all__ = ["check", "copy", "ingest", "rebuild", "remove", "tag"]
 def ingest(
     targets: tuple[str, ...],
     library: str | None,
+    manifest: str | None,
     tags: str | None,
     encoder: str | None,
     hop: float | None,
@@ -76,10 +83,14 @@ def ingest(
     verbose: bool,
     as_json: bool,
 ) -> None:
-    """Add TARGETS to the library: files, folders or patterns. Updates what is there."""
-    if not targets and not reembed:
+    """Add TARGETS to the library: files, folders, patterns or archives, here or at URLs.
+
+    What is there already is brought up to date.
+    """
+    has_files = bool(targets) or manifest is not None
+    if not has_files and not reembed:
         raise click.UsageError("Missing argument 'TARGETS...': a file, a folder or a pattern.")
-    if tags is not None and not targets:
+    if tags is not None and not has_files:
         instead = command("tag FILE", library or default_library())
         raise click.UsageError(f"--tags needs TARGETS; `{instead}` tags clips that are there.")
     if shard is not None and (reembed or tags is not None):
@@ -94,10 +105,11 @@ def ingest(
                 report = lib.reembed(prune=prune, prune_all=prune_all, **watchers)
             damaged = _print_ingested("reembed", report, lib, as_json)
             failed = bool(report.failed)
-        if targets:
-            with file_progress(verbose, targets_counter(targets, shard)) as watchers:
+        if has_files:
+            with file_progress(verbose, targets_counter(targets, manifest, shard)) as watchers:
                 report = lib.ingest(
                     targets,
+                    manifest=manifest,
                     prune=prune,
                     prune_all=prune_all,
                     retry_failed=retry_failed,

@@ -19,7 +19,10 @@ def models() -> None:
 
 _precision_options = (
     click.option(
-        "--precision", default="fp32", show_default=True, help="fp32, or int8, which is faster."
+        "--precision",
+        default="fp32",
+        show_default=True,
+        help="fp32; bf16 or int8, which are faster.",
     ),
     click.option(
         "--audio",

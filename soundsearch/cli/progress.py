@@ -5,13 +5,14 @@ A bar on a terminal; elsewhere, as in a log, a line now and then.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
+
+from soundsearch_ingest.urls import basename, is_remote
 
 from ..errors import SoundsearchError
 from .printing import say, shown
@@ -119,7 +120,7 @@ def _progress(unit: str, total: float | None = None) -> Iterator[_Progress]:
 
 
 @contextmanager
-def file_progress(verbose: bool, count: Callable[[], int]) -> Iterator[dict[str, Any]]:
+def file_progress(verbose: bool, count: Callable[[], int | None]) -> Iterator[dict[str, Any]]:
     """Give the callbacks of `Library.ingest`, which count files and tell their rate.
 
     `count` gives the number of files; it is called from another thread, and need not succeed.
@@ -138,7 +139,7 @@ def file_progress(verbose: bool, count: Callable[[], int]) -> Iterator[dict[str,
 
         def on_long(uri: str, heard: float, all: float) -> None:
             nonlocal long
-            long = f", {shown(os.path.basename(uri))}: {heard:,.0f} of {all:,.0f} s"
+            long = f", {shown(basename(uri))}: {heard:,.0f} of {all:,.0f} s"
             # Decoded is not stored yet.
             progress.begun(uri, min(heard / all, 0.99))
             progress.advance(0, note())
@@ -229,10 +230,17 @@ def watched(files: Iterable[str], total: int) -> Iterator[str]:
             progress.advance()
 
 
-def targets_counter(targets: Iterable[str], shard: str | None = None) -> Callable[[], int]:
-    """Return what counts the files that an ingest of these targets, or a shard, will meet."""
+def targets_counter(
+    targets: Sequence[str], manifest: str | None = None, shard: str | None = None
+) -> Callable[[], int | None]:
+    """Return what counts the files that an ingest of these targets, or a shard, will meet.
 
-    def count() -> int:
+    It gives None where only a server could tell, or a manifest that is read once.
+    """
+
+    def count() -> int | None:
+        if manifest is not None or any(map(is_remote, targets)):
+            return None
         from soundsearch_ingest.discover import discover, expand
 
         from ..stores.parts import Part

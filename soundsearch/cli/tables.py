@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping
 from typing import Any
+
+from soundsearch_ingest.urls import basename
 
 from ..errors import ArgumentError
 from .printing import counted, say
@@ -42,11 +43,11 @@ def matched(
     there = set(uris)
     named: dict[str, list[str]] = {}
     for uri in uris:
-        named.setdefault(os.path.basename(uri), []).append(uri)
+        named.setdefault(basename(uri), []).append(uri)
     found: dict[str, Mapping[str, Any]] = {}
     missing = []
     for uri, row in facts.items():
-        alike = [uri] if uri in there else named.get(os.path.basename(uri), [])
+        alike = [uri] if uri in there else named.get(basename(uri), [])
         if len(alike) == 1:
             if found.get(alike[0], row) != row:
                 raise ArgumentError(

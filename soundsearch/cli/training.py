@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from soundsearch_ingest.urls import basename, folder
 
 import soundsearch
 
@@ -246,7 +246,7 @@ def _labels(
             raise ArgumentError("--human: people gave no label to any clip of the library")
         return dict(given), tags
     if folders:
-        return {uri: os.path.basename(os.path.dirname(uri)) for uri in tags}, tags
+        return {uri: basename(folder(uri)) for uri in tags}, tags
     facts: Mapping[str, Mapping[str, Any]] = tags
     if labels is not None:
         rows = matched(read_table(labels, strict=True), tags)

@@ -66,7 +66,7 @@ class Timeline:
     Attributes
     ----------
     uri : str
-        An absolute path; "" for what is no file by a path.
+        An absolute path or a URL; "" for what is neither.
     events : tuple of Event
     duration : float
         Seconds that were heard.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from soundsearch_ingest import pipeline
 from soundsearch_ingest.decode import Decoder
-from soundsearch_ingest.discover import stat_file
+from soundsearch_ingest.sources import opened, stat
 
 from ..clips import Clips
 from ..errors import ArgumentError, AudioError
@@ -147,9 +147,11 @@ def reheard(
 def _check_unchanged(clip: StoredClip) -> None:
     """Raise AudioError unless a clip's file holds the sound that has its label."""
     try:
-        if stat_file(clip.uri) == clip.record.file:
+        file = stat(clip.uri)
+        if file == clip.record.file:
             return
-        same = pipeline.content_digest(clip.uri) == clip.record.digest
+        with opened(file) as source:
+            same = pipeline.content_digest(source) == clip.record.digest
     except OSError as error:
         raise AudioError(clip.uri, error.strerror or str(error)) from error
     if not same:

@@ -73,7 +73,7 @@ def load(name: str = BUNDLED, threads: int = 1) -> Encoder:
         raise EncoderError(_unknown(name, known))
     if name != BUNDLED:
         verify(known[name].parent)
-    encoder = OnnxEncoder(known[name], threads)
+    encoder = _opened(known[name], threads)
     if name not in _VGGISH_POSTPROCESSED:
         return encoder
     from ..postprocess import read_pca
@@ -82,6 +82,14 @@ def load(name: str = BUNDLED, threads: int = 1) -> Encoder:
     # What is not Google's, weights or PCA, leads to a space of its own.
     mark = origin(known[name].parent).get("pca_mark", "")
     return PostProcessed(encoder, pca, name, f"{name}{mark}", quantised=name == AUDIOSET_SPACE)
+
+
+def _opened(file: Path, threads: int) -> Encoder:
+    if origin(file.parent).get("precision") != "bf16":
+        return OnnxEncoder(file, threads)
+    from .openvino import OpenVinoEncoder
+
+    return OpenVinoEncoder(file, threads)
 
 
 def _unknown(name: str, known: dict[str, Path]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import EncoderError
 from ..logmel import BANDS, PATCH_FRAMES
 
-__all__ = ["OnnxEncoder"]
+__all__ = ["NetworkEncoder", "OnnxEncoder"]
 
 
 def _providers(available: list[str]) -> list[str]:
@@ -19,7 +21,50 @@ def _providers(available: list[str]) -> list[str]:
     return [name for name in wanted if name in available]
 
 
-class OnnxEncoder:
+class NetworkEncoder(ABC):
+    """What an encoder is that whatever runs an ONNX network makes of it.
+
+    Parameters
+    ----------
+    path : Path
+    meta : mapping of str to str
+        The network's metadata.
+    dimension : int
+
+    Raises
+    ------
+    EncoderError
+        The metadata lacks something.
+    """
+
+    def __init__(self, path: Path, meta: Mapping[str, str], dimension: int) -> None:
+        try:
+            self.name = meta["name"]
+            self.space = meta["space"]
+            self.segment_seconds = float(meta["segment_seconds"])
+            self.hop_seconds = float(meta.get("hop_seconds", self.segment_seconds))
+            self.context_seconds = float(meta.get("context_seconds", 0.0))
+        except (KeyError, ValueError) as error:
+            raise EncoderError(
+                f"{path}: expected an encoder with name, space and segment_seconds in its "
+                f"metadata, got {dict(meta)}"
+            ) from error
+        self.dimension = dimension
+
+    def embed(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Encoder.embed`."""
+        if len(mel) == 0:
+            return np.empty((0, self.dimension), np.float32)
+        if not self.context_seconds:
+            mel = mel.reshape(-1, PATCH_FRAMES, BANDS)
+        return self._run(mel).reshape(-1, self.dimension)
+
+    @abstractmethod
+    def _run(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the network makes of its input."""
+
+
+class OnnxEncoder(NetworkEncoder):
     """Run an ONNX network from log-mel to embeddings.
 
     Parameters
@@ -56,24 +101,8 @@ class OnnxEncoder:
                 f"{path}: cannot be opened as an ONNX model ({error}); reinstall soundsearch"
             ) from error
         meta = self._session.get_modelmeta().custom_metadata_map
-        try:
-            self.name = meta["name"]
-            self.space = meta["space"]
-            self.segment_seconds = float(meta["segment_seconds"])
-            self.hop_seconds = float(meta.get("hop_seconds", self.segment_seconds))
-            self.context_seconds = float(meta.get("context_seconds", 0.0))
-        except (KeyError, ValueError) as error:
-            raise EncoderError(
-                f"{path}: expected an encoder with name, space and segment_seconds in its "
-                f"metadata, got {dict(meta)}"
-            ) from error
-        self.dimension = int(self._session.get_outputs()[0].shape[-1])
+        super().__init__(path, meta, int(self._session.get_outputs()[0].shape[-1]))
 
-    def embed(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
-        """See `Encoder.embed`."""
-        if len(mel) == 0:
-            return np.empty((0, self.dimension), np.float32)
-        if not self.context_seconds:
-            mel = mel.reshape(-1, PATCH_FRAMES, BANDS)
+    def _run(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
         embeddings: NDArray[np.float32] = self._session.run(["embeddings"], {"patches": mel})[0]
-        return embeddings.reshape(-1, self.dimension)
+        return embeddings
