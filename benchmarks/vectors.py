@@ -6,7 +6,7 @@ import argparse
 import csv
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import permutations
 from pathlib import Path
 
@@ -55,28 +55,38 @@ def add_vector_options(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--data", type=Path, help="a folder with esc50/labels.csv and esc50/audio/")
 
 
-def chosen_embeddings(options: argparse.Namespace) -> np.ndarray:
-    """Those that the options name, or those that need no recordings: float32 [n, d]."""
+def chosen_embeddings(options: argparse.Namespace, least: float = -np.inf) -> np.ndarray:
+    """Those that the options name, or those that need no recordings: float32 [n, d].
+
+    Embeddings of segments below the least level, in dB, are left out, unless a file gives them.
+    """
     if options.vectors:
         given: np.ndarray = np.load(options.vectors).astype(np.float32)
         return given
     if options.data:
-        return np.concatenate((esc50_embeddings(options.data / "esc50"), demo_embeddings()))
-    return overlaid_embeddings()
+        return np.concatenate(
+            (esc50_embeddings(options.data / "esc50", least), demo_embeddings(least))
+        )
+    return overlaid_embeddings(least)
 
 
-def demo_embeddings() -> np.ndarray:
+def _embedded(sound: Iterable[np.ndarray], encoder: encoders.Encoder, least: float) -> np.ndarray:
+    vectors, levels = pipeline.embed_sound(sound, encoder, _HOP)[:2]
+    return vectors[levels >= least]
+
+
+def demo_embeddings(least: float = -np.inf) -> np.ndarray:
     """Embed many variations of the demo sounds: float32 [n, 128]."""
     encoder = encoders.load(threads=2)
     parts = [
-        pipeline.embed_sound([_demo_sound(kind, variation)], encoder, _HOP)[0]
+        _embedded([_demo_sound(kind, variation)], encoder, least)
         for kind in demo_sounds.KINDS
         for variation in range(40)
     ]
     return np.concatenate(parts)
 
 
-def overlaid_embeddings() -> np.ndarray:
+def overlaid_embeddings(least: float = -np.inf) -> np.ndarray:
     """Embed every two kinds of demo sounds, one over the other, and silence: float32 [n, 128].
 
     The demo sounds alone are easy: few kinds, each of it alike, far from the others. Mixed of
@@ -90,21 +100,23 @@ def overlaid_embeddings() -> np.ndarray:
         samples = min(map(len, sounds))
         levels = 10 ** rng.uniform(-1.5, 0, 2).astype(np.float32)
         overlaid = levels[0] * sounds[0][:samples] + levels[1] * sounds[1][:samples]
-        parts.append(pipeline.embed_sound([overlaid], encoder, _HOP)[0])
+        parts.append(_embedded([overlaid], encoder, least))
     sounding = np.concatenate(parts)
-    silent = pipeline.embed_sound([np.zeros(16_000, np.float32)], encoder, _HOP)[0][:1]
+    silent = _embedded([np.zeros(16_000, np.float32)], encoder, least)[:1]
+    if not len(silent):
+        return sounding
     count = round(len(sounding) * _SILENT_SHARE / (1 - _SILENT_SHARE))
     return np.concatenate((sounding, np.repeat(silent, count, axis=0)))
 
 
-def esc50_embeddings(folder: Path) -> np.ndarray:
+def esc50_embeddings(folder: Path, least: float = -np.inf) -> np.ndarray:
     """Embed all clips of ESC-50: float32 [n, 128]."""
     encoder = encoders.load(threads=2)
     parts = []
     with open(folder / "labels.csv", newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             with Decoder(folder / "audio" / row["filename"]) as decoder:
-                parts.append(pipeline.embed_sound(decoder, encoder, _HOP)[0])
+                parts.append(_embedded(decoder, encoder, least))
     return np.concatenate(parts)
 
 

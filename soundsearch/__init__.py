@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .clips import Clips
     from .hearing import embed, label
     from .labels.head import Head
+    from .labels.timeline import Event, Timeline
     from .learn.teaching import Teaching
     from .learn.training import Training, train
     from .library import Library
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         TagReport,
     )
     from .stores.records import Key
+    from .timelines import events
 
 __all__ = [
     "Answer",
@@ -63,6 +65,7 @@ __all__ = [
     "CopyReport",
     "Embeddings",
     "EncoderError",
+    "Event",
     "Examples",
     "Failure",
     "Finding",
@@ -88,9 +91,11 @@ __all__ = [
     "Stored",
     "TagReport",
     "Teaching",
+    "Timeline",
     "Training",
     "__version__",
     "embed",
+    "events",
     "label",
     "open",
     "train",
@@ -104,10 +109,12 @@ _LAZY = {
     "Labelled": "asking.labelled",
     **dict.fromkeys(("embed", "label"), "hearing"),
     **dict.fromkeys(("Embeddings", "Examples", "Sound", "Stored"), "asking.questions"),
+    **dict.fromkeys(("Event", "Timeline"), "labels.timeline"),
     "Head": "labels.head",
     "Key": "stores.records",
     **dict.fromkeys(("Library", "open"), "library"),
     "Neighbours": "neighbours",
+    "events": "timelines",
     "Teaching": "learn.teaching",
     **dict.fromkeys(("Training", "train"), "learn.training"),
     **dict.fromkeys(

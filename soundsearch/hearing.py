@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from soundsearch_ingest import decode, encoders, pipeline
 from soundsearch_ingest.discover import stat_file
 from soundsearch_ingest.encoders import Encoder, SideBySide
 from soundsearch_ingest.logmel import SILENT
+from soundsearch_ingest.stretches import embed_stream
 from soundsearch_ingest.urls import absolute, is_url, plain
 
 from .asking.questions import Embeddings, Moments, Sound, Source, as_sound
@@ -33,6 +34,8 @@ OnSound = Callable[[float], None]
 
 # What is heard on all cores by several at once, seconds; less is over before these have begun.
 _SHARED = 120.0
+# Samples of an array that are heard at a time.
+_BLOCK = 1 << 18
 
 
 def _ignore(_seconds: float) -> None:
@@ -98,6 +101,15 @@ class Heard:
     duration: float
     warning: str | None
 
+    def part(self, rows: slice) -> Heard:
+        """Some of the segments."""
+        return replace(
+            self,
+            vectors=self.vectors[rows],
+            levels=self.levels[rows],
+            head_vectors=self.head_vectors[rows],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Listener:
@@ -159,6 +171,39 @@ class Listener:
             The source gives no sound.
         """
         return self.heard(*_heard(sound, self.encoder, hop, on_sound))
+
+    def stream(self, sound: Sound, hop: float, on_sound: OnSound = _ignore) -> Iterator[Heard]:
+        """Hear a sound a stretch at a time: what is held does not grow with it.
+
+        Parameters
+        ----------
+        sound, hop, on_sound
+            As of `hear`.
+
+        Yields
+        ------
+        Heard
+            The segments that follow those before; its duration is that of all until then. The
+            last one is without segments, and has the warning.
+
+        Raises
+        ------
+        AudioError
+            The source gives no sound.
+        """
+        duration = 0.0
+
+        def on_block(seconds: float) -> None:
+            nonlocal duration
+            duration += seconds
+            on_sound(seconds)
+
+        with _blocks(sound) as (blocks, warning):
+            frames = pipeline.hop_frames(hop)
+            for part in embed_stream(_told(blocks, on_block), self.encoder, frames):
+                yield self.heard(*part, duration)
+            nothing = np.empty((0, self.encoder.dimension), np.float32), np.empty(0, np.float32)
+            yield self.heard(*nothing, duration, warning())
 
     def heard(
         self, embeddings: Floats, levels: Floats, duration: float, warning: str | None = None
@@ -294,14 +339,24 @@ def _heard(
     sound: Sound, encoder: Encoder, hop: float, on_sound: OnSound
 ) -> tuple[Floats, Floats, float, str | None]:
     """Embeddings, levels, duration and the warning of a sound."""
-    if not sound.is_file:
-        return *pipeline.embed_sound([_samples(sound)], encoder, hop), None
-    if _is_shared(sound):
+    if sound.is_file and _is_shared(sound):
         return _heard_by_all(os.fspath(cast(Any, sound.source)), encoder, hop, on_sound)
+    with _blocks(sound) as (blocks, warning):
+        embedded = pipeline.embed_sound(_told(blocks, on_sound), encoder, hop)
+        return *embedded, warning()
+
+
+@contextmanager
+def _blocks(sound: Sound) -> Iterator[tuple[Iterable[Floats], Callable[[], str | None]]]:
+    """The blocks of a sound and, once they were all taken, its warning."""
+    if not sound.is_file:
+        samples = _samples(sound)
+        parts = (samples[begin : begin + _BLOCK] for begin in range(0, len(samples), _BLOCK))
+        yield parts, lambda: None
+        return
     source, (start, end) = cast(Any, sound.source), sound.at or (0.0, None)
     with decode.Decoder(source, start=start, end=end, longest=sound.longest) as decoder:
-        embedded = pipeline.embed_sound(_told(decoder, on_sound), encoder, hop)
-        return *embedded, decoder.warning
+        yield decoder, lambda: decoder.warning
 
 
 def _heard_by_all(

@@ -45,6 +45,8 @@ ROOMS: dict[str, set[str]] = {
     "labels": {*_RECORDS, *_BASE},
     "asking": _ASKING,
     "hearing": {*_ASKING, "asking"},
+    "timelines": {*_ASKING, "asking", "hearing"},
+    "timeline_formats": {*_BASE, "labels"},
     "waiting": {*_RECORDS, *_BASE},
     "session": {*_ASKING, "hearing", "stores.opening", "waiting"},
     "gathering": {*_RECORDS, *_BASE, "labels"},
@@ -91,11 +93,12 @@ ROOMS: dict[str, set[str]] = {
     "models": {"labels", "stores.base", *_BASE},
     "tagfiles": {"errors", "stores.records"},
     "cli": {"", "audioset", "demo_sounds", "evaluate", "learn", "library", "models", "session"}
-    | {"exporting", "recall", "relabelling", "stores.parts", "stores.records", "tagfiles", *_BASE},
+    | {"exporting", "recall", "relabelling", "stores.parts", "stores.records", "tagfiles", *_BASE}
+    | {"timeline_formats"},
     "__main__": {"cli"},
     # The package itself: the public names, loaded when they are first used.
     "": {"asking", "clips", "hearing", "labels", "learn", "library", "evaluate", "neighbours"}
-    | {"stores.records", *_BASE},
+    | {"stores.records", "timelines", *_BASE},
 }
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.kills import killed
+from support.mounts import in_mounts
 from support.stores import CLIPS, SETTINGS, filled, new_clip, rows
 
 from soundsearch import errors
@@ -107,80 +108,6 @@ def test_what_a_lost_catalogue_left_is_not_taken_for_the_new_ones(folder):
 
 
 # Where nothing can be written
-
-
-PRELUDE = """
-import errno, os, pickle, subprocess, sys
-from contextlib import closing
-from pathlib import Path
-import numpy as np
-import soundsearch
-from soundsearch import errors
-from soundsearch.stores.local.store import LocalStore
-from soundsearch.stores.records import Counts
-from support.kills import killed
-from support.stores import CLIPS, SETTINGS, new_clip, rows, search
-
-folder = Path(sys.argv[1])
-
-ADD = '''
-import os, pickle, sys
-from pathlib import Path
-from soundsearch.stores.local.store import LocalStore
-store = LocalStore(Path(sys.argv[1]))
-with store.writing():
-    store.add(pickle.loads(bytes.fromhex(sys.argv[2])))
-    if sys.argv[3] == "remove":
-        store.remove([next(store.clips()).id])
-        store.rebuild()
-    if sys.argv[3] == "True":
-        os._exit(0)
-store.close()
-'''
-
-def add(clips, die=False):
-    # In a process of its own: what SQLite knows of a file is shared within one.
-    clips = pickle.dumps(clips).hex()
-    subprocess.run([sys.executable, "-c", ADD, folder, clips, str(die)], check=True)
-
-def check(store, clips):
-    assert store.counts().clips == len(clips)
-    assert [clip.uri for clip in store.clips()] == [clip.record.uri for clip in clips]
-    for clip in clips:
-        clip_id = store.clip_at(clip.record.uri).id
-        assert (rows(store, clip_id)[0] == clip.embeddings).all()
-        assert search(store, clip.embeddings[:1], 1)[0] == [[clip_id]]
-
-def fill():
-    with open(folder.parent / "ballast", "wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError as error:
-            assert error.errno == errno.ENOSPC
-"""
-
-_UNSHARE = ["unshare", "-m"] if getattr(os, "geteuid", int)() == 0 else ["unshare", "-rm"]
-
-
-def in_mounts(script, folder, mount="mount -t tmpfs -o size=2m none {parent}"):
-    """Run a program where file systems of its own are mounted; nobody else sees them."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    probe = [*_UNSHARE, "sh", "-c", mount.format(parent=folder.parent)]
-    try:
-        made = subprocess.run(probe, capture_output=True, text=True, check=False)
-    except OSError as error:
-        pytest.skip(f"cannot mount a file system: {error}")
-    if made.returncode:
-        pytest.skip(f"cannot mount a file system: {made.stderr.strip()}")
-    here = str(Path(__file__).parent)
-    run = subprocess.run(
-        [*_UNSHARE, "sh", "-c", f'{mount.format(parent=folder.parent)} && exec "$@"', "sh",
-         sys.executable, "-c", PRELUDE + script, str(folder)],
-        capture_output=True, text=True, timeout=120, check=False,
-        env={**os.environ, "PYTHONPATH": here},
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
 
 
 @pytest.mark.parametrize("left", ["a log", "a log alone", "none"])
@@ -301,6 +228,7 @@ from pathlib import Path
 from soundsearch import errors
 from soundsearch.stores.local.store import LocalStore
 from support.kills import killed
+from support.mounts import in_mounts
 from support.stores import CLIPS, SETTINGS
 print("ready", flush=True)
 for line in sys.stdin:

@@ -15,7 +15,7 @@ from soundsearch.stores.local import indexing, sums
 from soundsearch.stores.local import store as local_store
 from soundsearch.stores.local.building import build, fill, train, write
 from soundsearch.stores.local.live import Live
-from soundsearch.stores.local.shards import Shards
+from soundsearch.stores.local.shards import Bitmap, Shards
 from soundsearch.stores.local.store import LocalStore
 from soundsearch.stores.records import SEGMENT
 from soundsearch.vectors import scores_along, unit
@@ -163,6 +163,80 @@ def test_many_shards_answer_as_one_does(tmp_path):
             _, others = many.search(queries, k, parts[1])
             np.testing.assert_allclose(scores, others, atol=1e-6)
             assert np.isin(rows[rows >= 0], live if chosen is None else chosen).all()
+
+
+def test_small_shards_become_one(store, folder, monkeypatch):
+    monkeypatch.setattr(indexing, "_STALE_SHARE", 0.01)
+    monkeypatch.setattr(indexing, "_STALE_ROWS", 20)
+    vectors, queries = vectors_of(3600), vectors_of(60, 1)
+    made, counts = 2500, []
+    filled(store, clips_of(vectors[:made], 0))
+    optimised(store)
+    for count in (50, 50, 50, 100, 200, 600):
+        filled(store, clips_of(vectors[made : made + count], made // SEGMENTS))
+        made += count
+        optimised(store)
+        with store.reading() as reading:
+            counts.append([s.rows for s in reading._snapshot.vectors.index_files.shards])
+        assert recall(store, queries, vectors[:made], slice(None)) > 0.95
+        assert search(store, vectors[made - 7 : made - 6], 1)[2] == pytest.approx(1, abs=1e-5)
+    assert counts[:3] == [[2500, 50], [2500, 100], [2500, 150]]
+    assert counts[-1] == [2500, 1050] and store.check() == []
+
+
+def test_a_reader_opens_only_the_shards_that_are_new(store, folder, monkeypatch):
+    read = []
+    is_whole = sums.is_whole
+    monkeypatch.setattr(
+        "soundsearch.stores.local.shardfile.is_whole",
+        lambda path, *rest: read.append(path.name) or is_whole(path, *rest),
+    )
+    vectors = vectors_of(8000)
+    filled(store, clips_of(vectors[:7000], 0))
+    optimised(store)
+    with closing(LocalStore(folder)) as reader:
+        search(reader, vectors[:1], 1)
+        with reader.reading() as reading:
+            before = reading._snapshot.vectors._shards
+        filled(store, clips_of(vectors[7000:], 140))
+        optimised(store)
+        read.clear()
+        assert search(reader, vectors[7777:7778], 1)[2] == pytest.approx(1, abs=1e-5)
+        with reader.reading() as reading:
+            after = reading._snapshot.vectors._shards
+    old, new = (dict(zip(each.paths, each.indexes, strict=True)) for each in (before, after))
+    kept = old.keys() & new.keys()
+    assert len(kept) == 2 and all(old[path] is new[path] for path in kept)
+    assert sorted(read) == sorted(path.name for path in new.keys() - kept)
+
+
+def test_the_nearest_cells_are_found(tmp_path):
+    vectors, queries = vectors_of(20_000), unit(vectors_of(200, 1))
+    path = tmp_path / "1.faiss"
+    build(vectors, path, lambda _text: None)
+    opened = Shards([path], 16)
+    middles = opened.middles()
+    np.testing.assert_allclose(np.linalg.norm(middles, axis=1), 1, atol=1e-4)
+    exact = queries @ middles.T
+    order = np.argsort(-exact, axis=1)
+    for count in (1, 8, 64, opened.cells):
+        cells, scores = opened.nearest_cells(queries, count)
+        np.testing.assert_allclose(scores, np.take_along_axis(exact, cells, 1), atol=1e-5)
+        is_near = scores >= np.take_along_axis(exact, order[:, count - 1 : count], 1) - 1e-5
+        assert is_near.mean() > 0.99
+        assert opened.middles_compared(count) <= opened.cells + 64
+    some = np.zeros(opened.cells, np.bool_)
+    some[::50] = True
+    cells, _ = opened.nearest_cells(queries, 10, Bitmap(some))
+    allowed = np.flatnonzero(some)
+    assert np.array_equal(cells, allowed[np.argsort(-exact[:, allowed], axis=1)[:, :10]])
+    # Each row lies in its nearest cell, but for a few, which lie in one that is hardly farther.
+    owner = np.empty(20_000, np.int64)
+    for cell, rows in enumerate(opened.rows_by_cell(0)):
+        owner[rows] = cell
+    near = unit(vectors) @ middles.T
+    lost = near.max(axis=1) - near[np.arange(20_000), owner]
+    assert (lost > 1e-5).mean() < 0.03
 
 
 def test_a_build_that_is_stopped_goes_on_where_it_was(store, folder, monkeypatch):
@@ -323,6 +397,8 @@ def test_a_reader_knows_where_clips_are_whatever_happens_to_them(store, folder):
         for step in range(60):
             names = rng.integers(0, 40, 3).tolist()
             kind = int(rng.integers(4)) if there else 0
+            with reader.reading() as reading:
+                snapshot, columns = reading._snapshot, reading._snapshot.places.columns.copy()
             if kind == 0:
                 clips = [new_clip(f"/{name}.wav", 1 + name % 3, step) for name in set(names)]
                 filled(store, clips)
@@ -340,6 +416,8 @@ def test_a_reader_knows_where_clips_are_whatever_happens_to_them(store, folder):
                 with store.writing():
                     store.rebuild()
             there = {clip.uri: clip for clip in store.clips()}
+            with reader.reading():
+                assert np.array_equal(snapshot.places.columns, columns)
             with reader.reading() as reading:
                 assert reading.ids().tolist() == sorted(clip.id for clip in there.values())
                 for clip in there.values():

@@ -29,7 +29,7 @@ from .keeping import LONG_SECONDS, Keeper, Kept
 from .logmel import FRAME_SECONDS, PATCH_FRAMES
 from .outcomes import Embedded, Failed, Known, Result
 from .sources import begun, is_unchanged, opened
-from .stretches import SegmentStream, Stretch, context_frames, embed
+from .stretches import SegmentStream, Stretch, context_frames, embed, embed_stream
 
 __all__ = [
     "Embedded",
@@ -95,18 +95,15 @@ def embed_sound(
     duration : float
         Seconds.
     """
-    frames = hop_frames(hop)
-    stream = SegmentStream(frames, context_frames(encoder))
-    parts, samples = [], 0
+    samples = 0
 
-    def hear(stretch: Stretch | None) -> None:
-        if stretch is not None:
-            parts.extend(embed([stretch], encoder, frames))
+    def counted() -> Iterator[NDArray[np.float32]]:
+        nonlocal samples
+        for block in blocks:
+            samples += len(block)
+            yield block
 
-    for block in blocks:
-        samples += len(block)
-        hear(stream.push(block))
-    hear(stream.finish())
+    parts = list(embed_stream(counted(), encoder, hop_frames(hop)))
     embeddings, loudness = (np.concatenate(column) for column in zip(*parts, strict=True))
     return embeddings, loudness, samples / SAMPLE_RATE
 

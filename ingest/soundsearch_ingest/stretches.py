@@ -7,7 +7,7 @@ depend on where one stretch ends and the next begins.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .encoders import Encoder
 from .logmel import FRAME_SECONDS, HOP, PATCH_FRAMES, WINDOW, levels_at, log_mel, patches
 
-__all__ = ["SegmentStream", "Stretch", "context_frames", "embed"]
+__all__ = ["SegmentStream", "Stretch", "context_frames", "embed", "embed_stream"]
 
 Floats = NDArray[np.float32]
 
@@ -144,6 +144,33 @@ def embed(
         edges = np.cumsum([len(part) for part in segments])[:-1]
         parts = np.split(encoder.embed(np.concatenate(segments)), edges)
     return list(zip(parts, map(levels_at, frames, places), strict=True))
+
+
+def embed_stream(
+    blocks: Iterable[Floats], encoder: Encoder, hop_frames: int
+) -> Iterator[tuple[Floats, Floats]]:
+    """Embed one sound in the calling thread, as it comes.
+
+    Parameters
+    ----------
+    blocks : iterable of float32 [n]
+        Mono 16 kHz sound.
+    encoder : Encoder
+    hop_frames : int
+        Frames from one segment's start to the next one's, 1 to 96.
+
+    Yields
+    ------
+    embeddings : float32 [n, dimension]
+    levels : float32 [n]
+        Of the segments that follow those given before.
+    """
+    stream = SegmentStream(hop_frames, context_frames(encoder))
+    for block in blocks:
+        if (stretch := stream.push(block)) is not None:
+            yield from embed([stretch], encoder, hop_frames)
+    if (stretch := stream.finish()) is not None:
+        yield from embed([stretch], encoder, hop_frames)
 
 
 def _in_context(

@@ -41,6 +41,8 @@ _ONE_BY_ONE = 1024
 _WIDEST = 1 << 17
 # Rows that are scored at a time, and cosines that are held at a time.
 _ROWS = 1 << 15
+# Windows of up to so many segments are added up one by one, which takes a fifth of the time.
+_NARROW = 16
 _PAIRS = 1 << 22
 
 
@@ -78,6 +80,14 @@ def _window_scores(
     along: Vectors, vectors: Vectors, weights: Vectors, begins: Ints, ends: Ints
 ) -> Vectors:
     """Cosines of the sums of windows, which begin in ascending order, to a unit vector [1, d]."""
+    lengths = ends - begins
+    if len(begins) <= _ROWS and lengths.max() <= _NARROW:
+        weighted = vectors * weights[:, None]
+        sums_of_few = np.zeros((len(begins), vectors.shape[1]), np.float32)
+        for offset in range(lengths.max()):
+            there = np.flatnonzero(lengths > offset)
+            sums_of_few[there] += weighted[begins[there] + offset]
+        return product(unit(sums_of_few), along.T)[:, 0]
     scores = np.empty(len(begins), np.float32)
     first = 0
     while first < len(begins):

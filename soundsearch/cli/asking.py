@@ -19,6 +19,7 @@ from .neighbours import print_similar
 from .options import (
     EXIT_ERROR,
     EXIT_SOME_FAILED,
+    FORMATS,
     LABEL_WEIGHT,
     RANKINGS,
     ClipName,
@@ -35,7 +36,15 @@ from .options import (
     ranking_option,
     where_option,
 )
-from .printing import print_answer, print_json, print_labelled, print_warning, say
+from .printing import (
+    print_answer,
+    print_events,
+    print_json,
+    print_labelled,
+    print_warning,
+    say,
+    say_row,
+)
 from .progress import compare_progress, sound_progress
 
 if TYPE_CHECKING:
@@ -217,6 +226,19 @@ def similar(
 @head_option
 @at_option
 @max_duration_option
+@click.option("--events", is_flag=True, help="Find events: labels with an onset and an offset.")
+@click.option(
+    "--hop",
+    type=float,
+    metavar="SECONDS",
+    help="How finely events are told, as in 0.12.  [default: as the encoder has it]",
+)
+@click.option(
+    "--format",
+    "format",
+    type=click.Choice(FORMATS),
+    help="Write events for other programs.",
+)
 @full_option
 @json_option
 def label(
@@ -225,17 +247,33 @@ def label(
     head: str | None,
     at: _Moments | None,
     max_duration: float,
+    events: bool,
+    hop: float | None,
+    format: str | None,
     full: bool,
     as_json: bool,
 ) -> None:
-    """Predict the labels of each of FILES (or - for standard input) and of its segments."""
+    """Predict the labels of each of FILES (or - for standard input) and of its segments.
 
+    With --events, what is heard from when to when.
+    """
+    if not events and (hop is not None or format is not None):
+        raise click.UsageError("--hop and --format are for --events")
+    if as_json and format is not None:
+        raise click.UsageError("expected --format or --json, got both")
     whose: dict[str, Any] = {"head": head} | ({} if encoder is None else {"encoder": encoder})
 
     def hear(source: Any, on_sound: OnSound) -> LabelledClip:
         sound = soundsearch.Sound(source, at, max_duration=max_duration)
         return soundsearch.label(sound, **whose, on_sound=on_sound)
 
+    def find(source: Any, on_sound: OnSound) -> soundsearch.Timeline:
+        sound = soundsearch.Sound(source, at, max_duration=max_duration)
+        return soundsearch.events(sound, **whose, hop=hop, on_sound=on_sound)
+
+    if events:
+        _print_timelines(files, _each(files, at, find), format, full, as_json)
+        return
     for file, labelled in _each(files, at, hear):
         print_warning(file, labelled.warning)
         with _named(file, files, as_json) as name:
@@ -243,6 +281,36 @@ def label(
                 print_json([{**name, **labelled.to_dict()}])
             else:
                 print_labelled(labelled, full=full)
+
+
+def _print_timelines(
+    files: Sequence[str],
+    found: Iterator[tuple[str, soundsearch.Timeline]],
+    format: str | None,
+    full: bool,
+    as_json: bool,
+) -> None:
+    if format is not None:
+        from ..timeline_formats import ONE_FILE, rows
+
+        if len(files) > 1 and format in ONE_FILE:
+            raise click.UsageError(f"--format {format} is for one file, got {len(files)}")
+        for row in rows(format, _warned(found)):
+            say_row(row)
+        return
+    for file, timeline in found:
+        print_warning(file, timeline.warning)
+        with _named(file, files, as_json) as name:
+            if as_json:
+                print_json({**name, **event.to_dict()} for event in timeline)
+            else:
+                print_events(timeline, full=full)
+
+
+def _warned(found: Iterator[tuple[str, soundsearch.Timeline]]) -> Iterator[soundsearch.Timeline]:
+    for file, timeline in found:
+        print_warning(file, timeline.warning)
+        yield timeline
 
 
 def _each(

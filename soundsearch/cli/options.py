@@ -16,6 +16,7 @@ __all__ = [
     "EXIT_INTERRUPTED",
     "EXIT_SOME_FAILED",
     "EXIT_USAGE",
+    "FORMATS",
     "LABEL_WEIGHT",
     "RANKINGS",
     "ClipName",
@@ -41,7 +42,8 @@ EXIT_SOME_FAILED = 3
 EXIT_INTERRUPTED = 130
 
 # `soundsearch.asking.ranking` has these too, but needs NumPy; a test holds the two together.
-# So has `soundsearch.asking.labelled` this.
+# So have `soundsearch.timeline_formats` and `soundsearch.asking.labelled` these.
+FORMATS = ("audacity", "csv", "raven", "rttm", "vtt")
 LABEL_WEIGHT = 0.5
 RANKINGS = ("pooled", "mean-best", "best-pair", "related")
 

@@ -11,6 +11,8 @@ from ..hints import command
 from .layout import clocks, columns, cut, fitted, moments, padded, room, short_path
 
 if TYPE_CHECKING:
+    import soundsearch
+
     from ..evaluate import Retrieval
     from ..results import (
         Answer,
@@ -31,6 +33,7 @@ __all__ = [
     "print_clip",
     "print_copied",
     "print_evaluated",
+    "print_events",
     "print_findings",
     "print_head",
     "print_info",
@@ -41,6 +44,7 @@ __all__ = [
     "print_tag_problems",
     "print_warning",
     "say",
+    "say_row",
     "shown",
 ]
 
@@ -61,6 +65,11 @@ def say(text: str = "", *, err: bool = False) -> None:
     The command line prints by this alone: names of files, tags and messages may hold anything.
     """
     click.echo(shown(text), err=err)
+
+
+def say_row(fields: Iterable[str]) -> None:
+    """Print fields on a line, tabs between them, and none in them."""
+    click.echo("\t".join(map(shown, fields)))
 
 
 def print_answer(answer: Answer, nothing: str, *, full: bool = False, heard: bool = True) -> None:
@@ -112,6 +121,22 @@ def print_labelled(labelled: LabelledClip, *, full: bool = False) -> None:
     for segment, moment in zip(labelled.segments, times, strict=True):
         left = None if width is None else width - len(moment) - 2
         say(f"{moment}  {fitted(_scored(segment.labels), left)}")
+
+
+def print_events(timeline: soundsearch.Timeline, *, full: bool = False) -> None:
+    """Print a table of the events, which fits the terminal unless `full` is set."""
+    if not timeline.events:
+        say("No event: nothing is heard clearly enough.")
+        return
+    width = room(full)
+    times = moments([(event.onset, event.offset) for event in timeline])
+    beside = max(len(times[0]), len("moment"))
+    say(f"{'moment':{beside}}  score  label")
+    for event, moment in zip(timeline, times, strict=True):
+        name = shown(" > ".join(event.label.path))
+        if width is not None:
+            name = cut(name, width - beside - len("  0.00   "), keep_end=True)
+        say(f"{moment:{beside}}  {event.label.score:5.2f}  {name}")
 
 
 def _print_listed(title: str, names: Sequence[tuple[str, str]], width: int | None) -> None:

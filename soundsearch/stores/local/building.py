@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...vectors import unit
 from ..base import OnStep
@@ -17,11 +18,16 @@ from .shards import load_faiss, most_cells
 
 __all__ = ["build", "emptied", "extend", "fill", "merged", "train", "write"]
 
-_TRAINING_ROWS_PER_CELL = 64
-# Neighbours of a cell's middle in the graph that finds the cells: with 32, .98 of them are those of
-# an exact search, in a third of its time. In training, where the middles still move, fewer do.
-_NEIGHBOURS = 32
-_NEIGHBOURS_IN_TRAINING = 16
+Floats = NDArray[np.float32]
+
+# Twice as many cells take as long to be found, and half as long to be scanned.
+_CELLS = 8
+_TRAINING_ROWS_PER_CELL = 40
+_TRAINING_STEPS = 10
+# Groups of cells in which a row's own is looked for: .99 of the rows come into the nearest.
+_ASSIGNED_GROUPS = 4
+# Cells that are visited until it is tuned.
+_UNTUNED_CELLS = 64
 
 
 def train(vectors: Rows, on_step: OnStep, what: str = "segments") -> Any:
@@ -40,24 +46,66 @@ def train(vectors: Rows, on_step: OnStep, what: str = "segments") -> Any:
     """
     faiss = load_faiss()
     rows, dimension = vectors.shape
-    cells = int(2 ** np.round(np.log2(4 * np.sqrt(rows))))
+    cells = min(rows, int(2 ** np.round(np.log2(_CELLS * np.sqrt(rows)))))
     faiss.omp_set_num_threads(os.cpu_count() or 1)
-    index = faiss.index_factory(
-        dimension, f"IVF{cells}_HNSW{_NEIGHBOURS},SQ8", faiss.METRIC_INNER_PRODUCT
-    )
-    index.cp.spherical = True
-    if faiss.get_num_gpus() > 0:
-        assigner = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(dimension))
-    else:
-        metric = faiss.METRIC_INNER_PRODUCT
-        assigner = faiss.IndexHNSWFlat(dimension, _NEIGHBOURS_IN_TRAINING, metric)
-    index.clustering_index = assigner
     on_step(f"training an index of {cells} cells for {rows} {what}")
     rng = np.random.default_rng(0)
-    sample = np.sort(rng.choice(rows, min(rows, cells * _TRAINING_ROWS_PER_CELL), replace=False))
-    index.train(unit(vectors[sample]))
-    index.nprobe = most_cells(cells)  # until it is tuned
+    chosen = np.sort(rng.choice(rows, min(rows, cells * _TRAINING_ROWS_PER_CELL), replace=False))
+    sample = np.empty((len(chosen), dimension), np.float32)
+    for begin in range(0, len(chosen), BLOCK):
+        sample[begin : begin + BLOCK] = unit(vectors[chosen[begin : begin + BLOCK]])
+    groups, middles = _grouped(sample, cells)
+    inner = faiss.METRIC_INNER_PRODUCT
+    of_groups = faiss.IndexFlatIP(dimension)
+    of_groups.add(groups)
+    quantizer = faiss.IndexIVFFlat(of_groups, dimension, len(groups), inner)
+    quantizer.train(middles)
+    quantizer.add(middles)
+    quantizer.nprobe = _ASSIGNED_GROUPS
+    index = faiss.IndexIVFScalarQuantizer(
+        quantizer, dimension, cells, faiss.ScalarQuantizer.QT_8bit, inner, False
+    )
+    index.train(sample)
+    index.nprobe = min(_UNTUNED_CELLS, most_cells(cells))
     return index
+
+
+def _grouped(sample: Floats, cells: int) -> tuple[Floats, Floats]:
+    """The middles of groups of cells, and those of all cells, by k-means on two levels.
+
+    Of 16 384 cells for a million vectors, it takes a quarter of the time that k-means on one level
+    does, and as much is found in as many of them.
+    """
+    groups = _middles(sample, int(np.round(np.sqrt(cells))))
+    nearest = load_faiss().knn(sample, groups, 1, metric=load_faiss().METRIC_INNER_PRODUCT)[1][:, 0]
+    sizes = np.bincount(nearest, minlength=len(groups))
+    shares = sizes * cells / len(sample)
+    counts = np.floor(shares).astype(np.int64)
+    counts[np.argsort(counts - shares, kind="stable")[: cells - counts.sum()]] += 1
+    order = np.argsort(nearest, kind="stable")
+    parts = np.split(order, np.cumsum(sizes)[:-1])
+    found = [
+        _middles(sample[part], count)
+        for part, count in zip(parts, counts.tolist(), strict=True)
+        if count
+    ]
+    return groups, np.concatenate(found)
+
+
+def _middles(sample: Floats, count: int) -> Floats:
+    """Of so many clusters, float32 [count, d], of length 1."""
+    faiss = load_faiss()
+    clusters = faiss.Kmeans(
+        sample.shape[1],
+        count,
+        niter=_TRAINING_STEPS,
+        spherical=True,
+        min_points_per_centroid=1,
+        gpu=faiss.get_num_gpus() > 0,
+    )
+    clusters.train(sample)
+    middles: Floats = clusters.centroids
+    return middles
 
 
 def fill(index: Any, vectors: Rows, begin: int, end: int) -> None:
@@ -79,7 +127,10 @@ def merged(paths: Sequence[Path]) -> Any:
     faiss = load_faiss()
     index = faiss.read_index(str(paths[0]))
     for path in paths[1:]:
-        index.merge_from(faiss.read_index(str(path)), index.ntotal)
+        # Not by the index's own merge, which compares all middles: they are known to be the same.
+        more = faiss.read_index(str(path))
+        index.invlists.merge_from(more.invlists, index.ntotal)
+        index.ntotal += more.ntotal
     return index
 
 

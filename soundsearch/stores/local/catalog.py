@@ -282,7 +282,7 @@ class Catalog(CatalogFile):
     def has_sound_places(self) -> bool:
         """Whether it is as the clips say."""
         try:
-            return np.array_equal(self.known_places(Places()).rows, self.places())
+            return np.array_equal(self.known_places(Places()).columns.T, self.places())
         except LibraryDamaged:
             return False
 

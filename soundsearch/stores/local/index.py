@@ -47,7 +47,7 @@ _UNTUNED_CANDIDATES = 200
 BLOCK = 1 << 16
 # Rows that are searched exactly are kept in blocks of so many, of which full ones are kept when
 # rows are added.
-_TAIL = 1 << 15
+_TAIL = 1 << 13
 # From so many on they are not kept in memory, but read for each search.
 _MOST_KEPT = 1 << 20
 _QUERIES = 256

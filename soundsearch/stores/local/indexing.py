@@ -40,8 +40,17 @@ _RETRAIN_FACTOR = 4
 _RETUNE_FACTOR = 2
 
 
-def optimise_index(writer: Writer, on_step: OnStep) -> None:
-    """Make, extend, retrain or tune the index, as the library's size asks for it."""
+def optimise_index(writer: Writer, on_step: OnStep, more_comes: bool = False) -> None:
+    """Make, extend, retrain or tune the index, as the library's size asks for it.
+
+    Parameters
+    ----------
+    writer : Writer
+    on_step : callable
+        Called with a description of each step.
+    more_comes : bool
+        Whether more rows are about to be added: then an index that was tuned is not tuned again.
+    """
     catalog, folder = writer.catalog, writer.folder
     rows = catalog.setting("rows")
     if rows <= EXACT_ROWS:
@@ -50,14 +59,15 @@ def optimise_index(writer: Writer, on_step: OnStep) -> None:
     if index is not None:
         index = index.whole(folder)
     missing = rows - (0 if index is None else index.rows)
-    if tuning is not None and missing <= min(_STALE_SHARE * rows, _STALE_ROWS):
+    is_tuned = tuning is not None and rows - missing <= _RETUNE_FACTOR * tuning.rows
+    if (is_tuned or (tuning is not None and more_comes)) and not _is_stale(missing, rows):
         return
     vectors, segments = map_rows(folder, catalog.setting("generation"), writer.settings, rows)
     levels = segments["level"]
     if index is not None and any(shard.sums is None for shard in index.shards):
         index, tuning = _of_version_0_1(writer, index, vectors, levels, on_step)
         missing = rows - (0 if index is None else index.rows)
-    if missing > min(_STALE_SHARE * rows, _STALE_ROWS):
+    if _is_stale(missing, rows):
         retrains = (
             index is None
             or rows >= _RETRAIN_FACTOR * index.trained
@@ -69,9 +79,14 @@ def optimise_index(writer: Writer, on_step: OnStep) -> None:
         at_once = index is None or not retrains
         index = _filled(writer, None if retrains else index, tuning, at_once, vectors, on_step)
     assert index is not None
-    if tuning is None or index.rows > _RETUNE_FACTOR * tuning.rows:
+    if tuning is None or (index.rows > _RETUNE_FACTOR * tuning.rows and not more_comes):
         tuning = _tuned(folder, index, vectors, levels, on_step)
     _use(writer, index, tuning)
+
+
+def _is_stale(missing: int, rows: int) -> bool:
+    """Whether so many rows, of all, are too many to be searched exactly."""
+    return missing > min(_STALE_SHARE * rows, _STALE_ROWS)
 
 
 def _of_version_0_1(

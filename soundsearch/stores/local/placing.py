@@ -30,13 +30,17 @@ class Places:
 
     Attributes
     ----------
-    rows : int64 [clips, 4]
-        Id, first row, count, checksum; -1 where that is not known.
+    columns : int64 [4, clips]
+        Ids, first rows, counts, checksums; -1 where that is not known.
+    kept : int
+        How many of the first clips are those of the earlier `Places` that it was made of.
     """
 
-    def __init__(self, rows: Ints | None = None, last: int = -1) -> None:
-        self.rows = np.empty((0, 4), np.int64) if rows is None else rows
-        self._last = last
+    def __init__(self, rows: Ints | None = None) -> None:
+        self._room = np.empty((4, 0), np.int64) if rows is None else np.ascontiguousarray(rows.T)
+        self.columns = self._room
+        self.kept = 0
+        self._last = -1
 
     def brought_up_to_date(self, connection: sqlite3.Connection) -> Places:
         """With what was appended since, in the same generation; itself if nothing was.
@@ -47,22 +51,45 @@ class Places:
             The table is damaged.
         """
         sql = "SELECT number, places FROM places WHERE number > ? ORDER BY number"
-        parts, last = [self.rows], self._last
+        parts, last = [], self._last
         for number, blob in connection.execute(sql, (self._last,)):
             parts.append(_unsummed(blob))
             last = number
         if last == self._last:
             return self
+        found = Places()
+        found._last = last
         rows = np.concatenate(parts)
-        is_gone = rows[:, 2] == 0
-        if is_gone.any():
-            gone = np.unique(rows[is_gone, 1])
-            rows = rows[~is_gone]
-            nearest = np.minimum(np.searchsorted(gone, rows[:, 1]), len(gone) - 1)
-            rows = rows[gone[nearest] != rows[:, 1]]
-        if (np.diff(rows[:, 1]) <= 0).any():
+        if (rows[:, 2] != 0).all():
+            found._append(self, rows)
+        else:
+            found.columns = found._room = _remaining(
+                np.concatenate((self.columns.T, rows))
+            ).T.copy()
+        if (np.diff(found.columns[1, max(0, found.kept - 1) :]) <= 0).any():
             raise ValueError("the places of clips are not in order")
-        return Places(rows, last)
+        return found
+
+    def _append(self, earlier: Places, rows: Ints) -> None:
+        """Be what was there earlier and more. Both share their room: a clip stays in its place."""
+        self.kept = earlier.columns.shape[1]
+        count = self.kept + len(rows)
+        self._room = earlier._room
+        if self._room.shape[1] < count:
+            self._room = np.empty((4, 2 * count), np.int64)
+            self._room[:, : self.kept] = earlier.columns
+        self._room[:, self.kept : count] = rows.T
+        self.columns = self._room[:, :count]
+
+
+def _remaining(rows: Ints) -> Ints:
+    """Those of clips that are not gone."""
+    is_gone = rows[:, 2] == 0
+    gone = np.unique(rows[is_gone, 1])
+    rows = rows[~is_gone]
+    nearest = np.minimum(np.searchsorted(gone, rows[:, 1]), len(gone) - 1)
+    remaining: Ints = rows[gone[nearest] != rows[:, 1]]
+    return remaining
 
 
 def _unsummed(blob: bytes) -> Ints:

@@ -150,7 +150,8 @@ def _mapped(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
     try:
         with open_plain(path) as file:
             _check_length(path, file, int(np.prod(shape)) * dtype.itemsize)
-            return np.memmap(file, dtype, "r", shape=shape)
+            # As a plain array: parts of a memmap take ten times as long to be made.
+            return np.memmap(file, dtype, "r", shape=shape).view(np.ndarray)
     except FileNotFoundError as error:
         raise LibraryDamaged(
             f"{path}: is missing; restore it from a copy, or drop the clips that are lost with: "

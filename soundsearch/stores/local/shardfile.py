@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -76,9 +76,11 @@ class IndexFiles:
         """Those before the first that is gone or cut short, which could crash who maps it."""
         return self._until(shard.is_there(folder) for shard in self.shards)
 
-    def whole(self, folder: Path) -> IndexFiles | None:
-        """Those before the first that seems damaged, by some of its blocks."""
-        return self._until(shard.is_whole(folder, sampled=True) for shard in self.shards)
+    def whole(self, folder: Path, known: Container[ShardFile] = ()) -> IndexFiles | None:
+        """Those before the first that seems damaged, by some of its blocks; `known` ones do not."""
+        return self._until(
+            shard in known or shard.is_whole(folder, sampled=True) for shard in self.shards
+        )
 
     def _until(self, good: Any) -> IndexFiles | None:
         for count, is_good in enumerate(good):

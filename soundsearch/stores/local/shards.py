@@ -6,7 +6,7 @@ and nothing that is written is written again, until small ones are merged.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,11 @@ __all__ = ["Bitmap", "Shards", "load_faiss", "most_cells"]
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+
+# Groups of cells among which the nearest cells are looked for: at least so many, and those that
+# hold so many times the cells that are wanted.
+_LEAST_GROUPS = 16
+_GROUP_ROOM = 4
 
 
 def load_faiss() -> Any:
@@ -54,6 +59,8 @@ class Shards:
     paths : sequence of Path
         At least one, by the rows that they hold: the first one those from 0 on.
     dimension : int
+    opened : mapping, optional
+        Indexes that are open already, by their paths.
 
     Raises
     ------
@@ -61,9 +68,12 @@ class Shards:
         A file is not a shard of such vectors.
     """
 
-    def __init__(self, paths: Sequence[Path], dimension: int) -> None:
+    def __init__(
+        self, paths: Sequence[Path], dimension: int, opened: Mapping[Path, Any] | None = None
+    ) -> None:
+        opened = opened or {}
         self.paths = tuple(paths)
-        self.indexes = [_open_index(path) for path in paths]
+        self.indexes = [opened.get(path) or _open_index(path) for path in paths]
         ivf = load_faiss().IndexIVF
         for path, index in zip(paths, self.indexes, strict=True):
             if (
@@ -77,7 +87,7 @@ class Shards:
         # The first row of each shard, and the end.
         self.bounds = np.cumsum([0, *(index.ntotal for index in self.indexes)]).tolist()
         self.rows: int = self.bounds[-1]
-        self._quantizer = self.indexes[0].quantizer
+        self._quantizer = load_faiss().downcast_index(self.indexes[0].quantizer)
 
     @cached_property
     def sizes(self) -> Ints:
@@ -124,17 +134,36 @@ class Shards:
             Cells to choose from.
         """
         faiss, options = load_faiss(), {}
-        # Where more are wanted, their graph is of no use.
-        if allowed is None and count <= most_cells(self.cells):
-            scores, cells = self._quantizer.search(queries, count)
-            if (cells >= 0).all():
-                return cells, scores
-        # A graph leads neither to all of its nodes, nor to the few of them that are allowed.
-        quantizer = getattr(faiss.downcast_index(self._quantizer), "storage", self._quantizer)
         if allowed is not None:
-            options["params"] = faiss.SearchParameters(sel=allowed.selector)
-        scores, cells = quantizer.search(queries, count, **options)
+            options["sel"] = allowed.selector
+        if not self._groups:
+            params = faiss.SearchParameters(**options)
+            scores, cells = self._quantizer.search(queries, count, params=params)
+            return cells, scores
+        looked_at = self._groups_for(count) if allowed is None else self._groups
+        params = faiss.SearchParametersIVF(nprobe=looked_at, **options)
+        scores, cells = self._quantizer.search(queries, count, params=params)
+        if looked_at < self._groups and (cells < 0).any():
+            params.nprobe = self._groups
+            scores, cells = self._quantizer.search(queries, count, params=params)
         return cells, scores
+
+    @property
+    def _groups(self) -> int:
+        """Of cells; 0 where they are in none, as in version 0.1.0."""
+        found: int = getattr(self._quantizer, "nlist", 0)
+        return found
+
+    def _groups_for(self, count: int) -> int:
+        """How many groups have the nearest cells, but for a few."""
+        wanted = -(-_GROUP_ROOM * count * self._groups // self.cells)
+        return min(self._groups, max(_LEAST_GROUPS, wanted))
+
+    def middles_compared(self, count: int) -> int:
+        """With how many middles, of cells and groups of them, a query is compared to find cells."""
+        if not self._groups:
+            return self.cells
+        return self._groups + self._groups_for(count) * self.cells // self._groups
 
     def search(
         self,

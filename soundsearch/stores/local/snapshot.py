@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,17 +18,16 @@ from ...vectors import Directions, unit
 from ..base import ClipChanged
 from ..filters import Filter
 from ..pooling import stretch_length
-from ..records import Settings, Tuning
+from ..records import Settings
 from .catalog import Catalog
-from .index import Part, SegmentIndex
+from .index import Part
 from .live import Live
+from .mapped import MappedRows
 from .placing import Places
 from .postings import HumanLabels
-from .products import Chosen, CoveredRows, ProductSearch
-from .rows import Rows, are_sound, map_rows, ranges
+from .products import Chosen
+from .rows import map_rows, ranges
 from .selecting import let_through
-from .shardfile import IndexFiles
-from .shards import Shards
 from .stretches import Stretches
 from .stretchfile import StretchFile, known_file
 
@@ -37,118 +35,8 @@ __all__ = ["Selection", "Snapshot", "Snapshots"]
 
 Ints = NDArray[np.int64]
 
-# What opening or searching shards raises where they are not what was written.
-_DAMAGED = (RuntimeError, ValueError, IndexError, AssertionError)
 # Filters whose clips are remembered, for each snapshot.
 _SELECTIONS = 8
-
-
-class MappedRows:
-    """The mapped rows of a snapshot, and the searches over them, which are made when first asked.
-
-    Parameters
-    ----------
-    folder : Path
-    vectors, segments
-        See `map_rows`.
-    live : Live
-    index : IndexFiles or None
-        The shards that are there.
-    tuning : Tuning or None
-    earlier : MappedRows, optional
-        Of fewer rows of the same files: what it knows is taken over.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        vectors: Rows,
-        segments: NDArray[np.void],
-        live: Live,
-        index: IndexFiles | None,
-        tuning: Tuning | None,
-        earlier: MappedRows | None,
-    ) -> None:
-        self._folder = folder
-        self.vectors = vectors
-        self.segments = segments
-        self._live = live
-        self.index_files = index
-        self.tuning = tuning
-        # By their first rows: clips whose rows were compared with their checksum.
-        self._sound: NDArray[np.bool_] = (
-            np.zeros(0, np.bool_) if earlier is None else earlier._sound
-        )
-        if len(self._sound) < len(segments):  # with room for more
-            grown = np.zeros(2 * len(segments), np.bool_)
-            grown[: len(self._sound)] = self._sound
-            self._sound = grown
-        self._shards: Shards | None = None
-        self._covered: CoveredRows | None = None
-        self._searched_before: SegmentIndex | None = None
-        if earlier is not None:
-            self._searched_before = earlier._index or earlier._searched_before
-            if earlier.index_files == index:
-                self._shards, self._covered = earlier._shards, earlier._covered
-        self._index: SegmentIndex | None = None
-        self._products: ProductSearch | None = None
-        self._lock = threading.RLock()
-
-    def index(self) -> SegmentIndex:
-        """The search over the rows of clips; raises FileNotFoundError if a file is gone."""
-        with self._lock:
-            if self._index is None:
-                shards = self._opened()
-                self._index = SegmentIndex(
-                    self.vectors, self._live, shards, self.tuning, self._searched_before
-                )
-                self._searched_before = None
-            return self._index
-
-    def products(self) -> ProductSearch:
-        """The search by inner product over the rows of clips; see `index`."""
-        with self._lock:
-            if self._products is None:
-                if self._covered is None and (shards := self._opened()) is not None:
-                    assert self.index_files is not None
-                    known = self.index_files.shards[: len(shards.paths)]
-                    sums = [shard.cell_sums for shard in known]
-                    with suppress(*_DAMAGED):
-                        self._covered = CoveredRows(shards, sums, self.vectors)
-                self._products = ProductSearch(self.vectors, self._live, self._covered)
-            return self._products
-
-    def _opened(self) -> Shards | None:
-        """The shards before the first that is damaged; None where there are none."""
-        files = self.index_files
-        if self._shards is None and files is not None:
-            usable = files.whole(self._folder)
-            if usable is not None:
-                with suppress(*_DAMAGED):
-                    paths = usable.paths(self._folder)
-                    shards = Shards(paths, self.vectors.shape[1])
-                    self._shards = shards if shards.rows == usable.rows else None
-            if self._shards is None and files.there(self._folder) != files:
-                raise FileNotFoundError(self._folder / files.shards[0].name)
-        return self._shards
-
-    def without_index(self) -> SegmentIndex:
-        """The search over the rows of clips that reads no shards, as they are damaged."""
-        with self._lock:
-            self._index = SegmentIndex(self.vectors, self._live, None)
-            self._products = ProductSearch(self.vectors, self._live, None)
-            return self._index
-
-    def unsound(self, first_rows: Ints, counts: Ints, checksums: Ints) -> NDArray[np.bool_]:
-        """Which clips' rows are not what was stored, bool [n]; sound ones are compared once."""
-        for place in np.flatnonzero(~self._sound[first_rows]).tolist():
-            first = int(first_rows[place])
-            if not self._sound[first]:  # a clip may be among them twice
-                self._sound[first] = are_sound(
-                    self.vectors, self.segments, first, int(counts[place]), int(checksums[place])
-                )
-        found: NDArray[np.bool_] = ~self._sound[first_rows]
-        return found
 
 
 @dataclass(slots=True)
@@ -178,7 +66,7 @@ class Snapshot:
         self.generation = generation
         self.rows = rows
         self.places = places
-        self.ids, self.first_rows, self.counts, self.sums = np.ascontiguousarray(places.rows.T)
+        self.ids, self.first_rows, self.counts, self.sums = places.columns
         self.vectors = vectors
         self._stretches = stretches
         self.is_stale = False
@@ -323,6 +211,13 @@ class Snapshot:
         return self.people
 
 
+def _reach_beyond(firsts: Ints, counts: Ints, rows: int) -> bool:
+    """Whether clips have rows that are not there."""
+    # In this order, as a sum may be more than an integer holds.
+    beyond = (firsts < 0) | (counts < 1) | (counts > rows) | (firsts > rows - counts)
+    return bool(beyond.any())
+
+
 class LazyStretches:
     """The stretches of a snapshot, pooled and mapped when they are first asked for."""
 
@@ -394,10 +289,9 @@ class Snapshots:
             known = catalog.known_places(last.places if last is not None and of_last else Places())
         except LibraryDamaged:
             known = Places(catalog.places())  # from the clips themselves
-        places = known.rows
-        _, firsts, counts, _ = places.T
-        # In this order, as a sum may be more than an integer holds.
-        if ((firsts < 0) | (counts < 1) | (counts > rows) | (firsts > rows - counts)).any():
+        firsts, counts = known.columns[1:3]
+        unseen = slice(known.kept, None)
+        if _reach_beyond(firsts[unseen], counts[unseen], rows):
             raise LibraryDamaged(
                 f"{self._folder}: the catalogue names segments that are not there; drop the clips "
                 f"that are lost with: {command('rebuild', self._folder)}, then ingest their "
@@ -414,7 +308,7 @@ class Snapshots:
             vectors = last.vectors
         else:
             mapped = map_rows(self._folder, generation, settings, rows)
-            live = Live.of(np.ascontiguousarray(places[:, 1]), places[:, 2], rows)
+            live = Live.of(firsts, counts, rows)
             earlier = None
             if last is not None and last.generation == generation and last.rows <= rows:
                 earlier = last.vectors

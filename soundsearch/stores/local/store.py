@@ -60,7 +60,7 @@ _DISCARDED = "successor.old"
 _PATIENCE = 30.0
 _PAUSE = 0.02
 # Rows that are added before the index is brought up to date, though more will come.
-_MOST_UNINDEXED = 1 << 17
+_MOST_UNINDEXED = 1 << 16
 # How often a snapshot is tried whose files a rebuild takes away.
 _TRIES = 5
 
@@ -288,7 +288,7 @@ class LocalStore:
         if writer.unindexed >= _MOST_UNINDEXED:  # readers search exactly what no index holds
             writer.unindexed = 0
             with suppress(LibraryError):  # the clips are stored; `optimise` tells of it
-                optimise_index(writer, lambda _text: None)
+                optimise_index(writer, lambda _text: None, more_comes=True)
 
     def amend(self, records: Mapping[int, ClipRecord]) -> None:
         """Give clips other records, all or none; see `Store.amend`."""

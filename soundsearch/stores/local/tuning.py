@@ -35,6 +35,8 @@ _QUERIES = 400
 _CANDIDATES = (50, 100, 200, 400)
 # A candidate that is kept and re-scored takes about as long as this many rows that are scanned.
 _ROWS_PER_CANDIDATE = 32
+# What a search may cost in any case to find that much, in rows: about a millisecond.
+_FAIR_COST = 50_000
 # Twice the cost pays off if it takes away a quarter of what is missed.
 _PAYS_OFF = 0.75
 _HARDLY = 1.1
@@ -57,9 +59,9 @@ class _Setting:
 def tuned(shards: Shards, vectors: Rows, levels: Floats) -> Tuning:
     """The cheapest setting that finds .99 of the ten nearest, if that is to be had.
 
-    If it is not, or only at more than twice the cost at which the curve of recall against cost
-    bends, then the setting there. Costs are counted, not timed: the same index is always tuned
-    alike.
+    If it is not, or only for more than a millisecond and than twice the cost at which the curve of
+    recall against cost bends, then the setting there. Costs are counted, not timed: the same index
+    is always tuned alike.
 
     Parameters
     ----------
@@ -94,6 +96,7 @@ def _measured(shards: Shards, vectors: Rows, queries: Floats, own: Ints) -> list
     everything = shards.selectors(None)
     for cells in grid:
         visited = shards.nearest_cells(queries, cells)
+        compared = shards.middles_compared(cells)
         found = shards.search(queries, _CANDIDATES[-1], *visited, everything)
         is_near = exact_scores(vectors, queries, found) >= enough
         for candidates in _CANDIDATES:
@@ -103,12 +106,12 @@ def _measured(shards: Shards, vectors: Rows, queries: Floats, own: Ints) -> list
             recalls = np.clip(hits / _RECALL_AT, 0, 1)
             # What is asked may be of either kind.
             recall = min(_likely(recalls[own == kind]) for kind in (0, 1))
-            cost = shards.cells + scanned[cells - 1] + _ROWS_PER_CANDIDATE * candidates
+            cost = compared + scanned[cells - 1] + _ROWS_PER_CANDIDATE * candidates
             settings.append(_Setting(cells, candidates, recall, float(cost)))
         enough_costs = [setting.cost for setting in settings if setting.recall >= _TARGET]
         reached.append(max((setting.recall for setting in settings), default=0.0))
         is_flat = reached[-1] > 0.5 and reached[-1] - min(reached[-3:]) < _LITTLE
-        if min(enough_costs, default=np.inf) <= shards.cells + scanned[cells - 1] or (
+        if min(enough_costs, default=np.inf) <= compared + scanned[cells - 1] or (
             len(reached) > 2 and is_flat
         ):
             break
@@ -124,7 +127,7 @@ def _chosen(settings: list[_Setting]) -> _Setting:
     bend = _bend(settings)
     reaching = [setting for setting in settings if setting.recall >= _TARGET]
     cheapest = min(reaching, key=lambda setting: setting.cost, default=bend)
-    return cheapest if cheapest.cost <= 2 * bend.cost else bend
+    return cheapest if cheapest.cost <= max(2 * bend.cost, _FAIR_COST) else bend
 
 
 def _bend(settings: list[_Setting]) -> _Setting:

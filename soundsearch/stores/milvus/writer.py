@@ -88,8 +88,7 @@ class Counters:
         return first
 
     def finished(self) -> None:
-        """What killed writers began is cleaned up."""
-        self.unfinished = []
+        """What killed writers began is cleaned up in some tables; others are to be, too."""
 
     def give_back(self) -> None:
         """Return unused reservations: everything that was begun is complete."""
