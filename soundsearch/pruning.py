@@ -123,7 +123,9 @@ def _under(store: Store, targets: Sequence[str]) -> Iterator[StoredClip]:
         return store.clips()
     uri = Plain("uri")
     # In a pattern, `_` is any character, and nothing is a percent sign.
-    below = (os.path.join(target, "").replace("%", "_") + "%" for target in targets)
+    below = [os.path.join(target, "").replace("%", "_") + "%" for target in targets]
+    # Of the members of archives too.
+    below += [f"{kind}://%::{pattern}" for pattern in below for kind in ("zip", "tar")]
     inside = tuple(Comparison(uri, "like", pattern) for pattern in below)
     return store.clips(Or((OneOf(uri, tuple(targets)), *inside)))
 
