@@ -7,6 +7,7 @@
     ├── AudioError             a file or array holds no usable audio
     ├── EncoderError           an encoder's model is missing or damaged
     ├── MissingExtra           an optional package is not installed
+    ├── ClusterError           a cluster cannot be used
     ├── LibraryError           something is wrong with a library
     │   ├── LibraryNotFound    there is no library at this address
     │   ├── LibraryBusy        another process is writing to it
@@ -32,6 +33,7 @@ __all__ = [
     "ArgumentError",
     "AudioError",
     "ClipNotFound",
+    "ClusterError",
     "EncoderError",
     "LibraryBusy",
     "LibraryDamaged",
@@ -42,6 +44,10 @@ __all__ = [
     "SoundsearchError",
     "SpaceMismatch",
 ]
+
+
+class ClusterError(SoundsearchError):
+    """A cluster is not there, or its workers cannot do what they must."""
 
 
 class LibraryError(SoundsearchError):

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,20 +20,20 @@ from soundsearch_ingest.discover import (
     AudioFile,
 )
 from soundsearch_ingest.encoders import AUDIOSET_SPACE
-from soundsearch_ingest.keeping import Keeper
 from soundsearch_ingest.logmel import segments_in
 from soundsearch_ingest.manifests import Manifest
 from soundsearch_ingest.sources import opened
 from soundsearch_ingest.urls import is_remote, plain, suffix
 
+from .engines import Engine, LocalEngine, Reuse, StoredFile
 from .errors import AudioError, LibraryDamaged
 from .featured import featured
 from .hearing import Heard, Listener
-from .keepers import OnLong, keeper_of, not_told
+from .keepers import OnLong, not_told
 from .labels.kept import kept_head
 from .pruning import Sightings, Targets, check_plausible, find_gone
 from .results import Failure, IngestReport
-from .stores.base import OnStep, Store
+from .stores.base import ClipChanged, OnStep, Store
 from .stores.parts import Part
 from .stores.records import (
     CLIP_LABELS,
@@ -83,6 +83,8 @@ class Ingest:
         `store`.
     again : bool
         Embed files that have not changed, and retry those that failed, too.
+    engine : Engine, optional
+        What hears the files; default this process.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Ingest:
         predecessor: Store | None = None,
         again: bool = False,
         on_long: OnLong = not_told,
+        engine: Engine | None = None,
     ) -> None:
         self.report = IngestReport()
         self._store = store
@@ -104,8 +107,7 @@ class Ingest:
         self._embed_again = again
         self._on_file = on_file
         self._on_sound = on_sound
-        self._on_long = on_long
-        self._keeper: Keeper | None = None
+        self._engine = engine or LocalEngine(store, open_listener, on_sound, on_long)
         self._embedded: list[pipeline.Embedded] = []
         self._clips: list[NewClip] = []
         self._segments = 0
@@ -143,14 +145,14 @@ class Ingest:
     def run_files(self, files: Iterable[AudioFile]) -> None:
         """Ingest these files; if interrupted, what was stored stays."""
         try:
-            self._consume(self._wanted(files), self._has_content)
-            self._consume(iter(self._again), lambda _digest: False)
+            clips, failures = not self._embed_again, not self._retry_failed
+            self._consume(self._wanted(files), Reuse(clips, failures))
+            self._consume(iter(self._again), Reuse(False, False))
             for file in self._record_files:
                 self._add_records(file)
         finally:
             self._flush()
-            if self._keeper is not None:
-                self._keeper.close()
+            self._engine.close()
 
     def find_missing(self, roots: list[str], prune: bool, prune_all: bool) -> None:
         """Report the clips under `roots` whose file is gone; with `prune`, remove them.
@@ -181,8 +183,7 @@ class Ingest:
         ids = [clip_id for gone in found for clip_id in gone.ids]
         self._store.remove(ids)
         self.report.removed = len(ids)
-        if self._keeper is not None:
-            self._keeper.clear()
+        self._engine.forget(None)
 
     def _wanted(self, files: Iterable[AudioFile]) -> Iterator[AudioFile]:
         """Skip unchanged files that are in the library or failed before."""
@@ -210,39 +211,20 @@ class Ingest:
         """Whether a file need not be opened, as the clip is what it holds."""
         return clip.record.file == file and not (clip.record.is_stale or self._embed_again)
 
-    def _has_content(self, digest: bytes) -> bool:
-        if self._embed_again:
-            return False
-        if any(not clip.record.is_stale for clip in self._store.clips_with(digest)):
-            return True
-        return not self._retry_failed and self._store.failure_with(digest) is not None
-
-    def _consume(self, files: Iterator[AudioFile], is_known: Callable[[bytes], bool]) -> None:
-        first = next(files, None)
-        if first is None:
-            return
-        encoder, hop = self._open_listener().encoder, self._store.settings.hop
-        if self._keeper is None:
-            self._keeper = keeper_of(self._store, encoder)
-        results = pipeline.run(
-            chain([first], files),
-            encoder,
-            hop,
-            is_known=is_known,
-            on_sound=self._on_sound,
-            on_long=self._on_long,
-            keeper=self._keeper,
-        )
-        with closing(results):
-            for result in results:
-                if isinstance(result, pipeline.Embedded):
-                    self._embedded.append(result)
-                    self._segments += len(result.levels)
-                elif isinstance(result, pipeline.Failed):
-                    self._failed.append(FailureRecord(result.file, result.digest, result.reason))
+    def _consume(self, files: Iterator[AudioFile], reuse: Reuse) -> None:
+        with closing(self._engine.run(files, reuse)) as outcomes:
+            for outcome in outcomes:
+                if isinstance(outcome, StoredFile):
+                    self._note_rates([outcome.sample_rate])
+                    self._added(outcome.file, outcome.duration, outcome.warning, outcome.replaced)
+                elif isinstance(outcome, pipeline.Embedded):
+                    self._embedded.append(outcome)
+                    self._segments += len(outcome.levels)
+                elif isinstance(outcome, pipeline.Failed):
+                    self._failed.append(FailureRecord(outcome.file, outcome.digest, outcome.reason))
                 else:
                     self._flush()
-                    self._reuse(result.file, result.digest)
+                    self._reuse(outcome.file, outcome.digest)
                 if self._due():
                     self._flush()
 
@@ -265,23 +247,23 @@ class Ingest:
         if clips:
             self._store.add(clips)
             for record in (clip.record for clip in clips):
-                self._forget(record.digest)
-                self.report.seconds += record.duration
-                self.report.warnings += record.warning is not None
-                self._count("replaced" if record.uri in there else "added", record.file)
+                self._engine.forget(record.digest)
+                is_there = record.uri in there
+                self._added(record.file, record.duration, record.warning, is_there)
         if failed:
             self._store.fail(failed)
             self._mark_stale(failed)
             for failure in failed:
-                self._forget(failure.digest)
+                if failure.digest is not None:
+                    self._engine.forget(failure.digest)
                 self.report.failed.append(Failure(failure.file.uri, failure.reason))
                 self._on_file(failure.file.uri, "failed")
         self._flushed = time.monotonic()
 
-    def _forget(self, digest: bytes | None) -> None:
-        """What was kept of a sound is stored, or gives nothing."""
-        if self._keeper is not None and digest is not None:
-            self._keeper.drop(digest)
+    def _added(self, file: AudioFile, duration: float, warning: str | None, replaced: bool) -> None:
+        self.report.seconds += duration
+        self.report.warnings += warning is not None
+        self._count("replaced" if replaced else "added", file)
 
     def _note_rates(self, rates: Iterable[int]) -> None:
         """Count recordings that reach far beyond what is heard, such as those of bats."""
@@ -397,8 +379,13 @@ class Ingest:
         before = self._store.clip_at(file.uri)
         try:
             with self._store.reading() as reading:
+                # An engine may have replaced the clip already, though it has not told yet.
+                now = reading.clips_by_id([clip.id]).get(clip.id)
+                if now is None or now.record.digest != clip.record.digest:
+                    self._again.append(file)
+                    return
                 vectors, segments = reading.rows([(clip.id, 0, clip.count)])
-        except LibraryDamaged:  # which `check` tells of
+        except (ClipChanged, LibraryDamaged):  # `check` tells of damage
             self._again.append(file)
             return
         # Tags belong to the other clip; human labels belong to the content.

@@ -138,6 +138,8 @@ class Library(Care):
         retry_failed: bool = False,
         again: bool = False,
         tags: TagsOf | None = None,
+        engine: str = "local",
+        address: str | None = None,
         shard: str | None = None,
         on_file: OnFile = _ignore,
         on_sound: OnSound = _ignore,
@@ -173,6 +175,13 @@ class Library(Care):
             Embed files again that have not changed, as when their clips are damaged (`check`).
         tags : mapping, optional
             Given to the clips at the end; see `tag`.
+        engine : str
+            ``local``: the files are heard by this process. ``ray``: by the workers of a Ray
+            cluster, whose nodes see the files at the same paths, into a library on a Milvus
+            server.
+        address : str, optional
+            Of the Ray cluster: ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``; by default
+            ``RAY_ADDRESS`` from the environment, else Ray is started on this machine.
         shard : str, optional
             Which part of the files is this process's, as in ``3/64``, where as many processes, on
             as many machines as one likes, share an ingest into a library on a Milvus server. All
@@ -199,11 +208,13 @@ class Library(Care):
         AudioError
             A target or the manifest does not exist, or cannot be reached.
         ArgumentError
-            A tag has no usable key or value, or `shard` goes with something that needs all files;
-            nothing is ingested. Or a line of the manifest cannot be a path or URL; what comes
-            before it is ingested.
+            A tag has no usable key or value, the engine cannot write to this library, or `shard`
+            goes with something that needs all files; nothing is ingested. Or a line of the
+            manifest cannot be a path or URL; what comes before it is ingested.
+        ClusterError
+            There is no Ray cluster, or its workers cannot do what they must.
         MissingExtra
-            A URL needs a package that is not installed.
+            A URL or the engine needs a package that is not installed.
         LibraryBusy
             Another process is writing to the library.
         LibraryError
@@ -213,10 +224,12 @@ class Library(Care):
         from soundsearch_ingest.manifests import Manifest
 
         from .adding import add_streams, parted
+        from .clusters.choosing import check_engine, engine_of
         from .ingesting import Ingest, optimise
         from .surveying import without_sound
         from .tags import Tagging
 
+        check_engine(engine, address, self.address)
         tagging = Tagging(tags or {})
         is_one = isinstance(targets, (str, os.PathLike)) or hasattr(targets, "read")
         paths, streams = parted(cast(Any, [targets] if is_one else targets))
@@ -235,6 +248,7 @@ class Library(Care):
                 self._session.listener(1)
             listener = partial(self._session.listener, 1)
             told: Any = {"again": again, "on_long": on_long}
+            told["engine"] = engine_of(engine, address, store, on_sound, on_long, on_step)
             ingest = Ingest(store, listener, retry_failed, on_file, on_sound, **told)
             ingest.run(roots, part, listed)
             add_streams(self._session, streams, ingest.report, on_file, on_sound)

@@ -11,7 +11,80 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = ROOT / "docker" / "compose.yaml"
-DOCKERFILES = [ROOT / "docker" / name for name in ("Dockerfile", "Dockerfile.gpu")]
+
+# The fields that the manifests may have, from the types that the published schemas are made of
+# (KubeRay's ray.io/v1, Milvus's operator's milvus.io/v1beta1); ... is for what may hold anything.
+POD: dict = {
+    "spec": {
+        "securityContext": {"runAsNonRoot": bool},
+        "containers": [
+            {
+                "name": str,
+                "image": str,
+                "env": [
+                    {
+                        "name": str,
+                        "value": str,
+                        "valueFrom": {"secretKeyRef": {"name": str, "key": str, "optional": bool}},
+                    }
+                ],
+                "resources": {"requests": ..., "limits": ...},
+                "volumeMounts": [{"name": str, "mountPath": str, "readOnly": bool}],
+            }
+        ],
+        "volumes": [{"name": str, "persistentVolumeClaim": {"claimName": str, "readOnly": bool}}],
+    }
+}
+COMPONENT: dict = {"replicas": int, "image": str, "resources": {"requests": ..., "limits": ...}}
+IN_CLUSTER: dict = {"inCluster": {"deletionPolicy": ("Delete", "Retain"), "values": ...}}
+MANIFESTS = {
+    "rayjob.yaml": {
+        "apiVersion": ("ray.io/v1",),
+        "kind": ("RayJob",),
+        "metadata": {"name": str},
+        "spec": {
+            "entrypoint": str,
+            "shutdownAfterJobFinishes": bool,
+            "ttlSecondsAfterFinished": int,
+            "backoffLimit": int,
+            "rayClusterSpec": {
+                "rayVersion": str,
+                "headGroupSpec": {"rayStartParams": ..., "template": POD},
+                "workerGroupSpecs": [
+                    {
+                        "groupName": str,
+                        "replicas": int,
+                        "minReplicas": int,
+                        "maxReplicas": int,
+                        "rayStartParams": ...,
+                        "template": POD,
+                    }
+                ],
+            },
+        },
+    },
+    "milvus.yaml": {
+        "apiVersion": ("milvus.io/v1beta1",),
+        "kind": ("Milvus",),
+        "metadata": {"name": str},
+        "spec": {
+            "mode": ("cluster", "standalone"),
+            "components": {
+                "image": str,
+                "proxy": COMPONENT,
+                **dict.fromkeys(("mixCoord", "dataNode", "indexNode", "queryNode"), COMPONENT),
+            },
+            "dependencies": {
+                "etcd": IN_CLUSTER,
+                "storage": IN_CLUSTER,
+                "msgStreamType": ("pulsar", "kafka", "rocksmq", "natsmq"),
+            },
+        },
+    },
+}
+DOCKERFILES = [
+    ROOT / "docker" / name for name in ("Dockerfile", "Dockerfile.gpu", "Dockerfile.ray")
+]
 
 
 def instructions(dockerfile: Path) -> list[tuple[str, str]]:
@@ -72,6 +145,46 @@ def test_compose_variables_are_documented():
         assert re.search(rf"\| `{name}` \|.*`{re.escape(default)}`", readme), name
 
 
+def unknown(manifest, fields, where=""):
+    """The places in a manifest that have no such field, or not such a value."""
+    if fields is ...:
+        return []
+    if isinstance(fields, dict) and isinstance(manifest, dict):
+        return [
+            place
+            for name, value in manifest.items()
+            for place in (
+                unknown(value, fields[name], f"{where}.{name}")
+                if name in fields
+                else [f"{where}.{name}"]
+            )
+        ]
+    if isinstance(fields, list) and isinstance(manifest, list):
+        return [place for each in manifest for place in unknown(each, fields[0], where)]
+    if isinstance(fields, tuple):
+        return [] if manifest in fields else [where]
+    return [] if type(manifest) is fields else [where]
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_manifests_have_only_published_fields(name):
+    yaml = pytest.importorskip("yaml")
+    manifest = yaml.safe_load((ROOT / "docker" / name).read_text())
+    assert unknown(manifest, MANIFESTS[name]) == []
+    other = {**manifest, "spec": {"mod": "cluster"}, "kind": "Job"}
+    assert set(unknown(other, MANIFESTS[name])) == {".spec.mod", ".kind"}
+
+
+def test_the_image_of_the_ray_job_is_the_one_that_is_built():
+    yaml = pytest.importorskip("yaml")
+    job = yaml.safe_load((ROOT / "docker" / "rayjob.yaml").read_text())["spec"]["rayClusterSpec"]
+    text = (ROOT / "docker" / "Dockerfile.ray").read_text()
+    groups = [job["headGroupSpec"], *job["workerGroupSpecs"]]
+    [image] = {each["template"]["spec"]["containers"][0]["image"] for each in groups}
+    assert f"-t {image} ." in text
+    assert f"ray[default]=={job['rayVersion']}" in text
+
+
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
 class TestDockerfile:
     def test_bases_are_pinned(self, dockerfile):
@@ -102,6 +215,8 @@ class TestDockerfile:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
         text = dockerfile.read_text()
         named = re.findall(r"\['optional-dependencies'\]\['([\w-]+)'\]", text)
-        named += re.findall(r"\.\[([\w-]+)\]", text)
+        named += [
+            extra for each in re.findall(r"\.\[([\w,-]+)\]", text) for extra in each.split(",")
+        ]
         assert "milvus" in named
         assert set(named) <= set(project["optional-dependencies"])

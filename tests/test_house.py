@@ -60,8 +60,10 @@ ROOMS: dict[str, set[str]] = {
     "copying": {*_RECORDS, *_BASE, "stores.milvus", "stores.opening", "waiting"},
     "keepers": {*_RECORDS, *_BASE},
     "featured": _ASKING,
+    "engines": {*_ASKING, "hearing", "keepers"},
     "surveying": {*_RECORDS, *_BASE},
-    "ingesting": {*_ASKING, "featured", "hearing", "keepers", "pruning", "surveying", "tags"},
+    "ingesting": {*_ASKING, "engines", "featured", "hearing", "keepers", "pruning", "surveying"}
+    | {"tags"},
     "adding": {*_ASKING, "asking", "hearing", "ingesting", "session", "tags"},
     "reembedding": {*_ASKING, "hearing", "ingesting", "keepers", "pruning", "session"},
     "telling": {*_RECORDS, *_BASE, "labels"},
@@ -70,10 +72,13 @@ ROOMS: dict[str, set[str]] = {
     "tags": {*_RECORDS, *_BASE},
     "using_heads": {*_RECORDS, *_BASE, "labels", "session"},
     "care": {*_CLIPS, "checking", "clips", "copying", "stores.opening", "tags", "using_heads"},
+    "clusters": {*_ASKING, "engines", "hearing", "ingesting", "keepers", "session"}
+    | {"", "stores.milvus", "stores.opening", "waiting"},
     "library": {
         *_CLIPS,
         "adding",
         "care",
+        "clusters",
         "ingesting",
         "keepers",
         "reembedding",

@@ -121,7 +121,7 @@ def test_insertion_by_others_may_be_repeated(store, uri):
     filled(store, [new_clip("/a.wav", 2, 1)])
     new = [new_clip("/a.wav", 3, 2), new_clip("/b.wav", 12, 3)]
     with store.writing():
-        writer = store._held
+        writer = store.writer
         pairs = list(zip(new, writer.draw(["/a.wav", "/b.wav"]), strict=True))
         with closing(open_store(place_of(uri))) as worker:
             for _ in range(2):

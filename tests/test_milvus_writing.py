@@ -142,7 +142,7 @@ def test_one_writer_at_a_time(store, uri, monkeypatch):
             monkeypatch.setattr("soundsearch.stores.milvus.lease._SECONDS", -1.0)
             with other.writing():
                 monkeypatch.undo()
-                lease = store._held.lease
+                lease = store.writer.lease
                 lease._renewed = -1e6
                 store.add([new_clip("/y.wav", 1, 10)])
         assert store.clip_at("/y.wav") is None

@@ -40,7 +40,7 @@ def of_part(part):
 
 
 def state_of_parts(store):
-    client, state = store._client, f"{store._uri.name}_state"
+    client, state = store._client, f"{store.uri.name}_state"
     return client.query(state, "id >= 1000 and id < 65536", ["id", "data"], "Strong")
 
 
@@ -256,7 +256,7 @@ def pair(lite):
 @contextmanager
 def suspended(store):
     """While its process is suspended, for so long that its lease expires."""
-    lease = store._held.lease
+    lease = store.writer.lease
     lease._end()
     row = json.loads(state_row(lease._row, lease.holder())["data"])
     store._client.upsert(lease._collection, [state_row(lease._row, {**row, "time": 0.0})])
@@ -265,7 +265,7 @@ def suspended(store):
 
 
 def numbers_of(store):
-    return state_of(store._client, f"{store._uri.name}_state", NUMBERS)
+    return state_of(store._client, f"{store.uri.name}_state", NUMBERS)
 
 
 def clip_ids(store):
@@ -284,7 +284,7 @@ def test_a_writer_that_was_suspended_takes_no_numbers_back(pair, writes):
             other.add(MANY[3:40])
         was = clip_ids(other)
         if writes:
-            store._held.counters._reserved["id"] = 0
+            store.writer.counters._reserved["id"] = 0
             store.add([new_clip("/other.wav", 2, 900)])
     with other.writing():
         other.add(MANY[40:])
@@ -307,9 +307,9 @@ def test_a_part_that_was_suspended_finds_the_whole_being_written(pair, monkeypat
     store, other = pair
 
     def wake(*arguments):
-        store._held.lease._renewed -= 120
+        store.writer.lease._renewed -= 120
         with suppress(errors.LibraryBusy):
-            store._held.lease.check()
+            store.writer.lease.check()
         drop_ended(*arguments)
 
     monkeypatch.setattr("soundsearch.stores.milvus.store.drop_ended", wake)
@@ -335,7 +335,7 @@ def test_numbers_are_drawn_once_though_a_turn_was_lost(pair, monkeypatch):
                 patch.setattr("soundsearch.stores.milvus.lease._SECONDS", -1.0)
                 with monkeypatch.context() as inner:
                     inner.setattr(PartCounters, "_numbers", real)
-                    other._held.counters._draw(1)
+                    other.writer.counters._draw(1)
         return numbers
 
     with store.writing(Part(1, 2)), other.writing(Part(2, 2)):
@@ -357,12 +357,12 @@ def test_a_part_begins_though_another_draws_numbers_just_then(pair, monkeypatch)
         found = real(lease)
         if lease._row == 2 and "drawing" not in lease._mine:
             monkeypatch.setattr(Lease, "holder", real)
-            Lease(other._client, other._uri, drawing=True)._write()
+            Lease(other._client, other.uri, drawing=True)._write()
         return found
 
     monkeypatch.setattr(Lease, "holder", holder)
     with store.writing(Part(1, 2)):
-        assert Lease(other._client, other._uri).holder()["drawing"]
+        assert Lease(other._client, other.uri).holder()["drawing"]
 
 
 def test_parts_of_different_numbers_that_begin_at_once(pair, monkeypatch):
@@ -398,8 +398,8 @@ def test_a_lease_is_looked_at_after_this_machine_slept(pair):
     with pytest.raises(errors.LibraryBusy), store.writing():
         with suspended(store), other.writing():
             pass
-        store._held.lease._renewed += 120
-        store._held.lease._renewed_at -= 120
+        store.writer.lease._renewed += 120
+        store.writer.lease._renewed_at -= 120
         store.add(MANY[:1])
 
 

@@ -247,7 +247,9 @@ def test_every_field_can_be_amended(store):
         ids[3]: replace(CLIPS[3].record, tags={"x": 1.0}, duration=1.5, padded=True),
     }
     with store.writing():
+        store.fail([FailureRecord(CLIPS[0].record.file, b"x" * 32, "no sound any more")])
         store.amend(records)
+    assert store.counts().failures == 1  # the clip is as its file was
     with store.reading() as reading:
         found = reading.clips_by_id(ids)
     for clip_id, clip in zip(ids, CLIPS, strict=True):

@@ -59,6 +59,17 @@ __all__ = ["check", "copy", "ingest", "rebuild", "remove", "tag"]
 @click.option("--retry-failed", is_flag=True, help="Try files again that failed before.")
 @click.option("--again", is_flag=True, help="Embed unchanged files too: see `check`.")
 @click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    help="ray: heard by the workers of a Ray cluster, into Milvus.",
+)
+@click.option(
+    "--address",
+    metavar="ADDRESS",
+    help="Of the Ray cluster: auto, HOST:PORT or ray://HOST:PORT. Default: started here.",
+)
+@click.option(
     "--shard", metavar="I/N", help="Only the I-th of N parts; others may be written meanwhile."
 )
 @click.option("--reembed", is_flag=True, help="First bring all clips to the encoder's version.")
@@ -77,6 +88,8 @@ def ingest(
     prune_all: bool,
     retry_failed: bool,
     again: bool,
+    engine: str,
+    address: str | None,
     shard: str | None,
     reembed: bool,
     wait: bool,
@@ -90,6 +103,10 @@ def ingest(
     has_files = bool(targets) or manifest is not None
     if not has_files and not reembed:
         raise click.UsageError("Missing argument 'TARGETS...': a file, a folder or a pattern.")
+    if reembed and engine != "local":
+        raise click.UsageError(
+            f"--reembed hears on this machine; leave out --engine {engine}, or --reembed."
+        )
     if tags is not None and not has_files:
         instead = command("tag FILE", library or default_library())
         raise click.UsageError(f"--tags needs TARGETS; `{instead}` tags clips that are there.")
@@ -115,6 +132,8 @@ def ingest(
                     retry_failed=retry_failed,
                     again=again,
                     tags=None if file is None else file.tags,
+                    engine=engine,
+                    address=address,
                     shard=shard,
                     **watchers,
                 )

@@ -10,14 +10,15 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...errors import LibraryBusy, LibraryError
 from .client import MilvusClient
+from .collections import state_collection
 from .rows import state_row
 from .uri import MilvusUri
 
-__all__ = ["SETTLE_SECONDS", "Lease", "is_over"]
+__all__ = ["SETTLE_SECONDS", "Lease", "Permit", "is_over"]
 
 # The state row of the writer's lease.
 _WRITER = 2
@@ -28,6 +29,13 @@ _RENEW_SECONDS = 15.0
 SETTLE_SECONDS = 1.0
 
 _taking_lite = threading.Lock()
+
+
+class Permit(NamedTuple):
+    """The state row of a lease, and what tells its holder from others."""
+
+    row: int
+    token: str
 
 
 class Lease:
@@ -52,7 +60,7 @@ class Lease:
     def __init__(self, client: MilvusClient, uri: MilvusUri, row: int = _WRITER, **more: Any):
         self._client = client
         self._uri = uri
-        self._collection = f"{uri.name}_state"
+        self._collection = state_collection(uri)
         self._row = row
         self._mine: dict[str, Any] = {
             **more,
@@ -64,6 +72,11 @@ class Lease:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+
+    @property
+    def permit(self) -> Permit:
+        """What lets others write for its holder; see `Delegate`."""
+        return Permit(self._row, self._mine["token"])
 
     def take(self) -> None:
         """Take the lease, or raise LibraryBusy if another process holds it."""

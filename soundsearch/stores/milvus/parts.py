@@ -49,6 +49,9 @@ class PartCounters(Counters):
         self._reserved = dict(self._next)
         # Blocks that were begun by a process that was killed.
         self.unfinished = [(first, end) for first, end in blocks]
+        # Blocks that were drawn, the last one in use, and the editions of clips under way.
+        self._blocks: list[tuple[int, int]] = []
+        self.open = set()
         numbers = self._numbers()
         if numbers["from"] < numbers["edition"]:  # a writer of the whole was killed
             self._draw(0)
@@ -70,9 +73,15 @@ class PartCounters(Counters):
         """Nothing: the numbers that are left are lost, the row of the part goes with its lease."""
 
     def _note(self) -> None:
-        # Earlier editions belong to clips that are complete.
-        mine = (self._next["edition"], self._reserved["edition"])
-        self._lease.note(blocks=[*self.unfinished, mine])
+        # Earlier editions belong to clips that are complete, but for those under way.
+        under_way = sorted({*self.open, self._next["edition"]})
+        kept = []
+        for first, end in self._blocks:
+            begun = [edition for edition in under_way if first <= edition < end]
+            if begun:
+                kept.append((begun[0], end))
+        self._blocks = kept
+        self._lease.note(blocks=[*self.unfinished, *kept])
 
     def _numbers(self) -> Row:
         numbers = state_of(self._client, self._state, NUMBERS)
@@ -104,6 +113,7 @@ class PartCounters(Counters):
             # Now nobody else draws them: killed here, nothing was written under them.
             self._next = {name: numbers[name] for name in self._next}
             self._reserved = block
+            self._blocks.append((self._next["edition"], block["edition"]))
             self._note()
         return True
 
@@ -155,7 +165,7 @@ def part_written(
         is_clean = False
         counters = PartCounters(client, uri, lease, blocks)
         yield lease, counters
-        is_clean = True
+        is_clean = not counters.open
     finally:
         if is_clean:
             lease.release()

@@ -46,9 +46,10 @@ from .collections import (
     state_schema,
     stretches_schema,
 )
+from .delegate import Delegate
 from .expressions import compile_filter
 from .heads import write_head
-from .lease import Lease
+from .lease import Lease, Permit
 from .lite import opening
 from .lookups import parted, rows_with
 from .parts import drop_ended, ended_parts, part_written, seized_parts
@@ -85,17 +86,17 @@ class MilvusStore:
     """
 
     def __init__(self, uri: MilvusUri | str, *, _parent: MilvusStore | None = None) -> None:
-        self._uri = MilvusUri.parse(uri) if isinstance(uri, str) else uri
-        self.address = str(self._uri)
+        self.uri = MilvusUri.parse(uri) if isinstance(uri, str) else uri
+        self.address = str(self.uri)
         self._parent = _parent
         self._writer: Writer | None = None
         self._looked = time.monotonic()
-        if self._uri.lite and not Path(self._uri.address).exists():
+        if self.uri.lite and not Path(self.uri.address).exists():
             raise self._not_found()
-        self._client = MilvusClient(self._uri)
+        self._client = MilvusClient(self.uri)
         try:
-            with opening(self._uri):
-                self._used = Tables(self._client, self._uri, self._settings_row())
+            with opening(self.uri):
+                self._used = Tables(self._client, self.uri, self._settings_row())
         except BaseException:
             self._client.close()
             raise
@@ -139,17 +140,17 @@ class MilvusStore:
 
     def _settings_row(self) -> Row:
         """This store's settings row, with the schema upgraded if necessary."""
-        client, state = self._client, state_collection(self._uri)
+        client, state = self._client, state_collection(self.uri)
         row = None
         if client.has_collection(state):
-            check_ours(client, self._uri, state, [field.name for field in state_schema().fields])
+            check_ours(client, self.uri, state, [field.name for field in state_schema().fields])
             client.load_collection(state)
             row = state_of(client, state, SETTINGS if self._parent is None else SUCCESSOR)
-        elif self._uri.database:
+        elif self.uri.database:
             client.collections()  # raises if there is no such database
         if row is None:
             raise self._not_found()
-        return upgraded(client, self._uri, row)
+        return upgraded(client, self.uri, row)
 
     def _not_found(self) -> LibraryNotFound:
         return LibraryNotFound(
@@ -182,7 +183,7 @@ class MilvusStore:
         """The tables of the generation that is the current one, as far as the level shows."""
         if self._parent is None:
             self._looked = time.monotonic()
-            row = state_of(self._client, state_collection(self._uri), SETTINGS, level)
+            row = state_of(self._client, state_collection(self.uri), SETTINGS, level)
             if row is not None and row["generation"] > self._used.generation:
                 if settings_of(row) != self.settings:
                     raise LibraryError(
@@ -190,7 +191,7 @@ class MilvusStore:
                         "it again"
                     )
                 seen = self._used.level
-                self._used = Tables(self._client, self._uri, row)
+                self._used = Tables(self._client, self.uri, row)
                 self._used.level = seen
         return self._used
 
@@ -221,7 +222,7 @@ class MilvusStore:
         if filter is None:
             pages = tables.clip_pages(CLIP_FIELDS, _PAGE)
             return (clip_of(row) for rows in pages for row in rows)
-        compiled = compile_filter(filter, self._uri.lite)
+        compiled = compile_filter(filter, self.uri.lite)
         if compiled.text is None:
             return iter(())
         pages = tables.clip_pages(CLIP_FIELDS, _FILTERED_PAGE, compiled.text)
@@ -290,25 +291,25 @@ class MilvusStore:
         """Lock the library for writing; raises LibraryBusy if another process has locked it."""
         if self._parent is not None:
             parent = self._parent
-            with self._written_by(parent._held.lease, parent._held.counters):
+            with self._written_by(parent.writer.lease, parent.writer.counters):
                 yield
             return
         if part is not None:
-            with part_written(self._client, self._uri, part) as (lease, drawn):
+            with part_written(self._client, self.uri, part) as (lease, drawn):
                 self._look()
                 with self._written_by(lease, drawn):
                     yield
             return
-        ended_parts(self._client, self._uri)  # before parts must wait for the lease
-        lease = Lease(self._client, self._uri)
+        ended_parts(self._client, self.uri)  # before parts must wait for the lease
+        lease = Lease(self._client, self.uri)
         lease.take()
         try:
             self._look()
-            ended, blocks = seized_parts(self._client, self._uri)
-            counters = Counters(self._client, self._uri, blocks)
+            ended, blocks = seized_parts(self._client, self.uri)
+            counters = Counters(self._client, self.uri, blocks)
             with self._written_by(lease, counters):
-                drop_ended(self._client, self._uri, ended)
-                drop_leftovers(self._client, self._uri, self._tables.generation)
+                drop_ended(self._client, self.uri, ended)
+                drop_leftovers(self._client, self.uri, self._tables.generation)
                 yield
             with suppress(LibraryError):  # the next writer then looks for leftovers
                 lease.confirm()  # others may have drawn since
@@ -319,44 +320,39 @@ class MilvusStore:
     @contextmanager
     def _written_by(self, lease: Lease, counters: Counters) -> Iterator[None]:
         self._tables.level = "Session"
-        self._writer = self._new_writer(lease, counters)
+        self._writer = Writer(self._tables, lease, counters, self._kept_ids)
         try:
             yield
         finally:
             self._writer = None
 
-    def _new_writer(self, lease: Lease, counters: Counters) -> Writer:
-        parent = self._parent
-        if parent is None:
-            return Writer(self._tables, lease, counters)
-
-        def kept_ids(uris: Sequence[str]) -> dict[str, int]:
-            """A clip that is embedded again keeps its id."""
-            return {uri: int(row["id"]) for uri, row in parent._at(uris)[0].items()}
-
-        return Writer(self._tables, lease, counters, kept_ids)
+    def _kept_ids(self, uris: Sequence[str]) -> dict[str, int]:
+        """The ids that clips new to this store keep, as they are embedded again."""
+        clips = {} if self._parent is None else self._parent._at(uris)[0]
+        return {uri: int(row["id"]) for uri, row in clips.items()}
 
     @property
-    def _held(self) -> Writer:
+    def writer(self) -> Writer:
+        """What writes, within `writing`."""
         if self._writer is None:
             raise RuntimeError("writing to a store needs a `with store.writing():` around it")
         return self._writer
 
     def add(self, clips: Sequence[NewClip]) -> None:
         """Store clips, all or none; durable on return. See `Store.add`."""
-        self._held.add(clips)
+        self.writer.add(clips)
 
     def amend(self, records: Mapping[int, ClipRecord]) -> None:
         """Replace the records of clips; see `Store.amend`.
 
         Atomic for up to 4096 clips, which fit one message; more are written 4096 at a time.
         """
-        self._held.amend(records)
+        self.writer.amend(records)
 
     def use_key(self, tag: str | None) -> None:
         """Say which tag is the key of clips; see `Store.use_key`."""
-        self._held.lease.check()
-        state = state_collection(self._uri)
+        self.writer.lease.check()
+        state = state_collection(self.uri)
         if tag is None:
             self._client.delete(state, [KEY])
         else:
@@ -364,23 +360,23 @@ class MilvusStore:
 
     def fail(self, failures: Sequence[FailureRecord]) -> None:
         """Remember files that failed."""
-        self._held.fail(failures)
+        self.writer.fail(failures)
 
     def remove(self, clip_ids: Sequence[int]) -> None:
         """Remove clips."""
-        self._held.remove(clip_ids)
+        self.writer.remove(clip_ids)
 
     def forget_failures(self, uris: Sequence[str]) -> None:
         """Forget the failures at these uris."""
-        self._held.forget_failures(uris)
+        self.writer.forget_failures(uris)
 
     def optimise(self, on_step: OnStep = lambda _text: None) -> None:
         """Flush and index what was added; see `Writer.optimise`."""
-        self._held.optimise(on_step)
+        self.writer.optimise(on_step)
 
     def rebuild(self, on_step: OnStep = lambda _text: None) -> int:
         """Delete segments without a clip and clips with missing segments, then compact."""
-        return self._held.rebuild(on_step)
+        return self.writer.rebuild(on_step)
 
     def check(
         self, on_clips: OnClips = lambda _count: None, on_step: OnStep = lambda _text: None
@@ -388,25 +384,29 @@ class MilvusStore:
         """Look for segments that are missing or not finite; see `Store.check`."""
         return check(self._tables, on_clips, on_step)
 
+    def delegate(self, permit: Permit) -> Delegate:
+        """What writes clips for the process that holds a lease."""
+        return Delegate(self._tables, permit)
+
     def successor(self, settings: Settings) -> MilvusStore:
         """The library's next generation, in its own collections; see `Store.successor`."""
         return self._begun(settings, None)
 
     def _begun(self, settings: Settings, head: bytes | None) -> MilvusStore:
         """The next generation, of a head; one that was begun for the same is gone on with."""
-        client, state = self._client, state_collection(self._uri)
+        client, state = self._client, state_collection(self.uri)
         generation = self._tables.generation + 1
         digest = None if head is None else blake3.blake3(head).hexdigest()
         row = settings_row(settings, generation, digest)
         if state_of(client, state, SUCCESSOR) != row:
             client.delete(state, [SUCCESSOR])  # what it names is about to change
-            for name in collections_of(self._uri, generation):
+            for name in collections_of(self.uri, generation):
                 client.drop_collection(name)
-            make_generation(client, self._uri, settings, generation)
+            make_generation(client, self.uri, settings, generation)
             if head is not None:
-                write_head(client, self._uri, generation, head)
+                write_head(client, self.uri, generation, head)
             client.upsert(state, [state_row(SUCCESSOR, row)])
-        return MilvusStore(self._uri, _parent=self)
+        return MilvusStore(self.uri, _parent=self)
 
     def relabel(
         self, head: bytes | None, labels: LabelsOf, on_clips: OnClips = lambda _count: None
@@ -423,8 +423,8 @@ class MilvusStore:
     def adopt(self, successor: Store) -> None:
         """Switch to a successor: one row names the current generation. See `Store.adopt`."""
         assert isinstance(successor, MilvusStore)
-        writer = self._held
-        state = state_collection(self._uri)
+        writer = self.writer
+        state = state_collection(self.uri)
         row = successor._tables.row
         with successor.writing():
             failures = {failure.file.uri: failure for failure in self.failures()}
@@ -433,12 +433,12 @@ class MilvusStore:
         writer.lease.check()
         self._client.upsert(state, [state_row(SETTINGS, row)])
         self._client.delete(state, [SUCCESSOR])
-        self._used = Tables(self._client, self._uri, row)
+        self._used = Tables(self._client, self.uri, row)
         self.settings = self._tables.settings
         self._tables.level = "Session"
         self._tables.is_written_out = False
         self._writer = Writer(self._tables, writer.lease, writer.counters)
-        drop_leftovers(self._client, self._uri, self._tables.generation)
+        drop_leftovers(self._client, self.uri, self._tables.generation)
 
     def close(self) -> None:
         """Close the connection; the store cannot be used afterwards."""

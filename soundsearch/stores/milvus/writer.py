@@ -70,6 +70,8 @@ class Counters:
         self._reserved = dict(self._next)
         # Ranges of editions, without their ends, that killed writers may have left unfinished.
         self.unfinished = [*blocks, (numbers["from"], numbers["edition"])]
+        # Editions that were drawn and are not complete.
+        self.open: set[int] = set()
 
     @property
     def edition(self) -> int:
@@ -91,11 +93,11 @@ class Counters:
         """What killed writers began is cleaned up in some tables; others are to be, too."""
 
     def give_back(self) -> None:
-        """Return unused reservations: everything that was begun is complete."""
+        """Return unused reservations."""
         self._write(self._next)
 
     def _write(self, numbers: Mapping[str, int]) -> None:
-        row = {**numbers, "from": self._next["edition"]}
+        row = {**numbers, "from": min(self.open, default=self._next["edition"])}
         self._client.upsert(self._state, [state_row(NUMBERS, row)])
 
 
@@ -124,8 +126,8 @@ class Writer:
         self.lookups = Lookups(tables)
         self._tables = tables
         self._kept_ids = kept_ids
-        # What was at a packed uri when numbers were drawn for it.
-        self._before: dict[str, list[Row]] = {}
+        # The clips and failures that those with drawn editions replace.
+        self._replaced: dict[int, list[Row]] = {}
         # Reads must see what others wrote and deleted, too.
         for collection in (tables.clips, tables.segments, tables.stretches):
             tables.note_deletion(collection)
@@ -154,39 +156,56 @@ class Writer:
             return
         by_uri = {clip.record.uri: clip for clip in clips}
         numbers = self.draw(list(by_uri))
-        self._tables.is_written_out = False
         pairs = list(zip(by_uri.values(), numbers, strict=True))
         self.settle(insert(self._tables, pairs, self.lease.check, fresh=True))
 
     def draw(self, uris: Sequence[str]) -> list[Numbers]:
-        """The numbers under which to insert clips at these uris: a clip there keeps its id."""
+        """The numbers under which to insert clips at these uris: a clip there keeps its id.
+
+        Each is to be given to `settle`, in a row that was inserted, or to `give_up`.
+        """
         packed = list(map(packed_uri, uris))
         clips, failures = self.lookups.at(packed)
-        for there in (clips, failures):
-            for uri, row in there.items():
-                self._before.setdefault(uri, []).append(row)
         known = {uri: int(row["id"]) for uri, row in clips.items()}
         ids = {**self._kept_ids([uri for uri in packed if uri not in known]), **known}
         self.lease.check()  # to draw writes the counters
         new = counted_from(self.counters.new("id", sum(uri not in ids for uri in packed)))
         # After the ids, as whoever draws says that all earlier editions are complete.
         edition = self.counters.new("edition", len(uris))
-        return [
-            Numbers(ids[uri] if uri in ids else next(new), edition + n)
-            for n, uri in enumerate(packed)
-        ]
+        drawn = []
+        for number, uri in enumerate(packed, edition):
+            self.counters.open.add(number)
+            # Kept now: once the new row is there, it is what a look at the uri gives.
+            there = (clips.get(uri), failures.get(uri))
+            self._replaced[number] = [row for row in there if row is not None]
+            drawn.append(Numbers(ids[uri] if uri in ids else next(new), number))
+        return drawn
 
-    def settle(self, rows: Sequence[Row]) -> None:
-        """Finish what inserted rows replace: earlier segments and failures at their uris."""
+    def give_up(self, numbers: Iterable[Numbers]) -> None:
+        """Let numbers go under which nothing was, or will be, inserted."""
+        for each in numbers:
+            self.counters.open.discard(each.edition)
+            self._replaced.pop(each.edition, None)
+
+    def settle(self, rows: Sequence[Row], by_others: bool = False) -> None:
+        """Finish what inserted rows replace: earlier segments and failures at their uris.
+
+        `by_others` says that another process inserted them, whose writes this one does not see at
+        once.
+        """
+        self._tables.is_written_out = False
+        if by_others and rows:
+            self._tables.note_deletion(self._tables.clips)
         editions = {row["id"]: row["edition"] for row in rows}
         failures = [-1 - short_hash(row["uri"]) for row in rows]
         before = self.lookups.remembered([*editions, *failures])
-        before += (old for row in rows for old in self._before.pop(row["uri"], ()))
+        before += (old for row in rows for old in self._replaced.pop(row["edition"], ()))
         self.lookups.wrote(rows)
         self._delete_rows([old for old in before if old["id"] < 0])
         self._delete_segments(
             old for old in before if old["edition"] != editions.get(old["id"], old["edition"])
         )
+        self.counters.open.difference_update(row["edition"] for row in rows)
 
     def amend(self, records: Mapping[int, ClipRecord]) -> None:
         """Replace the records of clips; see `Store.amend`.
@@ -199,7 +218,7 @@ class Writer:
 
     def _amend(self, records: Mapping[int, ClipRecord]) -> None:
         tables = self._tables
-        fields = SEEN_FIELDS
+        fields = (*SEEN_FIELDS, "uri")
         wanted = [id for id in records if id > 0]
         old = {row["id"]: row for row in tables.by_ids(tables.clips, wanted, fields)}
         if not old:
@@ -219,7 +238,9 @@ class Writer:
         tables.client.upsert(tables.clips, list(rows.values()))
         self.lookups.wrote(rows.values())
         self._delete_clips(in_the_way)
-        self._delete_rows(list(failures.values()))
+        # A clip that stays where it is may be one whose file has failed since.
+        moved = [row["uri"] for row in rows.values() if row["uri"] != old[row["id"]]["uri"]]
+        self._delete_rows([failures[uri] for uri in moved if uri in failures])
 
     def fail(self, failures: Sequence[FailureRecord]) -> None:
         """Remember files that failed."""

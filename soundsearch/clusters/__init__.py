@@ -1,0 +1,1 @@
+"""Ingests by many machines: `driver` directs the workers of a Ray cluster, `worker` is one."""
