@@ -88,6 +88,15 @@ def test_gaps_are_passed_over_as_long_as_they_may_be():
         assert len(told(scores(20, Rain=values), 0.24, 0.96, gap=GAP)) == count
 
 
+def test_silence_ends_where_something_is_heard():
+    found = scores(5, Silence=[1, 1, 0, 1, 1], Bark=[0, 0, 0.9, 0, 0])
+    assert sorted(spans(told(found)), key=str) == [
+        ("Bark", 2, 3),
+        ("Silence", 0, 2),
+        ("Silence", 3, 5),
+    ]
+
+
 def test_an_event_is_told_once_it_is_over():
     tracker = Tracker(AUDIOSET, 0.96, 0.96)
     found = scores(9, Rain=[0, 0.9, 0.9], Siren=[0.9, 0.9, 0.9, 0.9, 0.9, 0.9])
@@ -129,8 +138,9 @@ def by_hand(found, hop, length, on, off, gap):
     events = {}
     for index in np.flatnonzero((found >= on).any(axis=0)).tolist():
         stretches = []
+        passed = 0 if index == NAMED["Silence"] else gap
         for place in np.flatnonzero(found[:, index] >= off).tolist():
-            if stretches and place - stretches[-1][-1] - 1 <= gap / hop + 1e-9:
+            if stretches and place - stretches[-1][-1] - 1 <= passed / hop + 1e-9:
                 stretches[-1].append(place)
             else:
                 stretches.append([place])
@@ -162,7 +172,7 @@ def test_any_scores_in_any_blocks_give_what_they_give_at_once(seed):
     own = Vocabulary(("my drill",))
     count, hop, gap = int(rng.integers(1, 400)), float(rng.choice([0.12, 0.48, 0.96])), 1.0
     found = np.zeros((count, len(own)), np.float32)
-    chosen = [NAMED[name] for name in ("Bark", "Howl", "Dog", "Cat", "Meow", "Rain", "Speech")]
+    chosen = [NAMED[name] for name in ("Bark", "Howl", "Dog", "Cat", "Meow", "Rain", "Silence")]
     walk = rng.normal(0, 1.5, (count, len(chosen) + 1)).cumsum(axis=0) % 12 - 8
     found[:, [*chosen, CLASSES]] = 1 / (1 + np.exp(-walk))
     found = with_parents(found)

@@ -3,7 +3,7 @@
 A class is on from the segment where its score reaches `OFF` to the last before it stays below for
 more than `GAP`; where it reached `ON` meanwhile, that is an event. Two thresholds (a hysteresis)
 keep a score that wavers about one from tearing a sound into pieces, and gaps that are passed over
-smooth what is left.
+smooth what is left. Silence has no gaps: it ends where something is heard.
 
 A class never scores below one beneath it in the ontology, so an event of a class spans those of the
 classes beneath. Where these cover half of it, only they are told.
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..results import Label
+from .head import SILENCE
 from .ontology import CLASSES, ontology
 from .vocabulary import Vocabulary
 
@@ -180,7 +181,8 @@ class Tracker:
 
     def _ended(self, before: int) -> Iterator[Event]:
         """Close the classes whose last segment is before this one."""
-        over = [index for index, is_on in self._open.items() if is_on.last < before]
+        limits = {_silence(): max(before, self._count - 1)}
+        over = [i for i, is_on in self._open.items() if is_on.last < limits.get(i, before)]
         # Those beneath first: an event may end with one that it explains.
         for index in sorted(over, key=lambda index: (-len(_above(index)), index)):
             is_on = self._open.pop(index)
@@ -202,6 +204,12 @@ class Tracker:
             offset -= margin
         label = self._vocabulary.label(index, is_on.best)
         return Event(self._start + onset, self._start + offset, label)
+
+
+@cache
+def _silence() -> int | None:
+    """The index of the class Silence."""
+    return ontology().nodes[SILENCE].class_index
 
 
 @cache
