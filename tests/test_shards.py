@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.stores import SETTINGS, filled, index_over, new_clip, search
+from support.stores import SETTINGS, filled, index_over, new_clip, search, vectors_of
 
 from soundsearch.errors import LibraryError
 from soundsearch.stores.local import index as local_index
 from soundsearch.stores.local import indexing, sums
 from soundsearch.stores.local import store as local_store
-from soundsearch.stores.local.building import build, fill, train, write
+from soundsearch.stores.local.building import fill, train, write
 from soundsearch.stores.local.live import Live
-from soundsearch.stores.local.shards import Bitmap, Shards
+from soundsearch.stores.local.shards import Shards
 from soundsearch.stores.local.store import LocalStore
 from soundsearch.stores.records import SEGMENT
 from soundsearch.vectors import scores_along, unit
@@ -41,13 +41,6 @@ def folder(tmp_path):
 def store(folder):
     with closing(LocalStore.create(folder, SETTINGS)) as made:
         yield made
-
-
-def vectors_of(count, seed=0):
-    rng = np.random.default_rng(seed)
-    centres = np.random.default_rng(99).normal(0, 1, (60, 16))
-    points = centres[rng.integers(0, 60, count)] + rng.normal(0, 0.5, (count, 16))
-    return (points * rng.uniform(0.5, 3, (count, 1))).astype(np.float32)
 
 
 def clips_of(vectors, first):
@@ -210,35 +203,6 @@ def test_a_reader_opens_only_the_shards_that_are_new(store, folder, monkeypatch)
     assert sorted(read) == sorted(path.name for path in new.keys() - kept)
 
 
-def test_the_nearest_cells_are_found(tmp_path):
-    vectors, queries = vectors_of(20_000), unit(vectors_of(200, 1))
-    path = tmp_path / "1.faiss"
-    build(vectors, path, lambda _text: None)
-    opened = Shards([path], 16)
-    middles = opened.middles()
-    np.testing.assert_allclose(np.linalg.norm(middles, axis=1), 1, atol=1e-4)
-    exact = queries @ middles.T
-    order = np.argsort(-exact, axis=1)
-    for count in (1, 8, 64, opened.cells):
-        cells, scores = opened.nearest_cells(queries, count)
-        np.testing.assert_allclose(scores, np.take_along_axis(exact, cells, 1), atol=1e-5)
-        is_near = scores >= np.take_along_axis(exact, order[:, count - 1 : count], 1) - 1e-5
-        assert is_near.mean() > 0.99
-        assert opened.middles_compared(count) <= opened.cells + 64
-    some = np.zeros(opened.cells, np.bool_)
-    some[::50] = True
-    cells, _ = opened.nearest_cells(queries, 10, Bitmap(some))
-    allowed = np.flatnonzero(some)
-    assert np.array_equal(cells, allowed[np.argsort(-exact[:, allowed], axis=1)[:, :10]])
-    # Each row lies in its nearest cell, but for a few, which lie in one that is hardly farther.
-    owner = np.empty(20_000, np.int64)
-    for cell, rows in enumerate(opened.rows_by_cell(0)):
-        owner[rows] = cell
-    near = unit(vectors) @ middles.T
-    lost = near.max(axis=1) - near[np.arange(20_000), owner]
-    assert (lost > 1e-5).mean() < 0.03
-
-
 def test_a_build_that_is_stopped_goes_on_where_it_was(store, folder, monkeypatch):
     vectors = vectors_of(8000)
     filled(store, clips_of(vectors, 0))
@@ -311,21 +275,6 @@ def test_damage_of_cells_that_samples_miss_does_not_spread(store, folder, monkey
     new = Shards([folder / shards(folder)[-1]], 16).middles()
     assert np.array_equal(new, middles) == bool(whole)
     assert len(np.unique(new.round(5), axis=0)) == len(new)  # no cell twice, as in what is damaged
-
-
-def test_all_that_is_there_is_found_when_all_is_wanted(tmp_path):
-    rng = np.random.default_rng(0)
-    # Of sounds that are nearly alike, a graph of cells leads from few to others.
-    vectors = np.repeat(rng.normal(size=(30, 16)), 200, axis=0) + rng.normal(size=(6000, 16)) / 1000
-    vectors = vectors.astype(np.float32)
-    path = tmp_path / "1.faiss"
-    build(vectors, path, lambda _text: None)
-    index, queries = index_over(vectors, np.arange(6000), path), unit(vectors[::600])
-    for count in (1, 20, 128, 200, 256):
-        assert (Shards([path], 16).nearest_cells(queries, count)[0] >= 0).all()
-    for k in (1000, 6000, 9000):
-        rows, _ = index.search(queries, k)
-        assert [len(set(found) - {-1}) for found in rows.tolist()] == [min(k, 6000)] * 10
 
 
 def test_shards_before_a_damaged_one_stay(store, folder):
@@ -435,3 +384,37 @@ def test_a_reader_knows_where_clips_are_whatever_happens_to_them(store, folder):
         with store.writing():
             store.rebuild()
         assert store.check() == []
+
+
+def test_a_reading_of_an_older_state_beside_a_newer_one_that_is_stale(store, folder):
+    filled(store, clips_of(vectors_of(1000), 0))
+    with closing(LocalStore(folder)) as reader, reader.reading() as older:
+        filled(store, clips_of(vectors_of(1000, 1), 20))
+        with reader.reading() as newer:
+            newer._snapshot.is_stale = True  # as where the files of its index are gone
+        taken = reader._snapshots.of(older._catalog, reader.settings)
+        np.testing.assert_array_equal(taken.ids, older.ids())
+        with reader.reading() as newer:
+            assert len(newer.ids()) == 40 and not newer._snapshot.is_stale
+
+
+def test_a_shard_of_the_same_name_that_was_made_anew_is_opened(store, folder, monkeypatch):
+    vectors = vectors_of(2500)
+    filled(store, clips_of(vectors, 0))
+    # As an older version of this package made it.
+    monkeypatch.setattr(indexing, "train", lambda vectors, said: train(vectors[::-1], said))
+    optimised(store)
+    [name] = shards(folder)
+    with closing(LocalStore(folder)) as reader:
+        search(reader, vectors[:1], 1)
+        with reader.reading() as reading:
+            before = reading._snapshot.vectors._shards.middles()
+        (folder / name).unlink()
+        monkeypatch.setattr(indexing, "train", train)
+        optimised(store)
+        assert shards(folder) == [name]
+        search(reader, vectors[:1], 1)
+        with reader.reading() as reading:
+            after = reading._snapshot.vectors._shards.middles()
+    made = Shards([folder / name], 16).middles()
+    assert not np.array_equal(made, before) and np.array_equal(after, made)

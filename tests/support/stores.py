@@ -269,3 +269,11 @@ def _one_of(rng: random.Random) -> Filter:
         ]
     )
     return OneOf(field, tuple(rng.sample(values, rng.randint(0, 3))))
+
+
+def vectors_of(count, seed=0):
+    """Of sounds of 60 kinds, of different lengths: float32 [count, 16]."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).normal(0, 1, (60, 16))
+    points = centres[rng.integers(0, 60, count)] + rng.normal(0, 0.5, (count, 16))
+    return (points * rng.uniform(0.5, 3, (count, 1))).astype(np.float32)

@@ -55,15 +55,13 @@ def train(vectors: Rows, on_step: OnStep, what: str = "segments") -> Any:
     for begin in range(0, len(chosen), BLOCK):
         sample[begin : begin + BLOCK] = unit(vectors[chosen[begin : begin + BLOCK]])
     groups, middles = _grouped(sample, cells)
-    inner = faiss.METRIC_INNER_PRODUCT
-    of_groups = faiss.IndexFlatIP(dimension)
-    of_groups.add(groups)
-    quantizer = faiss.IndexIVFFlat(of_groups, dimension, len(groups), inner)
-    quantizer.train(middles)
-    quantizer.add(middles)
-    quantizer.nprobe = _ASSIGNED_GROUPS
     index = faiss.IndexIVFScalarQuantizer(
-        quantizer, dimension, cells, faiss.ScalarQuantizer.QT_8bit, inner, False
+        _quantizer(groups, middles),
+        dimension,
+        cells,
+        faiss.ScalarQuantizer.QT_8bit,
+        faiss.METRIC_INNER_PRODUCT,
+        False,
     )
     index.train(sample)
     index.nprobe = min(_UNTUNED_CELLS, most_cells(cells))
@@ -90,6 +88,30 @@ def _grouped(sample: Floats, cells: int) -> tuple[Floats, Floats]:
         if count
     ]
     return groups, np.concatenate(found)
+
+
+def _quantizer(groups: Floats, middles: Floats) -> Any:
+    """Finds the nearest cells, by their middles, in the groups that are nearest.
+
+    Groups without cells are left out: a row whose nearest groups are such would come into no cell,
+    and not be found. Where nearly all is one sound, those of rare other sounds may have none.
+    """
+    faiss = load_faiss()
+    dimension = middles.shape[1]
+    while True:
+        of_groups = faiss.IndexFlatIP(dimension)
+        of_groups.add(groups)
+        quantizer = faiss.IndexIVFFlat(
+            of_groups, dimension, len(groups), faiss.METRIC_INNER_PRODUCT
+        )
+        quantizer.train(middles)
+        quantizer.add(middles)
+        quantizer.nprobe = _ASSIGNED_GROUPS
+        sizes = [quantizer.invlists.list_size(group) for group in range(len(groups))]
+        if all(sizes):
+            return quantizer
+        # Again, as groups that are nearly alike may be told apart otherwise in a smaller index.
+        groups = groups[np.array(sizes) > 0]
 
 
 def _middles(sample: Floats, count: int) -> Floats:

@@ -114,6 +114,7 @@ class MappedRows:
                     opened = {
                         self._folder / shard.name: index
                         for shard, index in self._opened_before.items()
+                        if shard in usable.shards  # another may have had the same name
                     }
                     paths = usable.paths(self._folder)
                     shards = Shards(paths, self.vectors.shape[1], opened)

@@ -87,7 +87,9 @@ class Shards:
         # The first row of each shard, and the end.
         self.bounds = np.cumsum([0, *(index.ntotal for index in self.indexes)]).tolist()
         self.rows: int = self.bounds[-1]
-        self._quantizer = load_faiss().downcast_index(self.indexes[0].quantizer)
+        quantizer = load_faiss().downcast_index(self.indexes[0].quantizer)
+        # A graph, by which earlier versions found cells, does not lead to all of them.
+        self._quantizer = load_faiss().downcast_index(getattr(quantizer, "storage", quantizer))
 
     @cached_property
     def sizes(self) -> Ints:
@@ -150,7 +152,7 @@ class Shards:
 
     @property
     def _groups(self) -> int:
-        """Of cells; 0 where they are in none, as in version 0.1.0."""
+        """Of cells; 0 where they are in none, as in indexes of earlier versions."""
         found: int = getattr(self._quantizer, "nlist", 0)
         return found
 

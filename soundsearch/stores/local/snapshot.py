@@ -270,7 +270,8 @@ class Snapshots:
             return newest
         with self._lock:  # one thread makes it, the others need not
             newest = self._newest
-            if newest is None or newest.revision < revision or newest.is_stale:
+            is_stale = newest is not None and newest.is_stale and newest.revision == revision
+            if newest is None or newest.revision < revision or is_stale:
                 newest = self._newest = self._take(catalog, settings, revision, newest)
             if newest.revision == revision:
                 return newest
