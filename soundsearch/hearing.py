@@ -16,7 +16,7 @@ from soundsearch_ingest.discover import stat_file
 from soundsearch_ingest.encoders import Encoder, SideBySide
 from soundsearch_ingest.logmel import SILENT
 from soundsearch_ingest.stretches import embed_stream
-from soundsearch_ingest.urls import absolute, is_url, plain
+from soundsearch_ingest.urls import is_url
 
 from .asking.questions import Embeddings, Moments, Sound, Source, as_sound
 from .errors import AudioError, SpaceMismatch
@@ -234,9 +234,8 @@ class Listener:
         heard = self.hear(sound, hop, on_sound)
         [(segments, clip)] = self.labels([heard], SEGMENT_LABELS, CLIP_LABELS)
         starts = (sound.at[0] if sound.at else 0.0) + hop * np.arange(len(segments))
-        is_path = isinstance(sound.source, (str, os.PathLike))
         return LabelledClip(
-            plain(absolute(os.fspath(cast(Any, sound.source)))) if is_path else "",
+            sound.uri,
             self.head.vocabulary.named(clip),
             tuple(
                 Segment(start, start + length, bool(silent), self.head.vocabulary.named(row))

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from soundsearch_ingest import encoders, pipeline
 from soundsearch_ingest.logmel import SILENT
-from soundsearch_ingest.urls import absolute, plain
 
 from .asking.questions import Moments, Sound, Source, as_sound
 from .hearing import Heard, Listener
@@ -96,6 +94,4 @@ def events(
             found += tracker.push(segment_scores(listener.head, heard.part(rows)))
     found += tracker.finish(heard.duration)
     found.sort(key=lambda event: (event.onset, event.offset, event.label.name))
-    is_path = isinstance(sound.source, (str, os.PathLike))
-    uri = plain(absolute(os.fspath(cast(Any, sound.source)))) if is_path else ""
-    return Timeline(uri, tuple(found), heard.duration, heard.warning)
+    return Timeline(sound.uri, tuple(found), heard.duration, heard.warning)

@@ -19,10 +19,11 @@ from support.stores import SETTINGS, new_clip, rows
 
 import soundsearch
 from soundsearch import errors
+from soundsearch.stores.milvus import parts
 from soundsearch.stores.milvus.client import MilvusClient
 from soundsearch.stores.milvus.collections import NUMBERS, state_of
 from soundsearch.stores.milvus.lease import Lease, _machine, is_over
-from soundsearch.stores.milvus.parts import PartCounters, drop_ended
+from soundsearch.stores.milvus.parts import drop_ended
 from soundsearch.stores.milvus.rows import state_row
 from soundsearch.stores.milvus.store import MilvusStore
 from soundsearch.stores.opening import open_store, place_of
@@ -325,23 +326,23 @@ def test_a_part_that_was_suspended_finds_the_whole_being_written(pair, monkeypat
 
 def test_numbers_are_drawn_once_though_a_turn_was_lost(pair, monkeypatch):
     store, other = pair
-    real, reads = PartCounters._numbers, []
+    real, reads = parts.numbers_of, []
 
-    def overtaken(counters):
-        numbers = real(counters)
+    def overtaken(client, uri):
+        numbers = real(client, uri)
         reads.append(numbers)
         if len(reads) == 2:  # within the first turn of the first part
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("soundsearch.stores.milvus.lease._SECONDS", -1.0)
                 with monkeypatch.context() as inner:
-                    inner.setattr(PartCounters, "_numbers", real)
+                    inner.setattr(parts, "numbers_of", real)
                     other.writer.counters._draw(1)
         return numbers
 
     with store.writing(Part(1, 2)), other.writing(Part(2, 2)):
         reads.clear()
         reads.append(None)
-        monkeypatch.setattr(PartCounters, "_numbers", overtaken)
+        monkeypatch.setattr(parts, "numbers_of", overtaken)
         store.add(of_part(Part(1, 2)))
         other.add(of_part(Part(2, 2)))
     assert len(reads) == 3

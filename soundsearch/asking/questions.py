@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from soundsearch_ingest.urls import absolute, plain
 
 from ..errors import ArgumentError
 from ..stores.records import ClipName, Key
@@ -84,6 +85,13 @@ class Sound:
     def is_file(self) -> bool:
         """Whether the source is a path or a binary file rather than an array."""
         return isinstance(self.source, (str, os.PathLike)) or hasattr(self.source, "read")
+
+    @property
+    def uri(self) -> str:
+        """The absolute path, or the URL without what is secret; "" for what is neither."""
+        if not isinstance(self.source, (str, os.PathLike)):
+            return ""
+        return plain(absolute(os.fspath(self.source)))
 
 
 @dataclass(frozen=True, slots=True)

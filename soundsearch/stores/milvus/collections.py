@@ -26,7 +26,7 @@ from typing import Any
 
 from soundsearch_ingest.extras import needs
 
-from ...errors import LibraryError
+from ...errors import LibraryDamaged, LibraryError
 from ..records import CLIP_LABELS, Settings
 from .client import MilvusClient, Row
 from .rows import LONGEST, NO_VECTOR
@@ -47,6 +47,7 @@ __all__ = [
     "make_collection",
     "make_generation",
     "make_stretches",
+    "numbers_of",
     "search_parameters",
     "segments_schema",
     "settings_of",
@@ -107,6 +108,15 @@ def state_of(client: MilvusClient, state: str, id: int, level: str = "Strong") -
         return None
     data: Row = json.loads(rows[0]["data"])
     return data
+
+
+def numbers_of(client: MilvusClient, uri: MilvusUri, level: str = "Strong") -> Row:
+    """The counters of ids and editions; raises LibraryDamaged without them."""
+    state = state_collection(uri)
+    numbers = state_of(client, state, NUMBERS, level)
+    if numbers is None:
+        raise LibraryDamaged(f"{uri}: the collection {state} lacks the row with the counters")
+    return numbers
 
 
 def _schema(description: str) -> Any:

@@ -16,8 +16,9 @@ from ..records import NewClip
 from .client import Row
 from .inserting import Numbers, insert
 from .lease import Lease, Permit
-from .rows import CLIP_FIELDS, clip_of
-from .tables import BATCH_IDS, Tables
+from .lookups import rows_with
+from .rows import clip_of
+from .tables import Tables
 
 __all__ = ["Delegate"]
 
@@ -47,15 +48,11 @@ class Delegate:
 
         What was written in the last seconds may be missed: it is then heard again, no more.
         """
-        tables = self._tables
         found = set()
-        for begin in range(0, len(digests), BATCH_IDS):
-            texts = [digest.hex() for digest in digests[begin : begin + BATCH_IDS]]
-            rows = tables.query(tables.clips, f"digest in {texts}", CLIP_FIELDS, limit=None)
-            for row in rows:
-                is_failure = row["id"] < 0
-                if failures if is_failure else clips and not clip_of(row).record.is_stale:
-                    found.add(bytes.fromhex(row["digest"]))
+        for row in rows_with(self._tables, "digest", [digest.hex() for digest in digests]):
+            is_failure = row["id"] < 0
+            if failures if is_failure else clips and not clip_of(row).record.is_stale:
+                found.add(bytes.fromhex(row["digest"]))
         return found
 
     def add(self, clips: Sequence[tuple[NewClip, Numbers]]) -> list[Row]:

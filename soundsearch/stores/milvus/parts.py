@@ -16,10 +16,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from ...errors import LibraryBusy, LibraryDamaged, LibraryError
+from ...errors import LibraryBusy, LibraryError
 from ..parts import Part
 from .client import MilvusClient, Row
-from .collections import NUMBERS, state_collection, state_of
+from .collections import NUMBERS, numbers_of, state_collection
 from .lease import SETTLE_SECONDS, Lease, is_over
 from .rows import state_row
 from .uri import MilvusUri
@@ -52,7 +52,7 @@ class PartCounters(Counters):
         # Blocks that were drawn, the last one in use, and the editions of clips under way.
         self._blocks: list[tuple[int, int]] = []
         self.open = set()
-        numbers = self._numbers()
+        numbers = numbers_of(client, uri)
         if numbers["from"] < numbers["edition"]:  # a writer of the whole was killed
             self._draw(0)
 
@@ -83,21 +83,13 @@ class PartCounters(Counters):
         self._blocks = kept
         self._lease.note(blocks=[*self.unfinished, *kept])
 
-    def _numbers(self) -> Row:
-        numbers = state_of(self._client, self._state, NUMBERS)
-        if numbers is None:
-            raise LibraryDamaged(
-                f"{self._uri}: the collection {self._state} lacks the row with the counters"
-            )
-        return numbers
-
     def _draw(self, count: int) -> None:
         while not self._has_drawn(max(count, _BLOCK)):
             pass
 
     def _has_drawn(self, size: int) -> bool:
         with self._turn() as turn:
-            numbers = self._numbers()
+            numbers = numbers_of(self._client, self._uri)
             if numbers["from"] < numbers["edition"]:
                 self.unfinished.append((numbers["from"], numbers["edition"]))
                 self._note()  # before the counters forget it

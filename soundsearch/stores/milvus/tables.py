@@ -25,12 +25,12 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import LibraryDamaged, LibraryError
+from ...errors import LibraryError
 from .client import MilvusClient, Row
 from .collections import (
     KEY,
-    NUMBERS,
     collections_of,
+    numbers_of,
     search_parameters,
     settings_of,
     state_collection,
@@ -219,11 +219,7 @@ class Tables:
 
     def numbers(self, level: str | None = None) -> dict[str, int]:
         """The counters of ids and editions."""
-        numbers = state_of(self.client, self.state, NUMBERS, level or self.level)
-        if numbers is None:
-            raise LibraryDamaged(
-                f"{self.uri}: the collection {self.state} lacks the row with the counters"
-            )
+        numbers = numbers_of(self.client, self.uri, level or self.level)
         self.end = numbers["id"]
         return numbers
 

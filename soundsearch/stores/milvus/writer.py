@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count as counted_from
 
-from ...errors import LibraryDamaged
 from ..base import OnStep
 from ..pooling import stretch_length
 from ..records import ClipRecord, FailureRecord, NewClip
 from .client import MilvusClient, Row
-from .collections import NUMBERS, choose_index, ensure_index, state_collection, state_of
+from .collections import NUMBERS, choose_index, ensure_index, numbers_of, state_collection
 from .inserting import Numbers, insert, record_row
 from .lease import Lease
 from .lookups import Lookups, newest, rows_with
@@ -61,11 +60,7 @@ class Counters:
     ) -> None:
         self._client = client
         self._state = state_collection(uri)
-        numbers = state_of(client, self._state, NUMBERS)
-        if numbers is None:
-            raise LibraryDamaged(
-                f"{uri}: the collection {self._state} lacks the row with the counters"
-            )
+        numbers = numbers_of(client, uri)
         self._next = {"id": numbers["id"], "edition": numbers["edition"]}
         self._reserved = dict(self._next)
         # Ranges of editions, without their ends, that killed writers may have left unfinished.
