@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .asking.labelled import Labelled
     from .asking.questions import Embeddings, Examples, Sound, Stored
     from .clips import Clips
+    from .duplicates.found import DuplicateGroup, DuplicatePair, Duplicates
     from .hearing import embed, label
     from .labels.head import Head
     from .labels.timeline import Event, Timeline
@@ -65,6 +66,9 @@ __all__ = [
     "Clips",
     "ClusterError",
     "CopyReport",
+    "DuplicateGroup",
+    "DuplicatePair",
+    "Duplicates",
     "Embeddings",
     "EncoderError",
     "Event",
@@ -109,6 +113,7 @@ __version__ = "0.2.0.dev0"
 _LAZY = {
     "Clips": "clips",
     "Labelled": "asking.labelled",
+    **dict.fromkeys(("DuplicateGroup", "DuplicatePair", "Duplicates"), "duplicates.found"),
     **dict.fromkeys(("embed", "label"), "hearing"),
     **dict.fromkeys(("Embeddings", "Examples", "Sound", "Stored"), "asking.questions"),
     **dict.fromkeys(("Event", "Timeline"), "labels.timeline"),

@@ -31,6 +31,7 @@ from .asking.ranking import DEFAULT_RANKING, RELATED
 from .asking.recommending import Likes
 from .asking.related import find_related
 from .asking.searching import OnCompared, find_hits, find_segments, not_told
+from .duplicates.found import Duplicates
 from .errors import ArgumentError
 from .labels.head import Head
 from .labels.kept import vocabulary_of
@@ -40,7 +41,7 @@ from .recommending import recommended
 from .results import Answer, Clip, Hit
 from .selection import Selection, Wheres, shown
 from .session import Session
-from .stores.base import OnClips, Reading
+from .stores.base import OnClips, OnStep, Reading
 from .stores.records import ClipName
 
 __all__ = ["Clips", "shown"]
@@ -53,7 +54,7 @@ Targets = ClipName | Iterable[ClipName]
 _PAGE = 1000
 
 
-def _ignore(_seconds: float) -> None:
+def _ignore(_told: Any) -> None:
     pass
 
 
@@ -332,6 +333,37 @@ class Clips(Selection):
         Neighbours
         """
         return self._graph.all(check_k(k), on_clips)
+
+    def duplicates(
+        self,
+        *,
+        similar: float = 0.95,
+        on_clips: OnClips = _ignore,
+        on_step: OnStep = _ignore,
+    ) -> Duplicates:
+        """Find the clips of the selection that are the same sound, and why; none is changed.
+
+        The sounds are read again from where they are.
+
+        Parameters
+        ----------
+        similar : float
+            How near embeddings must be, by cosine, for a pair to be listed as merely similar; above
+            1, none is.
+        on_clips : callable
+            Told of how many more clips the sound was read.
+        on_step : callable
+            Told what else is done.
+
+        Returns
+        -------
+        Duplicates
+        """
+        from .duplicates.finding import find_duplicates
+
+        store = self._session.store
+        filter = self._filter_of(store)
+        return find_duplicates(store, filter, self._graph, similar, on_clips, on_step)
 
     @property
     def _graph(self) -> Graph:

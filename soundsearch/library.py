@@ -16,6 +16,7 @@ from soundsearch_ingest.urls import suffix
 
 from .asking.questions import Moments, Sound, Source, as_sound
 from .care import Care
+from .duplicates.found import DuplicatePair
 from .errors import ArgumentError, LibraryBusy
 from .keepers import OnLong
 from .labels.kept import head_file, vocabulary_of
@@ -33,6 +34,7 @@ __all__ = ["Library"]
 
 OnFile = Callable[[str, str], None]
 OnSound = Callable[[float], None]
+OnDuplicate = Callable[[DuplicatePair], None]
 Target = str | os.PathLike[str]
 
 
@@ -145,6 +147,7 @@ class Library(Care):
         on_sound: OnSound = _ignore,
         on_step: OnStep = _ignore,
         on_long: OnLong = _ignore,
+        on_duplicate: OnDuplicate | None = None,
     ) -> IngestReport:
         """Bring the library up to date with files and folders.
 
@@ -197,6 +200,10 @@ class Library(Care):
         on_long : callable
             Called with the uri of a file of ten minutes or more, the seconds of it that were
             decoded, and those that it promises, from other threads.
+        on_duplicate : callable, optional
+            Called with a `DuplicatePair` of each new clip that is the same sound as another one,
+            once that is stored; these are looked for only where this is given. See `duplicates`,
+            which finds more.
 
         Returns
         -------
@@ -247,6 +254,10 @@ class Library(Care):
             if store.settings.space != encoders.AUDIOSET_SPACE:  # features need no encoder
                 self._session.listener(1)
             listener = partial(self._session.listener, 1)
+            if on_duplicate is not None:
+                from .duplicates.incoming import Incoming
+
+                on_file = Incoming(store, on_duplicate).watching(on_file)
             told: Any = {"again": again, "on_long": on_long}
             told["engine"] = engine_of(engine, address, store, on_sound, on_long, on_step)
             ingest = Ingest(store, listener, retry_failed, on_file, on_sound, **told)

@@ -110,8 +110,15 @@ class Graph:
 
     def all(self, k: int, on_clips: OnClips) -> Iterator[Neighbours]:
         """The clips nearest to each, in blocks."""
-        parts = self._read(lambda reading: _parts(reading, reading.ids(self._filter_of(reading))))
-        for part in parts:
+        yield from self.near(
+            self._read(lambda reading: reading.ids(self._filter_of(reading))), k, on_clips
+        )
+
+    def near(
+        self, ids: Ints, k: int, on_clips: OnClips = lambda _count: None
+    ) -> Iterator[Neighbours]:
+        """The clips nearest to each of those of some, int64 [n], that are there; in blocks."""
+        for part in self._read(lambda reading: _parts(reading, ids)):
             found = self._read(partial(self._still_there, part, k))
             if len(found):
                 yield found

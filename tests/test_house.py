@@ -53,9 +53,10 @@ ROOMS: dict[str, set[str]] = {
     "exporting": {*_ASKING, "gathering"},
     "selection": {*_SELECTION, "asking", "exporting"},
     "neighbours": {*_RECORDS, *_BASE, "naming", "stores.pooling"},
+    "duplicates": {*_RECORDS, *_BASE, "neighbours"},
     "preparing": _CLIPS,
     "recommending": _CLIPS,
-    "clips": {*_CLIPS, "preparing", "recommending"},
+    "clips": {*_CLIPS, "duplicates", "preparing", "recommending"},
     "checking": {*_RECORDS, *_BASE},
     "copying": {*_RECORDS, *_BASE, "stores.milvus", "stores.opening", "waiting"},
     "keepers": {*_RECORDS, *_BASE},
@@ -79,6 +80,7 @@ ROOMS: dict[str, set[str]] = {
         "adding",
         "care",
         "clusters",
+        "duplicates",
         "ingesting",
         "keepers",
         "reembedding",
@@ -99,11 +101,11 @@ ROOMS: dict[str, set[str]] = {
     "tagfiles": {"errors", "stores.records"},
     "cli": {"", "audioset", "demo_sounds", "evaluate", "learn", "library", "models", "session"}
     | {"exporting", "recall", "relabelling", "stores.parts", "stores.records", "tagfiles", *_BASE}
-    | {"timeline_formats"},
+    | {"duplicates", "timeline_formats"},
     "__main__": {"cli"},
     # The package itself: the public names, loaded when they are first used.
     "": {"asking", "clips", "hearing", "labels", "learn", "library", "evaluate", "neighbours"}
-    | {"stores.records", "timelines", *_BASE},
+    | {"duplicates", "stores.records", "timelines", *_BASE},
 }
 
 

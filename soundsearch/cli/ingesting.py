@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ from .printing import (
 from .progress import check_progress, clip_progress, file_progress, targets_counter
 
 if TYPE_CHECKING:
+    from ..duplicates.found import DuplicatePair
     from ..results import IngestReport, TagReport
     from ..tagfiles import TagsFile
 
@@ -72,6 +74,11 @@ __all__ = ["check", "copy", "ingest", "rebuild", "remove", "tag"]
 @click.option(
     "--shard", metavar="I/N", help="Only the I-th of N parts; others may be written meanwhile."
 )
+@click.option(
+    "--report-duplicates",
+    is_flag=True,
+    help="Say which new clips are the same sound as one that is stored.",
+)
 @click.option("--reembed", is_flag=True, help="First bring all clips to the encoder's version.")
 @wait_option
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for each file once it is stored.")
@@ -91,6 +98,7 @@ def ingest(
     engine: str,
     address: str | None,
     shard: str | None,
+    report_duplicates: bool,
     reembed: bool,
     wait: bool,
     verbose: bool,
@@ -135,6 +143,7 @@ def ingest(
                     engine=engine,
                     address=address,
                     shard=shard,
+                    on_duplicate=_teller(as_json) if report_duplicates else None,
                     **watchers,
                 )
             damaged = _print_ingested("ingest", report, lib, as_json) or damaged
@@ -237,6 +246,12 @@ def copy(library: str | None, target: str, wait: bool) -> None:
 def _opened(library: str | None, wait: bool, **options: Any) -> soundsearch.Library:
     """The library, to write to it."""
     return soundsearch.open(library, wait=wait, on_wait=partial(say, err=True), **options)
+
+
+def _teller(as_json: bool) -> Callable[[DuplicatePair], None]:
+    from .duplicates import print_duplicate
+
+    return partial(print_duplicate, as_json=as_json)
 
 
 def _read_tags(path: str) -> TagsFile:

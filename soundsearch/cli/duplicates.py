@@ -1,0 +1,172 @@
+"""``duplicates``: groups of clips that are the same sound, and a script to go through them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+import soundsearch
+
+from ..hints import command
+from .options import json_option, library_option, where_option
+from .printing import counted, print_json, say, shown
+from .progress import check_progress
+
+if TYPE_CHECKING:
+    from ..duplicates.found import DuplicateGroup, DuplicatePair, Duplicates
+
+__all__ = ["duplicates", "print_duplicate"]
+
+_REASON = 12
+
+
+@click.command()
+@library_option
+@where_option
+@click.option(
+    "--similar",
+    default=0.95,
+    show_default=True,
+    type=click.FloatRange(-1),
+    metavar="COSINE",
+    help="How near embeddings must be to be listed, apart, as merely similar; 2 lists none.",
+)
+@click.option(
+    "--script",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="Write a shell script that would remove all but one of each group, all commented out.",
+)
+@json_option
+def duplicates(
+    library: str | None, where: str | None, similar: float, script: str | None, as_json: bool
+) -> None:
+    """Find clips that are the same sound, copied, cut or altered. Nothing is removed.
+
+    With --json, a pair a line; those of a group have its number and the clip to keep.
+    """
+    with soundsearch.open(library) as lib:
+        selection = lib if where is None else lib.where(where)
+        count = len(selection)
+        if not count and not as_json:
+            empty = f"The library is empty; `{command('ingest FOLDER', lib.address)}` fills it."
+            say(empty if where is None else "No clip of the library matches the filter.")
+        with check_progress(count) as callbacks:
+            found = selection.duplicates(similar=similar, **callbacks)
+    if script is not None:
+        _write(script, found)
+    if as_json:
+        print_json(_rows(found))
+    elif count:
+        _print(found)
+    if script is not None:
+        say(f"{script}: review it, and uncomment what is to go", err=True)
+
+
+def print_duplicate(pair: DuplicatePair, as_json: bool) -> None:
+    """Print a pair that an ingest met."""
+    if as_json:
+        print_json([{"action": "duplicate", **pair.to_dict()}])
+    else:
+        say(f"{pair.reason}: {pair.uri} of {pair.other}{_after(pair)}")
+
+
+def _rows(found: Duplicates) -> Iterator[dict[str, object]]:
+    for number, group in enumerate(found.groups, 1):
+        for pair in group.pairs:
+            yield {"group": number, "kept": group.uri, **pair.to_dict()}
+    for pair in found.apart:
+        yield pair.to_dict()
+
+
+def _print(found: Duplicates) -> None:
+    more = sum(len(group.pairs) for group in found.groups)
+    for number, group in enumerate(found.groups, 1):
+        say(f"{number}. {group.uri}")
+        for pair in group.pairs:
+            beside = "" if pair.other_id == group.clip_id else f", of {pair.other}"
+            say(f"   {pair.reason:{_REASON}} {pair.uri}{beside}{_after(pair)}")
+        say()
+    if found.apart:
+        say("Apart, in no group:")
+        for pair in found.apart:
+            cosine = f", cosine {pair.score:.3f}" if pair.reason == "similar" else ""
+            say(f"   {pair.reason:{_REASON}} {pair.uri}")
+            say(f"   {'':{_REASON}} {pair.other}{_after(pair)}{cosine}")
+        say()
+    unread = f"; {counted(found.unread, 'clip')} could not be read" if found.unread else ""
+    say(
+        f"{counted(len(found.groups), 'group')}, {counted(more, 'clip')} of "
+        f"{found.clips:,} held by another{unread}"
+    )
+
+
+def _after(pair: DuplicatePair) -> str:
+    return f": {pair.changes}" if pair.changes else ""
+
+
+# The script
+
+
+def _write(path: str, found: Duplicates) -> None:
+    """Write the script; what is there is replaced when it is complete."""
+    beside = f"{path}.new"
+    with open(beside, "wb") as file:
+        for line in _script(found):
+            # Names of bytes that are no text are surrogates, as which os gives them.
+            file.write(line.encode("utf-8", "surrogateescape") + b"\n")
+    os.replace(beside, path)
+
+
+def _script(found: Duplicates) -> Iterator[str]:
+    yield "#!/bin/sh"
+    yield "# Duplicates that soundsearch found. As it stands, this script does nothing."
+    yield "# Listen, then take the '# ' from the rm lines of what is to go."
+    yield "#"
+    yield "# Of each group one clip is kept, which holds all that the others hold: the longest; of"
+    yield "# those as long, one that is not band-limited; of these, the largest file."
+    for number, group in enumerate(found.groups, 1):
+        yield ""
+        yield f"# {number}. kept: {_as_comment(group.uri)}"
+        yield from _removals(group)
+
+
+def _removals(group: DuplicateGroup) -> Iterator[str]:
+    for pair in group.pairs:
+        beside = "" if pair.other_id == group.clip_id else f", of {_as_comment(pair.other)}"
+        yield f"#    {pair.reason}{beside}{_after(pair)}"
+        if os.path.isabs(pair.uri):
+            yield f"# {_removal(pair.uri)}"
+        else:
+            yield f"#    no file on this disk: {_as_comment(pair.uri)}"
+
+
+def _as_comment(name: str) -> str:
+    """A name that stays within its line, and acts on no terminal."""
+    return shown(name)
+
+
+def _removal(name: str) -> str:
+    """The command, in one line of POSIX shell, that removes a file of any name.
+
+    A line break within quotes would end the comment that the command is in: control characters
+    are written by printf, and the mark after them keeps line breaks at the end.
+    """
+    if all(char.isprintable() or "\udc80" <= char <= "\udcff" for char in name):
+        return f"rm -- {_quoted(name)}"
+    parts = []
+    for char in name:
+        if char in "\\%":
+            parts.append(char * 2)
+        elif char.isprintable() or "\udc80" <= char <= "\udcff":
+            parts.append(char)
+        else:
+            parts += [f"\\{byte:03o}" for byte in char.encode("utf-8", "surrogateescape")]
+    return f'name=$(printf {_quoted("".join(parts) + "_")}) && rm -- "${{name%_}}"'
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\"'\"'") + "'"

@@ -1,0 +1,1 @@
+"""Which clips of a library are the same sound, and how each pair of them differs."""

@@ -1,0 +1,223 @@
+"""Whether one sound is in another, where, and how it was changed.
+
+The picture of the shorter one, stretched by -4 % to 4 % and moved along frequency by up to a
+semitone, is slid along that of the longer one; the sounds are the same where the two correlate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from .pictures import BANDS_PER_OCTAVE
+
+__all__ = ["Alignment", "align", "threshold"]
+
+Floats = NDArray[np.float32]
+
+# Speeds that are tried first, and the steps around the best of them.
+_SPEEDS = tuple(1 + step / 100 for step in range(-4, 5))
+_NEAR_SPEEDS = (-0.005, -0.0025, 0.0, 0.0025, 0.005)
+_SHIFTS = range(-4, 5)
+_NEAR_SHIFTS = (-0.5, 0.0, 0.5)
+# What is best at the end of what is tried would be better beyond it: it is by chance.
+_FARTHEST = (0.043, 1.25)
+# How much of a picture must lie on the other, and with how much of its energy.
+_OVERLAP = 0.5
+_ENERGY = 0.3
+# Below this root mean square, what a picture shows is rounding.
+_ROUNDING = 0.01
+# Below this, a first look is not worth a second.
+_PROMISING = 0.18
+# Nearly as good, a sound that was not changed is the simpler finding.
+_AS_GOOD = 0.02
+# Frames that are compared by themselves, to tell how much of a sound is in the other.
+_BLOCK = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """How a sound lies on another one.
+
+    Attributes
+    ----------
+    score : float
+        The correlation of the pictures, -1 to 1.
+    shift : float
+        The frame of the longer one at which the shorter one begins.
+    speed : float
+        How many times as long the shorter one's time takes in the longer one.
+    pitch : float
+        How many semitones the longer one is higher.
+    share : float
+        How much of the sound in the overlap is in both, 0 to 1.
+    frames : int
+        How long the overlap is.
+    """
+
+    score: float
+    shift: float
+    speed: float = 1.0
+    pitch: float = 0.0
+    share: float = 0.0
+    frames: int = 0
+
+
+def threshold(found: Alignment) -> float:
+    """The correlation that different sounds do not reach in an overlap that is so long.
+
+    Short ones have less to tell by; and where speed and pitch are free, more is tried, and a call
+    that glides comes near to another one.
+    """
+    is_changed = found.speed != 1 or found.pitch != 0
+    return (0.42 if is_changed else 0.36) + 6.0 / max(found.frames, 10)
+
+
+def align(shorter: Floats, longer: Floats) -> Alignment | None:
+    """Find the best place of a picture on another one.
+
+    Parameters
+    ----------
+    shorter, longer : float32 [frames, bands]
+
+    Returns
+    -------
+    Alignment or None
+        None where nothing comes near.
+    """
+    if len(shorter) < 4 or len(longer) < 4:
+        return None
+    first = _first_look(shorter, longer)
+    if first.score < _PROMISING:
+        return None
+    best = first
+    for step in _NEAR_SPEEDS:
+        speed = first.speed + step
+        stretched = _stretched(shorter, speed)
+        for move in _NEAR_SHIFTS:
+            bands = first.pitch / 12 * BANDS_PER_OCTAVE + move
+            moved = _moved(stretched, bands)
+            for shift in range(round(first.shift) - 2, round(first.shift) + 3):
+                score = _score(moved, longer, shift)
+                if score > best.score:
+                    pitch = bands * 12 / BANDS_PER_OCTAVE
+                    best = Alignment(score, shift, speed, pitch)
+    for shift in range(round(best.shift) - 2, round(best.shift) + 3):
+        score = _score(shorter, longer, shift)
+        if score >= best.score - _AS_GOOD:
+            best = Alignment(score, shift)
+    if abs(best.speed - 1) > _FARTHEST[0] or abs(best.pitch) > _FARTHEST[1]:
+        return None
+    moved = _moved(_stretched(shorter, best.speed), best.pitch / 12 * BANDS_PER_OCTAVE)
+    share, frames = _extent(moved, longer, round(best.shift))
+    return replace(best, share=share, frames=frames)
+
+
+def _first_look(shorter: Floats, longer: Floats) -> Alignment:
+    """The best of a few speeds, all shifts along frequency, and all places."""
+    count = fft.next_fast_len(int(len(shorter) * 1.05) + len(longer) + 2, real=True)
+    there = fft.rfft(longer, count, axis=0)
+    energies = _energies(longer)
+    best = Alignment(-1.0, 0.0)
+    for speed in _SPEEDS:
+        stretched = _stretched(shorter, speed)
+        here = np.conj(fft.rfft(stretched, count, axis=0))
+        least = max(4, int(_OVERLAP * min(len(stretched), len(longer))))
+        shifts = np.arange(least - len(stretched), len(longer) - least + 1)
+        scale = _scale(_energies(stretched), energies, shifts, shorter.shape[1])
+        for move in _SHIFTS:
+            low, high = max(0, -move), shorter.shape[1] - max(0, move)
+            product = np.einsum(
+                "fb,fb->f", here[:, low:high], there[:, low + move : high + move], optimize=False
+            )
+            scores = fft.irfft(product, count)[shifts % count] * scale
+            place = int(scores.argmax())
+            if scores[place] > best.score:
+                pitch = move * 12 / BANDS_PER_OCTAVE
+                best = Alignment(float(scores[place]), float(shifts[place]), speed, pitch)
+    return best
+
+
+def _energies(shown: Floats) -> NDArray[np.float64]:
+    """The energy before each frame, float64 [frames + 1]."""
+    energy = np.einsum("fb,fb->f", shown, shown, dtype=np.float64)
+    return np.concatenate(([0.0], np.cumsum(energy)))
+
+
+def _scale(
+    here: NDArray[np.float64],
+    there: NDArray[np.float64],
+    shifts: NDArray[np.int64],
+    bands: int,
+) -> NDArray[np.float64]:
+    """What makes a correlation of the products at some shifts; 0 where too little overlaps."""
+    first = np.maximum(0, -shifts)
+    last = np.minimum(len(here) - 1, len(there) - 1 - shifts)
+    own, other = here[last] - here[first], there[last + shifts] - there[first + shifts]
+    rounding = (last - first) * bands * _ROUNDING**2
+    energy = np.sqrt((own + rounding) * (other + rounding))
+    enough = own >= _ENERGY * min(here[-1], there[-1])
+    scale: NDArray[np.float64] = np.where(enough, 1 / np.maximum(energy, 1e-9), 0)
+    return scale
+
+
+def _overlapping(here: Floats, there: Floats, shift: int) -> tuple[Floats, Floats]:
+    first, last = max(0, -shift), min(len(here), len(there) - shift)
+    return here[first:last], there[first + shift : last + shift]
+
+
+def _score(here: Floats, there: Floats, shift: int) -> float:
+    own, other = _overlapping(here, there, shift)
+    if len(own) < max(4, _OVERLAP * min(len(here), len(there))):
+        return -1.0
+    return _correlation(own, other)
+
+
+def _correlation(own: Floats, other: Floats) -> float:
+    rounding = own.size * _ROUNDING**2
+    energy = (np.vdot(own, own) + rounding) * (np.vdot(other, other) + rounding)
+    return float(np.vdot(own, other) / np.sqrt(energy))
+
+
+def _extent(here: Floats, there: Floats, shift: int) -> tuple[float, int]:
+    """How long the overlap is, and how much of the sound in it is in both."""
+    own, other = _overlapping(here, there, shift)
+    same = all = 0.0
+    for begin in range(0, len(own), _BLOCK):
+        part = own[begin : begin + _BLOCK], other[begin : begin + _BLOCK]
+        energy = max(float(np.vdot(each, each)) for each in part)
+        all += energy
+        if _correlation(*part) >= 0.2:
+            same += energy
+    return same / all if all else 0.0, len(own)
+
+
+def _stretched(shown: Floats, speed: float) -> Floats:
+    """A picture that takes so many times as long."""
+    if speed == 1:
+        return shown
+    times = np.arange(max(2, round(len(shown) * speed))) / speed
+    below = np.clip(times.astype(np.int64), 0, len(shown) - 2)
+    share = np.clip(times - below, 0, 1).astype(np.float32)[:, None]
+    return shown[below] * (1 - share) + shown[below + 1] * share
+
+
+def _moved(shown: Floats, bands: float) -> Floats:
+    """A picture that is moved up by so many bands."""
+    if bands == 0:
+        return shown
+    whole = int(np.floor(bands))
+    share = np.float32(bands - whole)
+    return _rolled(shown, whole) * (1 - share) + _rolled(shown, whole + 1) * share
+
+
+def _rolled(shown: Floats, bands: int) -> Floats:
+    out = np.zeros_like(shown)
+    if bands >= 0:
+        out[:, bands:] = shown[:, : shown.shape[1] - bands]
+    else:
+        out[:, :bands] = shown[:, -bands:]
+    return out

@@ -1,0 +1,301 @@
+"""Two sounds: whether the one is in the other, and what was done to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+from soundsearch_ingest.decode import SAMPLE_RATE
+
+from .aligning import Alignment, align, threshold
+from .hearing import Voice, Voices
+from .pictures import FRAME, magnitudes, picture
+
+__all__ = ["Match", "compare"]
+
+Floats = NDArray[np.float32]
+
+# Seconds of the shorter sound that are looked for in the longer one; a longer one is compared by
+# several such parts.
+_PROBE = 10.0
+_PROBES = 5
+# How far beside the expected place is looked.
+_BESIDE = 1.5
+# Pairs of prints whose places are tried.
+_HINTS = 3
+_ASKED = 4
+# Pictures that correlate so well are the same, whatever the waves say: a tape that ran a thousandth
+# too fast has the same picture and other waves.
+_CERTAIN = 0.6
+# Whitened waves of different sounds do not correlate so, nor as sharply: with nothing beside the
+# peak that is so high. What hums has lower peaks beside it.
+_COHERENT = ((0.1, 0.35), (0.3, 0.7))
+_WHITE = 1024
+# So much of the shorter one must lie in the longer one, and be the same, for it to hold no more.
+_WHOLE = 0.9
+_SAME = 0.6
+# How much longer a clip may be than its copy, in seconds and as a share: what encoders add.
+_LONGER = (0.3, 0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A sound that was found in another one, at least as long.
+
+    Attributes
+    ----------
+    score : float
+        How well their pictures correlate, 0 to 1.
+    offset : float
+        Where the shorter one begins in the longer one, seconds; below 0 where it began before.
+    seconds : float
+        How long both sound the same.
+    is_within : bool
+        Whether the shorter one holds nothing but what the longer one holds.
+    is_whole : bool
+        Whether it also is as long.
+    speed : float
+        How many times as long the shorter one's time takes in the longer one.
+    pitch : float
+        How many semitones the longer one is higher.
+    level : float
+        How much louder the longer one is, dB.
+    bandwidth : tuple of float, or None
+        Up to which frequency each has sound, Hz; None where they do not differ.
+    """
+
+    score: float
+    offset: float
+    seconds: float
+    is_within: bool
+    is_whole: bool
+    speed: float
+    pitch: float
+    level: float
+    bandwidth: tuple[float, float] | None
+
+    def turned(self) -> Match:
+        """How the other sound lies on this one, where they are the same as a whole."""
+        return replace(
+            self,
+            offset=-self.offset / self.speed,
+            speed=1 / self.speed,
+            pitch=-self.pitch,
+            level=-self.level,
+            bandwidth=None if self.bandwidth is None else self.bandwidth[::-1],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    """A part of the shorter sound that was found: where it begins in both."""
+
+    found: Alignment
+    start: float
+    at: float
+    level: float
+    bandwidth: tuple[float, float] | None
+
+
+def compare(voices: Voices, own: tuple[str, Voice], other: tuple[str, Voice]) -> Match | None:
+    """Find a sound in another one, which is at least as long.
+
+    Parameters
+    ----------
+    voices : Voices
+    own, other : (uri, Voice)
+
+    Returns
+    -------
+    Match or None
+        None where they are not the same, or nothing in them tells.
+
+    Raises
+    ------
+    Unheard
+        One of them cannot be read.
+    """
+    for start, at in _hints(own[1], other[1]):
+        if (first := _probe(voices, own, other, start, at)) is not None:
+            return _matched(first, voices, own, other)
+    return None
+
+
+def _hints(own: Voice, other: Voice) -> list[tuple[float, float]]:
+    """Seconds in both that may be the same moment, the likeliest first."""
+    if not len(own.prints) or not len(other.prints):
+        return []
+    rows = own.strongest(_ASKED)
+    alike = own.likeness(rows, other)
+    hints: list[tuple[float, float]] = []
+    for place in np.argsort(-alike, axis=None, kind="stable")[: 4 * _HINTS].tolist():
+        row, column = divmod(place, alike.shape[1])
+        start, at = float(own.seconds[rows[row]]), float(other.seconds[column])
+        if all(abs((at - start) - (b - a)) > 2 for a, b in hints):
+            hints.append((start, at))
+    is_short = own.duration <= _PROBE and other.duration <= 2 * _PROBE
+    return hints[: 1 if is_short else _HINTS]
+
+
+def _probe(
+    voices: Voices, own: tuple[str, Voice], other: tuple[str, Voice], start: float, at: float
+) -> _Probe | None:
+    """Look for the part of a sound around a moment near a moment of another one."""
+    begin = 0.0 if own[1].duration <= _PROBE else max(0.0, min(start, own[1].duration - _PROBE))
+    here, begin = voices.part(own[0], begin, begin + _PROBE)
+    if other[1].duration <= 2 * _PROBE:
+        there, first = voices.part(other[0], 0, 2 * _PROBE)
+    else:
+        first = max(0.0, at - (start - begin) - _BESIDE)
+        last = at - (start - begin) + len(here) / SAMPLE_RATE + _BESIDE
+        there, first = voices.part(other[0], first, last)
+    bands = magnitudes(here), magnitudes(there)
+    found = align(picture(bands[0]), picture(bands[1]))
+    if found is None:
+        return None
+    offset = found.shift * FRAME
+    if found.speed == 1 and found.pitch == 0:
+        is_coherent, precise = _coherence(here, there, offset)
+        if is_coherent:
+            offset = precise
+        elif found.score < max(_CERTAIN, threshold(found)):
+            return None
+    elif found.score < threshold(found):
+        return None
+    level, bandwidth = _changes(here, there, bands, found)
+    return _Probe(found, begin, first + offset, level, bandwidth)
+
+
+def _matched(
+    first: _Probe, voices: Voices, own: tuple[str, Voice], other: tuple[str, Voice]
+) -> Match:
+    """All of a sound beside another one in which a part of it was found."""
+    speed = first.found.speed
+    offset = first.at - first.start * speed
+    share = first.found.share
+    if own[1].duration > _PROBE:
+        found, tried = [first], 1
+        for start in _spread(own[1], first.start):
+            at = offset + start * speed
+            if not -_PROBE / 2 < at < other[1].duration - _PROBE / 2:
+                continue
+            tried += 1
+            probe = _probe(voices, own, other, start, at)
+            if probe is not None and abs(probe.at - probe.start * speed - offset) < _BESIDE:
+                found.append(probe)
+        share = len(found) / tried
+        if len(found) > 2:
+            speed, offset = np.polyfit(
+                [probe.start for probe in found], [probe.at for probe in found], 1
+            ).tolist()
+            if abs(speed - 1) < 5e-4 and first.found.speed == 1:
+                speed, offset = 1.0, first.at - first.start
+    length = own[1].duration * speed
+    seconds = min(offset + length, other[1].duration) - max(offset, 0.0)
+    is_within = seconds >= _WHOLE * length and share >= _SAME
+    longer = other[1].duration - length
+    return Match(
+        score=first.found.score,
+        offset=offset,
+        seconds=max(0.0, seconds),
+        is_within=is_within,
+        is_whole=is_within and longer <= max(_LONGER[0], _LONGER[1] * length),
+        speed=speed,
+        pitch=first.found.pitch,
+        level=first.level,
+        bandwidth=first.bandwidth,
+    )
+
+
+def _spread(voice: Voice, but: float) -> list[float]:
+    """Moments of a long sound, evenly spread over where there is something to see."""
+    places = np.linspace(0, len(voice.seconds) - 1, _PROBES + 1).round().astype(int)
+    starts = [
+        min(float(start), voice.duration - _PROBE)
+        for start in voice.seconds[np.unique(places)].tolist()
+    ]
+    return [start for start in starts if abs(start - but) > _PROBE / 2]
+
+
+def _coherence(here: Floats, there: Floats, offset: float) -> tuple[bool, float]:
+    """Whether the whitened waves correlate near an offset, and where they do so best.
+
+    Sounds that were only encoded, filtered or made louder keep their phases.
+    """
+    reach = round(0.1 * SAMPLE_RATE)
+    begin = round(offset * SAMPLE_RATE) - reach
+    first, last = max(0, begin), min(len(there), begin + len(here) + 2 * reach)
+    own, other = _whitened(here), _whitened(there[first:last])
+    if not len(own) or not len(other):
+        return False, offset
+    count = fft.next_fast_len(len(own) + len(other), real=True)
+    product = fft.irfft(np.conj(fft.rfft(own, count)) * fft.rfft(other, count), count)
+    shifts = np.arange(2 * reach + 1) + begin - first
+    low = np.clip(-shifts, 0, len(own))
+    high = np.maximum(low, np.minimum(len(own), len(other) - shifts))
+    energies = [
+        np.concatenate(([0.0], np.cumsum(np.square(each, dtype=np.float64))))
+        for each in (own, other)
+    ]
+    energy = (energies[0][high] - energies[0][low]) * (
+        energies[1][high + shifts] - energies[1][low + shifts]
+    )
+    correlations = np.abs(product[shifts % count]) / np.sqrt(np.maximum(energy, 1e-12))
+    best = int(correlations.argmax())
+    beside = np.concatenate((correlations[: max(0, best - 160)], correlations[best + 161 :]))
+    peak, side = float(correlations[best]), float(beside.max(initial=0))
+    is_sharp = any(peak >= least and side <= most * peak for least, most in _COHERENT)
+    return is_sharp, (begin + best) / SAMPLE_RATE
+
+
+def _whitened(samples: Floats) -> Floats:
+    """A sound whose spectrum is flat at every moment: its phases alone."""
+    hop = _WHITE // 2
+    count = len(samples) // hop + 1
+    padded = np.zeros((count + 1) * hop, np.float32)
+    padded[hop : hop + len(samples)] = samples[: count * hop]
+    window = np.sqrt(np.hanning(_WHITE + 1)[:-1]).astype(np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _WHITE)[::hop] * window
+    spectra = fft.rfft(frames, axis=1)
+    sizes = np.abs(spectra)
+    spectra /= sizes + (1e-3 * np.sqrt(np.mean(np.square(sizes))) + 1e-7)
+    white = fft.irfft(spectra, axis=1).astype(np.float32) * window
+    out = np.zeros_like(padded)
+    for half in (0, 1):
+        part = white[half::2].ravel()
+        out[half * hop : half * hop + len(part)] += part
+    return out[hop : hop + len(samples)]
+
+
+def _changes(
+    here: Floats, there: Floats, bands: tuple[Floats, Floats], found: Alignment
+) -> tuple[float, tuple[float, float] | None]:
+    """How much louder the second sound is, dB, and up to where each has sound if they differ."""
+    shift = round(found.shift)
+    first = max(0, -shift)
+    places = np.arange(first, len(bands[0]))
+    others = np.rint(places * found.speed).astype(int) + shift
+    fits = (others >= 0) & (others < len(bands[1]))
+    own, other = bands[0][places[fits]], bands[1][others[fits]]
+    strong = own >= np.quantile(own, 0.9)
+    level = 20 * float(np.median(np.log10((other[strong] + 1e-9) / (own[strong] + 1e-9))))
+    part = round(max(0.0, found.shift * FRAME) * SAMPLE_RATE)
+    edges = _edge(here), _edge(there[part : part + len(here)])
+    differ = min(edges) < 0.85 * max(edges)
+    return level, edges if differ else None
+
+
+def _edge(samples: Floats) -> float:
+    """Up to which frequency a sound has sound: 30 dB below the octave beneath there is a cliff."""
+    if len(samples) < _WHITE:
+        return SAMPLE_RATE / 2
+    frames = np.lib.stride_tricks.sliding_window_view(samples, _WHITE)[:: _WHITE // 2]
+    window = np.hanning(_WHITE).astype(np.float32)
+    power = np.square(np.abs(fft.rfft(frames * window, axis=1))).mean(axis=0) + 1e-12
+    smooth = np.convolve(power, np.ones(9) / 9, "same")
+    above = np.maximum.accumulate(smooth[::-1])[::-1]
+    drops = smooth[:-24] > 1e3 * above[24:]
+    cliffs = np.flatnonzero(drops)
+    return float((cliffs[-1] + 12) * SAMPLE_RATE / _WHITE) if len(cliffs) else SAMPLE_RATE / 2

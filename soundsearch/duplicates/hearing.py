@@ -1,0 +1,197 @@
+"""The sound of clips, read again from where they are, as much of it as fits a bounded memory."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+from blake3 import blake3
+from numpy.typing import NDArray
+from soundsearch_ingest import pipeline
+from soundsearch_ingest.decode import SAMPLE_RATE, Decoder, read
+from soundsearch_ingest.files import AudioFile, stat_file
+from soundsearch_ingest.urls import is_url
+
+from ..errors import SoundsearchError
+from .pictures import FRAME, PRINT, magnitudes, picture, prints
+
+__all__ = ["Unheard", "Voice", "Voices", "check"]
+
+Floats = NDArray[np.float32]
+
+# What is kept of sounds at a time, bytes, and how long one may be to be kept whole, seconds.
+_KEPT = 256 << 20
+_LONG = 120
+# A long sound is printed in parts, which lie over each other by more than a print is long.
+_PART = 60 * SAMPLE_RATE
+_OVER = round(3.2 * SAMPLE_RATE)
+# Of a long clip, so many seconds before and after a moment are looked at.
+_AROUND = 20.0
+# Prints are kept as whole numbers: the largest number in one is about this.
+_LARGEST = 0.42
+
+
+class Unheard(Exception):
+    """Why a clip's sound cannot be read, a phrase that follows its name."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Voice:
+    """What is known of the sound of a clip.
+
+    Attributes
+    ----------
+    digest : bytes
+        BLAKE3 of its samples as they are decoded, mono at 16 kHz.
+    samples : int
+    prints : int8 [n, PRINT]
+        See `soundsearch.duplicates.pictures.prints`; none of what is silent or steady.
+    seconds : float32 [n]
+        Where each begins.
+    strengths : float32 [n]
+    is_silent : bool
+    """
+
+    digest: bytes
+    samples: int
+    prints: NDArray[np.int8]
+    seconds: Floats
+    strengths: Floats
+    is_silent: bool
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return self.samples / SAMPLE_RATE
+
+    def likeness(self, rows: NDArray[np.int64], other: Voice) -> Floats:
+        """The cosines of some prints to those of another sound, float32 [rows, others]."""
+        scale = np.float32((_LARGEST / 127) ** 2)
+        cosines: Floats = self.prints[rows].astype(np.float32) @ other.prints.T.astype(np.float32)
+        return cosines * scale
+
+    def strongest(self, count: int) -> NDArray[np.int64]:
+        """The prints that show most, int64 [at most count]."""
+        return np.argsort(-self.strengths, kind="stable")[:count]
+
+
+class Voices:
+    """Reads the sounds of clips; `hear` is safe in threads."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, Floats] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def hear(self, file: AudioFile, digest: bytes) -> Voice:
+        """What is known of a clip's sound; raises Unheard.
+
+        `digest` is that of the content which was ingested.
+        """
+        check(file, digest)
+        try:
+            with Decoder(file.uri) as decoder:
+                return self._heard(file.uri, decoder)
+        except (SoundsearchError, OSError) as error:
+            raise Unheard(f"gives no sound: {getattr(error, 'reason', error)}") from error
+
+    def glimpse(self, file: AudioFile, digest: bytes, duration: float, at: float) -> Voice:
+        """`hear`, of no more than what is around a moment; of a long clip."""
+        check(file, digest)
+        start = max(0.0, at - _AROUND)
+        rows, seconds, strengths = _printed(self._read(file.uri, start, at + _AROUND), 0)
+        samples = round(duration * SAMPLE_RATE)
+        nobody = blake3(file.uri.encode(errors="surrogateescape")).digest()
+        return Voice(nobody, samples, _as_numbers(rows), seconds + start, strengths, False)
+
+    def _heard(self, uri: str, decoder: Decoder) -> Voice:
+        hasher = blake3()
+        found: list[tuple[Floats, Floats, Floats]] = []
+        begin = samples = 0
+        loudest = 0.0
+        part = np.empty(0, np.float32)
+        for block in decoder:
+            hasher.update(block.tobytes())
+            samples += len(block)
+            loudest = max(loudest, float(np.abs(block).max(initial=0)))
+            part = np.concatenate((part, block))
+            while len(part) > _PART + _OVER:
+                found.append(_printed(part[: _PART + _OVER], begin))
+                part, begin = part[_PART:], begin + _PART
+        if begin == 0:
+            self._keep(uri, part)
+        if len(part):
+            found.append(_printed(part, begin))
+        rows = [np.empty((0, PRINT), np.float32), *(each[0] for each in found)]
+        return Voice(
+            hasher.digest(),
+            samples,
+            _as_numbers(np.concatenate(rows)),
+            np.concatenate([np.empty(0, np.float32), *(each[1] for each in found)]),
+            np.concatenate([np.empty(0, np.float32), *(each[2] for each in found)]),
+            loudest < 1e-4,
+        )
+
+    def part(self, uri: str, start: float, end: float) -> tuple[Floats, float]:
+        """A part of a sound, as far as there is one, and the second at which it begins."""
+        start = max(0.0, start)
+        kept = self._kept.get(uri)
+        if kept is None and start == 0:
+            kept = self._read(uri, 0, end)
+            if len(kept) < round(end * SAMPLE_RATE):
+                self._keep(uri, kept)
+        elif kept is None:
+            return self._read(uri, start, end), start
+        else:
+            self._kept.move_to_end(uri)
+        first = round(start * SAMPLE_RATE)
+        return kept[first : round(end * SAMPLE_RATE)], first / SAMPLE_RATE
+
+    def _read(self, uri: str, start: float, end: float) -> Floats:
+        try:
+            return read(uri, start=start, end=end)
+        except (SoundsearchError, OSError) as error:
+            raise Unheard(f"gives no sound: {getattr(error, 'reason', error)}") from error
+
+    def _keep(self, uri: str, samples: Floats) -> None:
+        if len(samples) > _LONG * SAMPLE_RATE:
+            return
+        with self._lock:
+            if uri in self._kept:
+                return
+            self._kept[uri] = samples
+            self._bytes += samples.nbytes
+            while self._bytes > _KEPT:
+                _, oldest = self._kept.popitem(last=False)
+                self._bytes -= oldest.nbytes
+
+
+def check(file: AudioFile, digest: bytes) -> None:
+    """Raise Unheard where a file on this disk does not hold what was ingested."""
+    if is_url(file.uri):
+        return
+    try:
+        if stat_file(file.uri) == file or _holds(file.uri, digest):
+            return
+    except (OSError, ValueError):
+        raise Unheard("is not there any more") from None
+    raise Unheard("was written again since it was ingested")
+
+
+def _holds(uri: str, digest: bytes) -> bool:
+    """Whether a file, though written again, has the content that it had."""
+    try:
+        return pipeline.content_digest(uri) == digest
+    except (SoundsearchError, OSError, ValueError):
+        return False
+
+
+def _as_numbers(rows: Floats) -> NDArray[np.int8]:
+    return np.rint(rows.clip(-_LARGEST, _LARGEST) * (127 / _LARGEST)).astype(np.int8)
+
+
+def _printed(samples: Floats, begin: int) -> tuple[Floats, Floats, Floats]:
+    rows, starts, strengths = prints(picture(magnitudes(samples)))
+    return rows, (begin / SAMPLE_RATE + starts * FRAME).astype(np.float32), strengths
