@@ -29,6 +29,9 @@ _ASKED = 4
 # Pictures that correlate so well are the same, whatever the waves say: a tape that ran a thousandth
 # too fast has the same picture and other waves.
 _CERTAIN = 0.6
+# As much of a change may be found where a frame begins between two of the other sound, and there
+# is none.
+_BARELY = (0.02, 0.4)
 # Whitened waves of different sounds do not correlate so, nor as sharply: with nothing beside the
 # peak that is so high. What hums has lower peaks beside it.
 _COHERENT = ((0.1, 0.35), (0.3, 0.7))
@@ -156,11 +159,13 @@ def _probe(
     if found is None:
         return None
     offset = found.shift * FRAME
-    if found.speed == 1 and found.pitch == 0:
+    is_changed = found.speed != 1 or found.pitch != 0
+    if abs(found.speed - 1) <= _BARELY[0] and abs(found.pitch) <= _BARELY[1]:
         is_coherent, precise = _coherence(here, there, offset)
         if is_coherent:
             offset = precise
-        elif found.score < max(_CERTAIN, threshold(found)):
+            found = replace(found, speed=1.0, pitch=0.0, shift=offset / FRAME)
+        elif found.score < (threshold(found) if is_changed else max(_CERTAIN, threshold(found))):
             return None
     elif found.score < threshold(found):
         return None
@@ -278,8 +283,9 @@ def _changes(
     places = np.arange(first, len(bands[0]))
     others = np.rint(places * found.speed).astype(int) + shift
     fits = (others >= 0) & (others < len(bands[1]))
-    own, other = bands[0][places[fits]], bands[1][others[fits]]
-    strong = own >= np.quantile(own, 0.9)
+    # The means over time, as the frames of both need not begin at the same moment.
+    own, other = (part.mean(axis=0) for part in (bands[0][places[fits]], bands[1][others[fits]]))
+    strong = own >= np.quantile(own, 0.5)
     level = 20 * float(np.median(np.log10((other[strong] + 1e-9) / (own[strong] + 1e-9))))
     part = round(max(0.0, found.shift * FRAME) * SAMPLE_RATE)
     edges = _edge(here), _edge(there[part : part + len(here)])

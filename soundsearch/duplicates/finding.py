@@ -98,11 +98,13 @@ class _Finder:
     def propose(self, graph: Graph) -> None:
         """Find the pairs that are worth comparing."""
         known = self.known
-        same = {link.own for link in known.links}
+        same = {link.own: link.other for link in known.links}
         distinct = [None if place in same else voice for place, voice in enumerate(known.voices)]
         self._pairs = alike_prints(distinct)
         place_of = {
-            clip: place for place, content in enumerate(known.contents) for clip, _ in content.clips
+            clip: same.get(place, place)
+            for place, content in enumerate(known.contents)
+            for clip, _ in content.clips
         }
         asked = [each.id for place, each in enumerate(known.contents) if place not in same]
         crowded = []

@@ -137,5 +137,6 @@ def _reached(
             if link.own in left:
                 left.discard(link.own)
                 waiting.append(link.own)
-                found.append((here != root and again(link.own, root)) or link)
+                is_told = here == root or link.match is None
+                found.append(link if is_told else again(link.own, root) or link)
     return found

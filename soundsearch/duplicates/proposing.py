@@ -27,7 +27,8 @@ _EVERY = 10.0
 _LEAST = 0.4
 # Up to so many prints all are compared; beyond, those in some cells of an index.
 _EXACT = 20_000
-_VISITED = 24
+_VISITED = 16
+_TRAINED = 40
 
 
 @dataclass(slots=True, eq=False)
@@ -86,9 +87,11 @@ def alike_prints(voices: Sequence[Voice | None]) -> set[tuple[int, int]]:
     if total <= _EXACT:
         index = faiss.IndexFlatIP(PRINT)
     else:
-        cells = int(2 * np.sqrt(total))
+        cells = int(4 * np.sqrt(total))
         index = faiss.index_factory(PRINT, f"IVF{cells},SQ8", faiss.METRIC_INNER_PRODUCT)
-        chosen = np.random.default_rng(0).choice(total, min(total, 50 * cells), replace=False)
+        index.cp.niter = 10
+        index.cp.max_points_per_centroid = _TRAINED
+        chosen = np.random.default_rng(0).choice(total, min(total, _TRAINED * cells), replace=False)
         index.train(_rows(voices, counts, np.sort(chosen)))
         index.nprobe = _VISITED
     for begin in range(0, len(voices), 4096):

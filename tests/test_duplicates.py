@@ -1,0 +1,301 @@
+"""Clips that are the same sound: on the sounds themselves, from every store, and as a script."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from click.testing import CliRunner
+from soundsearch_ingest.discover import AudioFile
+from support.sounds import RATE, encode, noise, tone, write
+from support.stores import SETTINGS, filled, new_clip
+
+import soundsearch
+from soundsearch.cli.main import main
+from soundsearch.duplicates.aligning import align, threshold
+from soundsearch.duplicates.comparing import Match
+from soundsearch.duplicates.grouping import Link, grouped
+from soundsearch.duplicates.pictures import FRAME, magnitudes, picture, prints
+from soundsearch.duplicates.proposing import Content
+from soundsearch.stores.opening import create_store
+
+
+def babble(seed: int, seconds: float = 5) -> np.ndarray:
+    """Calls of changing pitch and loudness over noise, never twice the same."""
+    rng = np.random.default_rng(seed)
+    count = int(seconds * RATE)
+    knots = np.linspace(0, count, max(3, int(seconds * 4)))
+    hertz = np.interp(np.arange(count), knots, rng.uniform(300, 3000, len(knots)))
+    level = np.interp(np.arange(count), knots, rng.uniform(0, 0.25, len(knots)))
+    calls = level * np.sin(2 * np.pi * np.cumsum(hertz) / RATE)
+    return (calls + rng.normal(0, 0.01, count)).astype(np.float32)
+
+
+def seen(sound: np.ndarray) -> np.ndarray:
+    return picture(magnitudes(sound))
+
+
+def test_what_was_done_to_a_sound_is_found():
+    sound = babble(1)
+    here = seen(sound)
+    cut = align(seen(sound[20_123:60_000] * 0.1), here)
+    assert cut.score > threshold(cut) and cut.speed == pytest.approx(1, abs=0.02)
+    assert cut.shift * FRAME == pytest.approx(20_123 / RATE, abs=0.05)
+    faster = align(seen(soxr.resample(sound, RATE, 0.98 * RATE)), here)
+    assert faster.score > threshold(faster) and faster.speed == pytest.approx(1 / 0.98, abs=4e-3)
+    assert faster.pitch == pytest.approx(12 * np.log2(0.98), abs=0.2) and faster.share > 0.9
+    half = align(seen(np.concatenate((sound[:40_000], babble(2, 2.5)))), here)
+    assert half.share < 0.7
+
+
+def test_different_sounds_are_not_the_same():
+    different = [babble(seed) for seed in range(3, 7)] + [noise(1, 5), noise(2, 5)]
+    steady = [tone(440, 5), tone(440, 5, 0.1), tone(1000, 5), np.zeros(5 * RATE, np.float32)]
+    for sounds in (different, steady):
+        shown = [seen(sound) for sound in sounds]
+        for number, one in enumerate(shown):
+            for other in shown[number + 1 :]:
+                found = align(one, other)
+                assert found is None or found.score < threshold(found)
+    assert not len(prints(seen(steady[0]))[0]) and not len(prints(seen(steady[3]))[0])
+    assert align(seen(np.zeros(10, np.float32)), seen(different[0])) is None
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A sound and what became of it, and sounds that have no copy."""
+    top, sound = tmp_path / "s", babble(10)
+    original = write(top / "original.wav", sound)
+    shutil.copy(original, top / "same bytes.wav")
+    write(top / "same audio.flac", soundfile.read(original, dtype="int16")[0])
+    encode(top / "quiet.mp3", "mp3", "mp3", sound * 0.5, rate=44_100)
+    low = soxr.resample(soxr.resample(sound, RATE, 8000), 8000, RATE)
+    write(top / "dull.wav", low.astype(np.float32))
+    write(top / "excerpt.wav", sound[21_111:66_000])
+    write(top / "within.ogg", np.concatenate((babble(11, 14), sound, babble(12, 12))))
+    write(top / "overlap.wav", np.concatenate((sound[40_000:], babble(13, 3))))
+    write(top / "other.wav", babble(14))
+    for name in ("silence", "more silence"):
+        write(top / f"{name}.wav", np.zeros(3 * RATE + len(name), np.float32))
+    write(top / "tone.wav", tone(440, 4))
+    write(top / "tone again.wav", tone(440, 4, 0.2))
+    write(top / "click.wav", noise(5, 0.1))
+    holes = babble(15)
+    holes[30_000:50_000] = np.nan
+    write(top / "holes.wav", holes, subtype="FLOAT")
+    write(top / "no holes.wav", np.nan_to_num(holes), subtype="FLOAT")
+    return top
+
+
+@pytest.fixture
+def lib(place, folder):
+    if not isinstance(place, os.PathLike) and "lite" not in str(place):
+        pytest.skip("a local library and Milvus Lite are enough")
+    with soundsearch.open(str(place)) as library:
+        library.ingest([folder])
+        yield library
+
+
+def name(uri):
+    return os.path.basename(uri)
+
+
+def reasons(found):
+    return {
+        frozenset((name(group.uri), *(name(pair.uri) for pair in group.pairs))): {
+            name(pair.uri): pair for pair in group.pairs
+        }
+        for group in found.groups
+    }
+
+
+def test_groups_and_reasons(lib, folder):
+    (folder / "other.wav").unlink()
+    found = lib.duplicates()
+    groups = reasons(found)
+    all_same = {"original.wav", "same bytes.wav", "same audio.flac", "quiet.mp3", "dull.wav"}
+    both_holes = {"holes.wav", "no holes.wav"}
+    assert set(groups) == {
+        frozenset({*all_same, "excerpt.wav", "within.ogg"}),
+        frozenset(both_holes),
+    }
+    [group, holes] = found.groups
+    assert name(group.uri) == "within.ogg" and len(group) == 7
+    assert holes.pairs[0].reason == "same audio"
+    pairs = {name(pair.uri): pair for pair in group.pairs}
+    assert {pair.reason for pair in pairs.values()} >= {"excerpt", "same bytes", "same audio"}
+    for shown, offset in {"original.wav": 14.0, "excerpt.wav": 14 + 21_111 / RATE}.items():
+        if shown in pairs and name(pairs[shown].other) == "within.ogg":
+            assert pairs[shown].offset == pytest.approx(offset, abs=0.02)
+    apart = {(name(pair.uri), pair.reason) for pair in found.apart}
+    assert ("overlap.wav", "overlap") in apart
+    assert not any("silence" in name(pair.uri) for pair in found.apart)
+    assert found.unread == 1 and found.clips == 16
+    short = reasons(lib.where("duration < 6").duplicates(similar=2))
+    [whole] = [pairs for names, pairs in short.items() if "original.wav" in {*names}]
+    kept = {*all_same, "excerpt.wav"} - {*whole}
+    assert len(kept) == 1 and len(whole) == 5
+    assert whole["excerpt.wav"].reason == "excerpt"
+    for shown, pair in whole.items():
+        if "quiet.mp3" in (shown, name(pair.other)) and pair.reason == "altered":
+            assert abs(pair.level) == pytest.approx(6, abs=0.7)
+        if "dull.wav" in (shown, name(pair.other)) and pair.reason == "altered":
+            assert min(pair.bandwidth) == pytest.approx(4000, rel=0.1)
+
+
+def test_files_that_are_gone_or_changed_confirm_nothing(lib, folder):
+    shutil.copy(folder / "other.wav", folder / "same bytes.wav")
+    for gone in ("quiet.mp3", "no holes.wav", "within.ogg"):
+        (folder / gone).unlink()
+    os.utime(folder / "same audio.flac", (1, 1))
+    found = lib.duplicates()
+    [names] = reasons(found)
+    assert names == {"original.wav", "same audio.flac", "dull.wav", "excerpt.wav"}
+    notes = {name(pair.uri): pair.note for pair in found.apart if pair.reason == "unconfirmed"}
+    assert "written again since" in notes["same bytes.wav"]
+    assert "holes.wav" in notes or "no holes.wav" in notes
+    assert found.unread == 3
+    shutil.rmtree(folder)
+    found = lib.duplicates()
+    assert not found.groups and {pair.reason for pair in found.apart} == {"unconfirmed"}
+    assert not any("silence" in pair.uri for pair in found.apart) and found.unread == 16
+
+
+def test_libraries_of_nothing_one_and_many(tmp_path):
+    store = create_store(tmp_path / "l", SETTINGS)
+    store.close()
+    with soundsearch.open(tmp_path / "l") as lib:
+        assert not lib.duplicates().groups and not lib.duplicates().apart
+    store = create_store(tmp_path / "l2", SETTINGS)
+    sound = write(tmp_path / "a.wav", babble(1, 2))
+    state = os.stat(sound)
+    clips = []
+    for number in range(2000):
+        link = tmp_path / f"{number}.wav"
+        link.symlink_to(sound)
+        file = AudioFile(str(link), state.st_size, state.st_mtime_ns)
+        clips.append(new_clip(str(link), 1, 7, file=file))
+    filled(store, clips)
+    store.close()
+    with soundsearch.open(tmp_path / "l2") as lib:
+        [group] = lib.duplicates().groups
+        assert len(group) == 2000 and {pair.reason for pair in group.pairs} == {"same bytes"}
+        assert not lib.where("uri like '%/7.wav'").duplicates().groups
+
+
+def test_new_clips_that_are_there_already_are_told(lib, folder):
+    told = []
+    late = folder / "late"
+    sound = babble(10)
+    shutil.copy(folder / "other.wav", write(late / "x.wav", sound).with_name("copy.wav"))
+    write(late / "louder.wav", np.clip(1.5 * sound[10_000:], -1, 1))
+    write(late / "new.wav", babble(99))
+    write(late / "silent.wav", np.zeros(4 * RATE, np.float32))
+    lib.ingest([late], on_duplicate=told.append)
+    by_name = {}
+    for pair in told:
+        new = pair.uri if "/late/" in pair.uri else pair.other
+        by_name.setdefault(name(new), set()).add(pair.reason)
+    assert set(by_name) == {"x.wav", "copy.wav", "louder.wav"}
+    assert by_name["copy.wav"] == {"same bytes"}
+    assert by_name["louder.wav"] & {"excerpt", "altered"} and "same bytes" in by_name["x.wav"]
+    lib.ingest([late], on_duplicate=told.append)  # nothing is new
+    assert len({(pair.clip_id, pair.other_id) for pair in told}) == len(told)
+
+
+NAMES = [
+    "new\nline",
+    "it's",
+    '"$(touch hacked)"',
+    "-rf",
+    "tail\n",
+    "back\\slash %s\t\r",
+    "'\n'",
+    "\udcff",
+]
+
+
+def test_the_script_does_nothing_until_it_is_uncommented(tmp_path):
+    top = tmp_path / "s"
+    original = write(top / "a.wav", babble(3, 2))
+    for odd in NAMES:
+        shutil.copy(original, top / f"{odd}.wav")
+    write(top / "different.wav", babble(4, 2))
+    with soundsearch.open(tmp_path / "l") as lib:
+        lib.ingest([top])
+    script = tmp_path / "review.sh"
+    run = ["duplicates", "--library", str(tmp_path / "l"), "--script", str(script), "--json"]
+    done = CliRunner().invoke(main, run)
+    assert done.exit_code == 0, done.output
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rows) == len(NAMES) and {row["reason"] for row in rows} == {"same bytes"}
+    assert {row["kept"] for row in rows} == {rows[0]["kept"]}
+    before = sorted(os.listdir(os.fsencode(top)))
+    subprocess.run(["sh", "-eu", script], cwd=tmp_path, check=True)
+    assert sorted(os.listdir(os.fsencode(top))) == before
+    text = script.read_bytes()
+    assert all(line.startswith(b"#") or not line for line in text.split(b"\n"))
+    lines = [
+        line[2:] for line in text.split(b"\n") if b"rm -- " in line[:400] and b"'# '" not in line
+    ]
+    assert len(lines) == len(NAMES)
+    script.write_bytes(b"\n".join(lines))
+    subprocess.run(["sh", "-eu", script], cwd=tmp_path, check=True)
+    left = {os.fsencode(rows[0]["kept"]), os.fsencode(str(top / "different.wav"))}
+    assert {os.path.join(os.fsencode(top), each) for each in os.listdir(os.fsencode(top))} == left
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_on_the_command_line(tmp_path):
+    library = ["--library", str(tmp_path / "l")]
+    folder = tmp_path / "s"
+    shutil.copy(write(folder / "a.wav", babble(1, 3)), folder / "b.wav")
+    write(folder / "c.wav", np.concatenate((babble(1, 3)[24_000:], babble(2, 2))))
+
+    def run(*arguments, code=0):
+        done = CliRunner().invoke(main, [*map(str, arguments), *library])
+        assert done.exit_code == code, done.output
+        return done.stdout
+
+    told = run("ingest", folder, "--report-duplicates", "--json")
+    rows = [json.loads(line) for line in told.splitlines()]
+    assert rows[-1]["action"] == "ingest" and rows[0]["action"] == "duplicate"
+    shown = run("duplicates")
+    assert "1. " in shown and "Apart, in no group:" in shown and "same bytes" in shown
+    assert "No clip of the library matches" in run("duplicates", "--where", "duration < 0")
+    assert run("duplicates", "--where", "duration < 0", "--json") == ""
+    run("duplicates", "--script", tmp_path / "no" / "such.sh", code=1)
+
+
+def test_groups_hold_no_clip_twice_and_nothing_more_than_what_is_kept():
+    rng = random.Random(0)
+    for _ in range(200):
+        count = rng.randint(2, 12)
+        kinds = [rng.randint(0, 3) for _ in range(count)]  # kind n is a part of those above n
+        contents = [
+            Content(n, AudioFile(f"/{n}", rng.randint(1, 5), 0), bytes([n]), 1.0 + kinds[n])
+            for n in range(count)
+        ]
+        links = []
+        for _ in range(rng.randint(0, 2 * count)):
+            one, other = sorted(rng.sample(range(count), 2), key=lambda place: kinds[place])
+            whole = kinds[one] == kinds[other]
+            match = Match(0.9, 0.0, 1.0, True, whole, 1.0, 0.0, 0.0, None)
+            links.append(Link(one, other, match))
+        groups = grouped(contents, links, lambda one, other: None)
+        places = [
+            place for group in groups for place in (group.kept, *(x.own for x in group.links))
+        ]
+        assert sorted(places) == sorted({x for link in links for x in (link.own, link.other)})
+        for group in groups:
+            held = {group.kept}
+            for link in group.links:
+                assert link.other in held and kinds[link.own] <= kinds[group.kept]
+                held.add(link.own)
