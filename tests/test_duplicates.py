@@ -150,6 +150,23 @@ def test_groups_and_reasons(lib, folder):
             assert min(pair.bandwidth) == pytest.approx(4000, rel=0.1)
 
 
+def test_long_recordings_are_compared_in_parts(tmp_path):
+    long = np.concatenate([babble(seed, 10) for seed in range(60, 65)])
+    write(tmp_path / "s" / "long.wav", long)
+    write(tmp_path / "s" / "faster.wav", soxr.resample(long, RATE, 0.99 * RATE))
+    write(tmp_path / "s" / "part.wav", long[12_345 : 12_345 + 25 * RATE])
+    write(tmp_path / "s" / "half.wav", np.concatenate((babble(70, 22), long[-20 * RATE :])))
+    with soundsearch.open(tmp_path / "l") as lib:
+        lib.ingest([tmp_path / "s"])
+        found = lib.duplicates(similar=2)
+    [group] = found.groups
+    pairs = {name(pair.uri): pair for pair in group.pairs}
+    assert name(group.uri) == "long.wav" and set(pairs) == {"faster.wav", "part.wav"}
+    assert pairs["faster.wav"].speed == pytest.approx(1 / 0.99, abs=1e-3)
+    assert pairs["part.wav"].offset == pytest.approx(12_345 / RATE, abs=0.02)
+    assert "half.wav" in {name(pair.uri) for pair in found.apart if pair.reason == "overlap"}
+
+
 def test_files_that_are_gone_or_changed_confirm_nothing(lib, folder):
     shutil.copy(folder / "other.wav", folder / "same bytes.wav")
     for gone in ("quiet.mp3", "no holes.wav", "within.ogg"):

@@ -23,9 +23,9 @@ _PROBE = 10.0
 _PROBES = 5
 # How far beside the expected place is looked.
 _BESIDE = 1.5
-# Pairs of prints whose places are tried.
+# Pairs of prints whose places are tried, and how many prints of the shorter one are looked at.
 _HINTS = 3
-_ASKED = 4
+_ASKED = 64
 # Pictures that correlate so well are the same, whatever the waves say: a tape that ran a thousandth
 # too fast has the same picture and other waves.
 _CERTAIN = 0.6
@@ -36,6 +36,9 @@ _BARELY = (0.02, 0.4)
 # peak that is so high. What hums has lower peaks beside it.
 _COHERENT = ((0.1, 0.35), (0.3, 0.7))
 _WHITE = 1024
+# In bins of these: how wide a cliff may be, and up to where sounds are compared (7.4 kHz).
+_CLIFF = 26
+_TOP = 474
 # So much of the shorter one must lie in the longer one, and be the same, for it to hold no more.
 _WHOLE = 0.9
 _SAME = 0.6
@@ -130,7 +133,8 @@ def _hints(own: Voice, other: Voice) -> list[tuple[float, float]]:
     """Seconds in both that may be the same moment, the likeliest first."""
     if not len(own.prints) or not len(other.prints):
         return []
-    rows = own.strongest(_ASKED)
+    rows = own.telling()
+    rows = rows[:: -(-len(rows) // _ASKED)]
     alike = own.likeness(rows, other)
     hints: list[tuple[float, float]] = []
     for place in np.argsort(-alike, axis=None, kind="stable")[: 4 * _HINTS].tolist():
@@ -204,7 +208,7 @@ def _matched(
     return Match(
         score=first.found.score,
         offset=offset,
-        seconds=max(0.0, seconds),
+        seconds=max(0.0, seconds) * (share if share < _SAME else 1.0),
         is_within=is_within,
         is_whole=is_within and longer <= max(_LONGER[0], _LONGER[1] * length),
         speed=speed,
@@ -288,20 +292,35 @@ def _changes(
     strong = own >= np.quantile(own, 0.5)
     level = 20 * float(np.median(np.log10((other[strong] + 1e-9) / (own[strong] + 1e-9))))
     part = round(max(0.0, found.shift * FRAME) * SAMPLE_RATE)
-    edges = _edge(here), _edge(there[part : part + len(here)])
-    differ = min(edges) < 0.85 * max(edges)
-    return level, edges if differ else None
+    return level, _edges(here, there[part : part + len(here)])
 
 
-def _edge(samples: Floats) -> float:
-    """Up to which frequency a sound has sound: 30 dB below the octave beneath there is a cliff."""
-    if len(samples) < _WHITE:
-        return SAMPLE_RATE / 2
+def _edges(here: Floats, there: Floats) -> tuple[float, float] | None:
+    """Up to which frequencies two sounds that are the same have sound, Hz; None if no matter.
+
+    One that is band-limited has a cliff, above which the other one has 15 dB more, up to the end.
+    """
+    if min(len(here), len(there)) < 4 * _WHITE:
+        return None
+    own, other = _spectrum(here), _spectrum(there)
+    apart = 10 * np.log10(own / other)
+    apart -= np.median(apart[_CLIFF:_TOP])
+    for sign, power in ((-1, own), (1, other)):
+        less = np.flatnonzero(sign * apart[:_TOP] < 15)
+        edge = int(less[-1]) + 1 if len(less) else 0
+        if not _CLIFF < edge < _TOP - _CLIFF:
+            continue
+        below, above = power[edge - _CLIFF : edge - 6], power[edge + 6 : edge + _CLIFF]
+        if below.mean() > 100 * above.mean():
+            hertz = edge * SAMPLE_RATE / _WHITE
+            whole = SAMPLE_RATE / 2
+            return (hertz, whole) if sign < 0 else (whole, hertz)
+    return None
+
+
+def _spectrum(samples: Floats) -> NDArray[np.float64]:
+    """The mean power of a sound in bins of 16 Hz, smoothed over nine."""
     frames = np.lib.stride_tricks.sliding_window_view(samples, _WHITE)[:: _WHITE // 2]
     window = np.hanning(_WHITE).astype(np.float32)
-    power = np.square(np.abs(fft.rfft(frames * window, axis=1))).mean(axis=0) + 1e-12
-    smooth = np.convolve(power, np.ones(9) / 9, "same")
-    above = np.maximum.accumulate(smooth[::-1])[::-1]
-    drops = smooth[:-24] > 1e3 * above[24:]
-    cliffs = np.flatnonzero(drops)
-    return float((cliffs[-1] + 12) * SAMPLE_RATE / _WHITE) if len(cliffs) else SAMPLE_RATE / 2
+    power = np.square(np.abs(fft.rfft(frames * window, axis=1))).mean(axis=0) + 1e-10
+    return np.convolve(power, np.ones(9) / 9, "same")

@@ -29,6 +29,9 @@ _PART = 60 * SAMPLE_RATE
 _OVER = round(3.2 * SAMPLE_RATE)
 # Of a long clip, so many seconds before and after a moment are looked at.
 _AROUND = 20.0
+# How many prints of a short sound, in seconds, are looked for; and how often one of a long sound.
+_SHORT, _STRONGEST = 30.0, 4
+_EVERY = 10.0
 # Prints are kept as whole numbers: the largest number in one is about this.
 _LARGEST = 0.42
 
@@ -72,9 +75,15 @@ class Voice:
         cosines: Floats = self.prints[rows].astype(np.float32) @ other.prints.T.astype(np.float32)
         return cosines * scale
 
-    def strongest(self, count: int) -> NDArray[np.int64]:
-        """The prints that show most, int64 [at most count]."""
-        return np.argsort(-self.strengths, kind="stable")[:count]
+    def telling(self) -> NDArray[np.int64]:
+        """The prints that show most; of a long sound one in every ten seconds: int64 [n]."""
+        if self.duration <= _SHORT:
+            return np.argsort(-self.strengths, kind="stable")[:_STRONGEST]
+        parts = (self.seconds // _EVERY).astype(np.int64)
+        order = np.lexsort((-self.strengths, parts))
+        first = np.ones(len(order), np.bool_)
+        first[1:] = parts[order][1:] != parts[order][:-1]
+        return order[first]
 
 
 class Voices:

@@ -16,13 +16,10 @@ from .pictures import PRINT
 
 __all__ = ["Content", "alike_prints", "contents"]
 
-# How many prints of a clip are looked for, how many near ones are looked at for each, and how many
-# clips are proposed at most.
-_ASKED = 3
+# How many near prints are looked at for each that is looked for, and how many clips are proposed,
+# for each minute of a long one.
 _NEAR = 12
 _PROPOSED = 5
-# Of a long clip one print is looked for in so many seconds, too.
-_EVERY = 10.0
 # Prints that are no nearer than this are those of different sounds.
 _LEAST = 0.4
 # Up to so many prints all are compared; beyond, those in some cells of an index.
@@ -116,7 +113,7 @@ def _ask(
     for place in places:
         voice = voices[place]
         if voice is not None and len(voice.prints):
-            chosen = voice.prints[_chosen(voice)]
+            chosen = voice.prints[voice.telling()]
             rows.append(chosen)
             asking += [place] * len(chosen)
     if not rows:
@@ -133,17 +130,6 @@ def _ask(
         most = max(_PROPOSED, round(_PROPOSED * voices[place].duration / 60))  # type: ignore[union-attr]
         for other in sorted(there, key=lambda each: (-there[each], each))[:most]:
             pairs.add((min(place, other), max(place, other)))
-
-
-def _chosen(voice: Voice) -> NDArray[np.int64]:
-    """The prints that are looked for: the strongest, of a long sound in each part of it."""
-    if voice.duration <= 3 * _EVERY:
-        return voice.strongest(_ASKED)
-    parts = (voice.seconds // _EVERY).astype(np.int64)
-    order = np.lexsort((-voice.strengths, parts))
-    first = np.ones(len(order), np.bool_)
-    first[1:] = parts[order][1:] != parts[order][:-1]
-    return order[first]
 
 
 def _unit(rows: NDArray[np.int8]) -> NDArray[np.float32]:
