@@ -138,10 +138,12 @@ def _removals(group: DuplicateGroup) -> Iterator[str]:
     for pair in group.pairs:
         beside = "" if pair.other_id == group.clip_id else f", of {_as_comment(pair.other)}"
         yield f"#    {pair.reason}{beside}{_after(pair)}"
-        if os.path.isabs(pair.uri):
-            yield f"# {_removal(pair.uri)}"
-        else:
+        if not os.path.isabs(pair.uri):
             yield f"#    no file on this disk: {_as_comment(pair.uri)}"
+        elif os.path.realpath(pair.uri) == os.path.realpath(group.uri):
+            yield f"#    the same file, by a link: {_as_comment(pair.uri)}"
+        else:
+            yield f"# {_removal(pair.uri)}"
 
 
 def _as_comment(name: str) -> str:
