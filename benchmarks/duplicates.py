@@ -54,6 +54,9 @@ Pair = tuple[int, int]
 
 RIGHT = 0.99
 MINUTE = "in a minute"
+# Recordings that ESC-50 has under two source numbers: their whitened waves correlate by .32 to .64,
+# in one peak; those of other clips do by .02 at most.
+AGAIN = {"197408": "140199", "23222": "24524", "133889": "134915"}
 COSINES = np.linspace(0.5, 1, 251)
 
 
@@ -124,7 +127,7 @@ def measure(data: Path, fold: int, count: int) -> None:
     rows = rows_of(data, fold, count)
     sounds = [read(str(audio / row["filename"])) for row in rows]
     others = [read(str(audio / row["filename"])) for row in rows_of(data, fold % 3 + 1, 60)]
-    sources = [row["source"] for row in rows]
+    sources = [AGAIN.get(row["source"], row["source"]) for row in rows]
     made = []
     for sound in sounds:
         minute = np.concatenate([others[pick] for pick in rng.choice(len(others), 11, False)])
