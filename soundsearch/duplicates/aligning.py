@@ -14,7 +14,7 @@ from scipy import fft
 
 from .pictures import BANDS_PER_OCTAVE
 
-__all__ = ["Alignment", "align", "threshold"]
+__all__ = ["Alignment", "align", "elsewhere", "threshold"]
 
 Floats = NDArray[np.float32]
 
@@ -34,7 +34,10 @@ _ROUNDING = 0.01
 _PROMISING = 0.18
 # Nearly as good, a sound that was not changed is the simpler finding.
 _AS_GOOD = 0.02
-# Frames that are compared by themselves, to tell how much of a sound is in the other.
+# Frames from the best place on that count as another place.
+_AWAY = 8
+# Frames that are compared by themselves, one such block in every half, to tell how much of a sound
+# is in the other.
 _BLOCK = 32
 
 
@@ -116,6 +119,18 @@ def align(shorter: Floats, longer: Floats) -> Alignment | None:
     return replace(best, share=share, frames=frames)
 
 
+def elsewhere(shorter: Floats, longer: Floats, found: Alignment) -> float:
+    """The best correlation at any other place, of a picture that is changed as it was found to be.
+
+    What repeats itself, as the beeps of a clock do, lies about as well on the next beep, and on
+    those of another clock.
+    """
+    moved = _moved(_stretched(shorter, found.speed), found.pitch / 12 * BANDS_PER_OCTAVE)
+    here = round(found.shift)
+    shifts = [shift for shift in range(-len(moved), len(longer)) if abs(shift - here) >= _AWAY]
+    return max((_score(moved, longer, shift) for shift in shifts), default=-1.0)
+
+
 def _first_look(shorter: Floats, longer: Floats) -> Alignment:
     """The best of a few speeds, all shifts along frequency, and all places."""
     count = fft.next_fast_len(int(len(shorter) * 1.05) + len(longer) + 2, real=True)
@@ -128,16 +143,17 @@ def _first_look(shorter: Floats, longer: Floats) -> Alignment:
         least = max(4, int(_OVERLAP * min(len(stretched), len(longer))))
         shifts = np.arange(least - len(stretched), len(longer) - least + 1)
         scale = _scale(_energies(stretched), energies, shifts, shorter.shape[1])
-        for move in _SHIFTS:
+        products = np.empty((len(_SHIFTS), len(here)), np.complex64)
+        for product, move in zip(products, _SHIFTS, strict=True):
             low, high = max(0, -move), shorter.shape[1] - max(0, move)
-            product = np.einsum(
-                "fb,fb->f", here[:, low:high], there[:, low + move : high + move], optimize=False
+            np.einsum(
+                "fb,fb->f", here[:, low:high], there[:, low + move : high + move], out=product
             )
-            scores = fft.irfft(product, count)[shifts % count] * scale
-            place = int(scores.argmax())
-            if scores[place] > best.score:
-                pitch = move * 12 / BANDS_PER_OCTAVE
-                best = Alignment(float(scores[place]), float(shifts[place]), speed, pitch)
+        scores = fft.irfft(products, count, axis=1)[:, shifts % count] * scale
+        row, place = divmod(int(scores.argmax()), len(shifts))
+        if scores[row, place] > best.score:
+            pitch = _SHIFTS[row] * 12 / BANDS_PER_OCTAVE
+            best = Alignment(float(scores[row, place]), float(shifts[place]), speed, pitch)
     return best
 
 
@@ -186,7 +202,7 @@ def _extent(here: Floats, there: Floats, shift: int) -> tuple[float, int]:
     """How long the overlap is, and how much of the sound in it is in both."""
     own, other = _overlapping(here, there, shift)
     same = all = 0.0
-    for begin in range(0, len(own), _BLOCK):
+    for begin in range(0, max(1, len(own) - _BLOCK // 2), _BLOCK // 2):
         part = own[begin : begin + _BLOCK], other[begin : begin + _BLOCK]
         energy = max(float(np.vdot(each, each)) for each in part)
         all += energy

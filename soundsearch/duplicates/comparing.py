@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy import fft
 from soundsearch_ingest.decode import SAMPLE_RATE
 
-from .aligning import Alignment, align, threshold
-from .hearing import Voice, Voices
+from .aligning import Alignment, align, elsewhere, threshold
+from .hearing import ALIKE, Voice, Voices
 from .pictures import FRAME, magnitudes, picture
 
 __all__ = ["Match", "compare"]
@@ -29,6 +29,8 @@ _ASKED = 64
 # Pictures that correlate so well are the same, whatever the waves say: a tape that ran a thousandth
 # too fast has the same picture and other waves.
 _CERTAIN = 0.6
+# And so much better than anywhere else.
+_BETTER = 0.1
 # As much of a change may be found where a frame begins between two of the other sound, and there
 # is none.
 _BARELY = (0.02, 0.4)
@@ -39,9 +41,10 @@ _WHITE = 1024
 # In bins of these: how wide a cliff may be, and up to where sounds are compared (7.4 kHz).
 _CLIFF = 26
 _TOP = 474
-# So much of the shorter one must lie in the longer one, and be the same, for it to hold no more.
+# So much of the shorter one must lie in the longer one, and be the same, for it to hold no more; of
+# a long one less, as there may be nothing to see in one of its parts.
 _WHOLE = 0.9
-_SAME = 0.6
+_SAME, _SAME_LONG = 0.9, 0.75
 # How much longer a clip may be than its copy, in seconds and as a share: what encoders add.
 _LONGER = (0.3, 0.05)
 
@@ -139,6 +142,8 @@ def _hints(own: Voice, other: Voice) -> list[tuple[float, float]]:
     hints: list[tuple[float, float]] = []
     for place in np.argsort(-alike, axis=None, kind="stable")[: 4 * _HINTS].tolist():
         row, column = divmod(place, alike.shape[1])
+        if alike[row, column] < ALIKE:
+            break
         start, at = float(own.seconds[rows[row]]), float(other.seconds[column])
         if all(abs((at - start) - (b - a)) > 2 for a, b in hints):
             hints.append((start, at))
@@ -159,20 +164,22 @@ def _probe(
         last = at - (start - begin) + len(here) / SAMPLE_RATE + _BESIDE
         there, first = voices.part(other[0], first, last)
     bands = magnitudes(here), magnitudes(there)
-    found = align(picture(bands[0]), picture(bands[1]))
+    shown = picture(bands[0]), picture(bands[1])
+    found = align(*shown)
     if found is None:
         return None
     offset = found.shift * FRAME
     is_changed = found.speed != 1 or found.pitch != 0
+    is_coherent = False
     if abs(found.speed - 1) <= _BARELY[0] and abs(found.pitch) <= _BARELY[1]:
         is_coherent, precise = _coherence(here, there, offset)
         if is_coherent:
             offset = precise
             found = replace(found, speed=1.0, pitch=0.0, shift=offset / FRAME)
-        elif found.score < (threshold(found) if is_changed else max(_CERTAIN, threshold(found))):
+    if not is_coherent:
+        least = threshold(found) if is_changed else max(_CERTAIN, threshold(found))
+        if found.score < least or found.score < elsewhere(*shown, found) + _BETTER:
             return None
-    elif found.score < threshold(found):
-        return None
     level, bandwidth = _changes(here, there, bands, found)
     return _Probe(found, begin, first + offset, level, bandwidth)
 
@@ -183,7 +190,7 @@ def _matched(
     """All of a sound beside another one in which a part of it was found."""
     speed = first.found.speed
     offset = first.at - first.start * speed
-    share = first.found.share
+    share, least = first.found.share, _SAME
     if own[1].duration > _PROBE:
         found, tried = [first], 1
         for start in _spread(own[1], first.start):
@@ -194,7 +201,7 @@ def _matched(
             probe = _probe(voices, own, other, start, at)
             if probe is not None and abs(probe.at - probe.start * speed - offset) < _BESIDE:
                 found.append(probe)
-        share = len(found) / tried
+        share, least = sum(probe.found.share for probe in found) / tried, _SAME_LONG
         if len(found) > 2:
             speed, offset = np.polyfit(
                 [probe.start for probe in found], [probe.at for probe in found], 1
@@ -203,12 +210,12 @@ def _matched(
                 speed, offset = 1.0, first.at - first.start
     length = own[1].duration * speed
     seconds = min(offset + length, other[1].duration) - max(offset, 0.0)
-    is_within = seconds >= _WHOLE * length and share >= _SAME
+    is_within = seconds >= _WHOLE * length and share >= least
     longer = other[1].duration - length
     return Match(
         score=first.found.score,
         offset=offset,
-        seconds=max(0.0, seconds) * (share if share < _SAME else 1.0),
+        seconds=max(0.0, seconds) * (share if share < least else 1.0),
         is_within=is_within,
         is_whole=is_within and longer <= max(_LONGER[0], _LONGER[1] * length),
         speed=speed,

@@ -30,6 +30,7 @@ _NEAR = 0.8
 _NEIGHBOURS = 5
 _CROWDED = 200
 _PAGE = 1000
+_STEP = 500
 
 
 def find_duplicates(
@@ -131,11 +132,12 @@ class _Finder:
     def compare(self, on_step: OnStep) -> None:
         """Compare the sounds of the pairs."""
         pairs = sorted(self._pairs)
-        for number, pair in enumerate(pairs):
-            if number % 1000 == 0:
-                on_step(f"comparing the sounds of {len(pairs) - number} pairs")
-            if (link := self._link(*pair)) is not None:
-                self.known.links.append(link)
+        with ThreadPoolExecutor(pipeline.available_cores()) as pool:
+            for begin in range(0, len(pairs), _STEP):
+                on_step(f"comparing the sounds of {len(pairs) - begin} pairs")
+                part = pairs[begin : begin + _STEP]
+                links = pool.map(lambda pair: self._link(*pair), part)
+                self.known.links += [link for link in links if link is not None]
 
     def compared(self, own: int, other: int) -> Link | None:
         """How a content lies in another one, if it holds no more."""

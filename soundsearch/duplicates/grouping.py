@@ -71,72 +71,58 @@ def grouped(
     links = [link for link in links if link.match is None or link.match.is_within]
     sets = _Sets(len(contents))
     dull: set[int] = set()
+    holds: dict[int, list[Link]] = {}
     for link in links:
+        holds.setdefault(link.other, []).append(link)
         if link.match is None or link.match.is_whole:
+            holds.setdefault(link.own, []).append(link.turned())
             sets.join(link.own, link.other)
             if link.match is not None and link.match.bandwidth is not None:
                 own, other = link.match.bandwidth
                 dull.add(link.own if own < other else link.other)
-    members: dict[int, list[int]] = {}
-    for place in sorted({each for link in links for each in (link.own, link.other)}):
-        members.setdefault(sets.top(place), []).append(place)
+    places = sorted({each for link in links for each in (link.own, link.other)})
+    longest: dict[int, float] = {}
+    for place in places:
+        top = sets.top(place)
+        longest[top] = max(contents[place].duration, longest.get(top, 0.0))
 
-    def worth(place: int) -> tuple[bool, int, float, int]:
-        content = contents[place]
-        return place not in dull, content.file.size, content.duration, -place
+    def first(place: int) -> tuple[float, int, bool, int, float, int]:
+        # Copies that are as long but for what an encoder adds are ranked as one.
+        content, top = contents[place], sets.top(place)
+        return -longest[top], top, place in dull, -content.file.size, -content.duration, place
 
-    best = {top: max(places, key=worth) for top, places in members.items()}
-    lies_in: dict[int, list[Link]] = {}
-    whole: dict[int, list[Link]] = {}
-    for link in links:
-        if link.match is None or link.match.is_whole:
-            whole.setdefault(link.own, []).append(link)
-            whole.setdefault(link.other, []).append(link)
-        elif sets.top(link.own) != sets.top(link.other):
-            lies_in.setdefault(sets.top(link.other), []).append(link)
     groups = []
     taken: set[int] = set()
-
-    def longest(top: int) -> tuple[float, int]:
-        return -max(contents[place].duration for place in members[top]), top
-
-    for top in sorted(members, key=longest):
-        if top in taken:
-            continue
-        taken.add(top)
-        kept = best[top]
-        held: list[Link] = []
-        waiting = [(top, kept)]
-        while waiting:
-            here, root = waiting.pop()
-            held += _reached(root, members[here], whole, again)
-            for link in sorted(lies_in.get(here, []), key=lambda each: each.own):
-                below = sets.top(link.own)
-                if below not in taken:
-                    taken.add(below)
-                    if link.other != kept:
-                        link = again(link.own, kept) or link
-                    held.append(link)
-                    waiting.append((below, link.own))
-        groups.append(Group(kept, held))
+    for kept in sorted(places, key=first):
+        if kept not in taken:
+            taken.add(kept)
+            groups.append(Group(kept, _held(kept, holds, taken, again)))
     return groups
 
 
-def _reached(
-    root: int,
-    members: list[int],
-    whole: Mapping[int, list[Link]],
+def _held(
+    kept: int,
+    holds: Mapping[int, list[Link]],
+    taken: set[int],
     again: Callable[[int, int], Link | None],
 ) -> list[Link]:
-    """How each of some contents that are the same lies in the `root`, or in one that does."""
-    left, found, waiting = {*members} - {root}, [], deque([root])
+    """Links from what is the same as `kept`, or a part of it; none is so by way of another.
+
+    What is a part of a part of it is compared with it as well: where each step changes a little,
+    the first and the last need not be the same.
+    """
+    found: list[Link] = []
+    asked = {kept}
+    waiting = deque([kept])
     while waiting:
         here = waiting.popleft()
-        for link in whole.get(here, []):
-            link = link if link.other == here else link.turned()
-            if link.own in left:
-                left.discard(link.own)
+        for each in holds.get(here, []):
+            if each.own in taken or each.own in asked:
+                continue
+            asked.add(each.own)
+            is_told = here == kept or each.match is None
+            if (link := each if is_told else again(each.own, kept)) is not None:
+                taken.add(link.own)
+                found.append(link)
                 waiting.append(link.own)
-                is_told = here == root or link.match is None
-                found.append(link if is_told else again(link.own, root) or link)
     return found

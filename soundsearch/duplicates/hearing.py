@@ -17,10 +17,12 @@ from soundsearch_ingest.urls import is_url
 from ..errors import SoundsearchError
 from .pictures import FRAME, PRINT, magnitudes, picture, prints
 
-__all__ = ["Unheard", "Voice", "Voices", "check"]
+__all__ = ["ALIKE", "Unheard", "Voice", "Voices", "check"]
 
 Floats = NDArray[np.float32]
 
+# Prints that are no nearer than this, by their cosine, are those of different sounds.
+ALIKE = 0.45
 # What is kept of sounds at a time, bytes, and how long one may be to be kept whole, seconds.
 _KEPT = 256 << 20
 _LONG = 120
@@ -87,7 +89,7 @@ class Voice:
 
 
 class Voices:
-    """Reads the sounds of clips; `hear` is safe in threads."""
+    """Reads the sounds of clips; safe in threads."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, Floats] = OrderedDict()
@@ -146,15 +148,16 @@ class Voices:
     def part(self, uri: str, start: float, end: float) -> tuple[Floats, float]:
         """A part of a sound, as far as there is one, and the second at which it begins."""
         start = max(0.0, start)
-        kept = self._kept.get(uri)
+        with self._lock:
+            kept = self._kept.get(uri)
+            if kept is not None:
+                self._kept.move_to_end(uri)
         if kept is None and start == 0:
             kept = self._read(uri, 0, end)
             if len(kept) < round(end * SAMPLE_RATE):
                 self._keep(uri, kept)
         elif kept is None:
             return self._read(uri, start, end), start
-        else:
-            self._kept.move_to_end(uri)
         first = round(start * SAMPLE_RATE)
         return kept[first : round(end * SAMPLE_RATE)], first / SAMPLE_RATE
 

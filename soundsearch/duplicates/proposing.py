@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from soundsearch_ingest.files import AudioFile
 
 from ..stores.records import StoredClip
-from .hearing import Voice
+from .hearing import ALIKE, Voice
 from .pictures import PRINT
 
 __all__ = ["Content", "alike_prints", "contents"]
@@ -20,8 +20,6 @@ __all__ = ["Content", "alike_prints", "contents"]
 # for each minute of a long one.
 _NEAR = 12
 _PROPOSED = 5
-# Prints that are no nearer than this are those of different sounds.
-_LEAST = 0.4
 # Up to so many prints all are compared; beyond, those in some cells of an index.
 _EXACT = 20_000
 _VISITED = 16
@@ -124,7 +122,7 @@ def _ask(
     for place, row, cosines in zip(asking, found.tolist(), scores.tolist(), strict=True):
         there = best.setdefault(place, {})
         for number, cosine in zip(row, cosines, strict=True):
-            if number >= 0 and cosine >= _LEAST and (other := int(owners[number])) != place:
+            if number >= 0 and cosine >= ALIKE and (other := int(owners[number])) != place:
                 there[other] = max(cosine, there.get(other, -1.0))
     for place, there in best.items():
         most = max(_PROPOSED, round(_PROPOSED * voices[place].duration / 60))  # type: ignore[union-attr]
