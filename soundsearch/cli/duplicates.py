@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -113,12 +114,12 @@ def _after(pair: DuplicatePair) -> str:
 
 def _write(path: str, found: Duplicates) -> None:
     """Write the script; what is there is replaced when it is complete."""
-    beside = f"{path}.new"
-    with open(beside, "wb") as file:
+    from ..exporting import replacing
+
+    with replacing(Path(path)) as beside, open(beside, "wb") as file:
         for line in _script(found):
             # Names of bytes that are no text are surrogates, as which os gives them.
             file.write(line.encode("utf-8", "surrogateescape") + b"\n")
-    os.replace(beside, path)
 
 
 def _script(found: Duplicates) -> Iterator[str]:

@@ -11,8 +11,9 @@ from blake3 import blake3
 from numpy.typing import NDArray
 from soundsearch_ingest import pipeline
 from soundsearch_ingest.decode import SAMPLE_RATE, Decoder, read
-from soundsearch_ingest.files import AudioFile, stat_file
-from soundsearch_ingest.urls import is_url
+from soundsearch_ingest.files import AudioFile
+from soundsearch_ingest.sources import fetched, stat
+from soundsearch_ingest.urls import is_url, split
 
 from ..errors import SoundsearchError
 from .pictures import FRAME, PRINT, magnitudes, picture, prints
@@ -181,13 +182,16 @@ class Voices:
 
 
 def check(file: AudioFile, digest: bytes) -> None:
-    """Raise Unheard where a file on this disk does not hold what was ingested."""
-    if is_url(file.uri):
+    """Raise Unheard where a file, also in an archive, does not hold what was ingested.
+
+    Of what is at a URL, that is not asked.
+    """
+    if is_url(file.uri) and split(file.uri) is None:
         return
     try:
-        if stat_file(file.uri) == file or _holds(file.uri, digest):
+        if stat(file.uri) == file or _holds(file.uri, digest):
             return
-    except (OSError, ValueError):
+    except (SoundsearchError, OSError, ValueError):
         raise Unheard("is not there any more") from None
     raise Unheard("was written again since it was ingested")
 
@@ -195,7 +199,10 @@ def check(file: AudioFile, digest: bytes) -> None:
 def _holds(uri: str, digest: bytes) -> bool:
     """Whether a file, though written again, has the content that it had."""
     try:
-        return pipeline.content_digest(uri) == digest
+        if not is_url(uri):
+            return pipeline.content_digest(uri) == digest
+        with fetched(uri) as copy:
+            return pipeline.content_digest(copy) == digest
     except (SoundsearchError, OSError, ValueError):
         return False
 
