@@ -97,9 +97,21 @@ ROOMS: dict[str, set[str]] = {
     "demo_sounds": set(),
     "models": {"labels", "stores.base", *_BASE},
     "tagfiles": {"errors", "stores.records"},
+    "web": {
+        "",
+        "asking",
+        "clips",
+        "gathering",
+        "hearing",
+        "labels",
+        "library",
+        "selection",
+        "timelines",
+    }
+    | {"stores.local", "stores.opening", *_RECORDS, *_BASE},
     "cli": {"", "audioset", "demo_sounds", "evaluate", "learn", "library", "models", "session"}
     | {"exporting", "recall", "relabelling", "stores.parts", "stores.records", "tagfiles", *_BASE}
-    | {"timeline_formats"},
+    | {"stores.opening", "timeline_formats", "web"},
     "__main__": {"cli"},
     # The package itself: the public names, loaded when they are first used.
     "": {"asking", "clips", "hearing", "labels", "learn", "library", "evaluate", "neighbours"}

@@ -145,6 +145,8 @@ class ContainerReader:
             raise AudioError(name, "its sound has a coding that FFmpeg does not know")
         self.sample_rate: int = self._stream.rate or 0
         self.channels: int = self._stream.channels
+        self.containers: list[str] = self._container.format.name.split(",")
+        self.codec: str = self._stream.codec_context.name
         if self.sample_rate <= 0 or self.channels <= 0:
             raise AudioError(name, "its sound has no sample rate or no channels")
         seconds = (

@@ -38,6 +38,7 @@ _COMMANDS = {
     "recommend": ("recommending", "Recommend clips to someone who likes some."),
     "relabel": ("relabelling", "Make labels agree with the AudioSet ontology."),
     "remove": ("ingesting", "Take clips out of the library; the files stay."),
+    "serve": ("serving", "Serve the library to programs, by HTTP."),
     "similar": ("asking", "Find the clips nearest to those of the library."),
     "tag": ("ingesting", "Attach tags from a file to clips."),
     "teach": ("teaching", "Teach a head one class by answering what it asks."),
