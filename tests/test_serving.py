@@ -347,15 +347,15 @@ def test_a_signal_lets_requests_end(folder):
     process.stderr.close()
 
 
-def test_an_address_in_use_is_said(folder):
+def test_an_address_in_use_is_said(folder, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        command = [sys.executable, "-m", "soundsearch", "serve", "--port", port]
-        done = subprocess.run(
-            [*command, "--library", str(folder / "l")], capture_output=True, text=True, timeout=60
-        )
-    assert done.returncode == 1
-    assert f"Error: cannot listen on 127.0.0.1, port {port}; is it in use?" in done.stderr
+        with pytest.raises(SystemExit) as stopped:
+            main(["serve", "--port", port, "--library", str(folder / "l")])
+    assert stopped.value.code == 1
+    said = f"Error: cannot listen on 127.0.0.1, port {port}; is it in use?"
+    assert said in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # as it was
 
 
 def test_a_missing_extra_is_said(folder, monkeypatch, capsys):

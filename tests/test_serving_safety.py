@@ -152,10 +152,8 @@ def test_slow_clients_are_let_go(serving, folder):
         gone.sendall(head + form)
     until(lambda: server.service.uploads.running == 0)
     # One that asks for much and reads nothing.
-    write(folder / "s" / "long.wav", tone(300, 600))
-    with soundsearch.open(folder / "l") as lib:
-        lib.ingest(folder / "s" / "long.wav")
-        long = lib.clip(str(folder / "s" / "long.wav")).id
+    write(folder / "s" / "b.wav", tone(500, 600))
+    long = server.get("/clips", params={"where": "uri like '%b.wav'"}).json()["clips"][0]["id"]
     with connected(server) as idle:
         idle.sendall(f"GET {API}/clips/{long}/audio HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert idle.recv(10) == b"HTTP/1.1 2"

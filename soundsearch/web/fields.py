@@ -16,7 +16,7 @@ __all__ = ["Field", "Values", "from_json", "from_texts", "schema_of"]
 Values = dict[str, Any]
 
 _LARGEST = 2**53 - 1  # of whole numbers that every JSON parser keeps
-_LONGEST = 4000
+_LONGEST = 4000  # of texts
 _WHOLE = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _AT = r"^(\d{1,9}(?:\.\d{1,9})?)?-(\d{1,9}(?:\.\d{1,9})?)?$"
