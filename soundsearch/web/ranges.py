@@ -7,7 +7,7 @@ import re
 from email.utils import formatdate
 from typing import BinaryIO
 
-import anyio
+from anyio import to_thread
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -113,7 +113,7 @@ class FileAnswer(Response):
             if scope["method"] == "HEAD":
                 self._left = 0
             while self._left > 0:
-                block = await anyio.to_thread.run_sync(self._read)
+                block = await to_thread.run_sync(self._read)
                 if not block:  # the file was cut meanwhile; the client sees that bytes are missing
                     return
                 await send({"type": "http.response.body", "body": block, "more_body": True})
