@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -51,6 +52,8 @@ def serve(library: str | None, host: str, port: int, token: str | None) -> None:
     from ..web.serving import serve as run
 
     place = default_address() if library is None else place_of(library)
+    if isinstance(place, Path) and place.is_file():
+        raise click.UsageError(f"--library: expected a folder or an address, got a file: {place}")
     if not is_loopback(host) and token is None:
         say(
             f"Warning: whoever reaches {host} can ask for all sounds of the library, as there is "
