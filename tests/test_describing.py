@@ -64,11 +64,23 @@ def test_the_example():
             [("Bark", n, n + 0.3) for n in range(1, 50, 10)],
         ),
         # Members of a family are told as one, and two that sound at once are one.
-        ("A dog at 0:05 and 0:30.", [("Bark", 5, 6), ("Growling", 5.5, 7), ("Howl", 30, 31)]),
+        ("A dog at 0:05 and 0:30.", [("Bark", 5, 6), ("Yip", 5.5, 7), ("Whimper (dog)", 30, 31)]),
+        # Not what others do, too; and bells are no music.
+        (
+            "A cat meows at 0:05; growling at 0:20; hissing at 0:30; howling at 0:40.",
+            [("Meow", 5, 6), ("Growling", 20, 21), ("Hiss", 30, 31), ("Howl", 40, 41)],
+        ),
+        (
+            "A bell at 0:05 and 0:20; a guitar at 0:30.",
+            [("Church bell", 5, 6), ("Bicycle bell", 20, 21), ("Guitar", 30, 31)],
+        ),
         ("A dog barks twice, at 0:05 and 0:30.", [("Bark", 5, 6), ("Bow-wow", 30, 31)]),
         ('"my drill" at 0:05.', [("my drill", 5, 6)]),
-        ("The sound of sonar at 0:05.", [("Sonar", 5, 6)]),
+        ("Sonar at 0:05.", [("Sonar", 5, 6)]),
         ("Jazz at 0:05.", [("Jazz", 5, 6)]),
+        # Names keep their capitals.
+        ("Perhaps music of Latin America at 0:05.", [("Music of Latin America", 5, 6, 0.5)]),
+        ("Perhaps a French horn at 0:05.", [("French horn", 5, 6, 0.5)]),
         # A pause is told where there is nothing else only.
         ("Silence at 0:05.", [("Silence", 5, 6)]),
         ("A dog barks at 0:08.", [("Silence", 5, 6), ("Bark", 8, 9)]),
@@ -78,6 +90,10 @@ def test_the_example():
         (
             "Perhaps thunder at 0:01, 0:20 and 0:40.",
             [("Thunder", 1, 2), ("Thunder", 20, 21, 0.5), ("Thunder", 40, 41, 0.5)],
+        ),
+        (
+            "Perhaps music throughout.",
+            [("Music", 0, 60, 0.5), ("Guitar", 5, 6), ("Piano", 15, 16)],
         ),
         (
             "Rain and thunder at 0:05; someone sneezes at 0:05; perhaps a siren and wood at 0:09.",
@@ -100,6 +116,8 @@ def test_what_began_before_is_not_told_to_begin():
     assert said(rain, start=60, end=120) == "Rain at first."
     assert said(rain, event("Rain", 90, 95), start=60, end=120) == "Rain at first and at 1:30."
     assert said(event("Rain", 30, 600), start=60, end=120) == "Rain throughout."
+    barks = [event("Bark", n + 0.7, n + 1.1) for n in range(180)]
+    assert said(*barks, start=60, end=120) == "A dog barks on and off."
     many = [event("Bark", n, n + 2) for n in range(59, 120, 13)]
     assert said(*many, start=60, end=120) == "A dog barks five times."
     assert said(event("Bark", 3725, 3726), start=3600, end=7200) == "A dog barks at 1:02:05."
@@ -160,8 +178,16 @@ def test_places_are_told_where_enough_speaks_for_them_and_little_against():
     assert place("Rain", "Toilet flush") == place("Bark") == place("my drill") == []
     assert place("Siren", score=0.5) == []
     assert place("Crowd") == ["crowd"]
+    assert place("Howl") == place("Growling") == place("Squeak") == place("Tap") == []
     # What is beneath a class of the table speaks as that does, unless it has a row of its own.
     assert place("Computer keyboard") == ["indoors"] and place("Mosquito") == []
+
+
+def test_bells_are_no_music():
+    def mostly(name):
+        return [s.name for s in described(Timeline("", (event(name, 0, 50),), 60.0)).scenes]
+
+    assert mostly("Church bell") == ["outdoors"] and mostly("Tubular bells") == ["music"]
 
 
 def test_a_recording_is_where_a_third_of_its_minutes_are():

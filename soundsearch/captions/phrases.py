@@ -19,8 +19,6 @@ _TABLE = Path(__file__).with_name("phrases.tsv")
 _ARTICLE = re.compile(r"^(?:an?|the) ")
 _IN_BRACKETS = re.compile(r" *\([^)]*\)")
 _HIDDEN = "-"
-# Names below this class are kinds of music and instruments, which read well as they are.
-_MUSIC = "Music"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +59,10 @@ def phrase_of(label: Label) -> Phrase:
 
 
 def _by_name(label: Label) -> Phrase:
-    name = _IN_BRACKETS.sub("", label.name).partition(",")[0].lower()
-    if label.path[:1] == (_MUSIC,):
-        return Phrase(name, "", name)
-    return Phrase(f"the sound of {name}", "", name)
+    name = _IN_BRACKETS.sub("", label.name).partition(",")[0]
+    # All but the first word has the capitals that it should have.
+    name = name[:1].lower() + name[1:]
+    return Phrase(name, "", name)
 
 
 @cache

@@ -35,11 +35,14 @@ _PAUSE = 3.0
 _APART = 1.0
 # Where several classes of a family are heard, they are told as one.
 _FAMILIES = (
-    *("Speech", "Laughter", "Singing", "Music", "Dog", "Cat", "Horse", "Bird", "Frog", "Insect"),
-    *("Thunderstorm", "Rain", "Ocean", "Fire", "Siren", "Train", "Aircraft", "Car", "Typing"),
-    *("Clock", "Telephone", "Gunshot, gunfire", "Fireworks", "Bell", "Sheep", "Pig", "Fowl"),
-    *("Cattle, bovinae", "Toothbrush", "Crowd", "Engine", "Vehicle"),
+    # Bells before Music: AudioSet has them under instruments.
+    *("Bell", "Speech", "Laughter", "Singing", "Music", "Dog", "Cat", "Horse", "Bird", "Frog"),
+    *("Insect", "Thunderstorm", "Rain", "Ocean", "Siren", "Train", "Aircraft", "Car", "Typing"),
+    *("Clock", "Telephone", "Gunshot, gunfire", "Fireworks", "Pig", "Fowl", "Cattle, bovinae"),
+    *("Toothbrush", "Engine", "Vehicle"),
 )
+# They are beneath a family, and are heard from other things as well.
+_OF_OTHERS = ("Buzz", "Growling", "Hiss", "Howl")
 _WORDS = {
     "indoors": "indoors",
     "outdoors": "outdoors",
@@ -83,8 +86,9 @@ class Group:
 
     @property
     def is_sure(self) -> bool:
-        """Whether half of its events or more have a score that is sure."""
-        return 2 * sum(e.label.score >= SURE for e in self.events) >= len(self.events)
+        """Whether half of its events or more have a score that is sure, and last half as long."""
+        sure = [event for event in self.events if event.label.score >= SURE]
+        return 2 * len(sure) >= len(self.events) and 2 * _length(sure) >= _length(self.events)
 
     @property
     def is_pause(self) -> bool:
@@ -173,7 +177,7 @@ def _families_of(events: Iterable[Event]) -> dict[str, Label]:
 def _family(mid: str) -> str | None:
     """The id of the family that a class belongs to, or is."""
     table = ontology()
-    if mid not in table.nodes:
+    if mid not in table.nodes or table.nodes[mid].name in _OF_OTHERS:
         return None
     above = {table.nodes[each].name: each for each in (mid, *sorted(table.ancestors(mid)))}
     return next((above[name] for name in _FAMILIES if name in above), None)
@@ -234,12 +238,17 @@ def _once(span: tuple[float, float], start: float, end: float) -> str:
     onset, offset = span
     lasts = offset > end - _APART
     if onset < start:
-        return "at first"
+        # Pauses that are too short to tell keep it from being throughout.
+        return "on and off" if lasts else "at first"
     if min(offset, end) - onset < min(_LONG, _LONG_SHARE * (end - start)):
         return f"at {clock(onset)}"
     if lasts:
         return f"from {clock(onset)} on"
     return "at first" if onset < start + _APART else f"for a while from {clock(onset)}"
+
+
+def _length(events: Iterable[Event]) -> float:
+    return sum(event.offset - event.onset for event in events)
 
 
 def _times(count: int) -> str:
