@@ -110,7 +110,7 @@ def caption(
     scenes : sequence of Scene
     """
     named, others = groups(events, start, end)
-    sentences = _sentences(sorted(named, key=lambda g: _place(g, start, end)), start, end)
+    sentences = _sentences(sorted(named, key=lambda g: _order(g, start, end)), start, end)
     if others:
         count = len(others)
         text = f"{count} other sound{'' if count == 1 else 's'}"
@@ -183,7 +183,7 @@ def _family(mid: str) -> str | None:
     return next((above[name] for name in _FAMILIES if name in above), None)
 
 
-def _place(group: Group, start: float, end: float) -> tuple[bool, bool, float, str, str]:
+def _order(group: Group, start: float, end: float) -> tuple[bool, bool, float, str, str]:
     """Where a group is told: guesses last; what is there most of the time first."""
     share = group.seconds / (end - start)
     by = -share if share > _MOST else math.floor(group.events[0].onset)
