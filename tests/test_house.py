@@ -47,6 +47,8 @@ ROOMS: dict[str, set[str]] = {
     "hearing": {*_ASKING, "asking"},
     "timelines": {*_ASKING, "asking", "hearing"},
     "timeline_formats": {*_BASE, "labels"},
+    "captions": {*_BASE, "labels", "timeline_formats"},
+    "describing": {*_ASKING, "asking", "captions", "hearing", "timelines"},
     "waiting": {*_RECORDS, *_BASE},
     "session": {*_ASKING, "hearing", "stores.opening", "waiting"},
     "gathering": {*_RECORDS, *_BASE, "labels"},
@@ -111,11 +113,11 @@ ROOMS: dict[str, set[str]] = {
     | {"stores.local", "stores.opening", *_RECORDS, *_BASE},
     "cli": {"", "audioset", "demo_sounds", "evaluate", "learn", "library", "models", "session"}
     | {"exporting", "recall", "relabelling", "stores.parts", "stores.records", "tagfiles", *_BASE}
-    | {"stores.opening", "timeline_formats", "web"},
+    | {"captions", "stores.opening", "timeline_formats", "web"},
     "__main__": {"cli"},
     # The package itself: the public names, loaded when they are first used.
     "": {"asking", "clips", "hearing", "labels", "learn", "library", "evaluate", "neighbours"}
-    | {"stores.records", "timelines", *_BASE},
+    | {"captions", "describing", "stores.records", "timelines", *_BASE},
 }
 
 
