@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import warnings
 import zipfile
@@ -181,6 +180,8 @@ def test_metrics_are_prometheus_text(server):
         ({"content": b'{"clip":"\\ud800"}'}, 422, "clip: expected a text"),
         ({"content": b'{"clip":1,"min_score":NaN}'}, 422, "min_score: expected a number"),
         ({"content": b'{"clip":1,"k":1e999}'}, 422, "k: expected"),
+        ({"content": b'{"clip":1,"k":%b}' % (b"9" * 4000)}, 422, "k: expected"),
+        ({"files": {"clip": (None, "1"), "min_score": (None, "9" * 900_000 + "x")}}, 422, "min_sc"),
         ({"json": {"clip": 2**80}}, 422, "clip: expected an id"),
         ({"json": {"clip": 1, "where": "("}}, 422, "filter"),
         ({"json": {"clip": 1, "where": "not " * 900 + "padded"}}, 422, "levels"),
@@ -250,7 +251,6 @@ def test_milvus_answers_too(lite, folder, library):
         assert page["total"] == 4 and len(page["clips"]) == 1
         assert served.get("/labels").json()["total"] == 5
         assert served.get("/clips/1/events").json()["events"]
-        assert served.get("/clips/1/audio").content[:4] in (b"RIFF", b"fLaC")
     finally:
         served.close()
 
@@ -364,14 +364,3 @@ def test_a_missing_extra_is_said(folder, monkeypatch, capsys):
         main(["serve", "--library", str(folder / "l")])
     assert stopped.value.code == 1
     assert "pip install 'soundsearch[web]'" in capsys.readouterr().err
-
-
-def test_threads_are_gone_when_it_is_closed(folder):
-    before = threading.active_count()
-    served = Server(folder / "l")
-    path = served.service.folder
-    assert served.hear(folder / "s" / "tone0.wav").is_success
-    workers = [each.process for each in served.service.workers._all]
-    served.close()
-    assert [worker.poll() for worker in workers] == [-signal.SIGKILL]
-    assert threading.active_count() <= before and not os.path.exists(path)

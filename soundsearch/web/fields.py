@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ArgumentError
-from ..stores.records import ClipName, Key, is_storable
+from ..stores.records import ClipName, Key
 
 __all__ = ["Field", "Values", "from_json", "from_texts", "schema_of"]
 
@@ -18,7 +17,7 @@ Values = dict[str, Any]
 _LARGEST = 2**53 - 1  # of whole numbers that every JSON parser keeps
 _LONGEST = 4000  # of texts
 _WHOLE = re.compile(r"[+-]?\d{1,19}", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _AT = r"^(\d{1,9}(?:\.\d{1,9})?)?-(\d{1,9}(?:\.\d{1,9})?)?$"
 _KEY = "key:"
 
@@ -134,7 +133,13 @@ class Field:
     def _text(self, value: Any) -> str:
         if not isinstance(value, str) or not 1 <= len(value) <= _LONGEST:
             raise self._wrong(f"a text of 1 to {_LONGEST} characters", value)
-        if "\0" in value or not is_storable(value):
+        # A clip may be named after a file whose name has bytes that are no characters.
+        errors = "surrogateescape" if self.kind == "clip" else "strict"
+        try:
+            is_text = b"\0" not in value.encode("utf-8", errors)
+        except UnicodeEncodeError:
+            is_text = False
+        if not is_text:
             raise ArgumentError(f"{self.name}: expected a text, got one that holds no characters")
         return value
 
@@ -166,11 +171,9 @@ class Field:
 
     def _number(self, value: Any) -> Any:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value):
-            raise self._wrong(self._expected, value)
-        least = -math.inf if self.least is None else self.least
-        most = math.inf if self.most is None else self.most
-        if not least <= value <= most or abs(value) > 1e15:
+        least = -_LARGEST if self.least is None else self.least
+        most = _LARGEST if self.most is None else self.most
+        if not is_number or not least <= value <= most:
             raise self._wrong(self._expected, value)
         if self.kind == "number":
             return float(value)

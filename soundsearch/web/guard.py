@@ -114,7 +114,7 @@ class Guard:
                 await answered(problem)(scope, receive, guarded)
             else:
                 await self._app(scope, receive, guarded)
-        except _TooSlow:
+        except (_TooSlow, asyncio.CancelledError):  # or the server has waited enough to stop
             # Closing would wait until the client has read what was sent already.
             scope.get("soundsearch.abort", _nothing)()
             await asyncio.sleep(0)
@@ -166,7 +166,7 @@ class Guard:
         is_visit = scope["method"] in _SAFE and headers.get("sec-fetch-mode") == "navigate"
         is_other = site in ("cross-site", "same-site") and not is_visit
         if origin is not None and scope["method"] not in _SAFE:
-            is_other = is_other or urlsplit(origin).netloc.lower() != host.lower()
+            is_other = is_other or origin.partition("://")[2].lower() != host.lower()
         if is_other:
             raise Problem(403, "CrossSite", "a page of another site asks; only this server's may")
         return origin is not None or site == "same-origin"
