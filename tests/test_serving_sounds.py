@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import zipfile
 import zlib
 
@@ -250,9 +251,12 @@ def test_a_spectrogram_of_a_moment(server, clips, name):
     assert problem(server.get(f"/clips/{clips[name]}/spectrogram?height=513"), 422)
 
 
-def test_copies_are_let_go(server, clips, monkeypatch):
+def test_copies_are_let_go(server, clips, folder, monkeypatch):
     monkeypatch.setattr("soundsearch.web.service._KEPT", 2)
     for name in ("a.aiff", "a.wma", "lossless.m4a", "deep.wav", "a.aiff"):
         assert server.get(f"/clips/{clips[name]}/audio").status_code == 200
     names = os.listdir(server.service.folder)
     assert len(names) == 2 == len(server.service._played)
+    shutil.rmtree(server.service.folder)  # as what is old in /tmp is
+    assert server.get(f"/clips/{clips['a.aiff']}/audio").content[:4] == b"fLaC"
+    assert server.hear(folder / "s" / "plain.wav").is_success

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain
 from typing import BinaryIO
 
@@ -109,7 +109,7 @@ def _hann() -> Floats:
     return scaled  # with it, a sine at full scale is 0 dB
 
 
-@cache
+@lru_cache(maxsize=4)
 def _bands(height: int) -> Floats:
     """Weights from FFT bins to rows, float32 [513, height], the lowest first; each sums to 1."""
     low, high = (1127 * np.log1p(np.array([LOWEST_HZ, HIGHEST_HZ]) / 700)).tolist()

@@ -20,7 +20,7 @@ from ..errors import (
     SpaceMismatch,
 )
 
-__all__ = ["JSON", "Problem", "answered"]
+__all__ = ["JSON", "Problem", "answered", "fault"]
 
 # What went wrong -> the status that says so, the first that fits; and after how many seconds to
 # ask again.
@@ -101,5 +101,10 @@ def _problem(error: Exception) -> Problem:
         if isinstance(error, kind):
             return Problem(status, type(error).__name__, str(error), retry_after=retry_after)
     _log.error("a request failed", exc_info=error)
-    text = f"{type(error).__name__}: this is a bug in soundsearch, or the library's disk failed; "
-    return Problem(500, "InternalError", f"{text}the server's log says more")
+    return fault(type(error).__name__)
+
+
+def fault(kind: str) -> Problem:
+    """What a client is told of an error that nobody foresaw, which is in the log."""
+    text = f"{kind}: this is a bug in soundsearch, or a disk failed; the server's log says more"
+    return Problem(500, "InternalError", text)

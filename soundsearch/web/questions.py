@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,8 @@ def _question(values: Values, heard: Embeddings | None) -> Any:
 async def _heard(call: Call) -> tuple[Embeddings, tuple[Label, ...], str | None]:
     """An upload's embeddings, its labels and its warning; heard by a worker."""
     service, upload = call.service, call.upload
-    settings, head = await call.ask(lambda library: _hearing(library, service.folder))
+    folder = service.folder
+    settings, head = await call.ask(lambda library: _hearing(library, folder))
     job = {
         "job": "hear",
         "file": upload.path,
@@ -116,9 +118,10 @@ def _hearing(library: Library, folder: str) -> tuple[Any, str | None]:
         return store.settings, None
     path = os.path.join(folder, f"head-{digest}")
     if not os.path.exists(path):
-        with open(f"{path}.part", "wb") as file:
+        part = f"{path}.{threading.get_ident()}"  # another thread may write it, too
+        with open(part, "wb") as file:
             file.write(store.head())
-        os.replace(f"{path}.part", path)
+        os.replace(part, path)
     return store.settings, path
 
 

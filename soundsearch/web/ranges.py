@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from email.utils import formatdate
@@ -102,7 +103,8 @@ class FileAnswer(Response):
             self.headers["Content-Length"] = str(self._left)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._file:
+        gone = asyncio.ensure_future(_disconnect(receive))
+        try:
             await send(
                 {
                     "type": "http.response.start",
@@ -114,13 +116,23 @@ class FileAnswer(Response):
                 self._left = 0
             while self._left > 0:
                 block = await to_thread.run_sync(self._read)
-                if not block:  # the file was cut meanwhile; the client sees that bytes are missing
+                # The file was cut meanwhile, and the client sees that bytes are missing; or it is
+                # not there any more, and the rest is read for nobody.
+                if not block or gone.done():
                     return
                 await send({"type": "http.response.body", "body": block, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            gone.cancel()
+            self._file.close()
 
     def _read(self) -> bytes:
         block = os.pread(self._file.fileno(), min(_BLOCK, self._left), self._first)
         self._first += len(block)
         self._left -= len(block)
         return block
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

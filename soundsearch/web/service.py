@@ -53,7 +53,7 @@ class Service:
         self.questions = Gate(limits.questions, limits.waiting_questions, "questions")
         self.uploads = Gate(limits.uploads, 0, "uploads")
         self.workers = Workers(limits)
-        self.folder = tempfile.mkdtemp(prefix="soundsearch-web-")
+        self._make_folder()
         self._threads = ThreadPoolExecutor(limits.questions, "soundsearch-question")
         self._played: OrderedDict[Any, asyncio.Future[tuple[str, str | None]]] = OrderedDict()
         self._summaries: OrderedDict[Any, tuple[float, Any]] = OrderedDict()
@@ -88,6 +88,21 @@ class Service:
         while len(self._summaries) > _SUMMARIES:
             self._summaries.popitem(last=False)
         return found
+
+    def _make_folder(self) -> None:
+        self._folder = tempfile.mkdtemp(prefix="soundsearch-web-")
+        self._made = os.stat(self._folder)
+
+    @property
+    def folder(self) -> str:
+        """Where uploads and copies are: made again where it was cleaned away, as old ones are."""
+        try:
+            is_there = os.path.samestat(self._made, os.stat(self._folder))
+        except OSError:
+            is_there = False
+        if not is_there:
+            self._make_folder()
+        return self._folder
 
     def new_path(self, end: str = "") -> str:
         """A path in the server's folder that nobody has."""
@@ -153,7 +168,7 @@ class Service:
         self.workers.close()
         self._threads.shutdown()
         self.holding.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _is_there(found: asyncio.Future[tuple[str, str | None]]) -> bool:

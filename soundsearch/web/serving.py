@@ -19,8 +19,8 @@ from .limits import Limits
 
 __all__ = ["make_server", "serve"]
 
-# Connections at once; more are refused.
-_CONNECTIONS = 1000
+# Connections at once; more are refused. Many systems let a process open 1024 files.
+_CONNECTIONS = 500
 
 
 def make_server(

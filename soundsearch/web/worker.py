@@ -1,7 +1,7 @@
 """A process that decodes what a server is given, so that a decoder's crash ends nothing else.
 
-``python -m soundsearch.web.worker BYTES`` reads jobs from standard input and writes what came of
-them to standard output; see `soundsearch.web.messages`. BYTES bound its memory and its files.
+It reads jobs from standard input and writes what came of them to standard output; see
+`soundsearch.web.messages`. Its first argument bounds its memory and its files, bytes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -98,10 +99,11 @@ def main() -> None:
         except OSError as error:
             text = error.strerror or str(error)
             answer, content = {"error": "OSError", "message": text}, b""
+        except Exception as error:  # a fault of what decodes, not of the sound
+            traceback.print_exc()
+            answer, content = {"error": "Exception", "message": type(error).__name__}, b""
         _alarm(0)
         send(told, answer, content)
-        if answer.get("error") == "MemoryError":
-            return  # what is left of it may be in pieces
 
 
 def _alarm(seconds: float) -> None:
@@ -121,13 +123,13 @@ def _bound(most: int) -> None:
 
 
 def _streams() -> tuple[BinaryIO, BinaryIO]:
-    """Where jobs come from and results go; decoders that print anything print it elsewhere."""
+    """Where jobs come from and results go; decoders that print anything print it elsewhere.
+
+    Faults of Python still go to the server's log.
+    """
     given, told = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    sys.stderr = os.fdopen(os.dup(2), "w", errors="backslashreplace")
     nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, 0)
-    os.dup2(nowhere, 1)
+    for number in (0, 1, 2):
+        os.dup2(nowhere, number)
     return given, told
-
-
-if __name__ == "__main__":
-    main()

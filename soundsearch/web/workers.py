@@ -16,32 +16,43 @@ from typing import Any, BinaryIO, cast
 from ..errors import AudioError, EncoderError, MissingExtra, SoundsearchError, SpaceMismatch
 from .limits import Gate, Limits
 from .messages import receive, send
-from .problems import Problem
+from .problems import Problem, fault
 
 __all__ = ["Workers"]
 
 # Errors of a worker that are raised here as they were there.
 _KNOWN = {kind.__name__: kind for kind in (EncoderError, MissingExtra, SoundsearchError)}
 
+# With the server's own places of modules: not with the folder that it was started in, where
+# anybody's files may be called as modules are.
+_PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from soundsearch.web.worker import main; main()"
 # How long a process may take to start.
 _START_SECONDS = 60.0
 
 
 class _Worker:
-    """One process; used by one thread at a time."""
+    """One process; used by one thread at a time. Raises Problem where it does not start."""
 
     def __init__(self, limits: Limits) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "soundsearch.web.worker", str(limits.job_bytes)],
+            [sys.executable, "-c", _PROGRAM, str(limits.job_bytes), *sys.path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
             start_new_session=True,  # a Ctrl-C is the server's, which lets jobs end
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         self._given = cast(BinaryIO, self.process.stdin)
         self._told = cast(BinaryIO, self.process.stdout)
-        self._until(_START_SECONDS)  # a job's time begins when there is one to do it
+        # A job's time begins when there is one to do it.
+        if self._until(_START_SECONDS) is None:
+            self.close()
+            raise Problem(
+                503,
+                "NoWorker",
+                f"the process that decodes sounds does not start ({_end(self.process.returncode)})"
+                "; the server's log may say why",
+                retry_after=5,
+            )
 
     def ask(self, job: dict[str, Any], seconds: float) -> tuple[dict[str, Any], bytes] | None:
         """What comes of a job; None where the process ended in it."""
@@ -66,6 +77,14 @@ class _Worker:
         with suppress(OSError):
             self._given.close()
         self._told.close()
+
+
+def _end(code: int) -> str:
+    """How a process ended."""
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"exit code {code}"
 
 
 class Workers:
@@ -118,9 +137,12 @@ class Workers:
                 worker = None
                 self.lost += 1
                 raise AudioError(name, self._why(code))
+            answer, content = found
+            if answer.get("error") in ("MemoryError", "Exception"):
+                self._forget(worker)  # what is left of it may be in pieces
+                worker = None
         finally:
             self._idle.put(worker)
-        answer, content = found
         if "error" in answer:
             raise self._error(name, answer)
         return answer, content
@@ -132,11 +154,7 @@ class Workers:
                 f"takes more than {self._limits.job_seconds:g} s to decode, or too much memory; "
                 "give less of it"
             )
-        try:
-            named = signal.Signals(-code).name
-        except ValueError:
-            named = f"exit code {code}"
-        return f"the decoder crashed on it ({named}); is it damaged?"
+        return f"the decoder crashed on it ({_end(code)}); is it damaged?"
 
     def _error(self, name: str, answer: dict[str, Any]) -> Exception:
         kind, message = answer["error"], answer["message"]
@@ -146,6 +164,8 @@ class Workers:
             return AudioError(name, answer["reason"])
         if kind == "OSError":
             return AudioError(name, message)
+        if kind == "Exception":
+            return fault(message)
         if kind == SpaceMismatch.__name__:
             return Problem(409, kind, message)
         return _KNOWN.get(kind, SoundsearchError)(message)
