@@ -34,11 +34,13 @@ if TYPE_CHECKING:
     from .clips import Clips
     from .hearing import embed, label
     from .labels.head import Head
+    from .labels.moments import Began, Ended
     from .labels.timeline import Event, Timeline
     from .learn.teaching import Teaching
     from .learn.training import Training, train
     from .library import Library
     from .library import Library as open  # noqa: N813
+    from .listening import listen
     from .neighbours import Neighbours
     from .results import (
         Answer,
@@ -55,11 +57,13 @@ if TYPE_CHECKING:
     )
     from .stores.records import Key
     from .timelines import events
+    from .watching import Matched
 
 __all__ = [
     "Answer",
     "ArgumentError",
     "AudioError",
+    "Began",
     "Clip",
     "ClipNotFound",
     "Clips",
@@ -67,6 +71,7 @@ __all__ = [
     "CopyReport",
     "Embeddings",
     "EncoderError",
+    "Ended",
     "Event",
     "Examples",
     "Failure",
@@ -84,6 +89,7 @@ __all__ = [
     "LibraryError",
     "LibraryNotFound",
     "LibraryVersion",
+    "Matched",
     "MissingExtra",
     "Neighbours",
     "Segment",
@@ -99,6 +105,7 @@ __all__ = [
     "embed",
     "events",
     "label",
+    "listen",
     "open",
     "train",
 ]
@@ -115,6 +122,9 @@ _LAZY = {
     "Head": "labels.head",
     "Key": "stores.records",
     **dict.fromkeys(("Library", "open"), "library"),
+    **dict.fromkeys(("Began", "Ended"), "labels.moments"),
+    "listen": "listening",
+    "Matched": "watching",
     "Neighbours": "neighbours",
     "events": "timelines",
     "Teaching": "learn.teaching",

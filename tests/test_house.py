@@ -47,6 +47,8 @@ ROOMS: dict[str, set[str]] = {
     "hearing": {*_ASKING, "asking"},
     "timelines": {*_ASKING, "asking", "hearing"},
     "timeline_formats": {*_BASE, "labels"},
+    "watching": {*_CLIPS, "clips"},
+    "listening": {*_CLIPS, "clips", "timelines", "watching"},
     "waiting": {*_RECORDS, *_BASE},
     "session": {*_ASKING, "hearing", "stores.opening", "waiting"},
     "gathering": {*_RECORDS, *_BASE, "labels"},
@@ -103,7 +105,7 @@ ROOMS: dict[str, set[str]] = {
     "__main__": {"cli"},
     # The package itself: the public names, loaded when they are first used.
     "": {"asking", "clips", "hearing", "labels", "learn", "library", "evaluate", "neighbours"}
-    | {"stores.records", "timelines", *_BASE},
+    | {"listening", "stores.records", "timelines", "watching", *_BASE},
 }
 
 

@@ -15,6 +15,7 @@ import soundsearch
 
 from ..errors import AudioError
 from ..hints import command
+from .listening import print_live
 from .neighbours import print_similar
 from .options import (
     EXIT_ERROR,
@@ -236,8 +237,25 @@ def similar(
 @click.option(
     "--format",
     "format",
-    type=click.Choice(FORMATS),
-    help="Write events for other programs.",
+    metavar=f"{'|'.join(FORMATS)}|CODING:HZ:CHANNELS",
+    help="Write events for other programs; with --live, how raw sound comes in, as in "
+    "s16le:16000:1.",
+)
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Tell of events while the sound comes in: a line when one begins, a line when it ends.",
+)
+@click.option(
+    "--watch",
+    metavar="LIBRARY",
+    help="With --live, tell when something like a clip of this library is heard.",
+)
+@where_option
+@click.option(
+    "--min-score",
+    type=click.FloatRange(-1, 1),
+    help="With --watch, from which score on something is like a clip.  [default: 0.9]",
 )
 @full_option
 @json_option
@@ -250,15 +268,35 @@ def label(
     events: bool,
     hop: float | None,
     format: str | None,
+    live: bool,
+    watch: str | None,
+    where: str | None,
+    min_score: float | None,
     full: bool,
     as_json: bool,
 ) -> None:
     """Predict the labels of each of FILES (or - for standard input) and of its segments.
 
-    With --events, what is heard from when to when.
+    With --events, what is heard from when to when; with --events --live, as soon as it is.
     """
-    if not events and (hop is not None or format is not None):
-        raise click.UsageError("--hop and --format are for --events")
+    if not events and (hop is not None or format is not None or live):
+        raise click.UsageError("--hop, --format and --live are for --events")
+    if not live and watch is not None:
+        raise click.UsageError("--watch is for --live")
+    if watch is None and (where is not None or min_score is not None):
+        raise click.UsageError("--where and --min-score are for --watch")
+    given = {"encoder": encoder, "head": head, "hop": hop, "format": format, "min_score": min_score}
+    if live:
+        if len(files) > 1 or at is not None:
+            raise click.UsageError("--live is for one file, or -, and all of it")
+        wanted = {name: value for name, value in given.items() if value is not None}
+        print_live(files[0], watch, where, as_json, full, **wanted)
+        return
+    if format is not None and format not in FORMATS:
+        raise click.BadParameter(
+            f"expected one of {', '.join(FORMATS)}, got {format!r}; raw sound is for --live",
+            param_hint="--format",
+        )
     if as_json and format is not None:
         raise click.UsageError("expected --format or --json, got both")
     whose: dict[str, Any] = {"head": head} | ({} if encoder is None else {"encoder": encoder})
