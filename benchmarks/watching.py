@@ -30,6 +30,8 @@ from soundsearch.watching import Watch
 
 MIN_SCORES = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 FEW = 40
+# More than are asked for.
+DEPTH = 10
 
 
 def watched(folds: dict[str, Clips], encoder: Encoder, count: int) -> None:
@@ -64,33 +66,49 @@ def watched(folds: dict[str, Clips], encoder: Encoder, count: int) -> None:
     print("| clips | least score | found | delay | false an hour | of its kind an hour |")
     print("|---|---|---|---|---|---|")
     for chosen in (libraries, few):
-        for least in MIN_SCORES:
-            found, planted, false, kind, hours = [], 0, 0, 0, 0.0
-            for fold, truth, places, stream in streams:
-                for other, library in chosen.items():
-                    told_of = alarms(library, stream, least)
-                    if other != fold:
-                        hours += LENGTH / 3600
-                        for at, (category, _) in told_of:
-                            right = any(
-                                name == category and onset <= at and at - SEGMENT <= offset
-                                for name, onset, offset in truth
-                            )
-                            kind, false = kind + right, false + (not right)
+        found: dict[float, list[float]] = {least: [] for least in MIN_SCORES}
+        false, kind = dict.fromkeys(MIN_SCORES, 0), dict.fromkeys(MIN_SCORES, 0)
+        planted, hours = 0, 0.0
+        for fold, truth, places, stream in streams:
+            for other, library in chosen.items():
+                nearest = Nearest(library, stream.vectors)
+                mine = {(category, number) for category, number, _ in library} & places.keys()
+                planted += len(mine) if other == fold else 0
+                hours += LENGTH / 3600 if other != fold else 0.0
+                for least in MIN_SCORES:
+                    told_of = alarms(library, nearest, stream, least)
+                    if other == fold:
+                        found[least] += delays_of(mine, places, told_of)
                         continue
-                    for name in {(category, number) for category, number, _ in library}:
-                        if name in places:
-                            planted += 1
-                            onset, offset = places[name]
-                            times = [at for at, clip in told_of if clip == name]
-                            times = [at for at in times if onset <= at <= offset + PROMISED]
-                            found += [times[0] - onset] if times else []
-            size = len(next(iter(chosen.values())))
+                    for at, (category, _) in told_of:
+                        right = any(
+                            name == category and onset <= at and at - SEGMENT <= offset
+                            for name, onset, offset in truth
+                        )
+                        kind[least] += right
+                        false[least] += not right
+        size = len(next(iter(chosen.values())))
+        for least in MIN_SCORES:
+            delay = f"{np.median(found[least]):.1f}" if found[least] else ""
             print(
-                f"| {size} | {least} | {len(found) / planted:.2f} | {np.median(found):.1f} | "
-                f"{false / hours:.1f} | {kind / hours:.1f} |",
+                f"| {size} | {least} | {len(found[least]) / planted:.2f} | {delay} | "
+                f"{false[least] / hours:.1f} | {kind[least] / hours:.1f} |",
                 flush=True,
             )
+
+
+def delays_of(
+    wanted: set[tuple[str, int]],
+    places: dict[tuple[str, int], tuple[float, float]],
+    told_of: list[tuple[float, tuple[str, int]]],
+) -> list[float]:
+    """How long after its onset each clip is told that is told while it sounds."""
+    found = []
+    for clip in wanted:
+        onset, offset = places[clip]
+        times = [at for at, told in told_of if told == clip and onset <= at <= offset + PROMISED]
+        found += [times[0] - onset] if times else []
+    return found
 
 
 class Noted(list[Any]):
@@ -104,33 +122,41 @@ class Noted(list[Any]):
 
 
 class Nearest:
-    """Clips as `Watch` asks for them."""
+    """The nearest segments of clips to each segment of a stream, as `Watch` asks for them."""
 
-    def __init__(self, library: list[tuple[str, int, np.ndarray]]) -> None:
-        vectors = np.concatenate([each for _, _, each in library])
-        self._vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        self._owners = np.repeat(np.arange(len(library)), [len(each) for _, _, each in library])
+    def __init__(self, library: list[tuple[str, int, np.ndarray]], stream: np.ndarray) -> None:
+        owners = np.repeat(np.arange(len(library)), [len(each) for _, _, each in library])
+        scores = unit(stream) @ unit(np.concatenate([each for _, _, each in library])).T
+        self._best = {
+            vector.tobytes(): (row[best], owners[best])
+            for vector, row in zip(stream, scores, strict=True)
+            for best in [np.argsort(-row)[:DEPTH]]
+        }
 
     def query(self, question: Embeddings, k: int, *, segments: bool, min_score: float) -> Answer:
-        """The nearest segments."""
-        vector = question.vectors[0] / np.linalg.norm(question.vectors[0])
-        scores = self._vectors @ vector
-        best = np.argsort(-scores)[:k]
+        """The nearest segments to one of the stream."""
+        scores, owners = self._best[question.vectors[0].tobytes()]
+        hits = enumerate(zip(scores[:k].tolist(), owners[:k].tolist(), strict=True), 1)
         return Answer(
             tuple(
-                Hit(rank, float(scores[row]), "", 0.0, 0.0, (), int(self._owners[row]))
-                for rank, row in enumerate(best, 1)
-                if scores[row] >= min_score
+                Hit(rank, score, "", 0.0, 0.0, (), owner)
+                for rank, (score, owner) in hits
+                if score >= min_score
             ),
             (),
         )
 
 
+def unit(vectors: np.ndarray) -> np.ndarray:
+    found: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return found
+
+
 def alarms(
-    library: list[tuple[str, int, np.ndarray]], stream: Heard, least: float
+    library: list[tuple[str, int, np.ndarray]], nearest: Nearest, stream: Heard, least: float
 ) -> list[tuple[float, tuple[str, int]]]:
     """When it is told which clip is heard."""
-    watch = Watch(Nearest(library), "", HOP, SEGMENT, least)  # type: ignore[arg-type]
+    watch = Watch(nearest, "", HOP, SEGMENT, least)  # type: ignore[arg-type]
     rows = zip(stream.vectors, stream.levels.tolist(), strict=True)
     return [
         (matched.heard, library[matched.hit.clip_id][:2])

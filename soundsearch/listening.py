@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -143,8 +144,10 @@ class _Ear:
         return self._heard(*self._newest.push(block))
 
     def finish(self) -> Iterator[Moment]:
-        yield from self._heard(*self._newest.finish())
-        yield from self._teller.finish(self._newest.seconds)
+        seconds = self._newest.seconds
+        for moment in self._heard(*self._newest.finish()):
+            yield replace(moment, heard=seconds)  # of a segment that is longer than the sound
+        yield from self._teller.finish(seconds)
 
     def _heard(self, embeddings: Floats, levels: Floats) -> Iterator[Moment]:
         if not len(levels):

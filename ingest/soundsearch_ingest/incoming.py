@@ -126,6 +126,7 @@ class _Stream:
     def __init__(self, file: BinaryIO) -> None:
         self._read: Callable[[int], bytes | None] = getattr(file, "read1", file.read)
         self._before = b""
+        self._ended = False
         self.name = _name(file)
 
     def read(self, size: int = _READ) -> bytes:
@@ -133,8 +134,11 @@ class _Stream:
         if self._before:
             before, self._before = self._before[:size], self._before[size:]
             return before
+        if self._ended:
+            return b""  # a terminal would be read on
         while (data := self._next(size)) is None:
             time.sleep(_PAUSE)  # a descriptor that does not block
+        self._ended = not data
         return data
 
     def _next(self, size: int) -> bytes | None:
@@ -261,7 +265,7 @@ def _raw(
 ) -> Iterator[Piece]:
     """Samples to the end of a stream, or of the bytes that are left for them."""
     size, rest = format.frame_bytes, b""
-    while data := stream.read(_READ if left is None else min(_READ, left)):
+    while left != 0 and (data := stream.read(_READ if left is None else min(_READ, left))):
         if left is not None:
             left -= len(data)
         data = rest + data
