@@ -433,6 +433,14 @@ def test_lines_come_while_the_pipe_is_open_and_ctrl_c_ends_what_is_on(live):
     assert rest[-1]["moment"] == "ended" and rest[-1]["offset"] == pytest.approx(4, abs=0.3)
 
 
+def test_sigterm_ends_what_is_on_too(live):
+    live.stdin.write(bytes(2 * RATE))
+    line_of(live)
+    live.terminate()
+    [last] = [json.loads(line) for line in live.stdout]
+    assert live.wait(60) == 143 and last["moment"] == "ended" and last["offset"] == 1
+
+
 def test_a_reader_that_leaves_ends_it_quietly(live):
     live.stdin.write(bytes(2 * RATE))
     line_of(live)

@@ -37,6 +37,12 @@ _PATIENCE = 1 << 25
 # Lengths in headers of WAV files from here on, and 0, mean that the writer did not know it.
 _UNKNOWN = 0x7FFFF000
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+_ADVICE = (
+    "for raw samples say --format CODING:HZ:CHANNELS, as in s16le:16000:1; what must be there "
+    "whole, as many MP4 files, is heard without --live"
+)
+# Faults that follow each other before a stream is given up.
+_MANY = 1000
 # What FFmpeg reads of a stream before it says what it is, bytes.
 _PROBE = 1 << 14
 
@@ -336,9 +342,7 @@ def _container(stream: _Stream, on_warning: OnWarning) -> Iterator[Piece]:
     except faults as error:
         raise AudioError(
             stream.name,
-            f"is not audio that can be read as it comes ({error_text(error)}); for raw samples say "
-            "--format CODING:HZ:CHANNELS, as in s16le:16000:1; what needs to be there whole is "
-            "heard without --live",
+            f"is not audio that can be read as it comes ({error_text(error)}); {_ADVICE}",
         ) from error
     with container:
         if not container.streams.audio:
@@ -347,28 +351,36 @@ def _container(stream: _Stream, on_warning: OnWarning) -> Iterator[Piece]:
         if sound.codec_context is None:
             raise AudioError(stream.name, "its sound has a coding that FFmpeg does not know")
         planar: Any = None
-        form, damaged = None, False
+        form, faulty, count = None, 0, 0
+        is_damaged = False
         packets = container.demux(sound)
         while True:
             try:
                 frames = next(packets).decode()
+                faulty = 0
             except StopIteration:
-                return
+                break
             except av.error.InvalidDataError:
-                frames = []
-                if not damaged:
-                    damaged = True
+                frames, faulty = [], faulty + 1
+                packets = container.demux(sound)  # a fault has ended the one before
+                if count and not is_damaged:
+                    is_damaged = True
                     on_warning(f"{stream.name}: is damaged in places, which are passed over")
+                if faulty > _MANY:
+                    break
             except faults as error:
                 on_warning(f"{stream.name}: decoding ended: {error_text(error)}")
-                return
+                break
             for frame in frames:
                 frame.pts = None  # do not fill gaps in the timeline
                 now = frame.format.name, frame.layout.name, frame.sample_rate
                 if now != form:
                     planar, form = av.AudioResampler(format="fltp"), now
+                count += 1
                 for part in planar.resample(frame):
                     yield part.sample_rate, part.to_ndarray().T
+    if not count:
+        raise AudioError(stream.name, f"gives no sound as it comes; {_ADVICE}")
 
 
 def _name(file: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any, BinaryIO
 
@@ -13,7 +13,6 @@ import soundsearch
 
 from ..errors import AudioError
 from .layout import clocks, cut, moments, room, short_path
-from .options import EXIT_INTERRUPTED
 from .printing import print_json, say, shown
 
 __all__ = ["print_live"]
@@ -29,14 +28,16 @@ def print_live(
 ) -> None:
     """Listen to a file, or standard input, and print what is heard as soon as it is.
 
-    Ctrl-C ends the sound: what is on ends, and the exit code is `EXIT_INTERRUPTED`.
+    Ctrl-C and SIGTERM end the sound: what is on ends, and the exit code is 128 and the signal's
+    number, as of what they end at once.
     """
     with ExitStack() as stack:
         if watch is not None:
             library = stack.enter_context(soundsearch.open(watch))
             options["watch"] = library if where is None else library.where(where)
         source = stack.enter_context(_opened(file))
-        stop = stack.enter_context(_stopped_by_signals())
+        stop = threading.Event()
+        signals = stack.enter_context(_caught(stop.set))
         heard = soundsearch.listen(source, **options, on_warning=_warn, stop=stop)
         with closing(heard):  # type: ignore[type-var]
             for moment in heard:
@@ -44,8 +45,8 @@ def print_live(
                     print_json([moment.to_dict()])
                 else:
                     _print(moment, full)
-        if stop.is_set():
-            sys.exit(EXIT_INTERRUPTED)
+        if signals:
+            sys.exit(128 + signals[0])
 
 
 @contextmanager
@@ -63,22 +64,24 @@ def _opened(file: str) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set; the second one ends the process as it would."""
-    stop = threading.Event()
+def _caught(on_first: Callable[[], None]) -> Iterator[list[int]]:
+    """The signals that came, Ctrl-C and SIGTERM; a second one ends the process as it would."""
+    came: list[int] = []
     before: dict[int, Any] = {}
 
     def on_signal(number: int, _frame: Any) -> None:
-        stop.set()
-        signal.signal(number, before[number])
+        came.append(number)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        on_first()
 
-    for each in (signal.SIGINT, signal.SIGTERM):
-        before[each] = signal.signal(each, on_signal)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, on_signal)
     try:
-        yield stop
+        yield came
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _warn(text: str) -> None:
