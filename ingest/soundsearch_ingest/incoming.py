@@ -385,6 +385,6 @@ def _container(stream: _Stream, on_warning: OnWarning) -> Iterator[Piece]:
 
 def _name(file: Any) -> str:
     name = getattr(file, "name", None)
-    if file is sys.stdin.buffer or name in (0, "<stdin>"):
+    if name in (0, "<stdin>") or (sys.stdin is not None and file is sys.stdin.buffer):
         return "standard input"
     return name if isinstance(name, str) else "stream"

@@ -52,6 +52,8 @@ def print_live(
 @contextmanager
 def _opened(file: str) -> Iterator[BinaryIO]:
     if file == "-":
+        if sys.stdin is None:
+            raise AudioError("standard input", "is closed; pipe some sound into it")
         # Without its buffer: a thread that waits in there keeps Python from ending.
         yield getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
         return
