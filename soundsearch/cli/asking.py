@@ -232,7 +232,7 @@ def similar(
     "--hop",
     type=float,
     metavar="SECONDS",
-    help="How finely events are told, as in 0.12.  [default: as the encoder has it]",
+    help="How finely events are told, as in 0.12.  [default: as the encoder has it; live 0.24]",
 )
 @click.option(
     "--format",
