@@ -1,7 +1,7 @@
 """Events told while a sound comes in: how well, how soon, at what cost.
 
     python -m benchmarks.live DATA [--recordings 30]
-    python -m benchmarks.live DATA --minutes 60 [--format wav]
+    python -m benchmarks.live DATA --minutes 60 [--format raw] [--watch LIBRARY]
 
 Recordings, categories and measures are those of `benchmarks.events`. Compared: the events of the
 whole file; and events told live, where the newest segment is heard with what came before it alone,
@@ -65,7 +65,7 @@ HOPS = (0.12, 0.24, 0.48)
 # Look-ahead in segments, hop, and what makes an event.
 TRIES = (
     *((look, hop, ON, OFF, GAP) for look in (0, 1) for hop in HOPS),
-    *((0, HOP, on, OFF, GAP) for on in (0.3, 0.5)),
+    *((0, HOP, on, OFF, GAP) for on in (0.4, 0.6)),
     *((0, HOP, ON, off, GAP) for off in (0.1, 0.2, 0.3)),
     *((0, HOP, ON, OFF, gap) for gap in (0.0, 0.48, 0.96)),
 )
@@ -222,7 +222,9 @@ def resident_now(process: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
-def at_real_time(folds: dict[str, Clips], mapping: Mapping, minutes: int, kind: str) -> None:
+def at_real_time(
+    folds: dict[str, Clips], mapping: Mapping, minutes: int, kind: str, watch: str | None
+) -> None:
     """Print what a process does with so many minutes of sound that come as fast as they last."""
     parts, truth = [], []
     for number in range(minutes):
@@ -233,6 +235,7 @@ def at_real_time(folds: dict[str, Clips], mapping: Mapping, minutes: int, kind: 
     samples = np.concatenate(parts)
     command = [sys.executable, "-m", "soundsearch", "label", "-", "--events", "--live", "--json"]
     command += ["--format", f"s16le:{RATE}:1"] if kind == "raw" else []
+    command += ["--watch", watch] if watch else []
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdin is not None and child.stdout is not None
     lines: list[tuple[float, dict[str, Any]]] = []
@@ -263,6 +266,8 @@ def at_real_time(folds: dict[str, Clips], mapping: Mapping, minutes: int, kind: 
     reader.join()
     moments: Told = []
     for at, row in lines:
+        if row["moment"] == "matched":
+            continue
         mid = row["label"]["mid"]
         index, label = AUDIOSET.index("", mid), Label("", mid, 0.0, ())
         if row["moment"] == "began":
@@ -292,11 +297,12 @@ def main() -> None:
     parser.add_argument("--recordings", type=int, default=30, help="of each fold")
     parser.add_argument("--minutes", type=int, help="of live input, at real time")
     parser.add_argument("--format", choices=("wav", "raw"), default="wav", help="of live input")
+    parser.add_argument("--watch", metavar="LIBRARY", help="with live input")
     options = parser.parse_args()
     folds = clips_of(options.data / "esc50")
     mapping = Mapping(sorted({category for clips in folds.values() for category in clips}))
     if options.minutes:
-        at_real_time(folds, mapping, options.minutes, options.format)
+        at_real_time(folds, mapping, options.minutes, options.format, options.watch)
     else:
         table(folds, Listener.open(threads=1), mapping, options.recordings)
 

@@ -33,7 +33,9 @@ RAW = ("--format", f"s16le:{RATE}:1")
 
 
 def run(*arguments, **kwargs):
-    return CliRunner().invoke(main, list(map(str, arguments)), **kwargs)
+    # The command would set it for all that this process starts later.
+    env = {"OMP_NUM_THREADS": "1"}
+    return CliRunner(env=env).invoke(main, list(map(str, arguments)), **kwargs)
 
 
 def pcm(sound):

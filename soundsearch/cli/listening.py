@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -31,6 +32,9 @@ def print_live(
     Ctrl-C and SIGTERM end the sound: what is on ends, and the exit code is 128 and the signal's
     number, as of what they end at once.
     """
+    # Before what reads it is loaded: threads of FAISS that wait for the next of four questions a
+    # second spin, which takes half a core.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     with ExitStack() as stack:
         if watch is not None:
             library = stack.enter_context(soundsearch.open(watch))
