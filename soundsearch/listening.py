@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -82,7 +84,7 @@ def listen(
         From which cosine on something is like a clip; see `Matched`.
     on_warning : callable
         Told once of each thing that is odd: samples that are not finite, damage, an early end, and
-        hearing that falls behind a live stream.
+        hearing that falls behind a live stream. Of a stream, the thread that reads may tell it.
     stop : threading.Event, optional
         Once it is set, the sound ends there: what is on is told to end.
 
@@ -102,7 +104,7 @@ def listen(
         The head or the library to `watch` has another space than the encoder's.
     """
     frames = pipeline.hop_frames(hop)
-    is_stream = hasattr(source, "read")
+    is_stream = hasattr(source, "read") and not isinstance(source, io.TextIOBase)
     if is_stream == (sample_rate is not None):
         raise ArgumentError(
             "expected a binary stream, or arrays and their sample_rate, got "
@@ -123,8 +125,10 @@ def listen(
         watcher = Watch(watch, model.space, hop, model.segment_seconds, min_score)
     ear = _Ear(listener, frames, watcher)
     if is_stream:
-        blocks = incoming(cast(BinaryIO, source), raw, on_warning)
-        return _moments(ear, _read(blocks, stop or threading.Event(), on_warning))
+        closed = threading.Event()
+        blocks = incoming(cast(BinaryIO, source), raw, on_warning, closed)
+        read = _read(blocks, closed, stop or threading.Event(), on_warning)
+        return _moments(ear, read)
     arrays = cast(Iterable[NDArray[Any]], source)
     return _moments(ear, _until(incoming_arrays(arrays, cast(int, sample_rate), on_warning), stop))
 
@@ -147,7 +151,10 @@ class _Ear:
         seconds = self._newest.seconds
         for moment in self._heard(*self._newest.finish()):
             yield replace(moment, heard=seconds)  # of a segment that is longer than the sound
-        yield from self._teller.finish(seconds)
+        yield from self.end()
+
+    def end(self) -> Iterator[Ended]:
+        return self._teller.finish(self._newest.seconds)
 
     def _heard(self, embeddings: Floats, levels: Floats) -> Iterator[Moment]:
         if not len(levels):
@@ -161,9 +168,14 @@ class _Ear:
 
 
 def _moments(ear: _Ear, blocks: Iterator[Floats]) -> Iterator[Moment]:
-    for block in blocks:
-        yield from ear.push(block)
-    yield from ear.finish()
+    with closing(blocks):  # type: ignore[type-var]
+        try:
+            for block in blocks:
+                yield from ear.push(block)
+            yield from ear.finish()
+        except Exception:
+            yield from ear.end()  # what is on ends with what can be heard
+            raise
 
 
 def _until(blocks: Iterator[Floats], stop: threading.Event | None) -> Iterator[Floats]:
@@ -174,7 +186,10 @@ def _until(blocks: Iterator[Floats], stop: threading.Event | None) -> Iterator[F
 
 
 def _read(
-    blocks: Iterator[Floats], stop: threading.Event, on_warning: OnWarning
+    blocks: Iterator[Floats],
+    closed: threading.Event,
+    stop: threading.Event,
+    on_warning: OnWarning,
 ) -> Iterator[Floats]:
     """Blocks that a thread reads, until there are no more or it is told to stop."""
     backlog, is_late = Backlog(blocks), False
@@ -189,4 +204,5 @@ def _read(
             if len(block):
                 yield block
     finally:
+        closed.set()
         backlog.close()

@@ -104,6 +104,26 @@ def test_silence_one_tone_and_less_than_a_segment():
     assert len(warnings) == 1 and len(spans(moments, "Silence")) == 1
 
 
+def test_who_leaves_early_leaves_no_thread():
+    reading, writing = os.pipe()
+    with open(reading, "rb") as file, open(writing, "wb", buffering=0) as pipe:
+        pipe.write(bytes(48_001))
+        for _ in soundsearch.listen(file, format=f"s16le:{RATE}:1", on_warning=pytest.fail):
+            break
+        assert not any(each.name == "soundsearch-reader" for each in threading.enumerate())
+
+
+def test_what_is_on_ends_before_an_error():
+    def pieces():
+        yield np.zeros(3 * RATE)
+        raise OSError("no more")
+
+    moments = []
+    with pytest.raises(OSError, match="no more"):
+        moments.extend(soundsearch.listen(pieces(), sample_rate=RATE))
+    assert [each.label.name for each in moments] == ["Silence"] * 2 and moments[1].offset == 3
+
+
 def test_a_stream_that_is_stopped_ends_what_is_on():
     stop, reading, writing = threading.Event(), *os.pipe()
     with open(reading, "rb", buffering=0) as file, open(writing, "wb", buffering=0) as pipe:
@@ -240,6 +260,7 @@ def test_lines_for_people_and_for_programs(tmp_path):
         ("-", "--events", "--live", "--format", "csv"),
         ("-", "--events", "--live", "--format", "s16le:16000:0"),
         ("-", "--events", "--live", "--hop", "2"),
+        ("-", "--events", "--live", "--max-duration", "3600"),
         ("-", "--events", "--format", "s16le:16000:1"),
     ],
 )

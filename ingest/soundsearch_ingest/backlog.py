@@ -22,6 +22,7 @@ Floats = NDArray[np.float32]
 
 # Seconds of sound that wait at most, two megabytes.
 _MOST = 30.0
+_MOMENT = 1.0
 
 
 class Backlog:
@@ -40,10 +41,9 @@ class Backlog:
         self._changed = threading.Condition()
         self._error: BaseException | None = None
         self._ended = self._closed = False
-        self._began: float | None = None
-        self._taken = 0
         self.lag = 0.0
-        threading.Thread(target=self._read, name="soundsearch-reader", daemon=True).start()
+        self._thread = threading.Thread(target=self._read, name="soundsearch-reader", daemon=True)
+        self._thread.start()
 
     def _read(self) -> None:
         error: BaseException | None = None
@@ -82,17 +82,15 @@ class Backlog:
                 return None
         if not waiting:
             return np.empty(0, np.float32)
-        now = time.monotonic()
-        came = waiting[0][0]
-        self._began = came if self._began is None else self._began
-        found = np.concatenate([block for _, block in waiting])
-        self._taken += len(found)
-        is_live = self._taken / SAMPLE_RATE <= now - self._began + 1
-        self.lag = now - came if is_live else 0.0
-        return found
+        (first, _), (last, _) = waiting[0], waiting[-1]
+        blocks = [block for _, block in waiting]
+        is_live = sum(map(len, blocks[1:])) / SAMPLE_RATE <= last - first + 1
+        self.lag = time.monotonic() - first if is_live else 0.0
+        return np.concatenate(blocks)
 
     def close(self) -> None:
-        """Read no more, once the block that is being read is there."""
+        """Read no more, once the block that is being read is there; for that, wait a moment."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        self._thread.join(_MOMENT)

@@ -7,8 +7,11 @@ the headers of WAV files that a program writes into a pipe are wrong about their
 
 from __future__ import annotations
 
+import io
 import re
+import select
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -32,6 +35,8 @@ Piece = tuple[int, Floats]
 _READ = 1 << 16
 # A writer of small pieces is given so many seconds to write more of them: each read costs the same.
 _SMALL, _PAUSE = 4096, 0.02
+# How often who waits for more looks whether it is still wanted, seconds.
+_TURN = 0.1
 # Titles and covers may come before the sound of a WAV file, but not more of them.
 _PATIENCE = 1 << 25
 # Lengths in headers of WAV files from here on, and 0, mean that the writer did not know it.
@@ -129,7 +134,14 @@ class RawFormat:
 class _Stream:
     """What a binary file has by now."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, closed: threading.Event) -> None:
+        self._closed = closed
+        # Who waits within a read cannot leave it. What else has a descriptor may hold back what it
+        # has read from there, as a connection does.
+        self._poll: select.poll | None = None
+        if isinstance(getattr(file, "raw", file), io.FileIO) and hasattr(select, "poll"):
+            self._poll = select.poll()
+            self._poll.register(file, select.POLLIN)
         self._read: Callable[[int], bytes | None] = getattr(file, "read1", file.read)
         self._before = b""
         self._ended = False
@@ -148,6 +160,10 @@ class _Stream:
         return data
 
     def _next(self, size: int) -> bytes | None:
+        while not self._closed.is_set() and self._poll and not self._poll.poll(1000 * _TURN):
+            pass
+        if self._closed.is_set():
+            raise AudioError(self.name, "is read no more")
         try:
             data = self._read(size)
         except BlockingIOError:
@@ -172,7 +188,10 @@ class _Stream:
 
 
 def incoming(
-    file: BinaryIO, format: RawFormat | None = None, on_warning: OnWarning = lambda _text: None
+    file: BinaryIO,
+    format: RawFormat | None = None,
+    on_warning: OnWarning = lambda _text: None,
+    closed: threading.Event | None = None,
 ) -> Iterator[Floats]:
     """Mono 16 kHz sound of a stream, as it comes.
 
@@ -185,6 +204,8 @@ def incoming(
     on_warning : callable
         Told once, when it is noticed, what is odd: samples that are not finite, which are taken as
         0; damage, which is passed over; an end that comes too early.
+    closed : threading.Event, optional
+        Once it is set, nothing more is read; a file or a pipe that gives nothing is not waited for.
 
     Yields
     ------
@@ -194,9 +215,9 @@ def incoming(
     Raises
     ------
     AudioError
-        The stream is no sound, or cannot be read.
+        The stream is no sound, or cannot be read, or is `closed`.
     """
-    stream = _Stream(file)
+    stream = _Stream(file, closed or threading.Event())
     yield from _heard(_pieces(stream, format, on_warning), stream.name, on_warning)
 
 
@@ -208,25 +229,34 @@ def incoming_arrays(
     As `incoming` otherwise; values are taken as of `soundsearch_ingest.decode.to_mono_16k`.
     """
     name = "array"
-    if not _RATES[0] <= rate <= _RATES[1]:
-        raise AudioError(
-            name, f"expected a sample rate of {_RATES[0]} to {_RATES[1]} Hz, got {rate}"
-        )
+    _check_rate(name, rate)
 
     def pieces() -> Iterator[Piece]:
+        channels = 0
         for block in blocks:
             array = np.asarray(block)
             if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] == 0):
                 raise AudioError(name, f"expected [n] or [n, channels] samples, got {array.shape}")
-            if array.ndim == 2 and 1 < array.shape[0] < array.shape[1]:
-                raise AudioError(
-                    name,
-                    f"expected [n, channels] samples, got {array.shape}; transpose it first",
-                )
-            if len(array):
-                yield rate, scaled(array).reshape(len(array), -1)
+            if array.ndim == 2 and array.shape[1] != channels:
+                if 0 < array.shape[0] < array.shape[1]:
+                    raise AudioError(
+                        name,
+                        f"expected [n, channels] samples, got {array.shape}; transpose it first",
+                    )
+                channels = array.shape[1]
+            for begin in range(0, len(array), _READ):
+                some = array[begin : begin + _READ]
+                yield rate, scaled(some).reshape(len(some), -1)
 
     yield from _heard(pieces(), name, on_warning)
+
+
+def _check_rate(name: str, rate: Any) -> None:
+    is_number = isinstance(rate, (int, float, np.number))
+    if not is_number or not _RATES[0] <= rate <= _RATES[1]:
+        raise AudioError(
+            name, f"expected a sample rate of {_RATES[0]} to {_RATES[1]} Hz, got {rate!r}"
+        )
 
 
 def _heard(pieces: Iterable[Piece], name: str, on_warning: OnWarning) -> Iterator[Floats]:
@@ -234,6 +264,7 @@ def _heard(pieces: Iterable[Piece], name: str, on_warning: OnWarning) -> Iterato
     rate, resampler, odd, any_sound = 0, None, False, False
     for piece_rate, block in pieces:
         if piece_rate != rate:
+            _check_rate(name, piece_rate)
             if resampler is not None:
                 yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
             rate, resampler = piece_rate, None
@@ -289,7 +320,7 @@ def _raw(
 
 
 def _wav(stream: _Stream, start: bytes, on_warning: OnWarning) -> Iterator[Piece]:
-    header, format = start, None
+    header, format = bytearray(start), None
     while True:
         chunk = stream.exactly(8)
         header += chunk
@@ -304,7 +335,7 @@ def _wav(stream: _Stream, start: bytes, on_warning: OnWarning) -> Iterator[Piece
         if name == b"fmt ":
             format = _wav_format(body)
             if format is None:
-                stream.unread(header)
+                stream.unread(bytes(header))
                 return _container(stream, on_warning)
 
 
@@ -333,6 +364,23 @@ class _OneWay:
         self.read = stream.read
 
 
+class _Planar:
+    """Frames of any kind, which may change, as pieces."""
+
+    def __init__(self) -> None:
+        self._form: tuple[str, str, int] | None = None
+        self._resampler: Any = None
+
+    def pieces(self, frame: Any) -> list[Piece]:
+        import av
+
+        frame.pts = None  # do not fill gaps in the timeline
+        form = frame.format.name, frame.layout.name, frame.sample_rate
+        if form != self._form:
+            self._resampler, self._form = av.AudioResampler(format="fltp"), form
+        return [(part.sample_rate, part.to_ndarray().T) for part in self._resampler.resample(frame)]
+
+
 def _container(stream: _Stream, on_warning: OnWarning) -> Iterator[Piece]:
     import av
 
@@ -350,18 +398,18 @@ def _container(stream: _Stream, on_warning: OnWarning) -> Iterator[Piece]:
         sound = container.streams.audio[0]
         if sound.codec_context is None:
             raise AudioError(stream.name, "its sound has a coding that FFmpeg does not know")
-        planar: Any = None
-        form, faulty, count = None, 0, 0
+        planar = _Planar()
+        faulty, count = 0, 0
         is_damaged = False
         packets = container.demux(sound)
         while True:
             try:
-                frames = next(packets).decode()
+                pieces = [piece for f in next(packets).decode() for piece in planar.pieces(f)]
                 faulty = 0
             except StopIteration:
                 break
             except av.error.InvalidDataError:
-                frames, faulty = [], faulty + 1
+                pieces, faulty = [], faulty + 1
                 packets = container.demux(sound)  # a fault has ended the one before
                 if count and not is_damaged:
                     is_damaged = True
@@ -371,14 +419,8 @@ def _container(stream: _Stream, on_warning: OnWarning) -> Iterator[Piece]:
             except faults as error:
                 on_warning(f"{stream.name}: decoding ended: {error_text(error)}")
                 break
-            for frame in frames:
-                frame.pts = None  # do not fill gaps in the timeline
-                now = frame.format.name, frame.layout.name, frame.sample_rate
-                if now != form:
-                    planar, form = av.AudioResampler(format="fltp"), now
-                count += 1
-                for part in planar.resample(frame):
-                    yield part.sample_rate, part.to_ndarray().T
+            count += len(pieces)
+            yield from pieces
     if not count:
         raise AudioError(stream.name, f"gives no sound as it comes; {_ADVICE}")
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 import soundsearch
 
@@ -259,7 +260,9 @@ def similar(
 )
 @full_option
 @json_option
+@click.pass_context
 def label(
+    context: click.Context,
     files: tuple[str, ...],
     encoder: str | None,
     head: str | None,
@@ -289,6 +292,8 @@ def label(
     if live:
         if len(files) > 1 or at is not None:
             raise click.UsageError("--live is for one file, or -, and all of it")
+        if context.get_parameter_source("max_duration") is not ParameterSource.DEFAULT:
+            raise click.UsageError("--live goes on as long as the sound; leave out --max-duration")
         wanted = {name: value for name, value in given.items() if value is not None}
         print_live(files[0], watch, where, as_json, full, **wanted)
         return

@@ -137,6 +137,8 @@ def main(debug: bool) -> None:
         sys.unraisablehook = _raise_interrupts
     if not debug:
         _silence_c_libraries()
+    if sys.stdout is None:  # closed, which is no error for what need not be read
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process runs
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show is escaped
             stream.reconfigure(errors="backslashreplace")
