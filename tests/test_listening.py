@@ -218,6 +218,8 @@ def test_clips_are_told_once_for_each_time_that_they_are_heard(library):
     assert done.exit_code == 0, done.output
     [line] = [line for line in done.stdout.splitlines() if "  like  " in line]
     assert "middle.flac  (0:0" in line
+    done = run(*watch, "--where", "duration < 0.1", input=bytes(1000))
+    assert done.exit_code == 0 and "no such clip to watch for yet" in done.stderr
     done = run(*watch, "--json", input=pcm(sound[: 6 * RATE]))
     [row] = [row for row in map(json.loads, done.stdout.splitlines()) if "clip" in row]
     assert row["moment"] == "matched" and row["clip"]["uri"].endswith("hiss.wav")

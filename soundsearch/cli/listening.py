@@ -38,7 +38,9 @@ def print_live(
     with ExitStack() as stack:
         if watch is not None:
             library = stack.enter_context(soundsearch.open(watch))
-            options["watch"] = library if where is None else library.where(where)
+            watched = options["watch"] = library if where is None else library.where(where)
+            if next(iter(watched), None) is None:
+                _warn(f"{watch}: there is no such clip to watch for yet; one that is added counts")
         source = stack.enter_context(_opened(file))
         stop = threading.Event()
         signals = stack.enter_context(_caught(stop.set))
