@@ -31,6 +31,7 @@ from .errors import (
 if TYPE_CHECKING:
     from .asking.labelled import Labelled
     from .asking.questions import Embeddings, Examples, Sound, Stored
+    from .asking.words import Words
     from .clips import Clips
     from .hearing import embed, label
     from .labels.head import Head
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         IngestReport,
         Label,
         LabelledClip,
+        Meaning,
         Segment,
         TagReport,
     )
@@ -84,6 +86,7 @@ __all__ = [
     "LibraryError",
     "LibraryNotFound",
     "LibraryVersion",
+    "Meaning",
     "MissingExtra",
     "Neighbours",
     "Segment",
@@ -95,6 +98,7 @@ __all__ = [
     "Teaching",
     "Timeline",
     "Training",
+    "Words",
     "__version__",
     "embed",
     "events",
@@ -109,6 +113,7 @@ __version__ = "0.2.0.dev0"
 _LAZY = {
     "Clips": "clips",
     "Labelled": "asking.labelled",
+    "Words": "asking.words",
     **dict.fromkeys(("embed", "label"), "hearing"),
     **dict.fromkeys(("Embeddings", "Examples", "Sound", "Stored"), "asking.questions"),
     **dict.fromkeys(("Event", "Timeline"), "labels.timeline"),
@@ -130,6 +135,7 @@ _LAZY = {
             "IngestReport",
             "Label",
             "LabelledClip",
+            "Meaning",
             "Segment",
             "TagReport",
         ),

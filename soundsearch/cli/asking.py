@@ -46,6 +46,7 @@ from .printing import (
     say_row,
 )
 from .progress import compare_progress, sound_progress
+from .words import asked_in_words, match_option, matching, print_meaning, words_options
 
 if TYPE_CHECKING:
     from ..results import Answer, LabelledClip
@@ -88,15 +89,15 @@ _NO_MORE = "No more clips, or none with such a score."
     help="What is to be heard: an AudioSet label by its name, id or path, such as 'Dog > Bark', "
     "alone or beside CLIPS or examples. Give several times for several at once.",
 )
+@words_options
 @click.option(
     "--label-weight",
-    default=LABEL_WEIGHT,
-    show_default=True,
     type=click.FloatRange(0, 1),
-    help="How much a label counts beside CLIPS or examples.",
+    help=f"How much a label or words count beside CLIPS or examples.  [default: {LABEL_WEIGHT}]",
 )
 @library_option
 @where_option
+@match_option
 @k_option
 @offset_option
 @min_score_option
@@ -113,9 +114,13 @@ def query(
     like: tuple[ClipNamed, ...],
     unlike: tuple[ClipNamed, ...],
     labels: tuple[str, ...],
-    label_weight: float,
+    text: str | None,
+    classes: tuple[str, ...],
+    names: bool,
+    label_weight: float | None,
     library: str | None,
     where: str | None,
+    match: str | None,
     k: int,
     offset: int,
     min_score: float,
@@ -131,12 +136,15 @@ def query(
     """Find the clips nearest to each of CLIPS, sound files or - for standard input.
 
     With --like, find what all examples have in common; with --unlike, what those examples do not.
-    With --label, find what has a label, or what is near and has it.
+    With --label, find what has a label, or what is near and has it; with --text, say it in words.
     """
-    if bool(clips) + bool(like) != 1 and not (labels and not clips and not like):
+    if not (clips or like or labels or text is not None) or (clips and like):
         raise click.UsageError(
-            "expected CLIPS, --like or --label, what to search for; CLIPS or --like, not both"
+            "expected CLIPS, --like, --label or --text, what to search for; CLIPS or --like, not "
+            "both"
         )
+    if (text is not None and labels) or ((classes or names) and text is None):
+        raise click.UsageError("--class and --names need --text, which is without --label")
     if (unlike and not like) or (at is not None and not clips):
         raise click.UsageError(f"{'--at needs CLIPS' if at else '--unlike needs --like'}")
     options: dict[str, Any] = {
@@ -149,14 +157,17 @@ def query(
     }
     with soundsearch.open(library) as lib:
         empty = f"The library is empty; `{command('ingest FOLDER', lib.address)}` fills it."
-        nothing = empty if where is None else _NO_MATCH
+        nothing = empty if where is None and match is None else _NO_MATCH
         if offset or min_score > -1:
             nothing = _NO_MORE
-        selection = lib if where is None else lib.where(where)
+        selection = matching(lib if where is None else lib.where(where), match)
 
         def ask(question: Any, on_sound: OnSound) -> Answer:
             if labels:
-                question = soundsearch.Labelled(labels, question, label_weight)
+                weight = LABEL_WEIGHT if label_weight is None else label_weight
+                question = soundsearch.Labelled(labels, question, weight)
+            if text is not None:
+                question = asked_in_words(text, classes, names, question, label_weight)
             with compare_progress() as told:
                 return selection.query(question, k, **options, on_sound=on_sound, on_compared=told)
 
@@ -164,7 +175,8 @@ def query(
             with sound_progress(lambda: None) as on_sound:
                 examples = soundsearch.Examples(like, unlike) if like else None
                 answer = ask(examples, on_sound)
-            print_warning("the examples" if like else "the label", answer.warning)
+            about = "the words" if text is not None else "the label"
+            print_warning("the examples" if like else about, answer.warning)
             if nothing == empty and not answer.hits and len(lib):
                 nothing = _NO_LABEL
             _print(answer, full, as_json, nothing, heard=False)
@@ -371,6 +383,10 @@ def _print(
     heard: bool = True,
 ) -> None:
     if as_json:
-        print_json({**name, **hit.to_dict()} for hit in answer)
-    else:
-        print_answer(answer, nothing, full=full, heard=heard)
+        words = {} if answer.words is None else {"words": answer.words.to_dict()}
+        print_json({**name, **hit.to_dict(), **words} for hit in answer)
+        return
+    if answer.words is not None:
+        print_meaning(answer.words)
+        say()
+    print_answer(answer, nothing, full=full, heard=heard)
