@@ -21,10 +21,12 @@ __all__ = ["MOST_LABELS", "MOST_PARTS", "lexicon_of", "understood", "wanted_text
 MOST_PARTS = 3
 _MOST_LABELS = {1: 5, 2: 3, 3: 3}
 MOST_LABELS = max(_MOST_LABELS.values())
-# What a word that names a class adds to the cosine; how fast weights fall with the distance to the
-# nearest, and the least worth keeping: chosen on the first half of `benchmarks/words_queries.tsv`.
-_NAMED = 0.15
+# How fast weights fall with the distance of the cosine to the nearest class's: of what words name
+# slowly, of others fast, and these count less beside what is named; and the least worth keeping.
+# Chosen on every other row of `benchmarks/words_queries.tsv`.
+_AGREED = 0.4
 _FALL = 0.05
+_UNNAMED = 0.4
 _WORTH = 0.1
 # Above this, an unknown word is trusted to be a word of some language.
 _SURE = 0.75
@@ -117,7 +119,8 @@ def understood(text: str, vocabulary: Vocabulary, predicted: Predicted = None) -
         for name, weight in labels.items():
             against[name] = min(-weight, against.get(name, 0.0))
     both = {name for each in classes for name in each} & set(against)
-    if both:
+    against = {name: weight for name, weight in against.items() if name not in both}
+    if both and not against:
         raise ArgumentError(f"text: expected no sound for and against at once, got {min(both)}")
     if against:
         classes.append(dict(sorted(against.items(), key=lambda each: each[1])[:MOST_LABELS]))
@@ -181,13 +184,17 @@ class _Told:
                     return dict(guess.labels)
             if not is_known:
                 return {}
-        highest = near.max()
-        scores = dict(zip(names, near.tolist(), strict=True))
-        for name, weight in naming.labels.items():
-            scores[name] = scores.get(name, highest) + _NAMED * weight
-        best = sorted(scores.items(), key=lambda each: -each[1])[:MOST_LABELS]
-        weights = {name: float(np.exp((score - best[0][1]) / _FALL)) for name, score in best}
-        return {name: weight for name, weight in weights.items() if weight >= _WORTH}
+        cosines = dict(zip(names, near.tolist(), strict=True))
+        named = {
+            name: weight * float(np.exp((cosines.get(name, near.max()) - near.max()) / _AGREED))
+            for name, weight in naming.labels.items()
+        }
+        highest = max(named.values(), default=1.0)
+        weights = {name: weight / highest for name, weight in named.items()}
+        for name, cosine in cosines.items():
+            weight = float(np.exp((cosine - near.max()) / _FALL)) * (_UNNAMED if named else 1)
+            weights[name] = max(weight, weights.get(name, 0.0))
+        return _best({name: w for name, w in weights.items() if w >= _WORTH}, MOST_LABELS)
 
     def nothing(self, text: str) -> str:
         """What to say of a text that means nothing."""
