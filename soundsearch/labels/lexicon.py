@@ -323,6 +323,13 @@ class Lexicon:
         heard = (label for name in names for label, _ in self._heard(name))
         return list(dict.fromkeys(heard))[:_NEAREST]
 
+    @cached_property
+    def _in_order(self) -> list[tuple[str, list[str]]]:
+        """What is said and the labels that it stands for, short before long."""
+        said = ((" ".join(words_of(text)), key) for key, text in self._said.items())
+        ordered = sorted(said, key=lambda each: (len(each[0]), each[0]))
+        return [(text, list(self._phrases[key])) for text, key in ordered]
+
     def complete(self, typed: str, count: int = 8) -> list[str]:
         """Labels for what is being typed: what begins so, then words that do, then what is near.
 
@@ -343,12 +350,11 @@ class Lexicon:
             return []
         begins: list[str] = []
         within: list[str] = []
-        for key, said in sorted(self._said.items(), key=lambda each: (len(each[1]), each[1])):
-            text = " ".join(words_of(said))
+        for text, names in self._in_order:
             if text.startswith(start):
-                begins += self._phrases[key]
-            elif f" {text}".find(f" {start}") >= 0:
-                within += self._phrases[key]
+                begins += names
+            elif f" {start}" in text:
+                within += names
         own = [name for name in (*begins, *within) if " ".join(words_of(name)).startswith(start)]
         found = list(dict.fromkeys([*own, *begins, *within]))
         if not found and len(start) >= _SHORTEST:
