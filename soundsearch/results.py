@@ -181,7 +181,8 @@ class Meaning:
     read : dict
         Words that were taken for typing errors, and what they were read as.
     unknown : tuple of str
-        Words that name nothing, where only names count.
+        Words that name no label. With the extra ``text``, those that were taken for what is nearest
+        in meaning, as nothing near them is a name.
     """
 
     classes: tuple[dict[str, float], ...]

@@ -84,12 +84,18 @@ def test_every_name_synonym_and_part_is_found():
 
 @pytest.mark.parametrize(
     ("typed", "label"),
-    [("barkng", "Bark"), ("hekicopter", "Helicopter"), ("chainsow", "Chainsaw")],
+    [
+        ("thunnder", "Thunder"),
+        ("barkng", "Bark"),
+        ("hekicopter", "Helicopter"),
+        ("chainsow", "Chainsaw"),
+    ],
 )
-def test_typing_errors(typed, label, no_extra):
+def test_typing_errors(typed, label, extra):
     found = LEXICON.find(typed)
     assert list(found.labels) == [label] and list(found.read) == [typed]
     assert understood(typed, AUDIOSET).read == found.read
+    assert not LEXICON.find(f"lorem ipsum {typed} sit amet").labels  # of some other language
     assert not LEXICON.find(typed, guess=False).labels
     assert not LEXICON.find("dgo").labels  # too short to tell
 
@@ -149,6 +155,8 @@ def test_completion_of_nothing():
         ("Regen ohne Donner", ({"Rain"}, {"-Thunder"})),
         ("chat ou chien, sans pluie", ({"Cat", "Dog"}, {"-Rain"})),
         ("dog & rain", ({"Dog"}, {"Rain"})),
+        ("no music, only speech", ({"Speech"}, {"-Music"})),
+        ("下雨但没有打雷", ({"Rain"}, {"-Thunder"})),
     ],
 )
 def test_joined_words(text, classes, extra):
@@ -174,6 +182,10 @@ def test_words_between_that_join_nothing_known(no_extra):
         ("not birds", "'not birds', which says only what is not"),
         ("!?", "without a word"),
         ("or and but", "without a word"),
+        ("the sound of everything", "without a word"),
+        ("everything except music", "says only what is not"),
+        ("es regnet nicht", "is not to be heard after not, got nothing there in 'es regnet nicht'"),
+        ("'; drop table clips; --", "the nearest labels are: [A-Z]"),
         ("dog but not dogs", "for and against at once, got Dog"),
         ("rain and wind and dogs and thunder", "at most 3 sounds at once, got 4"),
         ("yawn", "'yawn' is the label Yawn, which nothing predicts"),
@@ -193,7 +205,7 @@ def test_what_means_nothing(text, match, extra):
 
 
 @pytest.mark.parametrize(
-    "text", ["\udcff", "\x00", "\u202e\u200b", "�", "'; drop table clips; --", "\N{MUSICAL SCORE}"]
+    "text", ["\udcff", "\x00", "\u202e\u200b", "�", "' or 1=1; --", "\N{MUSICAL SCORE}"]
 )
 def test_hostile_texts_are_words_or_refused(text, extra):
     for each in (text, f"dog {text}"):

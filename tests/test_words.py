@@ -25,13 +25,13 @@ HEARD = ("Bark", "Meow", "Rain", "Bird", "Thunder")
 NAMES = ("Snare 01", "snare_02", "kick", "100% rain", "it's", "/snares/a")
 
 
-def sounding_clips(count: int, dimension: int = 128) -> list[NewClip]:
-    """Clips of at most five segments, in each of which two of `HEARD` may be heard."""
+def sounding_clips(count: int, most: int = 5) -> list[NewClip]:
+    """Clips of at most so many segments, in each of which two of `HEARD` may be heard."""
     rng = np.random.default_rng(0)
     weight = bundled_head().directions(range(527))[0]
     clips = []
     for number in range(count):
-        length = int(rng.integers(1, 6))
+        length = int(rng.integers(1, most + 1))
         people = (CLASSES["Meow"],) if number % 11 == 3 else ()
         name = NAMES[number % len(NAMES)].removeprefix("/")
         clip = new_clip(f"/{number}/{name}.wav", length, number, human_labels=people)
@@ -39,7 +39,7 @@ def sounding_clips(count: int, dimension: int = 128) -> list[NewClip]:
         strength = rng.uniform(0, 9, (length, 2, 1)).astype(np.float32)
         vectors = (strength * weight[chosen]).sum(axis=1) + rng.normal(0, 0.3, (length, 128))
         clip.segments["level"] = 0
-        rows = vectors[:, :dimension].astype(np.float32)
+        rows = vectors.astype(np.float32)
         clips.append(NewClip(record=clip.record, embeddings=rows, segments=clip.segments))
     return clips
 
@@ -153,6 +153,20 @@ def test_moments_and_pages(lib):
         whole = [(hit.rank, hit.clip_id, hit.start) for hit in lib.query(Words(text), 60)]
         pages = [lib.query(Words(text), 9, offset=at) for at in range(0, 60, 9)]
         assert [(hit.rank, hit.clip_id, hit.start) for page in pages for hit in page] == whole
+
+
+def test_a_long_clip_has_one_score_however_many_are_wanted(tmp_path):
+    place = place_of(tmp_path / "library")
+    store = create_store(place, Settings("mini", SPACE, 128, 0.96, 0.96))
+    filled(store, sounding_clips(60, 60))
+    store.close()
+    with soundsearch.open(place) as lib:
+        for text in QUESTIONS[::3]:
+            found = [(hit.clip_id, hit.score) for hit in lib.query(Words(text), 100)]
+            pages = [lib.query(Words(text), 8, offset=at) for at in range(0, 40, 8)]
+            assert [(hit.clip_id, hit.score) for page in pages for hit in page] == found[:40]
+            among = scores_of(lib.where("duration > 30").query(Words(text), 3))
+            assert among.items() <= dict(found).items()
 
 
 def test_what_words_became_can_be_edited(lib):

@@ -81,6 +81,8 @@ class Labels:
     named: Filter | None = None
     # How many candidates near a sound there are for each clip that is wanted.
     candidates: ClassVar[int] = 1
+    # Whether these are compared whole, not only around what was found of them.
+    whole: ClassVar[bool] = False
 
     @classmethod
     def of(cls, question: Labelled, head: Head | None, vocabulary: Vocabulary) -> Labels:
@@ -384,7 +386,7 @@ def _near(
         for first, last in (
             [(n, n + 1) for n in found[clip]]
             if moments
-            else spans(found[clip], window(len(query)) - 1, count)
+            else spans(found[clip], count if labels.whole else window(len(query)) - 1, count)
         )
     ]
     best: dict[Place, float] = {}

@@ -1,8 +1,8 @@
 """Searching a store for what words became: labels with weights, in place of each other or at once.
 
 Each combination of labels, one for each sound that is to be heard, is searched for as a question by
-label is. What is found is scored exactly, and the search is widened until nothing that was not seen
-can have a higher score.
+label is, labels of one weight together. What is found is scored exactly, and the search is widened
+until nothing that was not seen can have a higher score.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..labels.head import Head
-from ..labels.lexicon import singular, words_of
+from ..labels.lexicon import EMPTY, singular, words_of
 from ..labels.sentences import has_sentences, sound_of
 from ..labels.vocabulary import Vocabulary
 from ..labels.wording import wanted_text
@@ -70,6 +70,8 @@ class Worded(Labels):
     against: tuple[int, ...] = ()
     # Where words lie is nearer to the whole of a clip than to any segment of it.
     candidates: ClassVar[int] = 8
+    # What is not to be heard is to be nowhere in a clip, however many of its segments were found.
+    whole: ClassVar[bool] = True
 
     @classmethod
     def meant(
@@ -115,21 +117,27 @@ class Worded(Labels):
         while True:
             places: set[Place] = set()
             unseen = 0.0
-            for numbers in product(*self.parts):
-                classes = tuple(self.classes[number] for number in numbers)
-                names = tuple(self.names[number] for number in numbers)
-                part = Labels(classes, names, self.weight, self.head, self.named)
+            for chosen in product(*map(self._by_weight, self.parts)):
+                weights, classes = zip(*chosen, strict=True)
+                part = Labels(classes, self.names, self.weight, self.head, self.named)
                 found = labelled_places(reading, part, count, filter, moments)
                 places.update(found)
                 if len(found) >= count:
-                    highest = max(self.weights[number] for number in numbers)
-                    unseen = max(unseen, highest * min(found.values()))
+                    unseen = max(unseen, max(weights) * min(found.values()))
             exact = self._scored(reading, places, given, moments)
             scores = sorted(exact.values(), reverse=True)
             enough = len(scores) >= wanted and scores[wanted - 1] >= unseen
             if enough or not unseen or count >= _MOST:
                 return exact
             count *= _WIDEN
+
+    def _by_weight(self, part: Sequence[int]) -> list[tuple[float, frozenset[int]]]:
+        """The classes of labels that may stand for each other, those of one weight together."""
+        found: dict[float, frozenset[int]] = {}
+        for number in part:
+            weight = self.weights[number]
+            found[weight] = found.get(weight, frozenset()) | self.classes[number]
+        return list(found.items())
 
     def _scored(
         self,
@@ -214,7 +222,8 @@ def where_words_lie(question: Words, labels: Worded, dimension: int, space: str)
 
 def _named(text: str, vocabulary: Vocabulary) -> Filter | None:
     """Lets clips through whose path has all words of a text."""
-    words = [singular(word) for word in words_of(wanted_text(text, vocabulary))]
+    said = words_of(wanted_text(text, vocabulary))
+    words = [singular(word) for word in said if word not in EMPTY]
     each = [
         Or(tuple(
             Comparison(Plain("uri"), "like", f"%{form}%")

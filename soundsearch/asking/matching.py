@@ -15,7 +15,7 @@ def name_like(pattern: str) -> list[str]:
     ``like`` tells small letters from capital ones, and has no way to write a percent sign: any
     character stands for it.
     """
-    forms = (pattern, pattern.lower(), pattern.capitalize(), pattern.upper())
+    forms = (pattern, pattern.lower(), pattern.capitalize(), pattern.title(), pattern.upper())
     return [form.translate(_SIGNS) for form in dict.fromkeys(forms)]
 
 

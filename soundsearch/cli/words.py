@@ -81,4 +81,4 @@ def print_meaning(meaning: Meaning) -> None:
     for word, near in meaning.read.items():
         say(f"          {word} was read as {near}")
     if meaning.unknown:
-        say(f"          not known: {', '.join(meaning.unknown)}")
+        say(f"          no label's name: {', '.join(meaning.unknown)}")

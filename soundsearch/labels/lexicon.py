@@ -16,7 +16,7 @@ from pathlib import Path
 from .ontology import ontology
 from .vocabulary import Vocabulary
 
-__all__ = ["Lexicon", "Naming", "parts_of", "singular", "spelt", "words_of"]
+__all__ = ["EMPTY", "Lexicon", "Naming", "parts_of", "singular", "spelt", "words_of"]
 
 _TABLES = ("synonyms.tsv", "translations.tsv")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
@@ -26,11 +26,11 @@ _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 _IN_BRACKETS = re.compile(r"\s*\(([^)]*)\)")
 _BETWEEN_PARTS = re.compile(r",|/|;")
 # Words that say nothing of a sound.
-_EMPTY = frozenset(
+EMPTY = frozenset(
     "a an the of in on at to and or with for by from into over under near far away some any this "
     "that these those is are was be being it its his her my your their our as sound sounds noise "
     "noises audio recording recordings someone somebody something very few big small little loud "
-    "soft old new".split()
+    "soft old new everything anything all every else don't".split()
 )
 # A synonym, or a part of a name, says less than the whole name.
 _OTHER_WORD = 0.95
@@ -173,7 +173,7 @@ class Lexicon:
         found: dict[str, set[str]] = {}
         for name in self.names:
             for word in _key(name):
-                if word not in _EMPTY:
+                if word not in EMPTY:
                     found.setdefault(word, set()).add(name)
         return found
 
@@ -209,7 +209,7 @@ class Lexicon:
                 share = 1.0 if length > 1 else _ONE_WORD
                 for name, weight in self._meant(tuple(keys[at : at + length])).items():
                     found[name] = max(weight * share, found.get(name, 0.0))
-            elif keys[at] not in _EMPTY:
+            elif keys[at] not in EMPTY:
                 unknown.append(keys[at])
             at += length or 1
         if found:
@@ -230,16 +230,16 @@ class Lexicon:
 
     def _guessed(self, words: Sequence[str]) -> Naming:
         """The labels that have words in their names, or else that words may have been meant for."""
-        found: dict[str, float] = {}
-        for word in words:
-            found |= dict.fromkeys(self._by_word.get(word, ()), _PART)
-        if found:
-            rest = tuple(word for word in words if word not in self._by_word)
-            return Naming(self._weighed(found), unknown=rest)
-        read = {word: near for word in words if (near := self._misspelt(word))}
-        for near in read.values():
-            found |= self._phrases[_key(near)]
-        rest = tuple(word for word in words if word not in read)
+        read: dict[str, str] = {}
+        of_word = {word: dict.fromkeys(self._by_word.get(word, ()), _PART) for word in words}
+        if not any(of_word.values()):
+            read = {word: near for word in words if (near := self._misspelt(word))}
+            of_word = {word: self._phrases[_key(near)] for word, near in read.items()}
+        known = {word for word, labels in of_word.items() if labels}
+        rest = tuple(word for word in words if word not in known)
+        if len(rest) > len(known):  # more likely words of something else
+            return Naming({}, unknown=tuple(words))
+        found = {name: weight for labels in of_word.values() for name, weight in labels.items()}
         return Naming(self._weighed(found), read, rest, whole=len(words) == len(read) == 1)
 
     def _meant(self, key: tuple[str, ...]) -> dict[str, float]:
@@ -252,7 +252,7 @@ class Lexicon:
         """How many of the words from here on are the longest phrase; 0 for none."""
         for length in range(min(self.longest, len(keys) - at), 0, -1):
             phrase = tuple(keys[at : at + length])
-            is_empty = length == 1 < len(keys) and phrase[0] in _EMPTY
+            is_empty = length == 1 < len(keys) and phrase[0] in EMPTY
             if phrase in self._phrases and not is_empty:
                 return length
         return 0

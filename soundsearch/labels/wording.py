@@ -11,8 +11,8 @@ import numpy as np
 
 from ..errors import ArgumentError
 from ..results import Meaning
-from .lexicon import Lexicon, spelt, words_of
-from .sentences import LEAST, Sentences, has_sentences, is_language
+from .lexicon import EMPTY, Lexicon, spelt, words_of
+from .sentences import LEAST, Sentences, has_sentences, is_language, is_word
 from .vocabulary import Vocabulary
 
 __all__ = ["MOST_LABELS", "MOST_PARTS", "lexicon_of", "understood", "wanted_text"]
@@ -28,16 +28,17 @@ _AGREED = 0.4
 _FALL = 0.05
 _UNNAMED = 0.4
 _WORTH = 0.1
-# Above this, an unknown word is trusted to be a word of some language.
+# Nearer than this, a word that no label has is no typing error, if the encoder knows it as a word.
 _SURE = 0.75
-
 _NOT = frozenset(
     "not without except excluding no minus nicht ohne kein keine keinen sans sin senza sem geen "
     "zonder".split()
 )
-_BUT = frozenset("but aber mais pero ma mas maar".split())
+_BUT = frozenset("but only just aber nur mais pero ma mas maar".split())
 _OR = frozenset("or oder ou o oppure".split())
 _AND = frozenset("and und et y e & +".split())
+# What joins in Chinese, where no space is around it.
+_UNSPACED = {"没有": "not", "不要": "not", "但是": "but", "但": "but", "或者": "or", "或": "or"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,14 +177,17 @@ class _Told:
         names, sentences = _sentences_of(lexicon, self._vocabulary)
         near = sentences.near(text)
         if not naming.labels:
-            is_known = near.max() >= LEAST and is_language(text)
-            if not is_known or (near.max() < _SURE and len(text.split()) == 1):
+            is_one = len(text.split()) == 1
+            is_known = near.max() >= LEAST[is_one] and is_language(text)
+            if not is_known or (is_one and not (near.max() >= _SURE and is_word(text))):
                 guess = lexicon.find(text)
                 if guess.labels:
                     self.read |= guess.read
+                    self.unknown += guess.unknown
                     return dict(guess.labels)
             if not is_known:
                 return {}
+            self.unknown += naming.unknown
         cosines = dict(zip(names, near.tolist(), strict=True))
         named = {
             name: weight * float(np.exp((cosines.get(name, near.max()) - near.max()) / _AGREED))
@@ -219,10 +223,17 @@ class _Told:
 
 def _split(text: str, lexicon: Lexicon) -> Iterator[_Part]:
     """The parts of a text, between words that join them."""
+    for sign, word in _UNSPACED.items():
+        text = text.replace(sign, f" {word} ")
     tokens = text.split()
     folded = [token.strip(string.punctuation.replace("&", "").replace("+", "")).casefold()
               for token in tokens]  # fmt: skip
     kept = _within_phrases(tokens, lexicon)
+
+    def says(said: Sequence[str]) -> bool:
+        words = words_of(" ".join(said))
+        return lexicon.is_phrase(words) or not EMPTY.issuperset(words)
+
     said: list[str] = []
     joined = "and"
     for token, word, is_kept in zip(tokens, folded, kept, strict=True):
@@ -230,11 +241,16 @@ def _split(text: str, lexicon: Lexicon) -> Iterator[_Part]:
         if next_joined is None:
             said.append(token)
             continue
-        if any(words_of(each) for each in said):
+        if says(said):
             yield _Part(" ".join(said), joined)
         said, joined = [], next_joined
-    if any(words_of(each) for each in said):
+    if says(said):
         yield _Part(" ".join(said), joined)
+    elif joined == "not":
+        raise ArgumentError(
+            "text: expected what is not to be heard after not, got nothing there in "
+            f"{_short(text)!r}"
+        )
 
 
 def _joining(word: str, before: str) -> str | None:
