@@ -35,6 +35,7 @@ from .asking.words import Words
 from .errors import ArgumentError
 from .labels.head import Head
 from .labels.kept import vocabulary_of
+from .labels.wording import lexicon_of
 from .neighbours import Graph, Neighbours, are_several
 from .preparing import Preparing
 from .recommending import recommended
@@ -112,6 +113,20 @@ class Clips(Selection):
         """
         expression, parameters = named_like(pattern)
         return self.where(expression, **parameters)
+
+    def complete(self, typed: str, count: int = 8) -> list[str]:
+        """Labels for what is being typed, of those that the library's head predicts.
+
+        Parameters
+        ----------
+        typed : str
+            The beginning of a name, of a word in it or of a synonym; typing errors are forgiven.
+        count : int
+            How many labels at most.
+        """
+        predicted = Preparing(self._session, self._clip, None).predicted
+        lexicon = lexicon_of(vocabulary_of(self._session.store), predicted)
+        return lexicon.complete(typed, count)
 
     def __repr__(self) -> str:
         return f"<Clips of {self._session.address} where {self._text}>"

@@ -78,8 +78,7 @@ class Preparing:
         session, meaning = self._session, None
         vocabulary = vocabulary_of(session.store)
         if isinstance(question, Words):
-            head = session.head(session.store)
-            meaning = question.meaning(vocabulary, None if head is None else head.predicted)
+            meaning = question.meaning(vocabulary, self.predicted)
         self._labels(question, meaning, None, vocabulary)  # tells what is wrong
         like = None if question.like is None else self.prepared(question.like, on_sound)
         settings = session.store.settings
@@ -95,6 +94,12 @@ class Preparing:
             return labels, nothing_asked(settings.dimension)
 
         return ask, meaning
+
+    @property
+    def predicted(self) -> frozenset[int] | None:
+        """The classes that the library's head predicts; None where that is not known."""
+        head = self._session.head(self._session.store)
+        return None if head is None else head.predicted
 
     def _labels(
         self,

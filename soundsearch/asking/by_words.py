@@ -113,8 +113,12 @@ class Worded(Labels):
     ) -> dict[Place, float]:
         every = range(len(self.classes))
         given = [reading.ids(all_of(filter, self.given(number))) for number in every]
+        clips = reading.counts(filter).clips
         count = wanted
         while True:
+            if count >= clips and self.head is not None:  # all are wanted
+                whole = {(clip, -1) for clip in reading.ids(filter).tolist()}
+                return self._scored(reading, whole, given, moments)
             places: set[Place] = set()
             unseen = 0.0
             for chosen in product(*map(self._by_weight, self.parts)):
