@@ -26,7 +26,7 @@ from ..stores.records import Settings
 from ..vectors import Directions, loudness_weights
 from .examples import Asked
 from .labelled import Labelled
-from .ranking import RANKINGS, pool_query, span_blocks, spans, window
+from .ranking import RANKINGS, first_best, pool_query, span_blocks, spans, window
 from .searching import OnCompared, candidates_near, not_told, shown_hits
 
 __all__ = [
@@ -402,6 +402,8 @@ def _near(
             query, loudness_weights(levels), vectors, loudness_weights(segments["level"]), starts
         )
         of_labels = labels.scores(vectors, segments)
+        if labels.whole:  # what is shown of a clip is where the labels are heard
+            rows = first_best(labels.together(of_labels).astype(np.float32), starts)
         owners = np.repeat([clip for clip, _, _ in block], lengths)
         for column, clips in enumerate(given):
             of_labels[np.isin(owners, clips), column] = 1

@@ -93,7 +93,8 @@ _NO_MORE = "No more clips, or none with such a score."
 @click.option(
     "--label-weight",
     type=click.FloatRange(0, 1),
-    help=f"How much a label or words count beside CLIPS or examples.  [default: {LABEL_WEIGHT}]",
+    help="How much a label or words count beside CLIPS or examples, or the labels of --text beside "
+    f"where its words lie.  [default: {LABEL_WEIGHT}; of --text alone 0.2]",
 )
 @library_option
 @where_option
