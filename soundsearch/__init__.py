@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .learn.training import Training, train
     from .library import Library
     from .library import Library as open  # noqa: N813
+    from .mapping.maps import Map
     from .neighbours import Neighbours
     from .results import (
         Answer,
@@ -84,6 +85,7 @@ __all__ = [
     "LibraryError",
     "LibraryNotFound",
     "LibraryVersion",
+    "Map",
     "MissingExtra",
     "Neighbours",
     "Segment",
@@ -115,6 +117,7 @@ _LAZY = {
     "Head": "labels.head",
     "Key": "stores.records",
     **dict.fromkeys(("Library", "open"), "library"),
+    "Map": "mapping.maps",
     "Neighbours": "neighbours",
     "events": "timelines",
     "Teaching": "learn.teaching",

@@ -51,7 +51,8 @@ ROOMS: dict[str, set[str]] = {
     "session": {*_ASKING, "hearing", "stores.opening", "waiting"},
     "gathering": {*_RECORDS, *_BASE, "labels"},
     "exporting": {*_ASKING, "gathering"},
-    "selection": {*_SELECTION, "asking", "exporting"},
+    "mapping": {*_ASKING, "exporting"},
+    "selection": {*_SELECTION, "asking", "exporting", "mapping"},
     "neighbours": {*_RECORDS, *_BASE, "naming", "stores.pooling"},
     "preparing": _CLIPS,
     "recommending": _CLIPS,
@@ -99,11 +100,11 @@ ROOMS: dict[str, set[str]] = {
     "tagfiles": {"errors", "stores.records"},
     "cli": {"", "audioset", "demo_sounds", "evaluate", "learn", "library", "models", "session"}
     | {"exporting", "recall", "relabelling", "stores.parts", "stores.records", "tagfiles", *_BASE}
-    | {"timeline_formats"},
+    | {"mapping", "timeline_formats"},
     "__main__": {"cli"},
     # The package itself: the public names, loaded when they are first used.
     "": {"asking", "clips", "hearing", "labels", "learn", "library", "evaluate", "neighbours"}
-    | {"stores.records", "timelines", *_BASE},
+    | {"mapping", "stores.records", "timelines", *_BASE},
 }
 
 

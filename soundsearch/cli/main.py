@@ -31,6 +31,7 @@ _COMMANDS = {
     "info": ("looking", "Show what the library holds and how it was made."),
     "ingest": ("ingesting", "Add files, folders or patterns, or update them."),
     "label": ("asking", "Predict the labels of a sound."),
+    "map": ("mapping", "Draw the clips as a map, near where they sound alike."),
     "models": ("models", "List and install encoders."),
     "neighbours": ("neighbours", "Find the clips nearest to each clip."),
     "query": ("asking", "Find the clips nearest to a sound."),
