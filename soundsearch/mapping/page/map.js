@@ -283,7 +283,6 @@ function waysTo(uri) {
 
 function play(point) {
   const audio = $("audio"), uri = uriOf(point);
-  $("player").hidden = false;
   scatter.mark(point);
   if (point === current && audio.src && !audio.error) {
     if (audio.paused) audio.play().catch(() => {});
@@ -291,7 +290,7 @@ function play(point) {
     return;
   }
   current = point;
-  $("playing").replaceChildren(element("span", shown(data.names[point]), "cut"));
+  $("playing").textContent = shown(data.names[point]);
   $("playing").title = shown(uri);
   $("problem").textContent = "";
   for (const button of document.querySelectorAll("#list button"))
@@ -301,7 +300,6 @@ function play(point) {
   if (ways.length) return begin();
   audio.pause();
   audio.removeAttribute("src");
-  audio.hidden = true;
   const why = /^https?:/i.test(uri) ? "This clip is on a server, and this page opens no connection: "
     : /^(zip|tar):/.test(uri) ? "This clip is in an archive, which browsers do not open: "
     : "This clip is no file that the browser could play: ";
@@ -316,6 +314,7 @@ function begin() {
 }
 
 function problem(why, uri) {
+  $("audio").hidden = true;
   $("problem").replaceChildren(element("span", why));
   if (/^https?:\/\//i.test(uri)) {
     const link = element("a", shown(uri));

@@ -194,6 +194,7 @@ function gridOf(places) {
     low[at % 2] = Math.min(low[at % 2], places[at]);
     high[at % 2] = Math.max(high[at % 2], places[at]);
   }
+  if (!count) low.fill(0) && high.fill(0);
   const step = [0, 1].map((axis) => (high[axis] - low[axis]) / side || 1);
   const cell = (value, axis) =>
     Math.max(0, Math.min(side - 1, Math.floor((value - low[axis]) / step[axis])));
