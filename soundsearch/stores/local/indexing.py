@@ -28,9 +28,9 @@ from .writing import Writer
 __all__ = ["delete_indexes", "optimise_index"]
 
 # Rows that no shard holds become one when they are more than this share of all, or so many:
-# searching them exactly takes half a millisecond.
+# searching them exactly takes a quarter of a millisecond.
 _STALE_SHARE = 0.05
-_STALE_ROWS = 1 << 15
+_STALE_ROWS = 1 << 13
 # A shard becomes part of a new one that is not smaller by more than this factor, unless that would
 # get more rows than these: so a row is written a few times, however large the library.
 _MERGE_FACTOR = 4

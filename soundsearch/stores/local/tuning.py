@@ -18,7 +18,7 @@ from soundsearch_ingest.logmel import SILENT
 
 from ...vectors import unit
 from ..records import Tuning
-from .index import BLOCK, cells_holding, exact_scores
+from .index import cells_holding, exact_scores
 from .rows import Rows
 from .shards import Shards, load_faiss, most_cells
 
@@ -42,6 +42,8 @@ _PAYS_OFF = 0.75
 _HARDLY = 1.1
 # Twice the cells are not tried if the last doubling found less than this more.
 _LITTLE = 0.001
+# Rows that all queries are compared with at a time: the scores stay in the processor's cache.
+_COMPARED = 1 << 12
 # Scores of the same pair differ by less, and count as equal.
 _ROUNDING = 1e-5
 
@@ -170,14 +172,15 @@ def _queries(
 
 def _nearest(queries: Floats, vectors: Rows, rows: int) -> Floats:
     """The highest cosines to each query, of an exact search, float32 [n, 11]."""
-    faiss = load_faiss()
-    nearest = np.full((len(queries), _RECALL_AT + 1), -np.inf, np.float32)
-    for begin in range(0, rows, BLOCK):
-        block = unit(np.asarray(vectors[begin : min(begin + BLOCK, rows)]))
-        scores, _ = faiss.knn(
-            queries, block, min(_RECALL_AT + 1, len(block)), metric=faiss.METRIC_INNER_PRODUCT
-        )
-        nearest = -np.sort(-np.hstack((nearest, scores)), axis=1)[:, : _RECALL_AT + 1]
+    count = _RECALL_AT + 1
+    nearest = np.full((len(queries), count), -np.inf, np.float32)
+    for begin in range(0, rows, _COMPARED):
+        block = unit(np.asarray(vectors[begin : min(begin + _COMPARED, rows)]))
+        scores = queries @ block.T
+        # Soon a block has nothing better for most of the queries.
+        better = np.flatnonzero(scores.max(axis=1) > nearest[:, -1])
+        both = np.hstack((nearest[better], scores[better]))
+        nearest[better] = -np.sort(np.partition(-both, count - 1, axis=1)[:, :count], axis=1)
     return nearest
 
 
