@@ -49,7 +49,7 @@ def made_of(place, clips):
 
 
 @pytest.mark.parametrize("method", THERE)
-@pytest.mark.parametrize("count", [0, 1, 2, 3, 8, 9, 40])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 8, 9])
 def test_any_number_of_clips_has_finite_places(method, count):
     for vectors in (clouds(count)[0], np.zeros((count, 32), np.float32)):
         places = laid_out(vectors, method)
@@ -69,7 +69,7 @@ def test_equal_vectors_have_one_place_and_nearly_equal_ones_places(method):
 
 @pytest.mark.parametrize("method", [method for method in THERE if method != "pca"])
 def test_clouds_stay_apart(method):
-    vectors, which = clouds(120)
+    vectors, which = clouds(60)
     places = laid_out(vectors, method)
     far = ((places[:, None] - places[None]) ** 2).sum(-1)
     np.fill_diagonal(far, np.inf)
@@ -136,12 +136,12 @@ def test_a_map_of_a_selection_on_every_store(place, tmp_path):
             assert np.median(short.places, axis=0) == pytest.approx(again.places[new])
 
 
-def test_a_map_is_of_the_vectors_that_searches_compare(place):
+def test_a_map_is_of_the_vectors_that_searches_compare(tmp_path):
     """The nearest on a map of few clips, which PCA keeps, are those that `similar` finds."""
     vectors = vectors_of(3, seed=5)
     clips = [new_clip(f"/s/{n}.wav", 1, n + 1) for n in range(3)]
     clips = [replace(clip, embeddings=vectors[n : n + 1]) for n, clip in enumerate(clips)]
-    with soundsearch.open(made_of(place, clips)) as lib:
+    with soundsearch.open(made_of(place_of(tmp_path / "lib"), clips)) as lib:
         places = lib.map(method="pca").places
         cosines = unit(vectors) @ unit(vectors).T
         far = np.linalg.norm(places[:, None] - places[None], axis=-1)
