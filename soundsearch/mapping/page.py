@@ -192,7 +192,7 @@ def _tag(clips: Sequence[StoredClip], key: str) -> dict[str, Any]:
 
 @cache
 def _read(name: str) -> str:
-    return (files(__package__) / "page" / name).read_text("utf-8")
+    return (files(__package__) / "assets" / name).read_text("utf-8")
 
 
 @cache
