@@ -209,7 +209,7 @@ class Selection:
         on_clips : callable
             Told how many more clips were read.
         on_layout : callable
-            Told how many steps of t-SNE are done, of how many.
+            Told how many steps of t-SNE or UMAP are done, of how many.
 
         Returns
         -------

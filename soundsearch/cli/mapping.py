@@ -62,7 +62,9 @@ def map(
     check_out(out)
     with soundsearch.open(library) as lib:
         selection = lib if where is None else lib.where(where)
-        with check_progress(len(selection)) as watchers, compare_progress("steps") as on_layout:
+        # Where clips go on a map depends on all of the library.
+        total = len(selection if onto is None else lib)
+        with check_progress(total) as watchers, compare_progress("steps") as on_layout:
             on_clips = watchers["on_clips"]
             made = selection.map(
                 by=by, method=method, onto=onto, on_clips=on_clips, on_layout=on_layout

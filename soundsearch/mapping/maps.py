@@ -42,7 +42,7 @@ Read = Callable[[Callable[[Reading], Any]], Any]
 
 def check_out(path: str | os.PathLike[str]) -> Path:
     """Where a map is to be written; raises ArgumentError, MissingExtra."""
-    target = Path(path).expanduser()
+    target = Path(os.path.expanduser(path))
     if target.suffix.lower() not in FORMATS:
         raise ArgumentError(
             f"{target}: expected a name that ends in .html, .png or .svg, got "
@@ -143,7 +143,7 @@ def old_map(onto: Map | str | os.PathLike[str] | None) -> OldMap | None:
     if isinstance(onto, Map):
         marks = [mark(clip.record.digest) for clip in onto._clips]
         return OldMap.of("the map", onto.space, onto.method, marks, onto.places)
-    return None if onto is None else read_page(Path(onto).expanduser())
+    return None if onto is None else read_page(Path(os.path.expanduser(onto)))
 
 
 def mapped(

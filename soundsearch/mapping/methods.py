@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,16 @@ from soundsearch_ingest.extras import needs
 
 from ..errors import ArgumentError, MissingExtra
 
-__all__ = ["DEFAULT_METHOD", "METHODS", "OnLayout", "check_method", "laid_out", "nearest", "untold"]
+__all__ = [
+    "DEFAULT_METHOD",
+    "METHODS",
+    "OnLayout",
+    "check_method",
+    "laid_out",
+    "nearest",
+    "one_thread",
+    "untold",
+]
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -28,6 +38,8 @@ _PERPLEXITY = 30
 _UMAP_NEIGHBOURS = 15
 _SEED = 0
 _PACKAGES = {"tsne": "openTSNE", "umap": "umap"}
+# Vectors whose neighbours are sought together.
+_BLOCK = 4096
 # t-SNE's steps: with clusters drawn together at first, then without.
 _EARLY, _LATE = 250, 500
 
@@ -51,12 +63,22 @@ def untold(_done: int, _total: int) -> None:
     """Nobody wants to know."""
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Have one thread of BLAS, LAPACK and FAISS: with others they sum in another order."""
+    import faiss  # noqa: F401  # which cannot be told before it is there
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        yield
+
+
 def laid_out(vectors: Floats, method: str, on_layout: OnLayout = untold) -> Floats:
     """Places of vectors in the plane.
 
     t-SNE as in van der Maaten and Hinton, Visualizing data using t-SNE, 2008, with the perplexity
     30; UMAP as in McInnes, Healy and Melville, UMAP: Uniform manifold approximation and projection,
-    2018, with 15 neighbours. Both begin from PCA. They run in one thread, as the order of sums
+    2018, with 15 neighbours. Both begin from PCA. All run in one thread, as the order of sums
     decides where a place ends up.
 
     Parameters
@@ -66,7 +88,8 @@ def laid_out(vectors: Floats, method: str, on_layout: OnLayout = untold) -> Floa
     method : str
         One of `METHODS`. Of fewer than eight different vectors PCA is taken for all.
     on_layout : callable
-        Told how many of t-SNE's steps are done, of how many.
+        Told how many steps are done, of how many: of finding neighbours, 4096 vectors in each, and
+        of t-SNE.
 
     Returns
     -------
@@ -76,15 +99,20 @@ def laid_out(vectors: Floats, method: str, on_layout: OnLayout = untold) -> Floa
     if not len(vectors):
         return np.empty((0, 2), np.float32)
     different, which = np.unique(vectors, axis=0, return_inverse=True)
-    plane = _principal(different)
-    if method != "pca" and len(different) >= _FEW:
-        k = min(3 * _PERPLEXITY if method == "tsne" else _UMAP_NEIGHBOURS, len(different) - 1)
-        ids, cosines = nearest(different, different, k, itself=True)
-        distances = np.sqrt(np.maximum(2 - 2 * cosines, 0))
-        if method == "tsne":
-            plane = _tsne(plane, ids, distances, on_layout)
-        else:
-            plane = _umap(different, plane, ids, distances)
+    with one_thread():
+        plane = _principal(different)
+        if method != "pca" and len(different) >= _FEW:
+            k = min(3 * _PERPLEXITY if method == "tsne" else _UMAP_NEIGHBOURS, len(different) - 1)
+            blocks = -(-len(different) // _BLOCK)
+            steps = blocks + (_EARLY + _LATE if method == "tsne" else 0)
+            ids, cosines = nearest(
+                different, different, k, itself=True, on_block=lambda done: on_layout(done, steps)
+            )
+            distances = np.sqrt(np.maximum(2 - 2 * cosines, 0))
+            if method == "tsne":
+                plane = _tsne(plane, ids, distances, lambda done: on_layout(blocks + done, steps))
+            else:
+                plane = _umap(different, plane, ids, distances)
     return _framed(plane)[which.reshape(-1)]
 
 
@@ -109,7 +137,14 @@ def _framed(plane: NDArray[Any]) -> Floats:
     return framed
 
 
-def nearest(known: Floats, asked: Floats, k: int, *, itself: bool = False) -> tuple[Ints, Floats]:
+def nearest(
+    known: Floats,
+    asked: Floats,
+    k: int,
+    *,
+    itself: bool = False,
+    on_block: Callable[[int], None] = lambda _done: None,
+) -> tuple[Ints, Floats]:
     """The `k` of the known vectors with the highest cosines to each that is asked with.
 
     Parameters
@@ -119,6 +154,8 @@ def nearest(known: Floats, asked: Floats, k: int, *, itself: bool = False) -> tu
     k : int
     itself : bool
         Whether both are the same, and none is to find itself.
+    on_block : callable
+        Told how many blocks of 4096 were asked with.
 
     Returns
     -------
@@ -129,7 +166,13 @@ def nearest(known: Floats, asked: Floats, k: int, *, itself: bool = False) -> tu
 
     index = faiss.IndexFlatIP(known.shape[1])
     index.add(known)
-    cosines, ids = index.search(asked, min(k + itself, len(known)))
+    k = min(k + itself, len(known))
+    ids = np.empty((len(asked), k), np.int64)
+    cosines = np.empty((len(asked), k), np.float32)
+    for done, first in enumerate(range(0, len(asked), _BLOCK), 1):
+        block = slice(first, first + _BLOCK)
+        cosines[block], ids[block] = index.search(asked[block], k)
+        on_block(done)
     if not itself:
         return ids, cosines
     own = ids == np.arange(len(asked))[:, None]
@@ -139,7 +182,7 @@ def nearest(known: Floats, asked: Floats, k: int, *, itself: bool = False) -> tu
 
 
 def _tsne(
-    plane: NDArray[np.float64], ids: Ints, distances: Floats, on_layout: OnLayout
+    plane: NDArray[np.float64], ids: Ints, distances: Floats, on_step: Callable[[int], None]
 ) -> NDArray[Any]:
     tsne = needs("openTSNE", "map")
     count = len(plane)
@@ -158,7 +201,7 @@ def _tsne(
     done = 0
 
     def told(step: int, _error: float, _embedding: Any) -> None:
-        on_layout(done + step, _EARLY + _LATE)
+        on_step(done + step)
 
     watched = {"callbacks": told, "callbacks_every_iters": 25}
     embedding = embedding.optimize(_EARLY, exaggeration=12, momentum=0.5, **watched)

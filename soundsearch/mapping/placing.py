@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .methods import nearest
+from .methods import nearest, one_thread
 
 __all__ = ["beside"]
 
@@ -35,6 +35,7 @@ def beside(known: Floats, places: Floats, asked: Floats, k: int = _NEAREST) -> F
     -------
     float32 [m, 2]
     """
-    ids, _ = nearest(known, asked, k)
+    with one_thread():
+        ids, _ = nearest(known, asked, k)
     found: Floats = np.median(places[ids], axis=1).astype(np.float32)
     return found
