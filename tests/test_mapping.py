@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from support.stores import CLIPS, SETTINGS, amend, filled, new_clip, vectors_of
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import soundsearch
 from soundsearch import ArgumentError, Map, MissingExtra, SpaceMismatch
@@ -95,20 +97,45 @@ def test_none_finds_itself_among_its_nearest():
     assert not (ids == np.arange(35)[:, None]).any()
 
 
-@pytest.mark.skipif("tsne" not in THERE, reason="needs openTSNE")
+@pytest.mark.parametrize("method", THERE)
+def test_clips_are_laid_out_in_one_thread(method):
+    """More of them sum in another order, and t-SNE makes another map of it."""
+    seen = []
+
+    def told(done, total):
+        assert 0 < done <= total
+        seen.extend(pool["num_threads"] for pool in threadpool_info())
+
+    with threadpool_limits(3):
+        laid_out(clouds(9)[0], method, told)
+        assert set(seen) == ({1} if method != "pca" else set())
+        assert {pool["num_threads"] for pool in threadpool_info()} == {3}
+
+
 def test_another_process_with_more_threads_makes_the_same_page(tmp_path):
-    clips = [new_clip(f"/s/{n}.wav", 2, n) for n in range(60)]
+    clips = [new_clip(f"/s/{n}.wav", 1, n, tags={f"k{n}": "x"}) for n in range(60)]
     library = made_of(place_of(tmp_path / "lib"), clips)
     out = tmp_path / "map.html"
     with soundsearch.open(library) as lib:
-        lib.map().save(out)
+        lib.map(method="pca").save(out)
     first = out.read_bytes()
     out.unlink()
-    program = "import faiss; faiss.omp_set_num_threads(4); "
-    program += "from soundsearch.cli.main import main; main()"
-    arguments = ["map", "--library", library, "--out", str(out)]
-    subprocess.run([sys.executable, "-c", program, *arguments], check=True, timeout=120)
+    arguments = ["map", "--library", library, "--out", str(out), "--method", "pca"]
+    others = {"OMP_NUM_THREADS": "4", "OPENBLAS_NUM_THREADS": "4", "PYTHONHASHSEED": "5"}
+    subprocess.run(
+        [sys.executable, "-m", "soundsearch", *arguments],
+        check=True,
+        timeout=120,
+        env=os.environ | others,
+    )
     assert out.read_bytes() == first
+
+
+def test_tags_that_few_clips_have_take_little_room(tmp_path):
+    clips = [new_clip(f"/s/{n}.wav", 1, n, tags={f"key {n}": f"value {n}"}) for n in range(300)]
+    with soundsearch.open(made_of(place_of(tmp_path / "lib"), clips)) as lib:
+        lib.map(method="pca").save(tmp_path / "map.html")
+    assert (tmp_path / "map.html").stat().st_size < 150_000
 
 
 # Of a library
@@ -188,14 +215,18 @@ def test_what_a_map_cannot_be_placed_on(tmp_path):
         refused(good.replace("soundsearch-map-1", "soundsearch-map-2"), "of the format")
         refused(good.replace('"count":4', '"count":5'), "5 clips have 8 coordinates")
         refused(good.replace('"count":4', '"count":"x"'), "cannot be read")
+        refused(good.replace('"count":4', '"count":1e999'), "cannot be read")
         refused(good.replace('"places":"', '"places":"!'), "cannot be read")
-        nan = np.full(8, np.nan, "<f4").tobytes()
         spoilt = json.loads(good.partition('id="data">')[2].partition("</script>")[0])
-        refused(good.replace(spoilt["places"], base64.b64encode(nan).decode()), "not finite")
+        for value in (np.nan, 3e38):
+            far = base64.b64encode(np.full(8, value, "<f4").tobytes()).decode()
+            refused(good.replace(spoilt["places"], far), "not from -1 to 1")
         refused(good.replace('"method":"pca"', '"method":["pca"]'), "cannot be read")
         refused(good.partition('{"format')[0] + "[" * 10**5 + "</script>", "cannot be read")
         with pytest.raises(ArgumentError, match=r"none.*html: expected a page"):
             lib.map(onto=tmp_path / "none.html")
+        with pytest.raises(ArgumentError, match=r"~none/map.html: expected a page"):
+            lib.map(onto="~none/map.html")
         with pytest.raises(ArgumentError, match="expected none where clips are placed"):
             lib.map(onto=made, method="pca")
     others = made_of(place_of(tmp_path / "others"), [new_clip("/other.wav", 2, 77)])

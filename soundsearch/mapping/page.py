@@ -118,7 +118,7 @@ def page(
         **_names(clips),
         **_labels(clips, vocabulary),
         "durations": _packed(np.array([clip.record.duration for clip in clips]), "<f4"),
-        "tags": [_tag(clips, tag) for tag in sorted({t for c in clips for t in c.record.tags})],
+        "tags": _tags(clips),
     }
     # Within a script, "<" could end it or begin a comment.
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
@@ -180,14 +180,25 @@ def _labels(clips: Sequence[StoredClip], vocabulary: Vocabulary) -> dict[str, An
     }
 
 
-def _tag(clips: Sequence[StoredClip], key: str) -> dict[str, Any]:
-    values: dict[str, int] = {}
-    of = []
-    for clip in clips:
-        tags = clip.record.tags
-        is_there = key in tags
-        of.append(values.setdefault(tag_text(tags[key]), len(values)) if is_there else 2**32 - 1)
-    return {"key": key, "values": list(values), "of": _packed(np.array(of), "<u4")}
+def _tags(clips: Sequence[StoredClip]) -> list[dict[str, Any]]:
+    """For each tag the clips that have it: as many numbers in all as clips have tags."""
+    rows: dict[str, list[int]] = {}
+    values: dict[str, dict[str, int]] = {}
+    of: dict[str, list[int]] = {}
+    for row, clip in enumerate(clips):
+        for key, value in clip.record.tags.items():
+            known = values.setdefault(key, {})
+            rows.setdefault(key, []).append(row)
+            of.setdefault(key, []).append(known.setdefault(tag_text(value), len(known)))
+    return [
+        {
+            "key": key,
+            "values": list(values[key]),
+            "clips": _packed(np.array(rows[key]), "<u4"),
+            "of": _packed(np.array(of[key]), "<u4"),
+        }
+        for key in sorted(values)
+    ]
 
 
 @cache
@@ -234,12 +245,12 @@ def read_page(path: Path) -> OldMap:
         marks = base64.b64decode(data["marks"], validate=True)
         if places.shape != (2 * count,) or len(marks) != _DIGEST * count:
             raise ValueError(f"{count} clips have {len(places)} coordinates")
-        if not np.isfinite(places).all():
-            raise ValueError("a coordinate is not finite")
+        if not (np.abs(places) <= 1).all():
+            raise ValueError("a coordinate is not from -1 to 1")
         space, method = data["space"], data["method"]
         if method not in METHODS or not isinstance(space, str):
             raise ValueError(f"it was made by {method!r} in the space {space!r}")
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+    except (ArithmeticError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise ArgumentError(f"{path}: its map cannot be read ({error}); make a new one") from error
     keys = [marks[at : at + _DIGEST] for at in range(0, len(marks), _DIGEST)]
     return OldMap.of(str(path), space, method, keys, places.reshape(-1, 2))

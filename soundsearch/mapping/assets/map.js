@@ -4,7 +4,7 @@ import { HIDDEN, createScatter } from "./scatter.js";
 const ACTING =
   /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]/gu;
 const LISTED = 200;
-const MISSING = 0xffffffff, NO_LABEL = 0xffff;
+const NO_LABEL = 0xffff;
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
@@ -21,7 +21,16 @@ const labels = unpacked(data.labels, Uint16Array);
 const scores = unpacked(data.scores, Uint8Array);
 const durations = unpacked(data.durations, Float32Array);
 const perClip = count ? labels.length / count : 0;
-for (const tag of data.tags) tag.of = unpacked(tag.of, Uint32Array);
+// The tags of each clip that has some: their numbers, and those of their values, in turn.
+const tagged = new Map();
+data.tags.forEach((tag, number) => {
+  tag.clips = unpacked(tag.clips, Uint32Array);
+  tag.of = unpacked(tag.of, Uint32Array);
+  tag.clips.forEach((point, at) => {
+    if (!tagged.has(point)) tagged.set(point, []);
+    tagged.get(point).push(number, tag.of[at]);
+  });
+});
 
 function shown(text) {
   return text.replace(ACTING, (character) => {
@@ -38,8 +47,14 @@ function uriOf(point) {
     : folder + data.separator + name;
 }
 
-const tagsOf = (point) => data.tags.filter((tag) => tag.of[point] !== MISSING)
-  .map((tag) => [tag.key, tag.values[tag.of[point]]]);
+function tagsOf(point) {
+  const numbers = tagged.get(point) || [], found = [];
+  for (let at = 0; at < numbers.length; at += 2) {
+    const tag = data.tags[numbers[at]];
+    found.push([tag.key, tag.values[numbers[at + 1]]]);
+  }
+  return found;
+}
 const givenOf = (point) => (data.given[point] || []).map((number) => data.classes[number]);
 function predictedOf(point) {
   const found = [];
@@ -63,20 +78,28 @@ function element(kind, text, className) {
   return made;
 }
 
+const ofEach = (of) => Int32Array.from({ length: count }, (_, point) => of(point));
+function ofTag(tag) {
+  const values = new Int32Array(count).fill(-1);
+  tag.clips.forEach((point, at) => { values[point] = tag.of[at]; });
+  return values;
+}
+
 // What clips can be coloured by. Each gives every clip the number of a value, -1 for none.
 const columns = [
   {
     key: "label", name: "Label", values: data.classes,
-    of: (point) => point in data.given && data.given[point].length ? data.given[point][0]
-      : perClip && labels[perClip * point] !== NO_LABEL ? labels[perClip * point] : -1,
+    ofAll: () => ofEach((point) => point in data.given && data.given[point].length
+      ? data.given[point][0]
+      : perClip && labels[perClip * point] !== NO_LABEL ? labels[perClip * point] : -1),
   },
   {
     key: "folder", name: "Folder", values: data.folders,
-    of: (point) => data.folders[folderOf[point]] ? folderOf[point] : -1,
+    ofAll: () => ofEach((point) => data.folders[folderOf[point]] ? folderOf[point] : -1),
   },
   ...data.tags.map((tag) => ({
     key: `tag[${tag.key}]`, name: `Tag: ${shown(tag.key)}`, values: tag.values,
-    of: (point) => tag.of[point] === MISSING ? -1 : tag.of[point],
+    ofAll: () => ofTag(tag),
   })),
 ];
 
@@ -94,7 +117,7 @@ const hidden = new Set();
 
 function chooseColumn() {
   const column = columns[$("by").selectedIndex];
-  const values = Int32Array.from({ length: count }, (_, point) => column.of(point));
+  const values = column.ofAll();
   const counts = new Map();
   for (const value of values) counts.set(value, (counts.get(value) || 0) + 1);
   const none = counts.get(-1) || 0;
