@@ -93,9 +93,7 @@ class Shown:
 @pytest.fixture
 def shown(browser, folder, request):
     options = getattr(request, "param", {})
-    context = browser.new_context(
-        viewport=options.get("viewport", {"width": 1000, "height": 700}), accept_downloads=True
-    )
+    context = browser.new_context(viewport={"width": 1000, "height": 700}, accept_downloads=True)
     made = Shown(context.new_page(), folder)
     made.page.goto((folder / "map.html").as_uri() + options.get("hash", ""))
     yield made
@@ -104,7 +102,23 @@ def shown(browser, folder, request):
     context.close()
 
 
-def test_a_clip_that_is_pointed_at_is_named(shown):
+def assert_drawn(shown, painter):
+    """A clip is where it is said to be, in one of the legend's colours."""
+    assert shown.page.evaluate("document.documentElement.dataset.painter") == painter
+    x, y = shown.place("low.wav")
+    shown.until("soundsearchMap.frames > 0")
+    png = shown.page.screenshot(clip={"x": x - 1, "y": y - 1, "width": 2, "height": 2})
+    image = pytest.importorskip("PIL.Image").open(BytesIO(png)).convert("RGB")
+    chosen = shown.at("#legend i").evaluate_all(
+        "all => all.map(each => getComputedStyle(each).backgroundColor)"
+    )
+    found = image.getpixel((0, 0))
+    colours = [tuple(map(int, re.findall(r"\d+", colour))) for colour in chosen]
+    assert min(sum(abs(a - b) for a, b in zip(found, each, strict=True)) for each in colours) < 120
+
+
+def test_a_clip_is_drawn_and_named_where_it_is(shown):
+    assert_drawn(shown, "pixels")
     shown.page.mouse.move(*shown.place("low.wav"))
     tip = shown.at("#tip").inner_text()
     assert tip.startswith("low.wav\n") and f"mic: {VALUE}" in tip and "2.0 s, " in tip
@@ -170,7 +184,7 @@ def test_a_lasso_makes_a_list(shown):
     assert len(shown.listed()) == 9
 
 
-def test_a_click_plays_the_clip(shown):
+def test_a_click_plays_the_clip(shown, folder):
     moved = "(() => { const audio = document.getElementById('audio'); return audio.currentTime })()"
     for name in ["low.wav", MARKUP, "hiss.ogg", "odd \udcff.wav", "café ♫.wav"]:
         shown.page.mouse.click(*shown.place(name))
@@ -180,9 +194,7 @@ def test_a_click_plays_the_clip(shown):
         assert shown.at("#problem").inner_text() == ""
         shown.page.mouse.click(*shown.place(name))
         shown.until("document.getElementById('audio').paused")
-
-
-def test_what_cannot_be_played_is_said(shown, folder):
+    # What cannot be played is said.
     shown.page.mouse.click(*shown.place("track:1"))
     assert "no file" in shown.at("#problem").inner_text()
     file = folder / "sounds" / "deep" / "high.wav"
@@ -197,24 +209,18 @@ def test_what_cannot_be_played_is_said(shown, folder):
     shown.errors[:] = [said for said in shown.errors if "ERR_FILE_NOT_FOUND" not in said]
 
 
-@pytest.mark.parametrize(
-    ("shown", "painter"), [({}, "pixels"), ({"hash": "#webgl"}, "WebGL")], indirect=["shown"]
-)
-def test_points_are_drawn_where_they_are(shown, painter):
-    assert shown.page.evaluate("document.documentElement.dataset.painter") == painter
-    x, y = shown.place("low.wav")
-    shown.until("soundsearchMap.frames > 0")
-    png = shown.page.screenshot(clip={"x": x - 1, "y": y - 1, "width": 2, "height": 2})
-    image = pytest.importorskip("PIL.Image").open(BytesIO(png)).convert("RGB")
-    chosen = shown.at("#legend i").evaluate_all(
-        "all => all.map(each => getComputedStyle(each).backgroundColor)"
-    )
-    found = image.getpixel((0, 0))
-    colours = [tuple(map(int, re.findall(r"\d+", colour))) for colour in chosen]
-    assert min(sum(abs(a - b) for a, b in zip(found, each, strict=True)) for each in colours) < 120
+@pytest.mark.parametrize("shown", [{"hash": "#webgl"}], ids=["webgl"], indirect=True)
+def test_webgl_draws_points_where_they_are(shown):
+    assert_drawn(shown, "WebGL")
 
 
-def test_the_page_opens_no_connection(shown):
+def test_a_small_screen_and_no_connection(shown):
+    shown.page.set_viewport_size({"width": 390, "height": 800})
+    assert shown.page.evaluate("document.documentElement.scrollWidth") == 390
+    assert shown.at("#overlay").bounding_box()["height"] > 400
+    unnamed = """[...document.querySelectorAll("button, input, select")].filter(
+      (each) => !each.textContent.trim() && !each.ariaLabel && !each.labels?.length).length"""
+    assert shown.page.evaluate(unnamed) == 0
     said = shown.page.evaluate(
         """async () => {
           const found = [];
@@ -231,14 +237,3 @@ def test_the_page_opens_no_connection(shown):
     )
     assert {"connect-src", "img-src", "script-src-elem"} <= set(said)
     shown.errors.clear()  # Chromium says so too
-
-
-@pytest.mark.parametrize(
-    "shown", [{"viewport": {"width": 390, "height": 800}}], ids=["small"], indirect=True
-)
-def test_nothing_is_wider_than_a_small_screen(shown):
-    assert shown.page.evaluate("document.documentElement.scrollWidth") == 390
-    assert shown.at("#overlay").bounding_box()["height"] > 400
-    unnamed = """[...document.querySelectorAll("button, input, select")].filter(
-      (each) => !each.textContent.trim() && !each.ariaLabel && !each.labels?.length).length"""
-    assert shown.page.evaluate(unnamed) == 0
