@@ -192,7 +192,8 @@ class Selection:
     ) -> Map:
         """Lay out the clips in two dimensions: near each other where they sound alike.
 
-        The same clips give the same map. It takes memory for one vector of each clip.
+        The same clips give the same map. It takes memory for one vector of each clip, and all of
+        the process has one thread of BLAS and FAISS meanwhile.
 
         Parameters
         ----------

@@ -12,7 +12,7 @@ from ..errors import ArgumentError
 from ..labels.vocabulary import Vocabulary
 from ..stores.records import NO_LABEL, StoredClip, TagValue
 
-__all__ = ["COLOURS", "check_by", "coloured", "kinds", "tag_text", "values_of"]
+__all__ = ["COLOURS", "check_by", "coloured", "tag_text", "values_of"]
 
 # For light and for dark grounds: nine that also those can tell apart who lack one kind of cones
 # (in OKLab at least 0.09 apart, as they see them by Machado, Oliveira and Fernandes, A
@@ -75,14 +75,8 @@ def _label(clip: StoredClip) -> int | None:
     return None if best == NO_LABEL else best
 
 
-def kinds(values: Sequence[str | None]) -> list[tuple[str, int]]:
-    """The kinds that get colours of their own, with their counts: the most frequent first."""
-    counts = Counter(value for value in values if value is not None)
-    return sorted(counts.items(), key=lambda kind: (-kind[1], kind[0]))[:_OWN]
-
-
 def coloured(values: Sequence[str | None]) -> tuple[list[int], list[tuple[str, int, int]]]:
-    """A colour for each value, and what colours mean.
+    """A colour for each value, and what colours mean: the most frequent have their own.
 
     Returns
     -------
@@ -91,7 +85,8 @@ def coloured(values: Sequence[str | None]) -> tuple[list[int], list[tuple[str, i
     list of (str, int, int)
         Name, colour and count, for a legend.
     """
-    own = kinds(values)
+    counts = Counter(value for value in values if value is not None)
+    own = sorted(counts.items(), key=lambda kind: (-kind[1], kind[0]))[:_OWN]
     colours = {name: colour for colour, (name, _) in enumerate(own)}
     found = [_NONE if value is None else colours.get(value, _OTHER) for value in values]
     legend = [(name, colour, count) for colour, (name, count) in enumerate(own)]

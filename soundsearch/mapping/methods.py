@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,6 +41,8 @@ _SEED = 0
 _PACKAGES = {"tsne": "openTSNE", "umap": "umap"}
 # Vectors whose neighbours are sought together.
 _BLOCK = 4096
+# Of two that change the number of threads, the later would leave what the earlier had set.
+_ALONE = threading.RLock()
 # t-SNE's steps: with clusters drawn together at first, then without.
 _EARLY, _LATE = 250, 500
 
@@ -65,11 +68,14 @@ def untold(_done: int, _total: int) -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Have one thread of BLAS, LAPACK and FAISS: with others they sum in another order."""
+    """Have one thread of BLAS, LAPACK and FAISS: with others they sum in another order.
+
+    This is for the whole process, and so one map is made at a time.
+    """
     import faiss  # noqa: F401  # which cannot be told before it is there
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1):
+    with _ALONE, threadpool_limits(1):
         yield
 
 
