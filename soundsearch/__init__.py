@@ -31,7 +31,9 @@ from .errors import (
 if TYPE_CHECKING:
     from .asking.labelled import Labelled
     from .asking.questions import Embeddings, Examples, Sound, Stored
+    from .captions.records import Caption, Description, Scene, Sentence, Share
     from .clips import Clips
+    from .describing import describe
     from .hearing import embed, label
     from .labels.head import Head
     from .labels.timeline import Event, Timeline
@@ -61,11 +63,13 @@ __all__ = [
     "Answer",
     "ArgumentError",
     "AudioError",
+    "Caption",
     "Clip",
     "ClipNotFound",
     "Clips",
     "ClusterError",
     "CopyReport",
+    "Description",
     "Embeddings",
     "EncoderError",
     "Event",
@@ -88,7 +92,10 @@ __all__ = [
     "Map",
     "MissingExtra",
     "Neighbours",
+    "Scene",
     "Segment",
+    "Sentence",
+    "Share",
     "Sound",
     "SoundsearchError",
     "SpaceMismatch",
@@ -98,6 +105,7 @@ __all__ = [
     "Timeline",
     "Training",
     "__version__",
+    "describe",
     "embed",
     "events",
     "label",
@@ -111,6 +119,8 @@ __version__ = "0.2.0.dev0"
 _LAZY = {
     "Clips": "clips",
     "Labelled": "asking.labelled",
+    **dict.fromkeys(("Caption", "Description", "Scene", "Sentence", "Share"), "captions.records"),
+    "describe": "describing",
     **dict.fromkeys(("embed", "label"), "hearing"),
     **dict.fromkeys(("Embeddings", "Examples", "Sound", "Stored"), "asking.questions"),
     **dict.fromkeys(("Event", "Timeline"), "labels.timeline"),

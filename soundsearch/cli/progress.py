@@ -18,6 +18,7 @@ from ..errors import SoundsearchError
 from .printing import say, shown
 
 __all__ = [
+    "above_bar",
     "check_progress",
     "clip_progress",
     "compare_progress",
@@ -117,6 +118,18 @@ def _progress(unit: str, total: float | None = None) -> Iterator[_Progress]:
         yield progress
     finally:
         progress.close()
+
+
+@contextmanager
+def above_bar() -> Iterator[None]:
+    """Let standard output be written to while a bar is shown: the bar stands below."""
+    if "tqdm" not in sys.modules:
+        yield
+        return
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(sys.stdout):
+        yield
 
 
 @contextmanager
