@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from .asking.labelled import Labelled
     from .asking.questions import Embeddings, Examples, Sound, Stored
     from .asking.words import Words
+    from .captions.records import Caption, Description, Scene, Sentence, Share
     from .clips import Clips
+    from .describing import describe
     from .hearing import embed, label
     from .labels.head import Head
     from .labels.timeline import Event, Timeline
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from .learn.training import Training, train
     from .library import Library
     from .library import Library as open  # noqa: N813
+    from .mapping.maps import Map
     from .neighbours import Neighbours
     from .results import (
         Answer,
@@ -62,11 +65,13 @@ __all__ = [
     "Answer",
     "ArgumentError",
     "AudioError",
+    "Caption",
     "Clip",
     "ClipNotFound",
     "Clips",
     "ClusterError",
     "CopyReport",
+    "Description",
     "Embeddings",
     "EncoderError",
     "Event",
@@ -86,10 +91,14 @@ __all__ = [
     "LibraryError",
     "LibraryNotFound",
     "LibraryVersion",
+    "Map",
     "Meaning",
     "MissingExtra",
     "Neighbours",
+    "Scene",
     "Segment",
+    "Sentence",
+    "Share",
     "Sound",
     "SoundsearchError",
     "SpaceMismatch",
@@ -100,6 +109,7 @@ __all__ = [
     "Training",
     "Words",
     "__version__",
+    "describe",
     "embed",
     "events",
     "label",
@@ -114,12 +124,15 @@ _LAZY = {
     "Clips": "clips",
     "Labelled": "asking.labelled",
     "Words": "asking.words",
+    **dict.fromkeys(("Caption", "Description", "Scene", "Sentence", "Share"), "captions.records"),
+    "describe": "describing",
     **dict.fromkeys(("embed", "label"), "hearing"),
     **dict.fromkeys(("Embeddings", "Examples", "Sound", "Stored"), "asking.questions"),
     **dict.fromkeys(("Event", "Timeline"), "labels.timeline"),
     "Head": "labels.head",
     "Key": "stores.records",
     **dict.fromkeys(("Library", "open"), "library"),
+    "Map": "mapping.maps",
     "Neighbours": "neighbours",
     "events": "timelines",
     "Teaching": "learn.teaching",

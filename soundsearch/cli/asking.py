@@ -24,8 +24,10 @@ from .options import (
     RANKINGS,
     ClipName,
     at_option,
+    encoder_option,
     full_option,
     head_option,
+    hop_option,
     json_option,
     k_option,
     library_option,
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
     from ..results import Answer, LabelledClip
     from ..stores.records import ClipName as ClipNamed
 
-__all__ = ["label", "query", "similar"]
+__all__ = ["each_heard", "label", "named_apart", "query", "similar"]
 
 OnSound = Callable[[float], None]
 
@@ -185,9 +187,9 @@ def query(
         def hear(source: Any, on_sound: OnSound) -> Answer:
             return ask(soundsearch.Sound(source, at, max_duration=max_duration), on_sound)
 
-        for clip, answer in _each(clips, at, hear):
+        for clip, answer in each_heard(clips, at, hear):
             print_warning(clip, answer.warning)
-            with _named(clip, clips, as_json) as name:
+            with named_apart(clip, clips, as_json) as name:
                 _print(answer, full, as_json, nothing, name)
 
 
@@ -235,17 +237,12 @@ def similar(
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(allow_dash=True))
-@click.option("--encoder", help="Whose labels; with --head, whose space that one reads.")
+@encoder_option
 @head_option
 @at_option
 @max_duration_option
 @click.option("--events", is_flag=True, help="Find events: labels with an onset and an offset.")
-@click.option(
-    "--hop",
-    type=float,
-    metavar="SECONDS",
-    help="How finely events are told, as in 0.12.  [default: as the encoder has it]",
-)
+@hop_option
 @click.option(
     "--format",
     "format",
@@ -285,11 +282,11 @@ def label(
         return soundsearch.events(sound, **whose, hop=hop, on_sound=on_sound)
 
     if events:
-        _print_timelines(files, _each(files, at, find), format, full, as_json)
+        _print_timelines(files, each_heard(files, at, find), format, full, as_json)
         return
-    for file, labelled in _each(files, at, hear):
+    for file, labelled in each_heard(files, at, hear):
         print_warning(file, labelled.warning)
-        with _named(file, files, as_json) as name:
+        with named_apart(file, files, as_json) as name:
             if as_json:
                 print_json([{**name, **labelled.to_dict()}])
             else:
@@ -313,7 +310,7 @@ def _print_timelines(
         return
     for file, timeline in found:
         print_warning(file, timeline.warning)
-        with _named(file, files, as_json) as name:
+        with named_apart(file, files, as_json) as name:
             if as_json:
                 print_json({**name, **event.to_dict()} for event in timeline)
             else:
@@ -326,7 +323,7 @@ def _warned(found: Iterator[tuple[str, soundsearch.Timeline]]) -> Iterator[sound
         yield timeline
 
 
-def _each(
+def each_heard(
     files: Sequence[str], at: _Moments | None, hear: Callable[[Any, OnSound], _Heard]
 ) -> Iterator[tuple[str, _Heard]]:
     """Each file with what comes of it; of several, one that gives no sound stops no other."""
@@ -363,7 +360,7 @@ def _length(file: str, at: _Moments | None) -> float | None:
 
 
 @contextmanager
-def _named(file: str, files: Sequence[str], as_json: bool) -> Iterator[dict[str, str]]:
+def named_apart(file: str, files: Sequence[str], as_json: bool) -> Iterator[dict[str, str]]:
     """Set an answer apart from others by its file: by a heading, or by what is given in JSON."""
     if len(files) == 1:
         yield {}
