@@ -31,7 +31,10 @@ from .errors import (
 if TYPE_CHECKING:
     from .asking.labelled import Labelled
     from .asking.questions import Embeddings, Examples, Sound, Stored
+    from .asking.words import Words
+    from .captions.records import Caption, Description, Scene, Sentence, Share
     from .clips import Clips
+    from .describing import describe
     from .hearing import embed, label
     from .labels.head import Head
     from .labels.moments import Began, Ended
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from .library import Library
     from .library import Library as open  # noqa: N813
     from .listening import listen
+    from .mapping.maps import Map
     from .neighbours import Neighbours
     from .results import (
         Answer,
@@ -52,6 +56,7 @@ if TYPE_CHECKING:
         IngestReport,
         Label,
         LabelledClip,
+        Meaning,
         Segment,
         TagReport,
     )
@@ -64,11 +69,13 @@ __all__ = [
     "ArgumentError",
     "AudioError",
     "Began",
+    "Caption",
     "Clip",
     "ClipNotFound",
     "Clips",
     "ClusterError",
     "CopyReport",
+    "Description",
     "Embeddings",
     "EncoderError",
     "Ended",
@@ -89,10 +96,15 @@ __all__ = [
     "LibraryError",
     "LibraryNotFound",
     "LibraryVersion",
+    "Map",
     "Matched",
+    "Meaning",
     "MissingExtra",
     "Neighbours",
+    "Scene",
     "Segment",
+    "Sentence",
+    "Share",
     "Sound",
     "SoundsearchError",
     "SpaceMismatch",
@@ -101,7 +113,9 @@ __all__ = [
     "Teaching",
     "Timeline",
     "Training",
+    "Words",
     "__version__",
+    "describe",
     "embed",
     "events",
     "label",
@@ -116,6 +130,9 @@ __version__ = "0.2.0.dev0"
 _LAZY = {
     "Clips": "clips",
     "Labelled": "asking.labelled",
+    "Words": "asking.words",
+    **dict.fromkeys(("Caption", "Description", "Scene", "Sentence", "Share"), "captions.records"),
+    "describe": "describing",
     **dict.fromkeys(("embed", "label"), "hearing"),
     **dict.fromkeys(("Embeddings", "Examples", "Sound", "Stored"), "asking.questions"),
     **dict.fromkeys(("Event", "Timeline"), "labels.timeline"),
@@ -125,6 +142,7 @@ _LAZY = {
     **dict.fromkeys(("Began", "Ended"), "labels.moments"),
     "listen": "listening",
     "Matched": "watching",
+    "Map": "mapping.maps",
     "Neighbours": "neighbours",
     "events": "timelines",
     "Teaching": "learn.teaching",
@@ -140,6 +158,7 @@ _LAZY = {
             "IngestReport",
             "Label",
             "LabelledClip",
+            "Meaning",
             "Segment",
             "TagReport",
         ),

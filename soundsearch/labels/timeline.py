@@ -12,7 +12,8 @@ classes beneath. Where these cover half of it, only they are told.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -178,6 +179,14 @@ class Tracker:
         """Give the events that last to the end of the sound, which is `duration` seconds long."""
         for event in self._ended(self._count):
             yield Event(event.onset, min(event.offset, self._start + duration), event.label)
+
+    def so_far(self) -> Iterator[Event]:
+        """Give the events that would be, if the sound ended here; nothing is ended by that."""
+        ending = copy(self)
+        ending._open = {
+            index: replace(is_on, covered=[*is_on.covered]) for index, is_on in self._open.items()
+        }
+        return ending.finish(float("inf"))
 
     def _ended(self, before: int) -> Iterator[Event]:
         """Close the classes whose last segment is before this one."""
