@@ -31,16 +31,20 @@ from .errors import (
 if TYPE_CHECKING:
     from .asking.labelled import Labelled
     from .asking.questions import Embeddings, Examples, Sound, Stored
+    from .asking.words import Words
     from .captions.records import Caption, Description, Scene, Sentence, Share
     from .clips import Clips
     from .describing import describe
     from .hearing import embed, label
     from .labels.head import Head
+    from .labels.moments import Began, Ended
     from .labels.timeline import Event, Timeline
     from .learn.teaching import Teaching
     from .learn.training import Training, train
     from .library import Library
     from .library import Library as open  # noqa: N813
+    from .listening import listen
+    from .mapping.maps import Map
     from .neighbours import Neighbours
     from .results import (
         Answer,
@@ -52,16 +56,19 @@ if TYPE_CHECKING:
         IngestReport,
         Label,
         LabelledClip,
+        Meaning,
         Segment,
         TagReport,
     )
     from .stores.records import Key
     from .timelines import events
+    from .watching import Matched
 
 __all__ = [
     "Answer",
     "ArgumentError",
     "AudioError",
+    "Began",
     "Caption",
     "Clip",
     "ClipNotFound",
@@ -71,6 +78,7 @@ __all__ = [
     "Description",
     "Embeddings",
     "EncoderError",
+    "Ended",
     "Event",
     "Examples",
     "Failure",
@@ -88,6 +96,9 @@ __all__ = [
     "LibraryError",
     "LibraryNotFound",
     "LibraryVersion",
+    "Map",
+    "Matched",
+    "Meaning",
     "MissingExtra",
     "Neighbours",
     "Scene",
@@ -102,11 +113,13 @@ __all__ = [
     "Teaching",
     "Timeline",
     "Training",
+    "Words",
     "__version__",
     "describe",
     "embed",
     "events",
     "label",
+    "listen",
     "open",
     "train",
 ]
@@ -117,6 +130,7 @@ __version__ = "0.2.0.dev0"
 _LAZY = {
     "Clips": "clips",
     "Labelled": "asking.labelled",
+    "Words": "asking.words",
     **dict.fromkeys(("Caption", "Description", "Scene", "Sentence", "Share"), "captions.records"),
     "describe": "describing",
     **dict.fromkeys(("embed", "label"), "hearing"),
@@ -125,6 +139,10 @@ _LAZY = {
     "Head": "labels.head",
     "Key": "stores.records",
     **dict.fromkeys(("Library", "open"), "library"),
+    **dict.fromkeys(("Began", "Ended"), "labels.moments"),
+    "listen": "listening",
+    "Matched": "watching",
+    "Map": "mapping.maps",
     "Neighbours": "neighbours",
     "events": "timelines",
     "Teaching": "learn.teaching",
@@ -140,6 +158,7 @@ _LAZY = {
             "IngestReport",
             "Label",
             "LabelledClip",
+            "Meaning",
             "Segment",
             "TagReport",
         ),

@@ -47,13 +47,16 @@ ROOMS: dict[str, set[str]] = {
     "hearing": {*_ASKING, "asking"},
     "timelines": {*_ASKING, "asking", "hearing"},
     "timeline_formats": {*_BASE, "labels"},
+    "watching": {*_CLIPS, "clips"},
+    "listening": {*_CLIPS, "clips", "timelines", "watching"},
     "captions": {*_BASE, "labels", "timeline_formats"},
     "describing": {*_ASKING, "asking", "captions", "hearing", "timelines"},
     "waiting": {*_RECORDS, *_BASE},
     "session": {*_ASKING, "hearing", "stores.opening", "waiting"},
     "gathering": {*_RECORDS, *_BASE, "labels"},
     "exporting": {*_ASKING, "gathering"},
-    "selection": {*_SELECTION, "asking", "exporting"},
+    "mapping": {*_ASKING, "exporting"},
+    "selection": {*_SELECTION, "asking", "exporting", "mapping"},
     "neighbours": {*_RECORDS, *_BASE, "naming", "stores.pooling"},
     "preparing": _CLIPS,
     "recommending": _CLIPS,
@@ -113,11 +116,12 @@ ROOMS: dict[str, set[str]] = {
     | {"stores.local", "stores.opening", *_RECORDS, *_BASE},
     "cli": {"", "audioset", "demo_sounds", "evaluate", "learn", "library", "models", "session"}
     | {"exporting", "recall", "relabelling", "stores.parts", "stores.records", "tagfiles", *_BASE}
-    | {"captions", "stores.opening", "timeline_formats", "web"},
+    | {"captions", "mapping", "stores.opening", "timeline_formats", "web"},
     "__main__": {"cli"},
     # The package itself: the public names, loaded when they are first used.
     "": {"asking", "clips", "hearing", "labels", "learn", "library", "evaluate", "neighbours"}
-    | {"captions", "describing", "stores.records", "timelines", *_BASE},
+    | {"captions", "describing", "listening", "mapping", "stores.records", "timelines", "watching"}
+    | _BASE,
 }
 
 

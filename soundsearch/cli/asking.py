@@ -10,11 +10,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 import soundsearch
 
 from ..errors import AudioError
 from ..hints import command
+from .listening import print_live
 from .neighbours import print_similar
 from .options import (
     EXIT_ERROR,
@@ -48,6 +50,7 @@ from .printing import (
     say_row,
 )
 from .progress import compare_progress, sound_progress
+from .words import asked_in_words, match_option, matching, print_meaning, words_options
 
 if TYPE_CHECKING:
     from ..results import Answer, LabelledClip
@@ -90,15 +93,16 @@ _NO_MORE = "No more clips, or none with such a score."
     help="What is to be heard: an AudioSet label by its name, id or path, such as 'Dog > Bark', "
     "alone or beside CLIPS or examples. Give several times for several at once.",
 )
+@words_options
 @click.option(
     "--label-weight",
-    default=LABEL_WEIGHT,
-    show_default=True,
     type=click.FloatRange(0, 1),
-    help="How much a label counts beside CLIPS or examples.",
+    help="How much a label or words count beside CLIPS or examples, or the labels of --text beside "
+    f"where its words lie.  [default: {LABEL_WEIGHT}; of --text alone 0.2]",
 )
 @library_option
 @where_option
+@match_option
 @k_option
 @offset_option
 @min_score_option
@@ -115,9 +119,13 @@ def query(
     like: tuple[ClipNamed, ...],
     unlike: tuple[ClipNamed, ...],
     labels: tuple[str, ...],
-    label_weight: float,
+    text: str | None,
+    classes: tuple[str, ...],
+    names: bool,
+    label_weight: float | None,
     library: str | None,
     where: str | None,
+    match: str | None,
     k: int,
     offset: int,
     min_score: float,
@@ -133,12 +141,15 @@ def query(
     """Find the clips nearest to each of CLIPS, sound files or - for standard input.
 
     With --like, find what all examples have in common; with --unlike, what those examples do not.
-    With --label, find what has a label, or what is near and has it.
+    With --label, find what has a label, or what is near and has it; with --text, say it in words.
     """
-    if bool(clips) + bool(like) != 1 and not (labels and not clips and not like):
+    if not (clips or like or labels or text is not None) or (clips and like):
         raise click.UsageError(
-            "expected CLIPS, --like or --label, what to search for; CLIPS or --like, not both"
+            "expected CLIPS, --like, --label or --text, what to search for; CLIPS or --like, not "
+            "both"
         )
+    if (text is not None and labels) or ((classes or names) and text is None):
+        raise click.UsageError("--class and --names need --text, which is without --label")
     if (unlike and not like) or (at is not None and not clips):
         raise click.UsageError(f"{'--at needs CLIPS' if at else '--unlike needs --like'}")
     options: dict[str, Any] = {
@@ -151,14 +162,17 @@ def query(
     }
     with soundsearch.open(library) as lib:
         empty = f"The library is empty; `{command('ingest FOLDER', lib.address)}` fills it."
-        nothing = empty if where is None else _NO_MATCH
+        nothing = empty if where is None and match is None else _NO_MATCH
         if offset or min_score > -1:
             nothing = _NO_MORE
-        selection = lib if where is None else lib.where(where)
+        selection = matching(lib if where is None else lib.where(where), match)
 
         def ask(question: Any, on_sound: OnSound) -> Answer:
             if labels:
-                question = soundsearch.Labelled(labels, question, label_weight)
+                weight = LABEL_WEIGHT if label_weight is None else label_weight
+                question = soundsearch.Labelled(labels, question, weight)
+            if text is not None:
+                question = asked_in_words(text, classes, names, question, label_weight)
             with compare_progress() as told:
                 return selection.query(question, k, **options, on_sound=on_sound, on_compared=told)
 
@@ -166,7 +180,8 @@ def query(
             with sound_progress(lambda: None) as on_sound:
                 examples = soundsearch.Examples(like, unlike) if like else None
                 answer = ask(examples, on_sound)
-            print_warning("the examples" if like else "the label", answer.warning)
+            about = "the words" if text is not None else "the label"
+            print_warning("the examples" if like else about, answer.warning)
             if nothing == empty and not answer.hits and len(lib):
                 nothing = _NO_LABEL
             _print(answer, full, as_json, nothing, heard=False)
@@ -233,12 +248,31 @@ def similar(
 @click.option(
     "--format",
     "format",
-    type=click.Choice(FORMATS),
-    help="Write events for other programs.",
+    metavar=f"{'|'.join(FORMATS)}|CODING:HZ:CHANNELS",
+    help="Write events for other programs; with --live, how raw sound comes in, as in "
+    "s16le:16000:1.",
+)
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Tell of events while the sound comes in: a line when one begins, a line when it ends.",
+)
+@click.option(
+    "--watch",
+    metavar="LIBRARY",
+    help="With --live, tell when something like a clip of this library is heard.",
+)
+@where_option
+@click.option(
+    "--min-score",
+    type=click.FloatRange(-1, 1),
+    help="With --watch, from which score on something is like a clip.  [default: 0.9]",
 )
 @full_option
 @json_option
+@click.pass_context
 def label(
+    context: click.Context,
     files: tuple[str, ...],
     encoder: str | None,
     head: str | None,
@@ -247,15 +281,37 @@ def label(
     events: bool,
     hop: float | None,
     format: str | None,
+    live: bool,
+    watch: str | None,
+    where: str | None,
+    min_score: float | None,
     full: bool,
     as_json: bool,
 ) -> None:
     """Predict the labels of each of FILES (or - for standard input) and of its segments.
 
-    With --events, what is heard from when to when.
+    With --events, what is heard from when to when; with --events --live, as soon as it is.
     """
-    if not events and (hop is not None or format is not None):
-        raise click.UsageError("--hop and --format are for --events")
+    if not events and (hop is not None or format is not None or live):
+        raise click.UsageError("--hop, --format and --live are for --events")
+    if not live and watch is not None:
+        raise click.UsageError("--watch is for --live")
+    if watch is None and (where is not None or min_score is not None):
+        raise click.UsageError("--where and --min-score are for --watch")
+    given = {"encoder": encoder, "head": head, "hop": hop, "format": format, "min_score": min_score}
+    if live:
+        if len(files) > 1 or at is not None:
+            raise click.UsageError("--live is for one file, or -, and all of it")
+        if context.get_parameter_source("max_duration") is not ParameterSource.DEFAULT:
+            raise click.UsageError("--live goes on as long as the sound; leave out --max-duration")
+        wanted = {name: value for name, value in given.items() if value is not None}
+        print_live(files[0], watch, where, as_json, full, **wanted)
+        return
+    if format is not None and format not in FORMATS:
+        raise click.BadParameter(
+            f"expected one of {', '.join(FORMATS)}, got {format!r}; raw sound is for --live",
+            param_hint="--format",
+        )
     if as_json and format is not None:
         raise click.UsageError("expected --format or --json, got both")
     whose: dict[str, Any] = {"head": head} | ({} if encoder is None else {"encoder": encoder})
@@ -368,6 +424,10 @@ def _print(
     heard: bool = True,
 ) -> None:
     if as_json:
-        print_json({**name, **hit.to_dict()} for hit in answer)
-    else:
-        print_answer(answer, nothing, full=full, heard=heard)
+        words = {} if answer.words is None else {"words": answer.words.to_dict()}
+        print_json({**name, **hit.to_dict(), **words} for hit in answer)
+        return
+    if answer.words is not None:
+        print_meaning(answer.words)
+        say()
+    print_answer(answer, nothing, full=full, heard=heard)

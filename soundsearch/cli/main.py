@@ -32,6 +32,7 @@ _COMMANDS = {
     "info": ("looking", "Show what the library holds and how it was made."),
     "ingest": ("ingesting", "Add files, folders or patterns, or update them."),
     "label": ("asking", "Predict the labels of a sound."),
+    "map": ("mapping", "Draw the clips as a map, near where they sound alike."),
     "models": ("models", "List and install encoders."),
     "neighbours": ("neighbours", "Find the clips nearest to each clip."),
     "query": ("asking", "Find the clips nearest to a sound."),
@@ -139,6 +140,8 @@ def main(debug: bool) -> None:
         sys.unraisablehook = _raise_interrupts
     if not debug:
         _silence_c_libraries()
+    if sys.stdout is None:  # closed, which is no error for what need not be read
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process runs
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show is escaped
             stream.reconfigure(errors="backslashreplace")

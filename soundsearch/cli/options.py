@@ -130,7 +130,7 @@ hop_option: Option[Any] = click.option(
     "--hop",
     type=float,
     metavar="SECONDS",
-    help="How finely events are told, as in 0.12.  [default: as the encoder has it]",
+    help="How finely events are told, as in 0.12.  [default: as the encoder has it; --live 0.24]",
 )
 json_option: Option[Any] = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object per line."

@@ -193,10 +193,13 @@ def check_progress(total: int) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def compare_progress() -> Iterator[Callable[[int, int], None]]:
-    """Give the callback of `Clips.query` that is told how many segments were compared."""
+def compare_progress(unit: str = "segments compared") -> Iterator[Callable[[int, int], None]]:
+    """Give the callback of `Clips.query` that is told how many segments were compared.
+
+    With another unit, a callback that is told how much is done of how much.
+    """
     last = 0
-    with _progress("segments compared") as progress:
+    with _progress(unit) as progress:
 
         def on_compared(done: int, total: int) -> None:
             nonlocal last

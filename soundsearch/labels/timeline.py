@@ -25,7 +25,7 @@ from .head import SILENCE
 from .ontology import CLASSES, ontology
 from .vocabulary import Vocabulary
 
-__all__ = ["GAP", "OFF", "ON", "Event", "Timeline", "Tracker"]
+__all__ = ["GAP", "OFF", "ON", "Event", "Timeline", "Tracker", "classes_above", "silence_class"]
 
 # Chosen on folds 1 and 2 of ESC-50 by `benchmarks.events`, one set for all classes and hops.
 ON, OFF = 0.4, 0.1
@@ -190,14 +190,14 @@ class Tracker:
 
     def _ended(self, before: int) -> Iterator[Event]:
         """Close the classes whose last segment is before this one."""
-        limits = {_silence(): max(before, self._count - 1)}
+        limits = {silence_class(): max(before, self._count - 1)}
         over = [i for i, is_on in self._open.items() if is_on.last < limits.get(i, before)]
         # Those beneath first: an event may end with one that it explains.
-        for index in sorted(over, key=lambda index: (-len(_above(index)), index)):
+        for index in sorted(over, key=lambda index: (-len(classes_above(index)), index)):
             is_on = self._open.pop(index)
             if is_on.best < self._on:
                 continue
-            for above in _above(index):
+            for above in classes_above(index):
                 if above in self._open:
                     self._open[above].cover(is_on.first, is_on.last)
             if not is_on.is_explained():
@@ -216,13 +216,13 @@ class Tracker:
 
 
 @cache
-def _silence() -> int | None:
+def silence_class() -> int | None:
     """The index of the class Silence."""
     return ontology().nodes[SILENCE].class_index
 
 
 @cache
-def _above(index: int) -> tuple[int, ...]:
+def classes_above(index: int) -> tuple[int, ...]:
     """The indices of the classes above a class."""
     if index >= CLASSES:
         return ()
