@@ -36,7 +36,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,12 +113,14 @@ def clips_of(data: Path) -> dict[str, Clips]:
     return folds
 
 
-def composed(rng: np.random.Generator, clips: Clips) -> tuple[np.ndarray, list[Event]]:
+def composed(
+    rng: np.random.Generator, clips: Clips, backgrounds: Sequence[str] = BACKGROUNDS
+) -> tuple[np.ndarray, list[Event]]:
     """A recording and its true events, by category."""
     length = round(LENGTH * RATE)
     truth: list[Event] = []
     if rng.integers(2):
-        category = str(rng.choice(BACKGROUNDS))
+        category = str(rng.choice(backgrounds))
         steady = [sound for sound, spans in clips[category] if spans[0][1] - spans[0][0] > 4.4]
         sound = repeated(steady[rng.integers(len(steady))], length)
         level = rng.uniform(-45, -30)
@@ -322,29 +324,25 @@ def table(recordings: list[Recording], listener: Listener, mapping: Mapping) -> 
                 print(f"| {hop:g} | {title} | {' | '.join(cells)} |", flush=True)
 
 
-def long(folds: dict[str, Clips], hours: float) -> None:
-    """Print how long a long recording takes, and the memory."""
+def long(folds: dict[str, Clips], hours: float, commands: dict[str, list[str]]) -> None:
+    """Print how long commands take for a long recording, their memory, and the lines they print."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "long.wav"
         with soundfile.SoundFile(path, "w", RATE, 1, "PCM_16") as file:
             minutes = [composed(np.random.default_rng((1, n)), folds["1"])[0] for n in range(30)]
             for number in range(round(hours * 60)):
                 file.write(minutes[number % len(minutes)])
-        for hop in (HOPS[0], HOPS[-1]):
-            command = [sys.executable, "-m", "soundsearch", "label", str(path), "--events"]
+        for title, arguments in commands.items():
+            command = [sys.executable, "-m", "soundsearch", *arguments, str(path)]
             began, peak = time.perf_counter(), 0
-            with open(Path(folder) / "events.csv", "w+b") as told:
-                child = subprocess.Popen(
-                    [*command, "--hop", str(hop), "--format", "csv"],
-                    stdout=told,
-                    stderr=subprocess.DEVNULL,
-                )
+            with open(Path(folder) / "told", "w+b") as told:
+                child = subprocess.Popen(command, stdout=told, stderr=subprocess.DEVNULL)
                 while child.poll() is None:
                     time.sleep(0.1)
                     peak = max(peak, resident_mb(child.pid))
                 print(
-                    f"hop {hop:g}: {time.perf_counter() - began:.0f} s, at most {peak} MB, "
-                    f"{Path(told.name).read_bytes().count(bytes([10])) - 1} events",
+                    f"{title}: {time.perf_counter() - began:.0f} s, at most {peak} MB, "
+                    f"{Path(told.name).read_bytes().count(bytes([10]))} lines",
                     flush=True,
                 )
 
@@ -365,7 +363,9 @@ def main() -> None:
     options = parser.parse_args()
     folds = clips_of(options.data / "esc50")
     if options.hours:
-        long(folds, options.hours)
+        command = ["label", "--events", "--format", "csv", "--hop"]
+        hops = (HOPS[0], HOPS[-1])
+        long(folds, options.hours, {f"hop {hop:g}": [*command, str(hop)] for hop in hops})
         return
     listener = Listener.open()
     recordings = []

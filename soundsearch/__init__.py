@@ -31,15 +31,21 @@ from .errors import (
 if TYPE_CHECKING:
     from .asking.labelled import Labelled
     from .asking.questions import Embeddings, Examples, Sound, Stored
+    from .asking.words import Words
+    from .captions.records import Caption, Description, Scene, Sentence, Share
     from .clips import Clips
+    from .describing import describe
     from .duplicates.found import DuplicateGroup, DuplicatePair, Duplicates
     from .hearing import embed, label
     from .labels.head import Head
+    from .labels.moments import Began, Ended
     from .labels.timeline import Event, Timeline
     from .learn.teaching import Teaching
     from .learn.training import Training, train
     from .library import Library
     from .library import Library as open  # noqa: N813
+    from .listening import listen
+    from .mapping.maps import Map
     from .neighbours import Neighbours
     from .results import (
         Answer,
@@ -51,26 +57,32 @@ if TYPE_CHECKING:
         IngestReport,
         Label,
         LabelledClip,
+        Meaning,
         Segment,
         TagReport,
     )
     from .stores.records import Key
     from .timelines import events
+    from .watching import Matched
 
 __all__ = [
     "Answer",
     "ArgumentError",
     "AudioError",
+    "Began",
+    "Caption",
     "Clip",
     "ClipNotFound",
     "Clips",
     "ClusterError",
     "CopyReport",
+    "Description",
     "DuplicateGroup",
     "DuplicatePair",
     "Duplicates",
     "Embeddings",
     "EncoderError",
+    "Ended",
     "Event",
     "Examples",
     "Failure",
@@ -88,9 +100,15 @@ __all__ = [
     "LibraryError",
     "LibraryNotFound",
     "LibraryVersion",
+    "Map",
+    "Matched",
+    "Meaning",
     "MissingExtra",
     "Neighbours",
+    "Scene",
     "Segment",
+    "Sentence",
+    "Share",
     "Sound",
     "SoundsearchError",
     "SpaceMismatch",
@@ -99,10 +117,13 @@ __all__ = [
     "Teaching",
     "Timeline",
     "Training",
+    "Words",
     "__version__",
+    "describe",
     "embed",
     "events",
     "label",
+    "listen",
     "open",
     "train",
 ]
@@ -114,12 +135,19 @@ _LAZY = {
     "Clips": "clips",
     "Labelled": "asking.labelled",
     **dict.fromkeys(("DuplicateGroup", "DuplicatePair", "Duplicates"), "duplicates.found"),
+    "Words": "asking.words",
+    **dict.fromkeys(("Caption", "Description", "Scene", "Sentence", "Share"), "captions.records"),
+    "describe": "describing",
     **dict.fromkeys(("embed", "label"), "hearing"),
     **dict.fromkeys(("Embeddings", "Examples", "Sound", "Stored"), "asking.questions"),
     **dict.fromkeys(("Event", "Timeline"), "labels.timeline"),
     "Head": "labels.head",
     "Key": "stores.records",
     **dict.fromkeys(("Library", "open"), "library"),
+    **dict.fromkeys(("Began", "Ended"), "labels.moments"),
+    "listen": "listening",
+    "Matched": "watching",
+    "Map": "mapping.maps",
     "Neighbours": "neighbours",
     "events": "timelines",
     "Teaching": "learn.teaching",
@@ -135,6 +163,7 @@ _LAZY = {
             "IngestReport",
             "Label",
             "LabelledClip",
+            "Meaning",
             "Segment",
             "TagReport",
         ),

@@ -9,9 +9,9 @@ from typing import Any, cast, overload
 
 from numpy.typing import ArrayLike
 
-from .asking.by_label import Labels, find_labelled
-from .asking.examples import Asked, nothing_asked
+from .asking.by_label import find_labelled
 from .asking.labelled import Labelled
+from .asking.matching import named_like
 from .asking.per import Per, page, parse_per
 from .asking.questions import (
     Embeddings,
@@ -31,14 +31,16 @@ from .asking.ranking import DEFAULT_RANKING, RELATED
 from .asking.recommending import Likes
 from .asking.related import find_related
 from .asking.searching import OnCompared, find_hits, find_segments, not_told
+from .asking.words import Words
 from .duplicates.found import Duplicates
 from .errors import ArgumentError
 from .labels.head import Head
 from .labels.kept import vocabulary_of
+from .labels.wording import lexicon_of
 from .neighbours import Graph, Neighbours, are_several
 from .preparing import Preparing
 from .recommending import recommended
-from .results import Answer, Clip, Hit
+from .results import Answer, Clip, Hit, Meaning
 from .selection import Selection, Wheres, shown
 from .session import Session
 from .stores.base import OnClips, OnStep, Reading
@@ -96,6 +98,37 @@ class Clips(Selection):
             text = f"({self._text}) and ({text})"
         return Clips(self._session, wheres, text)
 
+    def match(self, pattern: str) -> Clips:
+        """Select the clips with a name that matches, of the file or of a folder above it.
+
+        Parameters
+        ----------
+        pattern : str
+            Such as ``snare*``, in small or capital letters: ``*`` stands for any run of
+            characters, ``?`` for one.
+
+        Raises
+        ------
+        ArgumentError
+            It is empty or no text.
+        """
+        expression, parameters = named_like(pattern)
+        return self.where(expression, **parameters)
+
+    def complete(self, typed: str, count: int = 8) -> list[str]:
+        """Labels for what is being typed, of those that the library's head predicts.
+
+        Parameters
+        ----------
+        typed : str
+            The beginning of a name, of a word in it or of a synonym; typing errors are forgiven.
+        count : int
+            How many labels at most.
+        """
+        predicted = Preparing(self._session, self._clip, None).predicted
+        lexicon = lexicon_of(vocabulary_of(self._session.store), predicted)
+        return lexicon.complete(typed, count)
+
     def __repr__(self) -> str:
         return f"<Clips of {self._session.address} where {self._text}>"
 
@@ -116,7 +149,7 @@ class Clips(Selection):
 
     def query(
         self,
-        question: Question | Labelled | Source | None = None,
+        question: Question | Labelled | Words | Source | None = None,
         k: int = 10,
         *,
         vectors: ArrayLike | None = None,
@@ -135,7 +168,7 @@ class Clips(Selection):
 
         Parameters
         ----------
-        question : Sound, Stored, Embeddings, Examples, Labelled, path, binary file or array
+        question : Sound, Stored, Embeddings, Examples, Labelled, Words, path, binary file or array
             What is no question is taken as the source of a `Sound`.
         k : int
             Clips wanted.
@@ -186,7 +219,7 @@ class Clips(Selection):
             if question is not None:
                 raise ArgumentError("expected a question or vectors, got both")
             question = vectors if isinstance(vectors, Embeddings) else Embeddings(vectors)
-        if not isinstance(question, (Stored, Embeddings, Examples, Labelled)):
+        if not isinstance(question, (Stored, Embeddings, Examples, Labelled, Words)):
             question = as_sound(cast(Sound | Source, question), at, sample_rate)
         check_ranking(ranking)
         return self._answer(
@@ -335,11 +368,7 @@ class Clips(Selection):
         return self._graph.all(check_k(k), on_clips)
 
     def duplicates(
-        self,
-        *,
-        similar: float = 0.95,
-        on_clips: OnClips = _ignore,
-        on_step: OnStep = _ignore,
+        self, *, similar: float = 0.95, on_clips: OnClips = _ignore, on_step: OnStep = _ignore
     ) -> Duplicates:
         """Find the clips of the selection that are the same sound, and why; none is changed.
 
@@ -371,7 +400,7 @@ class Clips(Selection):
 
     def _answer(
         self,
-        question: Question | Labelled,
+        question: Question | Labelled | Words,
         k: int,
         offset: int,
         ranking: str,
@@ -385,23 +414,17 @@ class Clips(Selection):
         """The clips nearest to a question, or the segments where moments are wanted."""
         settings = self._session.store.settings
         preparing = Preparing(self._session, self._clip, head)
-        ask: Callable[[Reading], Asked] | None = None
-        if isinstance(question, Labelled):
+        meaning: Meaning | None = None
+        if isinstance(question, (Labelled, Words)):
             if ranking == RELATED:
                 raise ArgumentError("ranking: expected another than related beside a label")
-            Labels.of(question, None, vocabulary_of(self._session.store))  # tells what is wrong
-            if question.like is not None:
-                ask = preparing.prepared(question.like, on_sound)
+            labelled, meaning = preparing.labelled(question, on_sound)
         else:
-            ask = preparing.prepared(question, on_sound)
+            ask, labelled = preparing.prepared(question, on_sound), None
 
         def answer(reading: Reading) -> Answer:
-            asked = nothing_asked(settings.dimension) if ask is None else ask(reading)
+            labels, asked = (None, ask(reading)) if labelled is None else labelled(reading)
             filter = self._filter_of(reading)
-            labels = None
-            if isinstance(question, Labelled):
-                head = self._session.head(reading)
-                labels = Labels.of(question, head, vocabulary_of(reading))
 
             def nearest(k: int, offset: int = 0) -> list[Hit]:
                 options: dict[str, Any] = {"offset": offset, "min_score": min_score}
@@ -420,6 +443,7 @@ class Clips(Selection):
 
             hits, short = page(nearest, k, offset, per, moments=moments)
             warnings = asked.warning, labels.warning if labels is not None else None, short
-            return Answer(tuple(hits), asked.labels, "; ".join(w for w in warnings if w) or None)
+            warning = "; ".join(w for w in warnings if w) or None
+            return Answer(tuple(hits), asked.labels, warning, meaning)
 
         return self._read(answer)

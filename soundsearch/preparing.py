@@ -6,14 +6,20 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
-from .asking.examples import Asked, sample, together
+from .asking.by_label import Labels
+from .asking.by_words import Worded, where_words_lie
+from .asking.examples import Asked, nothing_asked, sample, together
+from .asking.labelled import Labelled
 from .asking.questions import Embeddings, Example, Examples, Question, Sound, Source, Stored
+from .asking.words import Words
 from .errors import ArgumentError, SpaceMismatch
 from .hearing import threads_for
 from .labels.head import Head
 from .labels.kept import vocabulary_of
 from .labels.predict import predict
+from .labels.vocabulary import Vocabulary
 from .naming import find
+from .results import Meaning
 from .session import Session
 from .stores.base import Reading
 from .stores.records import CLIP_LABELS, ClipName, Key, StoredClip
@@ -58,6 +64,54 @@ class Preparing:
             case Sound():
                 asked = self._heard(question, on_sound)
         return lambda _reading: asked
+
+    def labelled(
+        self, question: Labelled | Words, on_sound: OnSound
+    ) -> tuple[Callable[[Reading], tuple[Labels, Asked]], Meaning | None]:
+        """What a question by label or in words asks, given a reading, and what the words became.
+
+        Raises
+        ------
+        ArgumentError
+            There is no such label, or no word is known.
+        """
+        session, meaning = self._session, None
+        vocabulary = vocabulary_of(session.store)
+        if isinstance(question, Words):
+            meaning = question.meaning(vocabulary, self.predicted)
+        self._labels(question, meaning, None, vocabulary)  # tells what is wrong
+        like = None if question.like is None else self.prepared(question.like, on_sound)
+        settings = session.store.settings
+
+        def ask(reading: Reading) -> tuple[Labels, Asked]:
+            head, vocabulary = session.head(reading), vocabulary_of(reading)
+            labels = self._labels(question, meaning, head, vocabulary)
+            if like is not None:
+                return labels, like(reading)
+            if isinstance(question, Words) and isinstance(labels, Worded):
+                lie = where_words_lie(question, labels, settings.dimension, settings.space)
+                return labels, lie
+            return labels, nothing_asked(settings.dimension)
+
+        return ask, meaning
+
+    @property
+    def predicted(self) -> frozenset[int] | None:
+        """The classes that the library's head predicts; None where that is not known."""
+        head = self._session.head(self._session.store)
+        return None if head is None else head.predicted
+
+    def _labels(
+        self,
+        question: Labelled | Words,
+        meaning: Meaning | None,
+        head: Head | None,
+        vocabulary: Vocabulary,
+    ) -> Labels:
+        if isinstance(question, Labelled):
+            return Labels.of(question, head, vocabulary)
+        assert meaning is not None
+        return Worded.meant(question, meaning, head, vocabulary)
 
     def _heard(self, sound: Sound, on_sound: OnSound) -> Asked:
         listener = self._session.listener(threads_for(sound))

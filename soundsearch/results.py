@@ -16,6 +16,7 @@ __all__ = [
     "IngestReport",
     "Label",
     "LabelledClip",
+    "Meaning",
     "Segment",
     "TagReport",
 ]
@@ -168,13 +169,42 @@ class LabelledClip:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What words became.
+
+    Attributes
+    ----------
+    classes : tuple of dict
+        What is to be heard, at once: of each the labels that it may be, by name, with weights
+        from above 0 to 1. One with negative weights, the last, has what is not to be heard.
+    read : dict
+        Words that were taken for typing errors, and what they were read as.
+    unknown : tuple of str
+        Words that name no label. With the extra ``text``, those that were taken for what is nearest
+        in meaning, as nothing near them is a name.
+    """
+
+    classes: tuple[dict[str, float], ...]
+    read: dict[str, str] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        rounded = [{name: round(w, 3) for name, w in part.items()} for part in self.classes]
+        return {"classes": rounded, "read": self.read, "unknown": list(self.unknown)}
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Answer:
-    """What a query found: the hits, and the query's own labels. Iterates over the hits."""
+    """What a query found: the hits, the query's own labels, and what words in it became.
+
+    Iterates over the hits.
+    """
 
     hits: tuple[Hit, ...]
     labels: tuple[Label, ...]
     warning: str | None = None
+    words: Meaning | None = None
 
     def __repr__(self) -> str:
         hits = "".join(f"\n  {hit!r}" for hit in self.hits)

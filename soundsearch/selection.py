@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,13 @@ from .labels.vocabulary import AUDIOSET, Vocabulary
 from .naming import find, find_all, listed, not_found
 from .results import Clip
 from .session import Session
-from .stores.base import ClipChanged, Reading
+from .stores.base import ClipChanged, OnClips, Reading
 from .stores.filters import And, Filter, matches
 from .stores.records import ClipName, StoredClip
+
+if TYPE_CHECKING:
+    from .mapping.maps import Map
+    from .mapping.methods import OnLayout
 
 __all__ = ["Selection", "shown"]
 
@@ -176,6 +180,56 @@ class Selection:
         store = self._session.store
         clips = store.clips(self._filter_of(store))
         return export(clips, self._read, store.settings, *chosen, on_clip)
+
+    def map(
+        self,
+        *,
+        by: str = "label",
+        method: str | None = None,
+        onto: Map | str | os.PathLike[str] | None = None,
+        on_clips: OnClips = lambda _count: None,
+        on_layout: OnLayout = lambda _done, _total: None,
+    ) -> Map:
+        """Lay out the clips in two dimensions: near each other where they sound alike.
+
+        The same clips give the same map. It takes memory for one vector of each clip, and all of
+        the process has one thread of BLAS and FAISS meanwhile.
+
+        Parameters
+        ----------
+        by : str
+            What clips are coloured by: ``label``, which is what people gave a clip, else the best
+            that was predicted; ``folder``; or a tag, ``tag[mic]``. A page lets one change it.
+        method : str, optional
+            ``tsne`` (the default) or ``umap``, which need ``pip install 'soundsearch[map]'``, or
+            ``pca``, which needs nothing and keeps much less.
+        onto : Map or path, optional
+            A map, or a page with one that `Map.save` wrote. Clips that are on it, by their
+            content, have their places there. Others are placed among those that are nearest to
+            them; these need not be selected, but are in the library.
+        on_clips : callable
+            Told how many more clips were read.
+        on_layout : callable
+            Told how many steps of t-SNE or UMAP are done, of how many.
+
+        Returns
+        -------
+        Map
+
+        Raises
+        ------
+        ArgumentError
+            There is no such method or tag, or no map where one is expected; or no clip of it is in
+            the library.
+        MissingExtra
+        SpaceMismatch
+            The map is of another space.
+        """
+        from .mapping.maps import mapped, old_map
+
+        settings, old = self._session.store.settings, old_map(onto)
+        what = settings.space, settings.dimension, method, old, by
+        return mapped(self._read, self._filter_of, *what, on_clips, on_layout)
 
     def _read(self, read: Callable[[Reading], _Answer]) -> _Answer:
         """What a function makes of one reading, tried again where the reading could not hold."""

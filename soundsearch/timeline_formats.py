@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from .labels.timeline import Event, Timeline
 
-__all__ = ["FORMATS", "ONE_FILE", "rows"]
+__all__ = ["FORMATS", "ONE_FILE", "cue_rows", "rows"]
 
 # What is on a line, between tabs. What a terminal would act on is for who prints it to escape.
 Row = tuple[str, ...]
@@ -77,10 +77,17 @@ def _raven(_uri: str, count: int, event: Event) -> Iterator[Row]:
 
 
 def _vtt(_uri: str, _count: int, event: Event) -> Iterator[Row]:
-    name = event.label.name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    yield from cue_rows(event.onset, event.offset, event.label.name)
+
+
+def cue_rows(start: float, end: float, text: str) -> Iterator[Row]:
+    """A cue of WebVTT, from so many seconds to so many: what is between it and the one before, too.
+
+    Nothing in the text is markup.
+    """
     yield ("",)
-    yield (f"{_clock(event.onset)} --> {_clock(event.offset)}",)
-    yield (name,)
+    yield (f"{_clock(start)} --> {_clock(end)}",)
+    yield (text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"),)
 
 
 def _clock(seconds: float) -> str:

@@ -18,10 +18,10 @@ from .labels.kept import head_file
 from .labels.ontology import ontology
 from .labels.timeline import Event, Timeline, Tracker
 
-__all__ = ["events", "segment_scores"]
+__all__ = ["ROWS", "events", "listening", "segment_scores"]
 
 # Segments whose scores are held at a time: some megabytes.
-_ROWS = 1024
+ROWS = 1024
 
 
 def segment_scores(head: Head, heard: Heard) -> NDArray[np.float32]:
@@ -34,6 +34,19 @@ def segment_scores(head: Head, heard: Heard) -> NDArray[np.float32]:
     scores[silent] = 0
     scores[silent, ontology().nodes[SILENCE].class_index] = 1
     return scores
+
+
+def listening(
+    sound: Sound, encoder: str, head: str | os.PathLike[str] | None, hop: float | None
+) -> tuple[Listener, float, Tracker]:
+    """What hears a sound, at which hop, and what makes events of its scores; see `events`."""
+    own = None if head is None else head_file(Path(head).expanduser()).head
+    listener = Listener.open(encoder, pipeline.available_cores(), own)
+    hop = listener.encoder.hop_seconds if hop is None else hop
+    pipeline.hop_frames(hop)  # refuses one that cannot be
+    start = sound.at[0] if sound.at else 0.0
+    length = listener.encoder.segment_seconds
+    return listener, hop, Tracker(listener.head.vocabulary, hop, length, start)
 
 
 def events(
@@ -80,17 +93,11 @@ def events(
         The head reads another space than the encoder's.
     """
     sound = as_sound(source, at, sample_rate)
-    own = None if head is None else head_file(Path(head).expanduser()).head
-    listener = Listener.open(encoder, pipeline.available_cores(), own)
-    hop = listener.encoder.hop_seconds if hop is None else hop
-    pipeline.hop_frames(hop)  # refuses one that cannot be
-    start = sound.at[0] if sound.at else 0.0
-    length = listener.encoder.segment_seconds
-    tracker = Tracker(listener.head.vocabulary, hop, length, start)
+    listener, hop, tracker = listening(sound, encoder, head, hop)
     found: list[Event] = []
     for heard in listener.stream(sound, hop, on_sound):
-        for begin in range(0, len(heard.levels), _ROWS):
-            rows = slice(begin, begin + _ROWS)
+        for begin in range(0, len(heard.levels), ROWS):
+            rows = slice(begin, begin + ROWS)
             found += tracker.push(segment_scores(listener.head, heard.part(rows)))
     found += tracker.finish(heard.duration)
     found.sort(key=lambda event: (event.onset, event.offset, event.label.name))

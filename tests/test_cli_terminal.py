@@ -62,6 +62,7 @@ def test_no_command_lets_a_terminal_act(place, tmp_path):
             run(*command, *library, *wrong, code=2)
             run(*command, *library, "--where", f"tag[{json.dumps(NASTY)}] is missing")
     run("label", clip)
+    run("describe", clip, place / f"two {NASTY}.wav")
     run("label", place / f"bad {NASTY}.wav", code=1)
     run("label", NASTY, code=1)
     run("label", clip, "--at", NASTY, code=2)

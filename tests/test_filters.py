@@ -81,6 +81,13 @@ def test_what_filters_mean():
     assert lets("tag['no'] is missing and tag['ok'] is not missing", dog)
     assert lets("segments in (4, 5) and warning is missing", dog)
     assert lets("warning like '%early%'", clip(warning="ends early"))
+    assert lets("warning like 'e%d__ly'", clip(warning="ends early")) is False
+    assert lets("warning like 'e%s%_rly'", clip(warning="ends early"))
+    assert lets("warning like '%%e%%s%%'", clip(warning="ends early"))
+    # Many parts, and none of them too often.
+    many = clip(warning="a" * 500)
+    assert lets(f"warning like '{'%a' * 499}%'", many)
+    assert not lets(f"warning like '{'%a' * 40}%b'", many)
 
 
 @pytest.mark.parametrize(

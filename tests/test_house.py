@@ -47,11 +47,16 @@ ROOMS: dict[str, set[str]] = {
     "hearing": {*_ASKING, "asking"},
     "timelines": {*_ASKING, "asking", "hearing"},
     "timeline_formats": {*_BASE, "labels"},
+    "watching": {*_CLIPS, "clips"},
+    "listening": {*_CLIPS, "clips", "timelines", "watching"},
+    "captions": {*_BASE, "labels", "timeline_formats"},
+    "describing": {*_ASKING, "asking", "captions", "hearing", "timelines"},
     "waiting": {*_RECORDS, *_BASE},
     "session": {*_ASKING, "hearing", "stores.opening", "waiting"},
     "gathering": {*_RECORDS, *_BASE, "labels"},
     "exporting": {*_ASKING, "gathering"},
-    "selection": {*_SELECTION, "asking", "exporting"},
+    "mapping": {*_ASKING, "exporting"},
+    "selection": {*_SELECTION, "asking", "exporting", "mapping"},
     "neighbours": {*_RECORDS, *_BASE, "naming", "stores.pooling"},
     "duplicates": {*_RECORDS, *_BASE, "neighbours"},
     "preparing": _CLIPS,
@@ -99,13 +104,26 @@ ROOMS: dict[str, set[str]] = {
     "demo_sounds": set(),
     "models": {"labels", "stores.base", *_BASE},
     "tagfiles": {"errors", "stores.records"},
+    "web": {
+        "",
+        "asking",
+        "clips",
+        "gathering",
+        "hearing",
+        "labels",
+        "library",
+        "selection",
+        "timelines",
+    }
+    | {"stores.local", "stores.opening", *_RECORDS, *_BASE},
     "cli": {"", "audioset", "demo_sounds", "evaluate", "learn", "library", "models", "session"}
     | {"exporting", "recall", "relabelling", "stores.parts", "stores.records", "tagfiles", *_BASE}
-    | {"duplicates", "timeline_formats"},
+    | {"captions", "duplicates", "mapping", "stores.opening", "timeline_formats", "web"},
     "__main__": {"cli"},
     # The package itself: the public names, loaded when they are first used.
     "": {"asking", "clips", "hearing", "labels", "learn", "library", "evaluate", "neighbours"}
-    | {"duplicates", "stores.records", "timelines", *_BASE},
+    | {"captions", "describing", "duplicates", "listening", "mapping", "stores.records"}
+    | {"timelines", "watching", *_BASE},
 }
 
 

@@ -391,6 +391,6 @@ def test_on_the_command_line(lib):
         (["--label", "Bakr"], "similar: Bark"),
         (["--label", "Dog", "--at", "1-2"], "--at needs CLIPS"),
         (["--label", "Dog", "--unlike", 3], "--unlike needs --like"),
-        ([], "expected CLIPS, --like or --label"),
+        ([], "expected CLIPS, --like, --label or --text"),
     ):
         assert said in run("query", *arguments, code=2).stderr

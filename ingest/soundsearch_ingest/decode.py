@@ -24,13 +24,22 @@ from .sources import fetched
 from .spooling import spooled
 from .urls import absolute, is_url, plain
 
-__all__ = ["SAMPLE_RATE", "Decoder", "read", "to_mono_16k"]
+__all__ = [
+    "QUALITY",
+    "SAMPLE_RATE",
+    "Decoder",
+    "down_mix",
+    "mend",
+    "read",
+    "scaled",
+    "to_mono_16k",
+]
 
 SAMPLE_RATE = 16_000
 
 Array = NDArray[np.float32]
 
-_QUALITY = "HQ"
+QUALITY = "HQ"
 # 60 dB above full scale: no sound, but a file read as what it is not.
 _ABSURD = 1000.0
 # A small file of a damaged header's few samples a second would unfold into days of nothing.
@@ -156,7 +165,7 @@ class Decoder:
         if self.sample_rate == SAMPLE_RATE:
             yield from self._mono()
             return
-        stream = soxr.ResampleStream(self.sample_rate, SAMPLE_RATE, 1, "float32", _QUALITY)
+        stream = soxr.ResampleStream(self.sample_rate, SAMPLE_RATE, 1, "float32", QUALITY)
         for block in self._mono():
             if len(resampled := stream.resample_chunk(block)):
                 yield resampled
@@ -180,8 +189,8 @@ class Decoder:
                 begin, position = position, position + len(block)
                 block = block[max(0, first - begin) : None if last is None else last - begin]
                 if len(block):
-                    mono = _down_mix(block)
-                    odd += _mend(mono)
+                    mono = down_mix(block)
+                    odd += mend(mono)
                     yield mono
                 if limit is not None and position > limit:
                     self._cut(limit)
@@ -258,25 +267,33 @@ def to_mono_16k(samples: NDArray[Any], sample_rate: int) -> Array:
         )
     if sample_rate <= 0:
         raise AudioError(name, f"expected a sample rate above 0 Hz, got {sample_rate}")
-    if np.issubdtype(samples.dtype, np.integer):
-        limits = np.iinfo(samples.dtype)
-        middle = 0 if limits.min < 0 else (limits.max + 1) // 2
-        scaled = (samples.astype(np.float64) - middle) / ((limits.max + 1) // (2 if middle else 1))
-    elif np.issubdtype(samples.dtype, np.floating):
-        scaled = samples.astype(np.float64)
-    else:
-        raise AudioError(name, f"expected integers or floats, got {samples.dtype}")
-    if not np.isfinite(scaled).all():
+    floats = scaled(samples)
+    if not np.isfinite(samples).all():
         raise AudioError(name, "expected finite samples, got NaN or infinity")
-    mono = _down_mix(scaled.astype(np.float32).reshape(len(scaled), -1))
-    _mend(mono)
+    mono = down_mix(floats.reshape(len(floats), -1))
+    mend(mono)
     if sample_rate == SAMPLE_RATE:
         return mono
-    resampled: Array = soxr.resample(mono, sample_rate, SAMPLE_RATE, _QUALITY)
+    resampled: Array = soxr.resample(mono, sample_rate, SAMPLE_RATE, QUALITY)
     return resampled
 
 
-def _down_mix(block: Array) -> Array:
+def scaled(samples: NDArray[Any]) -> Array:
+    """An array of any usual type as float32, integers by their full scale; see `to_mono_16k`."""
+    if np.issubdtype(samples.dtype, np.integer):
+        limits = np.iinfo(samples.dtype)
+        middle = 0 if limits.min < 0 else (limits.max + 1) // 2
+        whole = samples.astype(np.float64)
+        floats = (whole - middle) / ((limits.max + 1) // (2 if middle else 1))
+    elif np.issubdtype(samples.dtype, np.floating):
+        floats = samples
+    else:
+        raise AudioError("array", f"expected integers or floats, got {samples.dtype}")
+    single: Array = floats.astype(np.float32)
+    return single
+
+
+def down_mix(block: Array) -> Array:
     """Mean over the channels of float32 [n, channels], as a new array."""
     first, *others = block.T
     mono = np.array(first)
@@ -286,7 +303,7 @@ def _down_mix(block: Array) -> Array:
     return mono
 
 
-def _mend(mono: Array) -> int:
+def mend(mono: Array) -> int:
     """Make every sample finite and sane, in place; count those that were not."""
     with np.errstate(invalid="ignore"):
         if np.abs(mono).max() <= _ABSURD:  # false for NaN too

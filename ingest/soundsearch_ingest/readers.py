@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from .errors import AudioError
 
-__all__ = ["ContainerReader", "SoundFileReader", "error_text", "has_descriptor"]
+__all__ = [
+    "ContainerReader",
+    "SoundFileReader",
+    "error_text",
+    "has_descriptor",
+    "open_container",
+]
 
 Array = NDArray[np.float32]
 
@@ -117,6 +123,20 @@ class _Plain:
             return -1
 
 
+def open_container(file: Any, **options: str) -> Any:
+    """What FFmpeg makes of an object that can be read, and perhaps sought in.
+
+    Raises FFmpegError, OSError or ValueError where it makes nothing of it.
+    """
+    import av
+
+    av.logging.set_level(None)
+    # Since version 19, titles that are not UTF-8 are not an error.
+    lenient = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+    safe = {"format_whitelist": _FORMATS, "protocol_whitelist": "none"}
+    return av.open(file, **lenient, options={**safe, **options})
+
+
 class ContainerReader:
     """A file that FFmpeg reads."""
 
@@ -124,16 +144,9 @@ class ContainerReader:
         import av
 
         self.errors = (av.error.FFmpegError, OSError, ValueError)
-        av.logging.set_level(None)
         file.seek(0)
-        # Since version 19, titles that are not UTF-8 are not an error.
-        lenient = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
         try:
-            self._container = av.open(
-                _Plain(file),
-                **lenient,
-                options={"format_whitelist": _FORMATS, "protocol_whitelist": "none"},
-            )
+            self._container = open_container(_Plain(file))
         except self.errors as error:
             raise AudioError(
                 name, f"its content is not readable audio ({error_text(error)})"
@@ -145,6 +158,8 @@ class ContainerReader:
             raise AudioError(name, "its sound has a coding that FFmpeg does not know")
         self.sample_rate: int = self._stream.rate or 0
         self.channels: int = self._stream.channels
+        self.containers: list[str] = self._container.format.name.split(",")
+        self.codec: str = self._stream.codec_context.name
         if self.sample_rate <= 0 or self.channels <= 0:
             raise AudioError(name, "its sound has no sample rate or no channels")
         seconds = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +21,24 @@ from ..labels.ontology import ontology
 from ..labels.vocabulary import Vocabulary
 from ..results import Hit
 from ..stores.base import Reading, Span
-from ..stores.filters import And, Comparison, Filter, HumanLabel, Label
+from ..stores.filters import And, Comparison, Filter, HumanLabel, Label, Or
 from ..stores.records import Settings
 from ..vectors import Directions, loudness_weights
 from .examples import Asked
 from .labelled import Labelled
-from .ranking import RANKINGS, pool_query, span_blocks, spans, window
+from .ranking import RANKINGS, first_best, pool_query, span_blocks, spans, window
 from .searching import OnCompared, candidates_near, not_told, shown_hits
 
-__all__ = ["Labels", "find_labelled"]
+__all__ = [
+    "Labels",
+    "Place",
+    "Scores",
+    "all_of",
+    "blocks_of",
+    "classes_of",
+    "find_labelled",
+    "labelled_places",
+]
 
 # How many segments are looked at, at first and for each clip wanted; by which factor more, while
 # these are of too few clips.
@@ -41,6 +51,7 @@ _BLOCK = 1 << 14
 _KEPT = (0.8, 0.5, 0.2, 0.0)
 
 Floats = NDArray[np.float32]
+Scores = NDArray[np.float64]
 # A clip and the number of a segment in it; -1 for one that is still to be chosen.
 Place = tuple[int, int]
 
@@ -59,19 +70,53 @@ class Labels:
     head : Head or None
         Linear. None if the library's vectors are not what its head reads, or that is another one:
         what was kept of its predictions answers then.
+    named : Filter, optional
+        Lets those clips through that count as if people had given them the labels.
     """
 
     classes: tuple[frozenset[int], ...]
     names: tuple[str, ...]
     weight: float
     head: Head | None
+    named: Filter | None = None
+    # How many candidates near a sound there are for each clip that is wanted.
+    candidates: ClassVar[int] = 1
+    # Whether these are compared whole, not only around what was found of them.
+    whole: ClassVar[bool] = False
 
     @classmethod
     def of(cls, question: Labelled, head: Head | None, vocabulary: Vocabulary) -> Labels:
         """What a question asks a library with this vocabulary; raises ArgumentError."""
-        classes = tuple(_classes(label, vocabulary) for label in question.label)
+        classes = tuple(classes_of(label, vocabulary) for label in question.label)
         linear = head if head is not None and head.is_linear else None
         return cls(classes, question.label, question.weight, linear)
+
+    def given(self, number: int) -> Filter:
+        """That people gave a clip the label of this number."""
+        by_people = Comparison(HumanLabel(self.classes[number]), "==", True)
+        return by_people if self.named is None else Or((by_people, self.named))
+
+    @property
+    def people(self) -> Filter:
+        """That people gave a clip all that is to be heard."""
+        return And(tuple(map(self.given, range(len(self.classes)))))
+
+    def found(
+        self, reading: Reading, wanted: int, filter: Filter | None, moments: bool
+    ) -> dict[Place, float]:
+        """The best places and their scores: at least as many as are wanted, if there are."""
+        return labelled_places(reading, self, wanted, filter, moments)
+
+    def together(self, scores: Scores) -> Scores:
+        """One score of what is asked for, from those of each label, [n, labels]."""
+        lowest: Scores = scores.min(axis=1)
+        return lowest
+
+    def beside(self, cosines: Floats, scores: Scores, starts: NDArray[np.int64]) -> Scores:
+        """The score of stretches, that begin in the rows `starts`, beside their cosines."""
+        heard = np.maximum.reduceat(self.together(scores), starts)
+        mean: Scores = (1 - self.weight) * cosines + self.weight * heard
+        return mean
 
     @property
     def unheard(self) -> frozenset[int]:
@@ -111,7 +156,7 @@ class Labels:
         return scores
 
 
-def _classes(label: str, vocabulary: Vocabulary) -> frozenset[int]:
+def classes_of(label: str, vocabulary: Vocabulary) -> frozenset[int]:
     try:
         classes = vocabulary.classes_below(label)
     except SoundsearchError as error:
@@ -123,11 +168,7 @@ def _classes(label: str, vocabulary: Vocabulary) -> frozenset[int]:
     return classes
 
 
-def _given(classes: frozenset[int]) -> Filter:
-    return Comparison(HumanLabel(classes), "==", True)
-
-
-def _all(filter: Filter | None, *others: Filter) -> Filter:
+def all_of(filter: Filter | None, *others: Filter) -> Filter:
     parts = others if filter is None else (filter, *others)
     return parts[0] if len(parts) == 1 else And(parts)
 
@@ -157,7 +198,7 @@ def find_labelled(
         A clip was removed or replaced between two steps; use another reading.
     """
     wanted = offset + k + len(asked.clips)
-    found = _places(reading, labels, wanted, filter, moments)
+    found = labels.found(reading, wanted, filter, moments)
     if len(asked.vectors):
         what = wanted, filter, found, on_compared
         found = _near(reading, labels, asked, ranking, moments, *what)
@@ -174,10 +215,10 @@ def find_labelled(
     return shown_hits(reading, settings, places, segments, offset)
 
 
-def _places(
+def labelled_places(
     reading: Reading, labels: Labels, wanted: int, filter: Filter | None, moments: bool
 ) -> dict[Place, float]:
-    """The best places and their scores: at least as many as are wanted, if there are."""
+    """What `Labels.found` gives, where all labels are to be heard at once."""
     best: dict[Place, float] = {}
     for given, among in _ways(reading, labels, filter):
         rest = [number for number in range(len(labels.classes)) if number not in given]
@@ -202,18 +243,14 @@ def _ways(
 ) -> Iterator[tuple[tuple[int, ...], Filter | None]]:
     """Which of the labels may be people's, the others being predicted; and the clips of those."""
     numbers = range(len(labels.classes))
-    there = [
-        number
-        for number in numbers
-        if len(reading.ids(_all(filter, _given(labels.classes[number]))))
-    ]
+    there = [number for number in numbers if len(reading.ids(all_of(filter, labels.given(number))))]
     for count in range(len(there) + 1):
         for given in combinations(there, count):
             if labels.unheard <= set(given):
                 yield (
                     given,
                     (
-                        _all(filter, *(_given(labels.classes[number]) for number in given))
+                        all_of(filter, *(labels.given(number) for number in given))
                         if given
                         else filter
                     ),
@@ -262,7 +299,7 @@ def _kept(
     """Segments of clips of which the labels were kept."""
     for least in _KEPT:
         tests = [Comparison(Label(labels.classes[number]), ">", least) for number in rest]
-        clips = reading.ids(_all(among, *tests))
+        clips = reading.ids(all_of(among, *tests))
         if len(clips) >= wanted:
             break
     counts = reading.lengths(clips).tolist()
@@ -275,14 +312,14 @@ def _scored(
 ) -> dict[Place, float]:
     """The segments of spans that have a score for some of the labels, and this."""
     found: dict[Place, float] = {}
-    for part in _blocks(those):
+    for part in blocks_of(those):
         scores = labels.scores(*reading.rows(part))[:, list(rest)].min(axis=1).tolist()
         places = [(clip, n) for clip, first, last in part for n in range(first, last)]
         found.update({p: score for p, score in zip(places, scores, strict=True) if score > 0})
     return found
 
 
-def _blocks(those: Sequence[Span]) -> Iterator[list[Span]]:
+def blocks_of(those: Sequence[Span]) -> Iterator[list[Span]]:
     """Spans in blocks of so many segments; long ones are cut."""
     block: list[Span] = []
     size = 0
@@ -302,7 +339,7 @@ def _chosen(reading: Reading, labels: Labels, clips: Sequence[int]) -> dict[int,
     """The segments, of clips that people gave the labels, that have most of these."""
     counts = reading.lengths(np.array(clips, np.int64)).tolist()
     best = dict.fromkeys(clips, (-1.0, 0))
-    for part in _blocks([(clip, 0, count) for clip, count in zip(clips, counts, strict=True)]):
+    for part in blocks_of([(clip, 0, count) for clip, count in zip(clips, counts, strict=True)]):
         scores = labels.scores(*reading.rows(part)).min(axis=1)
         begin = 0
         for clip, first, last in part:
@@ -328,13 +365,15 @@ def _near(
     query, levels = asked.vectors, asked.levels
     if moments:
         query, levels = pool_query(query, loudness_weights(levels)), np.zeros(1, np.float32)
-    given = [reading.ids(_all(filter, _given(classes))) for classes in labels.classes]
+    every = range(len(labels.classes))
+    given = [reading.ids(all_of(filter, labels.given(number))) for number in every]
     near = [filter]
-    if all(map(len, given)):
-        near.append(_all(filter, *map(_given, labels.classes)))
+    if any(map(len, given)):
+        near.append(all_of(filter, labels.people))
     found: dict[int, set[int]] = {}
+    count = labels.candidates * wanted
     for among in near:
-        for clip, numbers in candidates_near(reading, query, levels, wanted, among).items():
+        for clip, numbers in candidates_near(reading, query, levels, count, among).items():
             found.setdefault(clip, set()).update(numbers)
     for clip, number in labelled:
         if number >= 0:  # of those that people labelled, the near ones are found
@@ -347,7 +386,7 @@ def _near(
         for first, last in (
             [(n, n + 1) for n in found[clip]]
             if moments
-            else spans(found[clip], window(len(query)) - 1, count)
+            else spans(found[clip], count if labels.whole else window(len(query)) - 1, count)
         )
     ]
     best: dict[Place, float] = {}
@@ -363,11 +402,12 @@ def _near(
             query, loudness_weights(levels), vectors, loudness_weights(segments["level"]), starts
         )
         of_labels = labels.scores(vectors, segments)
+        if labels.whole:  # what is shown of a clip is where the labels are heard
+            rows = first_best(labels.together(of_labels).astype(np.float32), starts)
         owners = np.repeat([clip for clip, _, _ in block], lengths)
         for column, clips in enumerate(given):
             of_labels[np.isin(owners, clips), column] = 1
-        heard = np.maximum.reduceat(of_labels.min(axis=1), starts)
-        scores = (1 - labels.weight) * cosines + labels.weight * heard
+        scores = labels.beside(cosines, of_labels, starts)
         each = zip(block, scores.tolist(), rows.tolist(), starts.tolist(), strict=True)
         for (clip, first, _), score, row, begin in each:
             if moments or score > of_clips.get(clip, -np.inf):

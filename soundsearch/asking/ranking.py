@@ -23,6 +23,7 @@ __all__ = [
     "RANKINGS",
     "RELATED",
     "Ranking",
+    "first_best",
     "pool_query",
     "span_blocks",
     "spans",
@@ -67,13 +68,13 @@ def _pooled(
     begins = np.arange(counts.sum()) + np.repeat(starts - first_windows, counts)
     ends = begins + np.repeat(widths, counts)
     scores = _window_scores(unit(pool_query(query, query_weights)), vectors, weights, begins, ends)
-    best = _first_best(scores, first_windows)
+    best = first_best(scores, first_windows)
     offsets = np.cumsum(widths) - widths
     within = np.arange(widths.sum()) + np.repeat(begins[best] - offsets, widths)
     nearest = np.empty(len(within), np.float32)
     for rows, pairs in _pairs(query[_compared(len(query))], vectors, within):
         nearest[rows] = pairs.max(axis=1)
-    return scores[best], within[_first_best(nearest, offsets)]
+    return scores[best], within[first_best(nearest, offsets)]
 
 
 def _window_scores(
@@ -118,7 +119,7 @@ def _mean_best(
             own = pairs[max(0, part[0]) : part[1]]  # reduceat takes ten times as long
             np.maximum(best[span], own.max(axis=0), out=best[span])
     shares = query_weights[compared]
-    return best @ (shares / shares.sum()), _first_best(nearest, starts)
+    return best @ (shares / shares.sum()), first_best(nearest, starts)
 
 
 def _best_pair(
@@ -128,7 +129,7 @@ def _best_pair(
     nearest = np.empty(len(vectors), np.float32)
     for rows, pairs in _pairs(query[_compared(len(query))], vectors):
         nearest[rows] = pairs.max(axis=1)
-    best = _first_best(nearest, starts)
+    best = first_best(nearest, starts)
     return nearest[best], best
 
 
@@ -156,7 +157,7 @@ def _pairs(
         yield rows, product(unit(vectors[rows if chosen is None else chosen[rows]]), columns)
 
 
-def _first_best(scores: Vectors, starts: Ints) -> Ints:
+def first_best(scores: Vectors, starts: Ints) -> Ints:
     """The index of the highest score in each group; groups begin at `starts`."""
     lengths = np.diff(starts, append=len(scores))
     highest = np.repeat(np.maximum.reduceat(scores, starts), lengths)

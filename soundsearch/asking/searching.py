@@ -240,6 +240,8 @@ def candidates_near(
     if len(query) > _SEARCH_SEGMENTS:
         chosen = query[np.linspace(0, len(query) - 1, _SEARCH_SEGMENTS).astype(int)]
     searched = np.concatenate((chosen, pool_query(query, loudness_weights(levels))))
+    if (query == query[0]).all():  # one place, asked with over a stretch
+        searched = query[:1]
     wanted = max(_SEGMENTS, _SEGMENTS_PER_CLIP * k)
     while True:
         clip_ids, numbers, scores = reading.search(searched, wanted, filter)

@@ -10,11 +10,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 import soundsearch
 
 from ..errors import AudioError
 from ..hints import command
+from .listening import print_live
 from .neighbours import print_similar
 from .options import (
     EXIT_ERROR,
@@ -24,8 +26,10 @@ from .options import (
     RANKINGS,
     ClipName,
     at_option,
+    encoder_option,
     full_option,
     head_option,
+    hop_option,
     json_option,
     k_option,
     library_option,
@@ -46,12 +50,13 @@ from .printing import (
     say_row,
 )
 from .progress import compare_progress, sound_progress
+from .words import asked_in_words, match_option, matching, print_meaning, words_options
 
 if TYPE_CHECKING:
     from ..results import Answer, LabelledClip
     from ..stores.records import ClipName as ClipNamed
 
-__all__ = ["label", "query", "similar"]
+__all__ = ["each_heard", "label", "named_apart", "query", "similar"]
 
 OnSound = Callable[[float], None]
 
@@ -88,15 +93,16 @@ _NO_MORE = "No more clips, or none with such a score."
     help="What is to be heard: an AudioSet label by its name, id or path, such as 'Dog > Bark', "
     "alone or beside CLIPS or examples. Give several times for several at once.",
 )
+@words_options
 @click.option(
     "--label-weight",
-    default=LABEL_WEIGHT,
-    show_default=True,
     type=click.FloatRange(0, 1),
-    help="How much a label counts beside CLIPS or examples.",
+    help="How much a label or words count beside CLIPS or examples, or the labels of --text beside "
+    f"where its words lie.  [default: {LABEL_WEIGHT}; of --text alone 0.2]",
 )
 @library_option
 @where_option
+@match_option
 @k_option
 @offset_option
 @min_score_option
@@ -113,9 +119,13 @@ def query(
     like: tuple[ClipNamed, ...],
     unlike: tuple[ClipNamed, ...],
     labels: tuple[str, ...],
-    label_weight: float,
+    text: str | None,
+    classes: tuple[str, ...],
+    names: bool,
+    label_weight: float | None,
     library: str | None,
     where: str | None,
+    match: str | None,
     k: int,
     offset: int,
     min_score: float,
@@ -131,12 +141,15 @@ def query(
     """Find the clips nearest to each of CLIPS, sound files or - for standard input.
 
     With --like, find what all examples have in common; with --unlike, what those examples do not.
-    With --label, find what has a label, or what is near and has it.
+    With --label, find what has a label, or what is near and has it; with --text, say it in words.
     """
-    if bool(clips) + bool(like) != 1 and not (labels and not clips and not like):
+    if not (clips or like or labels or text is not None) or (clips and like):
         raise click.UsageError(
-            "expected CLIPS, --like or --label, what to search for; CLIPS or --like, not both"
+            "expected CLIPS, --like, --label or --text, what to search for; CLIPS or --like, not "
+            "both"
         )
+    if (text is not None and labels) or ((classes or names) and text is None):
+        raise click.UsageError("--class and --names need --text, which is without --label")
     if (unlike and not like) or (at is not None and not clips):
         raise click.UsageError(f"{'--at needs CLIPS' if at else '--unlike needs --like'}")
     options: dict[str, Any] = {
@@ -149,14 +162,17 @@ def query(
     }
     with soundsearch.open(library) as lib:
         empty = f"The library is empty; `{command('ingest FOLDER', lib.address)}` fills it."
-        nothing = empty if where is None else _NO_MATCH
+        nothing = empty if where is None and match is None else _NO_MATCH
         if offset or min_score > -1:
             nothing = _NO_MORE
-        selection = lib if where is None else lib.where(where)
+        selection = matching(lib if where is None else lib.where(where), match)
 
         def ask(question: Any, on_sound: OnSound) -> Answer:
             if labels:
-                question = soundsearch.Labelled(labels, question, label_weight)
+                weight = LABEL_WEIGHT if label_weight is None else label_weight
+                question = soundsearch.Labelled(labels, question, weight)
+            if text is not None:
+                question = asked_in_words(text, classes, names, question, label_weight)
             with compare_progress() as told:
                 return selection.query(question, k, **options, on_sound=on_sound, on_compared=told)
 
@@ -164,7 +180,8 @@ def query(
             with sound_progress(lambda: None) as on_sound:
                 examples = soundsearch.Examples(like, unlike) if like else None
                 answer = ask(examples, on_sound)
-            print_warning("the examples" if like else "the label", answer.warning)
+            about = "the words" if text is not None else "the label"
+            print_warning("the examples" if like else about, answer.warning)
             if nothing == empty and not answer.hits and len(lib):
                 nothing = _NO_LABEL
             _print(answer, full, as_json, nothing, heard=False)
@@ -172,9 +189,9 @@ def query(
         def hear(source: Any, on_sound: OnSound) -> Answer:
             return ask(soundsearch.Sound(source, at, max_duration=max_duration), on_sound)
 
-        for clip, answer in _each(clips, at, hear):
+        for clip, answer in each_heard(clips, at, hear):
             print_warning(clip, answer.warning)
-            with _named(clip, clips, as_json) as name:
+            with named_apart(clip, clips, as_json) as name:
                 _print(answer, full, as_json, nothing, name)
 
 
@@ -222,26 +239,40 @@ def similar(
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(allow_dash=True))
-@click.option("--encoder", help="Whose labels; with --head, whose space that one reads.")
+@encoder_option
 @head_option
 @at_option
 @max_duration_option
 @click.option("--events", is_flag=True, help="Find events: labels with an onset and an offset.")
-@click.option(
-    "--hop",
-    type=float,
-    metavar="SECONDS",
-    help="How finely events are told, as in 0.12.  [default: as the encoder has it]",
-)
+@hop_option
 @click.option(
     "--format",
     "format",
-    type=click.Choice(FORMATS),
-    help="Write events for other programs.",
+    metavar=f"{'|'.join(FORMATS)}|CODING:HZ:CHANNELS",
+    help="Write events for other programs; with --live, how raw sound comes in, as in "
+    "s16le:16000:1.",
+)
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Tell of events while the sound comes in: a line when one begins, a line when it ends.",
+)
+@click.option(
+    "--watch",
+    metavar="LIBRARY",
+    help="With --live, tell when something like a clip of this library is heard.",
+)
+@where_option
+@click.option(
+    "--min-score",
+    type=click.FloatRange(-1, 1),
+    help="With --watch, from which score on something is like a clip.  [default: 0.9]",
 )
 @full_option
 @json_option
+@click.pass_context
 def label(
+    context: click.Context,
     files: tuple[str, ...],
     encoder: str | None,
     head: str | None,
@@ -250,15 +281,37 @@ def label(
     events: bool,
     hop: float | None,
     format: str | None,
+    live: bool,
+    watch: str | None,
+    where: str | None,
+    min_score: float | None,
     full: bool,
     as_json: bool,
 ) -> None:
     """Predict the labels of each of FILES (or - for standard input) and of its segments.
 
-    With --events, what is heard from when to when.
+    With --events, what is heard from when to when; with --events --live, as soon as it is.
     """
-    if not events and (hop is not None or format is not None):
-        raise click.UsageError("--hop and --format are for --events")
+    if not events and (hop is not None or format is not None or live):
+        raise click.UsageError("--hop, --format and --live are for --events")
+    if not live and watch is not None:
+        raise click.UsageError("--watch is for --live")
+    if watch is None and (where is not None or min_score is not None):
+        raise click.UsageError("--where and --min-score are for --watch")
+    given = {"encoder": encoder, "head": head, "hop": hop, "format": format, "min_score": min_score}
+    if live:
+        if len(files) > 1 or at is not None:
+            raise click.UsageError("--live is for one file, or -, and all of it")
+        if context.get_parameter_source("max_duration") is not ParameterSource.DEFAULT:
+            raise click.UsageError("--live goes on as long as the sound; leave out --max-duration")
+        wanted = {name: value for name, value in given.items() if value is not None}
+        print_live(files[0], watch, where, as_json, full, **wanted)
+        return
+    if format is not None and format not in FORMATS:
+        raise click.BadParameter(
+            f"expected one of {', '.join(FORMATS)}, got {format!r}; raw sound is for --live",
+            param_hint="--format",
+        )
     if as_json and format is not None:
         raise click.UsageError("expected --format or --json, got both")
     whose: dict[str, Any] = {"head": head} | ({} if encoder is None else {"encoder": encoder})
@@ -272,11 +325,11 @@ def label(
         return soundsearch.events(sound, **whose, hop=hop, on_sound=on_sound)
 
     if events:
-        _print_timelines(files, _each(files, at, find), format, full, as_json)
+        _print_timelines(files, each_heard(files, at, find), format, full, as_json)
         return
-    for file, labelled in _each(files, at, hear):
+    for file, labelled in each_heard(files, at, hear):
         print_warning(file, labelled.warning)
-        with _named(file, files, as_json) as name:
+        with named_apart(file, files, as_json) as name:
             if as_json:
                 print_json([{**name, **labelled.to_dict()}])
             else:
@@ -300,7 +353,7 @@ def _print_timelines(
         return
     for file, timeline in found:
         print_warning(file, timeline.warning)
-        with _named(file, files, as_json) as name:
+        with named_apart(file, files, as_json) as name:
             if as_json:
                 print_json({**name, **event.to_dict()} for event in timeline)
             else:
@@ -313,7 +366,7 @@ def _warned(found: Iterator[tuple[str, soundsearch.Timeline]]) -> Iterator[sound
         yield timeline
 
 
-def _each(
+def each_heard(
     files: Sequence[str], at: _Moments | None, hear: Callable[[Any, OnSound], _Heard]
 ) -> Iterator[tuple[str, _Heard]]:
     """Each file with what comes of it; of several, one that gives no sound stops no other."""
@@ -350,7 +403,7 @@ def _length(file: str, at: _Moments | None) -> float | None:
 
 
 @contextmanager
-def _named(file: str, files: Sequence[str], as_json: bool) -> Iterator[dict[str, str]]:
+def named_apart(file: str, files: Sequence[str], as_json: bool) -> Iterator[dict[str, str]]:
     """Set an answer apart from others by its file: by a heading, or by what is given in JSON."""
     if len(files) == 1:
         yield {}
@@ -371,6 +424,10 @@ def _print(
     heard: bool = True,
 ) -> None:
     if as_json:
-        print_json({**name, **hit.to_dict()} for hit in answer)
-    else:
-        print_answer(answer, nothing, full=full, heard=heard)
+        words = {} if answer.words is None else {"words": answer.words.to_dict()}
+        print_json({**name, **hit.to_dict(), **words} for hit in answer)
+        return
+    if answer.words is not None:
+        print_meaning(answer.words)
+        say()
+    print_answer(answer, nothing, full=full, heard=heard)

@@ -25,6 +25,7 @@ _COMMANDS = {
     "copy": ("ingesting", "Copy the library to another folder or to Milvus."),
     "demo": ("demo", "Make some sounds, ingest them and search them."),
     "duplicates": ("duplicates", "Find clips that are the same sound."),
+    "describe": ("describing", "Say what a sound is made of, in words."),
     "evaluate": ("evaluating", "Measure how well clips of one class find each other."),
     "export": ("exporting", "Write clips, labels, tags and vectors to a file."),
     "failures": ("looking", "List the files that could not be ingested, and why."),
@@ -32,6 +33,7 @@ _COMMANDS = {
     "info": ("looking", "Show what the library holds and how it was made."),
     "ingest": ("ingesting", "Add files, folders or patterns, or update them."),
     "label": ("asking", "Predict the labels of a sound."),
+    "map": ("mapping", "Draw the clips as a map, near where they sound alike."),
     "models": ("models", "List and install encoders."),
     "neighbours": ("neighbours", "Find the clips nearest to each clip."),
     "query": ("asking", "Find the clips nearest to a sound."),
@@ -39,6 +41,7 @@ _COMMANDS = {
     "recommend": ("recommending", "Recommend clips to someone who likes some."),
     "relabel": ("relabelling", "Make labels agree with the AudioSet ontology."),
     "remove": ("ingesting", "Take clips out of the library; the files stay."),
+    "serve": ("serving", "Serve the library to programs, by HTTP."),
     "similar": ("asking", "Find the clips nearest to those of the library."),
     "tag": ("ingesting", "Attach tags from a file to clips."),
     "teach": ("teaching", "Teach a head one class by answering what it asks."),
@@ -138,6 +141,8 @@ def main(debug: bool) -> None:
         sys.unraisablehook = _raise_interrupts
     if not debug:
         _silence_c_libraries()
+    if sys.stdout is None:  # closed, which is no error for what need not be read
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process runs
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show is escaped
             stream.reconfigure(errors="backslashreplace")

@@ -22,8 +22,10 @@ __all__ = [
     "ClipName",
     "as_named",
     "at_option",
+    "encoder_option",
     "full_option",
     "head_option",
+    "hop_option",
     "json_option",
     "k_option",
     "library_option",
@@ -120,6 +122,15 @@ head_option: Option[Any] = click.option(
     metavar="FILE",
     type=click.Path(),
     help="A head of your own: the labels of what is asked with are its.",
+)
+encoder_option: Option[Any] = click.option(
+    "--encoder", help="Whose labels; with --head, whose space that one reads."
+)
+hop_option: Option[Any] = click.option(
+    "--hop",
+    type=float,
+    metavar="SECONDS",
+    help="How finely events are told, as in 0.12.  [default: as the encoder has it; --live 0.24]",
 )
 json_option: Option[Any] = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object per line."

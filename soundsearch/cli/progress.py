@@ -18,6 +18,7 @@ from ..errors import SoundsearchError
 from .printing import say, shown
 
 __all__ = [
+    "above_bar",
     "check_progress",
     "clip_progress",
     "compare_progress",
@@ -120,6 +121,18 @@ def _progress(unit: str, total: float | None = None) -> Iterator[_Progress]:
 
 
 @contextmanager
+def above_bar() -> Iterator[None]:
+    """Let standard output be written to while a bar is shown: the bar stands below."""
+    if "tqdm" not in sys.modules:
+        yield
+        return
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(sys.stdout):
+        yield
+
+
+@contextmanager
 def file_progress(verbose: bool, count: Callable[[], int | None]) -> Iterator[dict[str, Any]]:
     """Give the callbacks of `Library.ingest`, which count files and tell their rate.
 
@@ -180,10 +193,13 @@ def check_progress(total: int) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def compare_progress() -> Iterator[Callable[[int, int], None]]:
-    """Give the callback of `Clips.query` that is told how many segments were compared."""
+def compare_progress(unit: str = "segments compared") -> Iterator[Callable[[int, int], None]]:
+    """Give the callback of `Clips.query` that is told how many segments were compared.
+
+    With another unit, a callback that is told how much is done of how much.
+    """
     last = 0
-    with _progress("segments compared") as progress:
+    with _progress(unit) as progress:
 
         def on_compared(done: int, total: int) -> None:
             nonlocal last

@@ -188,6 +188,11 @@ class Head:
             return pool.pooled().astype(np.float32)
         return self._scored(pool.pooled().astype(np.float32))
 
+    @property
+    def predicted(self) -> frozenset[int]:
+        """The classes of the vocabulary that it predicts, not by those below them alone."""
+        return frozenset(self._columns)
+
     def directions(self, classes: Iterable[int]) -> tuple[Floats, Floats]:
         """Weights, float32 [m, dimension], and biases [m] of those classes that the head has.
 

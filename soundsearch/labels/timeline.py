@@ -12,7 +12,8 @@ classes beneath. Where these cover half of it, only they are told.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -24,7 +25,7 @@ from .head import SILENCE
 from .ontology import CLASSES, ontology
 from .vocabulary import Vocabulary
 
-__all__ = ["GAP", "OFF", "ON", "Event", "Timeline", "Tracker"]
+__all__ = ["GAP", "OFF", "ON", "Event", "Timeline", "Tracker", "classes_above", "silence_class"]
 
 # Chosen on folds 1 and 2 of ESC-50 by `benchmarks.events`, one set for all classes and hops.
 ON, OFF = 0.4, 0.1
@@ -179,16 +180,24 @@ class Tracker:
         for event in self._ended(self._count):
             yield Event(event.onset, min(event.offset, self._start + duration), event.label)
 
+    def so_far(self) -> Iterator[Event]:
+        """Give the events that would be, if the sound ended here; nothing is ended by that."""
+        ending = copy(self)
+        ending._open = {
+            index: replace(is_on, covered=[*is_on.covered]) for index, is_on in self._open.items()
+        }
+        return ending.finish(float("inf"))
+
     def _ended(self, before: int) -> Iterator[Event]:
         """Close the classes whose last segment is before this one."""
-        limits = {_silence(): max(before, self._count - 1)}
+        limits = {silence_class(): max(before, self._count - 1)}
         over = [i for i, is_on in self._open.items() if is_on.last < limits.get(i, before)]
         # Those beneath first: an event may end with one that it explains.
-        for index in sorted(over, key=lambda index: (-len(_above(index)), index)):
+        for index in sorted(over, key=lambda index: (-len(classes_above(index)), index)):
             is_on = self._open.pop(index)
             if is_on.best < self._on:
                 continue
-            for above in _above(index):
+            for above in classes_above(index):
                 if above in self._open:
                     self._open[above].cover(is_on.first, is_on.last)
             if not is_on.is_explained():
@@ -207,13 +216,13 @@ class Tracker:
 
 
 @cache
-def _silence() -> int | None:
+def silence_class() -> int | None:
     """The index of the class Silence."""
     return ontology().nodes[SILENCE].class_index
 
 
 @cache
-def _above(index: int) -> tuple[int, ...]:
+def classes_above(index: int) -> tuple[int, ...]:
     """The indices of the classes above a class."""
     if index >= CLASSES:
         return ()

@@ -169,9 +169,17 @@ def _kind(value: TagValue) -> type:
 
 @lru_cache(maxsize=64)
 def like_pattern(pattern: str) -> re.Pattern[str]:
-    """Translate a pattern of ``like`` to a regular expression that must match the whole text."""
-    parts = (".*" if c == "%" else "." if c == "_" else re.escape(c) for c in pattern)
-    return re.compile("".join(parts), re.DOTALL)
+    """Translate a pattern of ``like`` to a regular expression that must match the whole text.
+
+    In time that does not explode with the number of ``%``: the first place of each part between
+    two of them is as good as any other, so that none is tried again (as in Python's `fnmatch`).
+    """
+    first, *rest = (
+        "".join("." if c == "_" else re.escape(c) for c in part) for part in pattern.split("%")
+    )
+    parts = [f"(?=(?P<p{n}>.*?{part}))(?P=p{n})" for n, part in enumerate(rest[:-1]) if part]
+    last = [f".*{rest[-1]}"] if rest else []
+    return re.compile("".join([first, *parts, *last]), re.DOTALL)
 
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {

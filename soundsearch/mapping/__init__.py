@@ -1,0 +1,1 @@
+"""Clips in the plane: near each other where they sound alike."""

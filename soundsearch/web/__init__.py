@@ -1,0 +1,1 @@
+"""The HTTP server: an API over one open library."""

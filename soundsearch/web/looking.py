@@ -1,0 +1,80 @@
+"""The state of the server and its library, and the cookie that stands for a token."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from starlette.responses import Response
+
+from .. import __version__
+from .guard import COOKIE, cookie_of, is_token
+from .problems import JSON, Problem
+from .service import Call
+
+__all__ = ["health", "info", "log_in", "log_out", "metrics", "ready"]
+
+_OK = {"status": "ok"}
+# What of the limits a client can heed.
+_TOLD = ("upload_bytes", "upload_seconds", "longest", "questions", "waiting_questions")
+
+
+async def health(_call: Call) -> dict[str, Any]:
+    """The server runs."""
+    return _OK
+
+
+async def ready(call: Call) -> dict[str, Any]:
+    """The library answers."""
+    counts = await call.ask(lambda library: library._session.store.counts())
+    return {**_OK, "clips": counts.clips}
+
+
+async def info(call: Call) -> dict[str, Any]:
+    """The facts of the library."""
+    facts = await call.ask(lambda library: library.info())
+    limits = dataclasses.asdict(call.service.limits)
+    return {
+        "version": __version__,
+        **facts,
+        "limits": {name: limits[name] for name in _TOLD},
+    }
+
+
+async def metrics(call: Call) -> Response:
+    """Counts, in Prometheus's text format."""
+    service = call.service
+    questions, jobs = service.questions, service.workers.gate
+    now = {
+        "questions_running": ("Questions that are under way.", questions.running),
+        "questions_waiting": ("Questions that wait for their turn.", questions.waiting),
+        "jobs_running": ("Sounds that are being decoded.", jobs.running),
+        "jobs_waiting": ("Sounds that wait to be decoded.", jobs.waiting),
+        "uploads_running": ("Uploads that are being received.", service.uploads.running),
+        "workers_lost_total": ("Workers that ended in a job.", service.workers.lost),
+    }
+    return Response(
+        service.metrics.text(now), media_type="text/plain; version=0.0.4; charset=utf-8"
+    )
+
+
+async def log_in(call: Call) -> Response:
+    """Set the cookie; raises Problem where the token is another."""
+    token = call.service.token
+    if token is None:
+        return JSON(_OK)
+    if not is_token(call.values["token"], token):
+        raise Problem(401, "Unauthorized", "this is not the server's token")
+    answer = JSON(_OK)
+    is_encrypted = call.request.url.scheme == "https"
+    answer.set_cookie(
+        COOKIE, cookie_of(token), httponly=True, samesite="strict", secure=is_encrypted
+    )
+    return answer
+
+
+async def log_out(_call: Call) -> Response:
+    """Take the cookie away."""
+    answer = JSON(_OK)
+    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return answer

@@ -1,0 +1,225 @@
+"""What all requests share: the library, threads that ask it, workers that decode, counts."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import shutil
+import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, TypeVar
+
+from starlette.requests import Request
+
+from ..library import Library
+from ..stores.opening import Place
+from .fields import Values
+from .holding import Holding
+from .limits import Gate, Limits
+from .metrics import Metrics
+from .workers import Workers
+
+__all__ = ["Call", "Service"]
+
+_Found = TypeVar("_Found")
+
+# Converted files that are kept for the next request of a player, and their bytes.
+_KEPT, _KEPT_BYTES = 32, 2 << 30
+# Summaries of a whole library that are kept, and for how many seconds.
+_SUMMARIES, _SUMMARY_SECONDS = 16, 60.0
+
+
+class Service:
+    """One server's resources; its coroutines belong to one event loop.
+
+    Parameters
+    ----------
+    place : Path or MilvusUri
+        Of the library.
+    limits : Limits
+    token : str or None
+    """
+
+    def __init__(self, place: Place, limits: Limits, token: str | None = None) -> None:
+        self.holding = Holding(place)
+        self.limits, self.token = limits, token
+        self.metrics = Metrics()
+        self.questions = Gate(limits.questions, limits.waiting_questions, "questions")
+        self.uploads = Gate(limits.uploads, 0, "uploads")
+        self.workers = Workers(limits)
+        self._make_folder()
+        self._threads = ThreadPoolExecutor(limits.questions, "soundsearch-question")
+        self._played: OrderedDict[Any, asyncio.Future[tuple[str, str | None]]] = OrderedDict()
+        self._summaries: OrderedDict[Any, tuple[float, Any]] = OrderedDict()
+        self._files = 0
+
+    async def ask(self, question: Callable[[Library], _Found]) -> _Found:
+        """What a function makes of the library, in a thread, when it is its turn.
+
+        Raises
+        ------
+        Problem
+            Too many questions wait.
+        SoundsearchError
+        """
+        async with self.questions.turn():
+            return await asyncio.get_running_loop().run_in_executor(
+                self._threads, functools.partial(self._ask, question)
+            )
+
+    def _ask(self, question: Callable[[Library], _Found]) -> _Found:
+        with self.holding.library() as library:
+            return question(library)
+
+    async def summary(self, key: Any, make: Callable[[Library], _Found]) -> _Found:
+        """What `make` says of the whole library, kept for a minute while its size is the same."""
+        counts = await self.ask(lambda library: library._session.store.counts())
+        known = self._summaries.get((key, counts))
+        if known is not None and time.monotonic() - known[0] < _SUMMARY_SECONDS:
+            return known[1]  # type: ignore[no-any-return]
+        found = await self.ask(make)
+        self._summaries[key, counts] = time.monotonic(), found
+        while len(self._summaries) > _SUMMARIES:
+            self._summaries.popitem(last=False)
+        return found
+
+    def _make_folder(self) -> None:
+        self._folder = tempfile.mkdtemp(prefix="soundsearch-web-")
+        self._made = os.stat(self._folder)
+
+    @property
+    def folder(self) -> str:
+        """Where uploads and copies are: made again where it was cleaned away, as old ones are."""
+        try:
+            is_there = os.path.samestat(self._made, os.stat(self._folder))
+        except OSError:
+            is_there = False
+        if not is_there:
+            self._make_folder()
+        return self._folder
+
+    def new_path(self, end: str = "") -> str:
+        """A path in the server's folder that nobody has."""
+        self._files += 1
+        return os.path.join(self.folder, f"{self._files}{end}")
+
+    async def play(self, uri: str, is_path: bool, state: Any) -> tuple[str, str | None]:
+        """How browsers play a clip's whole sound: the media type, and the file that they get.
+
+        None in place of the file stands for the clip's own. `state` tells one content of the uri
+        from the next.
+        """
+        key = uri, state
+        known = self._played.get(key)
+        if known is None or (known.done() and not _is_there(known)):
+            known = self._played[key] = asyncio.ensure_future(self._play(uri, is_path))
+        self._played.move_to_end(key)
+        try:
+            found = await asyncio.shield(known)
+        except BaseException:
+            if known.done():
+                self._played.pop(key, None)
+            raise
+        self._let_go(key)
+        return found
+
+    async def _play(self, uri: str, is_path: bool) -> tuple[str, str | None]:
+        out = self.new_path()
+        job = {"job": "play", "uri": uri, "is_path": is_path, "at": None, "out": out}
+        try:
+            answer, _ = await self.workers.ask(uri, job | {"longest": self.limits.longest})
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(out)
+            raise
+        return answer["type"], None if answer["is_original"] else out
+
+    def _let_go(self, latest: Any) -> None:
+        """Remove the converted files that nobody asked for the longest, while there are many."""
+        sizes = {}
+        for key, found in list(self._played.items()):
+            if found.done() and not found.cancelled() and found.exception() is None:
+                path = found.result()[1]
+                sizes[key] = os.path.getsize(path) if path and os.path.exists(path) else 0
+        total = sum(sizes.values())
+        for key, size in sizes.items():
+            if key == latest or (len(sizes) <= _KEPT and total <= _KEPT_BYTES):
+                return
+            path = self._played.pop(key).result()[1]
+            total -= size
+            sizes = {each: size for each, size in sizes.items() if each in self._played}
+            if path is not None:
+                with suppress(OSError):
+                    os.unlink(path)
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a file to be sent; one that was replaced by a pipe is not waited for."""
+        flags = getattr(os, "O_NONBLOCK", 0)
+        return open(path, "rb", buffering=0, opener=lambda name, mode: os.open(name, mode | flags))
+
+    def close(self) -> None:
+        """Release everything; requests have ended."""
+        self.workers.close()
+        self._threads.shutdown()
+        self.holding.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _is_there(found: asyncio.Future[tuple[str, str | None]]) -> bool:
+    if found.cancelled() or found.exception() is not None:
+        return False
+    path = found.result()[1]
+    return path is None or os.path.exists(path)
+
+
+@dataclass
+class Call:
+    """One request on its way to its answer.
+
+    Attributes
+    ----------
+    request : Request
+    service : Service
+    values : dict
+        What the request holds, checked; see `soundsearch.web.fields`.
+    upload : Upload or None
+    times : dict
+        Milliseconds that its parts took.
+    """
+
+    request: Request
+    service: Service
+    values: Values
+    upload: Any = None
+    times: dict[str, float] = field(default_factory=dict)
+
+    async def ask(self, question: Callable[[Library], _Found]) -> _Found:
+        """`Service.ask`, timed: how long the question waited, and how long it took."""
+        asked = time.perf_counter()
+
+        def timed(library: Library) -> _Found:
+            began = time.perf_counter()
+            self._add("wait", began - asked)
+            try:
+                return question(library)
+            finally:
+                self._add("search", time.perf_counter() - began)
+
+        return await self.service.ask(timed)
+
+    async def work(self, name: str, job: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        """`Workers.ask`, timed."""
+        began = time.perf_counter()
+        try:
+            return await self.service.workers.ask(name, job)
+        finally:
+            self._add("decode", time.perf_counter() - began)
+
+    def _add(self, what: str, seconds: float) -> None:
+        self.times[what] = self.times.get(what, 0.0) + 1000 * seconds

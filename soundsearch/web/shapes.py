@@ -1,0 +1,103 @@
+"""JSON Schemas of the answers: what `to_dict` of the results gives, and lists of these."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["SHAPES", "shape"]
+
+Schema = dict[str, Any]
+
+_TEXT: Schema = {"type": "string"}
+_NUMBER: Schema = {"type": "number"}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_FLAG: Schema = {"type": "boolean"}
+_WARNING: Schema = {"type": ["string", "null"]}
+_ANY: Schema = {"type": "object"}
+
+
+def shape(name: str) -> Schema:
+    """A reference to one of `SHAPES`."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _list(of: Schema) -> Schema:
+    return {"type": "array", "items": of}
+
+
+def _object(optional: dict[str, Schema] | None = None, /, **fields: Schema) -> Schema:
+    return {
+        "type": "object",
+        "properties": {**fields, **(optional or {})},
+        "required": list(fields),
+        "additionalProperties": False,
+    }
+
+
+_LABELS = _list(shape("Label"))
+_GIVEN = _list(_object(name=_TEXT, mid=_TEXT))
+_TAGS: Schema = {
+    "type": "object",
+    "additionalProperties": {"type": ["string", "number", "boolean"]},
+}
+_ATTACHED = {"human_labels": _GIVEN, "tags": _TAGS, "warning": _TEXT}
+
+SHAPES: dict[str, Schema] = {
+    "Error": _object(status=_COUNT, error=_TEXT, message=_TEXT),
+    "Label": _object(name=_TEXT, mid=_TEXT, score=_NUMBER, path=_list(_TEXT)),
+    "Hit": _object(
+        _ATTACHED,
+        rank=_COUNT,
+        clip_id=_COUNT,
+        score=_NUMBER,
+        uri=_TEXT,
+        start=_NUMBER,
+        end=_NUMBER,
+        labels=_LABELS,
+    ),
+    "Clip": _object(
+        _ATTACHED, id=_COUNT, uri=_TEXT, duration=_NUMBER, segments=_COUNT, labels=_LABELS
+    ),
+    "Answer": _object(hits=_list(shape("Hit")), labels=_LABELS, warning=_WARNING),
+    "Clips": _object(
+        clips=_list(shape("Clip")), total=_COUNT, next={"type": ["integer", "null"], "minimum": 0}
+    ),
+    "Event": _object(onset=_NUMBER, offset=_NUMBER, label=shape("Label")),
+    "Events": _object(uri=_TEXT, duration=_NUMBER, events=_list(shape("Event")), warning=_WARNING),
+    "Failures": _object(failures=_list(_object(uri=_TEXT, reason=_TEXT)), total=_COUNT),
+    "Labels": _object(
+        labels=_list(_object(name=_TEXT, mid=_TEXT, path=_list(_TEXT), clips=_COUNT)),
+        total=_COUNT,
+    ),
+    "Tags": _object(
+        tags=_list(
+            _object(
+                name=_TEXT,
+                clips=_COUNT,
+                values=_list(
+                    _object(value={"type": ["string", "number", "boolean"]}, clips=_COUNT)
+                ),
+                more=_COUNT,
+                is_complete=_FLAG,
+            )
+        )
+    ),
+    "Info": {
+        "type": "object",
+        "properties": {
+            "version": _TEXT,
+            "clips": _COUNT,
+            "segments": _COUNT,
+            "failures": _COUNT,
+            "encoder": _TEXT,
+            "space": _TEXT,
+            "dimension": _COUNT,
+            "hop": _NUMBER,
+            "store": _TEXT,
+            "limits": _ANY,
+        },
+        "required": ["version", "clips", "segments", "failures", "encoder", "space", "limits"],
+    },
+    "State": _object(status={"type": "string", "enum": ["ok"]}),
+    "Ready": _object(status={"type": "string", "enum": ["ok"]}, clips=_COUNT),
+}
