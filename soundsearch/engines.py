@@ -12,6 +12,7 @@ from soundsearch_ingest import pipeline
 from soundsearch_ingest.files import AudioFile
 from soundsearch_ingest.keeping import Keeper
 
+from .copies import usable_copies
 from .hearing import Listener
 from .keepers import OnLong, keeper_of
 from .stores.base import Store
@@ -36,7 +37,7 @@ class Reuse:
 
     def has(self, store: Store, digest: bytes) -> bool:
         """Whether a store has this content. Thread-safe."""
-        if self.clips and any(not clip.record.is_stale for clip in store.clips_with(digest)):
+        if self.clips and usable_copies(store, digest):
             return True
         return self.failures and store.failure_with(digest) is not None
 

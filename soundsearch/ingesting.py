@@ -23,8 +23,9 @@ from soundsearch_ingest.encoders import AUDIOSET_SPACE
 from soundsearch_ingest.logmel import segments_in
 from soundsearch_ingest.manifests import Manifest
 from soundsearch_ingest.sources import opened
-from soundsearch_ingest.urls import is_remote, plain, suffix
+from soundsearch_ingest.urls import plain, suffix
 
+from .copies import Copies
 from .engines import Engine, LocalEngine, Reuse, StoredFile
 from .errors import AudioError, LibraryDamaged
 from .featured import featured
@@ -115,6 +116,7 @@ class Ingest:
         self._flushed = time.monotonic()
         self._record_files: list[AudioFile] = []
         self._seen = Sightings()
+        self._copies = Copies(store)
         self._listed: tuple[str, Sightings] | None = None
         # Files whose content was in the library when they were read, but no longer is.
         self._again: list[AudioFile] = []
@@ -354,19 +356,13 @@ class Ingest:
 
     def _reuse(self, file: AudioFile, digest: bytes) -> None:
         """Reuse the stored results for a file's content: it moved, was touched, or is a copy."""
-        clips = [clip for clip in self._store.clips_with(digest) if not clip.record.is_stale]
-        same_place = [clip for clip in clips if clip.uri == file.uri]
-        absence = Absence()
-        # Whether it is gone from a server may take long to tell, and a clip that was added may
-        # only look like a URL.
-        moved = [clip for clip in clips if not is_remote(clip.uri) and absence.is_certain(clip.uri)]
-        if same_place or moved:
-            clip = (same_place or moved)[0]
-            self._store.amend({clip.id: replace(clip.record, file=file)})
+        own, copy = self._copies.find(file.uri, digest)
+        if own is not None:
+            self._store.amend({own.id: replace(own.record, file=file)})
             self._store.forget_failures([file.uri])
-            self._count("unchanged" if same_place else "renamed", file)
-        elif clips:
-            self._copy(clips[0], file)
+            self._count("unchanged" if own.uri == file.uri else "renamed", file)
+        elif copy is not None:
+            self._copy(copy, file)
         elif failure := self._store.failure_with(digest):
             self._store.fail([replace(failure, file=file)])
             self.report.failed_before += 1

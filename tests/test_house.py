@@ -66,9 +66,19 @@ ROOMS: dict[str, set[str]] = {
     "copying": {*_RECORDS, *_BASE, "stores.milvus", "stores.opening", "waiting"},
     "keepers": {*_RECORDS, *_BASE},
     "featured": _ASKING,
-    "engines": {*_ASKING, "hearing", "keepers"},
+    "copies": {*_RECORDS, *_BASE},
+    "engines": {*_ASKING, "copies", "hearing", "keepers"},
     "surveying": {*_RECORDS, *_BASE},
-    "ingesting": {*_ASKING, "engines", "featured", "hearing", "keepers", "pruning", "surveying"}
+    "ingesting": {
+        *_ASKING,
+        "copies",
+        "engines",
+        "featured",
+        "hearing",
+        "keepers",
+        "pruning",
+        "surveying",
+    }
     | {"tags"},
     "adding": {*_ASKING, "asking", "hearing", "ingesting", "session", "tags"},
     "reembedding": {*_ASKING, "hearing", "ingesting", "keepers", "pruning", "session"},

@@ -179,6 +179,26 @@ def test_moved_changed_touched_copied_and_gone(filled, sounds):
     assert filled.info()["clips"] == 6
 
 
+def test_many_copies_are_told_from_moved_files(tmp_path, sounds):
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    content = next(path for path in sorted(sounds.iterdir()) if path.suffix == ".wav").read_bytes()
+    for number in range(40):
+        (folder / f"{number}.wav").write_bytes(content)
+    lib = soundsearch.open(tmp_path / "lib")
+    assert lib.ingest(folder).added == 40
+    folder = folder.rename(tmp_path / "moved")
+    (folder / "39.wav").rename(folder / "last.wav")
+    (folder / "38.wav").rename(folder / "39.wav")
+    report = lib.ingest(folder)
+    assert (report.renamed, report.added) == (40, 0)
+    assert len(lib) == 40
+    (folder / "more.wav").write_bytes(content)
+    os.utime(folder / "1.wav")
+    report = lib.ingest(folder)
+    assert (report.renamed, report.added, report.unchanged) == (0, 1, 40)
+
+
 def test_two_files_swap_places(filled, sounds):
     low, hiss = sounds / "low.wav", sounds / "deeper" / "hiss.wav"
     before = filled.vectors(low), filled.vectors(hiss)

@@ -67,7 +67,7 @@ class Incoming:
             clip = reading.clip_at(uri)
             if clip is None:
                 return
-            copies = self._store.clips_with(clip.record.digest)
+            copies = self._store.clips_with(clip.record.digest, _COPIES + 1)
             if len(copies) > 1:
                 self._tell(self._same_bytes(clip, copies))
                 return

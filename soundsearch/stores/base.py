@@ -269,8 +269,8 @@ class Store(Protocol):
         """
         ...
 
-    def clips_with(self, digest: bytes) -> list[StoredClip]:
-        """The clips with this content. Thread-safe."""
+    def clips_with(self, digest: bytes, most: int | None = None) -> list[StoredClip]:
+        """The clips with this content, or so many of them at most. Thread-safe."""
         ...
 
     def failures(self) -> Iterator[FailureRecord]:

@@ -228,10 +228,10 @@ class Catalog(CatalogFile):
             found |= {clip.uri: clip for clip in self._records(clip_of, sql, *wanted)}
         return found
 
-    def clips_with(self, digest: bytes) -> list[StoredClip]:
-        """The clips with this content."""
-        sql = f"SELECT {_CLIP} FROM clips WHERE digest = ?"
-        return self._records(clip_of, sql, digest)
+    def clips_with(self, digest: bytes, most: int | None) -> list[StoredClip]:
+        """The clips with this content, or so many of them at most."""
+        sql = f"SELECT {_CLIP} FROM clips WHERE digest = ? LIMIT ?"
+        return self._records(clip_of, sql, digest, -1 if most is None else most)
 
     def failures_after(self, uri: str) -> list[FailureRecord]:
         """The next page of failures, in the order of uris as bytes."""

@@ -216,10 +216,10 @@ class LocalStore:
         with self._pool.pinned() as catalog:
             return clips_keyed(catalog, keys)
 
-    def clips_with(self, digest: bytes) -> list[StoredClip]:
-        """The clips with this content."""
+    def clips_with(self, digest: bytes, most: int | None = None) -> list[StoredClip]:
+        """The clips with this content, or so many of them at most."""
         with self._pool.pinned() as catalog:
-            return catalog.clips_with(digest)
+            return catalog.clips_with(digest, most)
 
     def failures(self) -> Iterator[FailureRecord]:
         """Every failure, in the order of uris."""

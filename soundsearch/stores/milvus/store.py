@@ -253,10 +253,10 @@ class MilvusStore:
         """The clips that have these keys; see `Store.clips_keyed`."""
         return MilvusReading(self._tables).clips_keyed(keys)
 
-    def clips_with(self, digest: bytes) -> list[StoredClip]:
-        """The clips with this content."""
+    def clips_with(self, digest: bytes, most: int | None = None) -> list[StoredClip]:
+        """The clips with this content, or so many of them at most."""
         rows = [row for row in self._having(digest) if row["id"] > 0]
-        return [clip_of(row) for row in sorted(rows, key=lambda row: int(row["id"]))]
+        return [clip_of(row) for row in sorted(rows, key=lambda row: int(row["id"]))[:most]]
 
     def _having(self, digest: bytes) -> list[Row]:
         """The rows of clips and failures with this content."""
