@@ -85,7 +85,7 @@ class _Commands(click.Group):
         except BaseException as error:
             if _interrupted(error):
                 say(
-                    "Stopped. What was finished is stored; run the same command again to continue.",
+                    "Stopped. Nothing that was stored is lost; the same command can be run again.",
                     err=True,
                 )
                 ctx.exit(EXIT_INTERRUPTED)
