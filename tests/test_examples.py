@@ -268,7 +268,7 @@ def test_on_the_command_line(lib, tmp_path):
     expected = lib.query(uri, 4, segments=True)
     assert [json.loads(line)["start"] for line in moments] == [hit.start for hit in expected]
     for arguments, said in (
-        (["query"], "expected CLIPS, --like or --label"),
+        (["query"], "expected CLIPS, --like, --label or --text"),
         (["query", uri, "--like", uri], "CLIPS or --like, not both"),
         (["query", uri, "--unlike", other], "--unlike needs --like"),
         (["query", "--like", uri, "--at", "0-1"], "--at needs CLIPS"),

