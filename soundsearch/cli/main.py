@@ -85,7 +85,7 @@ class _Commands(click.Group):
         except BaseException as error:
             if _interrupted(error):
                 say(
-                    "Stopped. Nothing that was stored is lost; the same command can be run again.",
+                    "Stopped. Nothing that was stored is lost; run the same command again.",
                     err=True,
                 )
                 ctx.exit(EXIT_INTERRUPTED)
