@@ -21,6 +21,7 @@ import soundsearch
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
+from soundsearch.web import workers
 from soundsearch.web.ranges import FileAnswer
 
 if sys.platform == "win32":
@@ -119,9 +120,11 @@ def test_a_crash_is_one_failed_request(folder, tmp_path, monkeypatch):
     assert threading.active_count() <= before and not os.path.exists(kept)
 
 
-def test_a_worker_without_memory_is_not_the_sounds_fault(serving, folder, monkeypatch):
+def test_a_worker_that_is_broken_is_not_the_sounds_fault(serving, folder, monkeypatch):
     path = folder / "s" / "a.wav"
-    server = serving(workers=1, job_bytes=60 << 20)  # which ONNX Runtime cannot be loaded into
+    server = serving(workers=1)
+    broken = "import sys; sys.modules['onnxruntime'] = None; " + workers._PROGRAM
+    monkeypatch.setattr("soundsearch.web.workers._PROGRAM", broken)
     assert "the server's log says more" in problem(server.hear(path), 500)
     monkeypatch.setattr("soundsearch.web.workers._PROGRAM", "raise SystemExit(3)")
     refused = server.hear(path)
