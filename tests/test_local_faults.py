@@ -86,7 +86,7 @@ def test_a_library_is_made_wherever_making_it_was_killed(memory_path):
     steps = 0
     alive = True
     while alive:
-        steps += 1
+        steps += 2
         folder = memory_path / str(steps)
         alive = killed(lambda: LocalStore.create(folder, SETTINGS), steps)  # noqa: B023
         with closing(LocalStore.create(folder, SETTINGS)) as store:
