@@ -10,9 +10,8 @@ from soundsearch_ingest import encoders
 from .asking.questions import Moments, Sound, Source, as_sound
 from .captions.minutes import Minutes, described
 from .captions.records import Caption, Description
-from .captions.spans import in_order
-from .labels.timeline import Event, Timeline
-from .timelines import ROWS, listening, segment_scores
+from .labels.timeline import Event, Timeline, in_order
+from .timelines import listening, score_blocks
 
 __all__ = ["describe"]
 
@@ -74,8 +73,7 @@ def describe(
     # A second at a time, so that what a minute's caption knows does not depend on how it comes.
     second, pushed = max(int(1 / hop), 1), 0
     for heard in listener.stream(sound, hop, on_sound):
-        for begin in range(0, len(heard.levels), ROWS):
-            scores = segment_scores(listener.head, heard.part(slice(begin, begin + ROWS)))
+        for scores in score_blocks(listener.head, heard):
             for row in range(0, len(scores), second):
                 take(tracker.push(scores[row : row + second]))
                 pushed += len(scores[row : row + second])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,12 @@ from .hearing import Heard, Listener
 from .labels.head import SILENCE, Head
 from .labels.kept import head_file
 from .labels.ontology import ontology
-from .labels.timeline import Event, Timeline, Tracker
+from .labels.timeline import Event, Timeline, Tracker, in_order
 
-__all__ = ["ROWS", "events", "listening", "segment_scores"]
+__all__ = ["events", "listening", "score_blocks", "segment_scores"]
 
 # Segments whose scores are held at a time: some megabytes.
-ROWS = 1024
+_ROWS = 1024
 
 
 def segment_scores(head: Head, heard: Heard) -> NDArray[np.float32]:
@@ -34,6 +34,12 @@ def segment_scores(head: Head, heard: Heard) -> NDArray[np.float32]:
     scores[silent] = 0
     scores[silent, ontology().nodes[SILENCE].class_index] = 1
     return scores
+
+
+def score_blocks(head: Head, heard: Heard) -> Iterator[NDArray[np.float32]]:
+    """The scores of ever more segments; see `segment_scores`."""
+    for begin in range(0, len(heard.levels), _ROWS):
+        yield segment_scores(head, heard.part(slice(begin, begin + _ROWS)))
 
 
 def listening(
@@ -96,9 +102,7 @@ def events(
     listener, hop, tracker = listening(sound, encoder, head, hop)
     found: list[Event] = []
     for heard in listener.stream(sound, hop, on_sound):
-        for begin in range(0, len(heard.levels), ROWS):
-            rows = slice(begin, begin + ROWS)
-            found += tracker.push(segment_scores(listener.head, heard.part(rows)))
+        for scores in score_blocks(listener.head, heard):
+            found += tracker.push(scores)
     found += tracker.finish(heard.duration)
-    found.sort(key=lambda event: (event.onset, event.offset, event.label.name))
-    return Timeline(sound.uri, tuple(found), heard.duration, heard.warning)
+    return Timeline(sound.uri, in_order(found), heard.duration, heard.warning)

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 
 from ..labels.head import SILENCE
 from ..labels.ontology import ontology
-from ..labels.timeline import Event
+from ..labels.timeline import Event, in_order
 from ..timeline_formats import cue_rows
 from .phrases import phrase_of
 from .sentences import SURE
-from .spans import in_order
 
 __all__ = ["Cue", "cues", "vtt_rows"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from ..labels.timeline import Event, Timeline
+from ..labels.timeline import Event, Timeline, in_order
 from .records import Caption, Description, Share
 from .scenes import of_all, scenes_in
 from .sentences import caption, place_of
-from .spans import covered, in_order, within
+from .spans import covered, within
 
 __all__ = ["Minutes", "described"]
 

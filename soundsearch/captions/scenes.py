@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 
 from ..labels.ontology import ontology
-from ..labels.timeline import Event
+from ..labels.timeline import Event, in_order
 from .records import Scene
-from .spans import covered, in_order
+from .spans import covered
 
 __all__ = ["AGAINST", "ENOUGH", "KIND", "PLACES", "evidence", "of_all", "scenes_in"]
 

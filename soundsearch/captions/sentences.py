@@ -9,12 +9,12 @@ from functools import cache
 
 from ..labels.head import SILENCE
 from ..labels.ontology import ontology
-from ..labels.timeline import Event
+from ..labels.timeline import Event, in_order
 from ..results import Label
 from .phrases import Phrase, phrase_of
 from .records import PERHAPS, Caption, Scene, Sentence
 from .scenes import PLACES
-from .spans import clock, covered, in_order, stretches, within
+from .spans import clock, covered, stretches, within
 
 __all__ = ["NAMED", "NOTHING", "SURE", "caption", "groups", "place_of"]
 

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..labels.timeline import Event
+from ..labels.timeline import Event, in_order
 
-__all__ = ["clock", "covered", "in_order", "stretches", "within"]
-
-
-def in_order(events: Iterable[Event]) -> tuple[Event, ...]:
-    """Events by their onsets, each once."""
-    each = dict.fromkeys(events)
-    return tuple(sorted(each, key=lambda event: (event.onset, event.offset, event.label.name)))
+__all__ = ["clock", "covered", "stretches", "within"]
 
 
 def within(events: Iterable[Event], start: float, end: float) -> list[Event]:

@@ -11,7 +11,7 @@ classes beneath. Where these cover half of it, only they are told.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -25,7 +25,17 @@ from .head import SILENCE
 from .ontology import CLASSES, ontology
 from .vocabulary import Vocabulary
 
-__all__ = ["GAP", "OFF", "ON", "Event", "Timeline", "Tracker", "classes_above", "silence_class"]
+__all__ = [
+    "GAP",
+    "OFF",
+    "ON",
+    "Event",
+    "Timeline",
+    "Tracker",
+    "classes_above",
+    "in_order",
+    "silence_class",
+]
 
 # Chosen on folds 1 and 2 of ESC-50 by `benchmarks.events`, one set for all classes and hops.
 ON, OFF = 0.4, 0.1
@@ -93,6 +103,12 @@ class Timeline:
 
     def __getitem__(self, index: int) -> Event:
         return self.events[index]
+
+
+def in_order(events: Iterable[Event]) -> tuple[Event, ...]:
+    """Events by their onsets, each once."""
+    each = dict.fromkeys(events)
+    return tuple(sorted(each, key=lambda event: (event.onset, event.offset, event.label.name)))
 
 
 @dataclass(slots=True)
