@@ -22,7 +22,7 @@ def bomb(path, name, size):
     """A small archive that unpacks to many bytes."""
     header = np.lib.format.header_data_from_array_1_0(np.zeros(1))
     with (
-        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         archive.open(f"{name}.npy", "w", force_zip64=True) as member,
     ):
         np.lib.format.write_array_header_1_0(member, {**header, "shape": (size // 8,)})
@@ -37,7 +37,7 @@ def large(tmp_path_factory):
     path = bomb(
         tmp_path_factory.mktemp("bomb") / "large.npz", "vggish/conv1/weights", 1_500_000_000
     )
-    assert path.stat().st_size < 3_000_000
+    assert path.stat().st_size < 10_000_000
     return path
 
 

@@ -57,7 +57,7 @@ def test_embedding_again_goes_on_wherever_it_was_killed(memory_path):
     steps = 0
     alive = True
     while alive:
-        steps += 2  # every step takes a minute
+        steps += 5  # every step takes minutes
         trial = shutil.copytree(folder, memory_path / f"trial-{steps}")
         alive = killed(lambda: embed_again(trial), steps)  # noqa: B023
         with closing(LocalStore(trial)) as store:
@@ -67,7 +67,7 @@ def test_embedding_again_goes_on_wherever_it_was_killed(memory_path):
                 if store.settings == SETTINGS:
                     store.add([CLIPS[2]])
             assert {clip.id for clip in store.clips()} >= set(ids)
-        if steps % 3 == 0:  # killed again where it goes on
+        if steps % 2 == 0:  # killed again where it goes on
             killed(lambda: embed_again(trial), steps // 2)  # noqa: B023
         embed_again(trial)
         with closing(LocalStore(trial)) as store:

@@ -335,15 +335,15 @@ def test_bf16_is_the_same_network(weights, weights_file, no_models, sounds, tmp_
         return
     facts = models.import_model("vggish", weights_file, precision="bf16")
     assert 0.9999 <= facts["cosine_worst"] <= facts["cosine_mean"] <= 1.0001
-    batch = patches(log_mel(np.concatenate([TONE, noise(0, 2), tone(300, 2)])))
+    batch = patches(log_mel(np.concatenate([TONE[:RATE], noise(0, 1), tone(300, 1)])))
     expected = network(weights, batch)
     for threads in (1, 2):
         encoder = encoders.load("vggish", threads)
         assert encoder.space == "vggish" and encoder.dimension == 128
         with ThreadPoolExecutor(4) as pool:
-            found = list(pool.map(encoder.embed, [batch, batch[:1], batch[::-1], batch] * 4))
+            found = list(pool.map(encoder.embed, [batch, batch[:1], batch[::-1], batch] * 2))
         for got, wanted in zip(
-            found, [expected, expected[:1], expected[::-1], expected] * 4, strict=True
+            found, [expected, expected[:1], expected[::-1], expected] * 2, strict=True
         ):
             cosines = np.sum(got * wanted, 1) / np.linalg.norm(got, axis=1)
             assert got.dtype == np.float32
