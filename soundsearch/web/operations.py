@@ -8,7 +8,8 @@ from typing import Any
 
 from ..asking.labelled import LABEL_WEIGHT
 from ..asking.ranking import DEFAULT_RANKING, RANKINGS, RELATED
-from . import looking, questions, sounds
+from ..mapping.methods import DEFAULT_METHOD, METHODS
+from . import looking, mapping, questions, sounds
 from .fields import Field
 from .service import Call
 
@@ -42,6 +43,8 @@ class Operation:
         Whether ranges of the answer may be asked for.
     is_open : bool
         Whether it needs no token.
+    meanwhile : str or None
+        The name of the shape of what is answered, with 202, while the answer is being made.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Operation:
     upload: str | None = None
     ranges: bool = False
     is_open: bool = False
+    meanwhile: str | None = None
 
 
 ID = Field("id", "whole", "The clip's id.", least=0, required=True)
@@ -209,6 +213,19 @@ OPERATIONS = (
         questions.tags,
         "Tags",
         (_WHERE,),
+    ),
+    Operation(
+        "map",
+        "GET",
+        "/map",
+        "Lay clips out in the plane, near each other where they sound alike; in the background",
+        mapping.map,
+        "Map",
+        (
+            _WHERE,
+            Field("method", "text", "How they are laid out.", DEFAULT_METHOD, choices=METHODS),
+        ),
+        meanwhile="Making",
     ),
     Operation(
         "failures",
