@@ -70,7 +70,12 @@ def _page(k: int) -> tuple[Field, ...]:
         Field("k", "whole", "How many clips to find.", k, 1, 1000),
         _OFFSET,
         Field("min_score", "number", "Leave out clips with a lower score.", -1.0, -1e6, 1e6),
-        Field("per", "text", "At most so many of a folder or tag: folder:2, tag[artist]:1."),
+        Field(
+            "per",
+            "text",
+            "At most so many of a folder, tag or content: folder:2, tag[artist]:1; content:1 hides "
+            "copies of files. Several between commas.",
+        ),
     )
 
 
