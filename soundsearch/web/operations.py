@@ -8,7 +8,7 @@ from typing import Any
 
 from ..asking.labelled import LABEL_WEIGHT
 from ..asking.ranking import DEFAULT_RANKING, RANKINGS, RELATED
-from . import looking, questions, sounds
+from . import keeping, looking, questions, sounds
 from .fields import Field
 from .service import Call
 
@@ -90,6 +90,8 @@ def _clips(name: str, help: str, required: bool = False) -> Field:
 
 _CLIP = "a clip of the library by its id, its uri or key:VALUE"
 _PARTS = (Field("limit", "whole", "How many at most.", 100, 1, 1000), _OFFSET)
+
+_LEAST = Field("least", "number", "The least score that counts.", 0.5, 0, 1)
 
 OPERATIONS = (
     Operation(
@@ -190,6 +192,27 @@ OPERATIONS = (
         ),
     ),
     Operation(
+        "export",
+        "POST",
+        "/export",
+        "Send some clips or moments as a ZIP, a table (CSV) or a playlist (M3U)",
+        keeping.export,
+        "*/*",
+        (
+            _clips("clip", "Which, in this order.", required=True),
+            Field("at", "at", "The part that is meant of each; none for all of all.", several=_IDS),
+            Field("score", "number", "Of each, for the table.", None, -1e6, 1e6, several=_IDS),
+            Field("format", "text", "What to send.", "zip", choices=keeping.FORMATS),
+            Field(
+                "sound",
+                "text",
+                "What a ZIP holds: the moments as WAV, or the files as they are.",
+                keeping.SOUNDS[0],
+                choices=keeping.SOUNDS,
+            ),
+        ),
+    ),
+    Operation(
         "events",
         "GET",
         "/clips/{id}/events",
@@ -204,7 +227,16 @@ OPERATIONS = (
         "List the classes that labels name, and how many clips have each or one below it",
         questions.labels,
         "Labels",
-        (_WHERE, Field("least", "number", "The least score that counts.", 0.5, 0, 1)),
+        (_WHERE, _LEAST),
+    ),
+    Operation(
+        "facets",
+        "GET",
+        "/facets",
+        "Count clips by what filters tell apart: labels, folders, durations, months of files",
+        questions.facets,
+        "Facets",
+        (_WHERE, _LEAST),
     ),
     Operation(
         "tags",

@@ -52,6 +52,7 @@ class Service:
         self.metrics = Metrics()
         self.questions = Gate(limits.questions, limits.waiting_questions, "questions")
         self.uploads = Gate(limits.uploads, 0, "uploads")
+        self.exports = Gate(limits.exports, 0, "exports")
         self.workers = Workers(limits)
         self._make_folder()
         self._threads = ThreadPoolExecutor(limits.questions, "soundsearch-question")
