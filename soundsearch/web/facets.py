@@ -16,7 +16,7 @@ from ..gathering import label_scores
 from ..labels.kept import vocabulary_of
 from ..labels.ontology import ontology
 from ..labels.vocabulary import Vocabulary
-from .surveying import blocks
+from .surveying import blocks_of
 
 __all__ = ["facets_of"]
 
@@ -41,7 +41,7 @@ def facets_of(clips: Clips, least: float) -> dict[str, Any]:
     folders: Counter[str] = Counter()
     months: Counter[str] = Counter()
     total = 0
-    for block in blocks(clips):
+    for block in blocks_of(clips):
         total += len(block)
         nodes.count(label_scores(block, vocabulary) >= max(least, 1e-6))
         each = np.searchsorted(_EDGES, [clip.record.duration for clip in block], side="right") - 1

@@ -8,7 +8,9 @@ from typing import Any
 
 from ..asking.labelled import LABEL_WEIGHT
 from ..asking.ranking import DEFAULT_RANKING, RANKINGS, RELATED
-from . import keeping, looking, questions, sounds
+from ..asking.words import WORDS_WEIGHT
+from ..labels.wording import MOST_PARTS
+from . import keeping, looking, questions, sounds, suggesting
 from .fields import Field
 from .service import Call
 
@@ -98,7 +100,7 @@ OPERATIONS = (
         "query",
         "POST",
         "/query",
-        "Find the clips nearest to a sound, a clip, examples or labels",
+        "Find the clips nearest to a sound, a clip, examples, labels or words",
         questions.query,
         "Answer",
         (
@@ -106,11 +108,21 @@ OPERATIONS = (
             _clips("like", "Examples of what is wanted, beside a sound or clip or alone."),
             _clips("unlike", "Examples of what is not meant."),
             Field("label", "text", "What is to be heard: AudioSet labels by name.", several=5),
+            Field("text", "text", "What is to be heard, in words, in place of labels."),
+            Field(
+                "classes",
+                "weights",
+                "In place of what the words become, as `words.classes` of an answer: labels and "
+                "weights of what is to be heard at once, below 0 of what is not.",
+                several=MOST_PARTS + 1,
+            ),
+            Field("names", "flag", "Clips with the words in their path count too.", False),
             Field(
                 "label_weight",
                 "number",
-                "How much a label counts beside something else.",
-                LABEL_WEIGHT,
+                f"How much labels count beside something else: {LABEL_WEIGHT} if left out, and "
+                f"those of text alone {WORDS_WEIGHT} beside where the words lie.",
+                None,
                 0,
                 1,
             ),
@@ -129,6 +141,26 @@ OPERATIONS = (
         questions.similar,
         "Answer",
         (Field("clip", "clip", f"Which: {_CLIP}.", required=True), *_page(10), _RANKING),
+    ),
+    Operation(
+        "complete",
+        "GET",
+        "/complete",
+        "Tell which labels and clips may be meant by what is being typed",
+        suggesting.complete,
+        "Completion",
+        (
+            Field("text", "text", "What was typed so far.", required=True),
+            Field("k", "whole", "How many of each at most.", 8, 1, 50),
+        ),
+    ),
+    Operation(
+        "examples",
+        "GET",
+        "/examples",
+        "Tell what the library can be asked for: labels that are heard surely, and clips with them",
+        suggesting.examples,
+        "Examples",
     ),
     Operation(
         "recommend",
@@ -211,6 +243,15 @@ OPERATIONS = (
                 choices=keeping.SOUNDS,
             ),
         ),
+    ),
+    Operation(
+        "peaks",
+        "GET",
+        "/clips/{id}/peaks",
+        "Tell a clip's highest levels over time, to draw its wave",
+        sounds.peaks,
+        "Peaks",
+        (_AT, Field("width", "whole", "How many.", 800, 1, 4000)),
     ),
     Operation(
         "events",

@@ -58,7 +58,29 @@ SHAPES: dict[str, Schema] = {
     "Clip": _object(
         _ATTACHED, id=_COUNT, uri=_TEXT, duration=_NUMBER, segments=_COUNT, labels=_LABELS
     ),
-    "Answer": _object(hits=_list(shape("Hit")), labels=_LABELS, warning=_WARNING),
+    "Answer": _object(
+        hits=_list(shape("Hit")),
+        labels=_LABELS,
+        warning=_WARNING,
+        words={"anyOf": [shape("Words"), {"type": "null"}]},
+        clip={"anyOf": [shape("Clip"), {"type": "null"}]},
+        heard={"anyOf": [shape("Heard"), {"type": "null"}]},
+    ),
+    "Words": _object(
+        classes=_list({"type": "object", "additionalProperties": _NUMBER}),
+        read={"type": "object", "additionalProperties": _TEXT},
+        unknown=_list(_TEXT),
+    ),
+    "Heard": _object(duration=_NUMBER, events=_list(shape("Event"))),
+    "Completion": _object(
+        labels=_list(_object(name=_TEXT, mid=_TEXT, path=_list(_TEXT))),
+        clips=_list(_object(id=_COUNT, uri=_TEXT, duration=_NUMBER)),
+    ),
+    "Examples": _object(
+        labels=_list(_object(name=_TEXT, mid=_TEXT, path=_list(_TEXT), clips=_COUNT)),
+        clips=_list(shape("Clip")),
+    ),
+    "Peaks": _object(duration=_NUMBER, peaks=_list(_NUMBER)),
     "Clips": _object(
         clips=_list(shape("Clip")), total=_COUNT, next={"type": ["integer", "null"], "minimum": 0}
     ),

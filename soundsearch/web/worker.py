@@ -19,16 +19,19 @@ import numpy as np
 
 from ..asking.questions import Sound
 from ..errors import SoundsearchError
-from ..hearing import Listener
+from ..hearing import Heard, Listener
 from ..labels.kept import head_file
+from ..labels.timeline import Event, Tracker, in_order
 from ..stores.records import CLIP_LABELS
+from ..timelines import score_blocks
 from .messages import receive, send
-from .pictures import spectrogram
+from .pictures import peaks, spectrogram
 from .playing import opened, playable, written
 
 __all__ = ["main"]
 
 _Result = tuple[dict[str, Any], bytes]
+_EVENTS = 1000
 _listeners: dict[tuple[str, str | None], Listener] = {}
 
 
@@ -47,9 +50,29 @@ def _hear(job: dict[str, Any]) -> _Result:
         heard = listener.hear(sound, job["hop"])
     [(_, labels)] = listener.labels([heard], 1, CLIP_LABELS)
     named = [label.to_dict() for label in listener.head.vocabulary.named(labels)]
-    facts = {"labels": named, "warning": heard.warning, "space": listener.encoder.space}
+    facts = {
+        "labels": named,
+        "warning": heard.warning,
+        "space": listener.encoder.space,
+        "duration": round(heard.duration, 3),
+        "events": _events(listener, heard, job["hop"], at),
+    }
     vectors = np.ascontiguousarray(heard.vectors, np.float32)
     return facts | {"shape": vectors.shape}, vectors.tobytes() + heard.levels.tobytes()
+
+
+def _events(
+    listener: Listener, heard: Heard, hop: float, at: tuple[float, float | None] | None
+) -> list[dict[str, Any]]:
+    """What is heard in a sound from when to when, as many events as an answer has at most."""
+    head = listener.head
+    start = 0.0 if at is None else at[0]
+    tracker = Tracker(head.vocabulary, hop, listener.encoder.segment_seconds, start)
+    found: list[Event] = []
+    for scores in score_blocks(head, heard):
+        found += tracker.push(scores)
+    found += tracker.finish(heard.duration)
+    return [event.to_dict() for event in in_order(found)[:_EVENTS]]
 
 
 def _play(job: dict[str, Any]) -> _Result:
@@ -75,6 +98,11 @@ def _copy(job: dict[str, Any]) -> _Result:
     return {}, b""
 
 
+def _peaks(job: dict[str, Any]) -> _Result:
+    with opened(job["uri"]) as file:
+        return {"peaks": peaks(file, tuple(job["at"]), job["width"])}, b""
+
+
 def _draw(job: dict[str, Any]) -> _Result:
     with opened(job["uri"]) as file:
         size = job["width"], job["height"]
@@ -84,6 +112,7 @@ def _draw(job: dict[str, Any]) -> _Result:
 _JOBS: dict[str, Callable[[dict[str, Any]], _Result]] = {
     "hear": _hear,
     "play": _play,
+    "peaks": _peaks,
     "draw": _draw,
     "copy": _copy,
 }
