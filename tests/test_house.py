@@ -123,6 +123,7 @@ ROOMS: dict[str, set[str]] = {
         "labels",
         "library",
         "mapping",
+        "naming",
         "selection",
         "timelines",
     }

@@ -25,6 +25,10 @@ class Limits:
         Received at once; more are refused.
     workers, waiting_jobs : int
         Processes that decode, and jobs that wait for one.
+    exports : int
+        ZIPs sent at once; more are refused.
+    export_bytes : int
+        Of one.
     upload_bytes : int
     upload_seconds : float
         How long one upload may take.
@@ -50,6 +54,8 @@ class Limits:
     uploads: int = 16
     workers: int = max(1, min(4, (os.cpu_count() or 2) // 2))
     waiting_jobs: int = 32
+    exports: int = 4
+    export_bytes: int = 4 << 30
     upload_bytes: int = 200 << 20
     upload_seconds: float = 120.0
     longest: float = 3600.0

@@ -53,6 +53,7 @@ class Service:
         self.metrics = Metrics()
         self.questions = Gate(limits.questions, limits.waiting_questions, "questions")
         self.uploads = Gate(limits.uploads, 0, "uploads")
+        self.exports = Gate(limits.exports, 0, "exports")
         self.workers = Workers(limits)
         self.maps = Maps(self.ask, self.new_path, limits)
         self._make_folder()

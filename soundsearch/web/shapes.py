@@ -134,6 +134,14 @@ SHAPES: dict[str, Schema] = {
         labels=_list(_object(name=_TEXT, mid=_TEXT, path=_list(_TEXT), clips=_COUNT)),
         total=_COUNT,
     ),
+    "Facets": _object(
+        total=_COUNT,
+        labels=_list(_object(name=_TEXT, path=_list(_TEXT), clips=_COUNT)),
+        folders=_list(_object(folder=_TEXT, pattern=_TEXT, clips=_COUNT)),
+        durations=_list(_object(least=_NUMBER, below={"type": ["number", "null"]}, clips=_COUNT)),
+        months=_list(_object(month=_TEXT, clips=_COUNT)),
+        undated=_COUNT,
+    ),
     "Tags": _object(
         tags=_list(
             _object(
