@@ -6,7 +6,6 @@ It reads jobs from standard input and writes what came of them to standard outpu
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import traceback
