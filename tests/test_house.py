@@ -122,6 +122,8 @@ ROOMS: dict[str, set[str]] = {
         "hearing",
         "labels",
         "library",
+        "mapping",
+        "naming",
         "selection",
         "timelines",
     }

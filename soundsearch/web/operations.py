@@ -10,7 +10,8 @@ from ..asking.labelled import LABEL_WEIGHT
 from ..asking.ranking import DEFAULT_RANKING, RANKINGS, RELATED
 from ..asking.words import WORDS_WEIGHT
 from ..labels.wording import MOST_PARTS
-from . import looking, questions, sounds, suggesting
+from ..mapping.methods import DEFAULT_METHOD, METHODS
+from . import keeping, looking, mapping, questions, sounds, suggesting
 from .fields import Field
 from .service import Call
 
@@ -44,6 +45,8 @@ class Operation:
         Whether ranges of the answer may be asked for.
     is_open : bool
         Whether it needs no token.
+    meanwhile : str or None
+        The name of the shape of what is answered, with 202, while the answer is being made.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Operation:
     upload: str | None = None
     ranges: bool = False
     is_open: bool = False
+    meanwhile: str | None = None
 
 
 ID = Field("id", "whole", "The clip's id.", least=0, required=True)
@@ -72,7 +76,12 @@ def _page(k: int) -> tuple[Field, ...]:
         Field("k", "whole", "How many clips to find.", k, 1, 1000),
         _OFFSET,
         Field("min_score", "number", "Leave out clips with a lower score.", -1.0, -1e6, 1e6),
-        Field("per", "text", "At most so many of a folder or tag: folder:2, tag[artist]:1."),
+        Field(
+            "per",
+            "text",
+            "At most so many of a folder, tag or content: folder:2, tag[artist]:1; content:1 hides "
+            "copies of files. Several between commas.",
+        ),
     )
 
 
@@ -87,6 +96,8 @@ def _clips(name: str, help: str, required: bool = False) -> Field:
 
 _CLIP = "a clip of the library by its id, its uri or key:VALUE"
 _PARTS = (Field("limit", "whole", "How many at most.", 100, 1, 1000), _OFFSET)
+
+_LEAST = Field("least", "number", "The least score that counts.", 0.5, 0, 1)
 
 OPERATIONS = (
     Operation(
@@ -217,6 +228,27 @@ OPERATIONS = (
         ),
     ),
     Operation(
+        "export",
+        "POST",
+        "/export",
+        "Send some clips or moments as a ZIP, a table (CSV) or a playlist (M3U)",
+        keeping.export,
+        "*/*",
+        (
+            _clips("clip", "Which, in this order.", required=True),
+            Field("at", "at", "The part that is meant of each; none for all of all.", several=_IDS),
+            Field("score", "number", "Of each, for the table.", None, -1e6, 1e6, several=_IDS),
+            Field("format", "text", "What to send.", "zip", choices=keeping.FORMATS),
+            Field(
+                "sound",
+                "text",
+                "What a ZIP holds: the moments as WAV, or the files as they are.",
+                keeping.SOUNDS[0],
+                choices=keeping.SOUNDS,
+            ),
+        ),
+    ),
+    Operation(
         "peaks",
         "GET",
         "/clips/{id}/peaks",
@@ -240,7 +272,16 @@ OPERATIONS = (
         "List the classes that labels name, and how many clips have each or one below it",
         questions.labels,
         "Labels",
-        (_WHERE, Field("least", "number", "The least score that counts.", 0.5, 0, 1)),
+        (_WHERE, _LEAST),
+    ),
+    Operation(
+        "facets",
+        "GET",
+        "/facets",
+        "Count clips by what filters tell apart: labels, folders, durations, months of files",
+        questions.facets,
+        "Facets",
+        (_WHERE, _LEAST),
     ),
     Operation(
         "tags",
@@ -250,6 +291,19 @@ OPERATIONS = (
         questions.tags,
         "Tags",
         (_WHERE,),
+    ),
+    Operation(
+        "map",
+        "GET",
+        "/map",
+        "Lay clips out in the plane, near each other where they sound alike; in the background",
+        mapping.map,
+        "Map",
+        (
+            _WHERE,
+            Field("method", "text", "How they are laid out.", DEFAULT_METHOD, choices=METHODS),
+        ),
+        meanwhile="Making",
     ),
     Operation(
         "failures",

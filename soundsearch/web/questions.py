@@ -20,11 +20,12 @@ from ..library import Library
 from ..results import Answer, Clip, Label
 from ..selection import shown
 from ..stores.base import Reading
+from .facets import facets_of
 from .fields import Values
 from .service import Call
 from .surveying import labels_of, tags_of
 
-__all__ = ["clip", "clips", "failures", "labels", "query", "recommend", "similar", "tags"]
+__all__ = ["clip", "clips", "facets", "failures", "labels", "query", "recommend", "similar", "tags"]
 
 _PAGE = ("k", "offset", "min_score", "per", "ranking")
 
@@ -215,6 +216,15 @@ async def labels(call: Call) -> dict[str, Any]:
     where, least = call.values["where"], call.values["least"]
     found: dict[str, Any] = await call.service.summary(
         ("labels", where, least), lambda library: labels_of(_selected(library, call.values), least)
+    )
+    return found
+
+
+async def facets(call: Call) -> dict[str, Any]:
+    """What filters can tell apart, and how many clips there are of each."""
+    where, least = call.values["where"], call.values["least"]
+    found: dict[str, Any] = await call.service.summary(
+        ("facets", where, least), lambda library: facets_of(_selected(library, call.values), least)
     )
     return found
 

@@ -24,6 +24,7 @@ from ..stores.opening import Place
 from .fields import Values
 from .holding import Holding
 from .limits import Gate, Limits
+from .maps import Maps
 from .metrics import Metrics
 from .workers import Workers
 
@@ -54,7 +55,9 @@ class Service:
         self.metrics = Metrics()
         self.questions = Gate(limits.questions, limits.waiting_questions, "questions")
         self.uploads = Gate(limits.uploads, 0, "uploads")
+        self.exports = Gate(limits.exports, 0, "exports")
         self.workers = Workers(limits)
+        self.maps = Maps(self.ask, self.new_path, limits)
         self._make_folder()
         self._threads = ThreadPoolExecutor(limits.questions, "soundsearch-question")
         self._played: OrderedDict[Any, asyncio.Future[tuple[str, str | None]]] = OrderedDict()
@@ -174,6 +177,7 @@ class Service:
 
     def close(self) -> None:
         """Release everything; requests have ended."""
+        self.maps.close()
         self.workers.close()
         self._threads.shutdown()
         self.holding.close()

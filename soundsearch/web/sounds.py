@@ -17,7 +17,7 @@ from .ranges import FileAnswer
 from .service import Call
 from .surveying import events_of
 
-__all__ = ["audio", "events", "peaks", "spectrogram"]
+__all__ = ["audio", "events", "peaks", "spectrogram", "state_of"]
 
 # The longest part of a sound that is drawn, seconds.
 _DRAWN = 3600.0
@@ -105,13 +105,19 @@ async def _found(call: Call) -> tuple[Clip, Any]:
 
     def find(library: Library) -> tuple[Clip, Any]:
         clip = library.clip(call.values["id"])
-        return clip, _state(clip.uri)
+        return clip, state_of(clip.uri)
 
     return await call.ask(find)
 
 
-def _state(uri: str) -> Any:
-    """What tells one content of a file from the next; only files of this disk are sent."""
+def state_of(uri: str) -> Any:
+    """What tells one content of a file from the next; only files of this disk are sent.
+
+    Raises
+    ------
+    Problem
+        It is on another server, never was a file, or is gone.
+    """
     if is_remote(uri):
         raise Problem(
             404, "NoFile", f"{uri}: is on another server, from which this one sends nothing"
