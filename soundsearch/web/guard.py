@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
@@ -78,6 +78,8 @@ class Guard:
         Paths of what needs no token.
     send_seconds : float
         How long a client may take to read the next piece of an answer.
+    on_refused : callable
+        Told the status of each request that is refused here.
     """
 
     def __init__(
@@ -87,9 +89,11 @@ class Guard:
         token: str | None,
         public: Collection[str],
         send_seconds: float,
+        on_refused: Callable[[int], None],
     ) -> None:
         self._app, self._host, self._token = app, host, token
         self._public, self._send_seconds = public, send_seconds
+        self._on_refused = on_refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -111,6 +115,7 @@ class Guard:
             try:
                 self._check(scope, Headers(scope=scope))
             except Problem as problem:
+                self._on_refused(problem.status)
                 await answered(problem)(scope, receive, guarded)
             else:
                 await self._app(scope, receive, guarded)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..asking.labelled import LABEL_WEIGHT
 from ..asking.ranking import DEFAULT_RANKING, RANKINGS, RELATED
-from . import looking, questions, sounds
+from . import caring, looking, questions, sounds
 from .fields import Field
 from .service import Call
 
@@ -193,6 +193,25 @@ OPERATIONS = (
         "Events",
     ),
     Operation(
+        "correct",
+        "POST",
+        "/clips/{id}/labels",
+        "Say that a label is heard in a clip, or is not, whatever was predicted",
+        caring.correct,
+        "Events",
+        (
+            Field("label", "text", "A class of the library, by name or id.", required=True),
+            Field("at", "at", "From when to when, seconds; left out for the clip as a whole."),
+            Field(
+                "heard",
+                "text",
+                "Whether it is; unsaid takes back what was said of this label and time.",
+                "yes",
+                choices=("yes", "no", "unsaid"),
+            ),
+        ),
+    ),
+    Operation(
         "labels",
         "GET",
         "/labels",
@@ -218,6 +237,27 @@ OPERATIONS = (
         questions.failures,
         "Failures",
         _PARTS,
+    ),
+    Operation("ingest", "GET", "/ingest", "Tell how far an ingest is", caring.ingest, "Ingest"),
+    Operation(
+        "start_ingest",
+        "POST",
+        "/ingest",
+        "Start an ingest of a folder, if the server was started with --allow-ingest",
+        caring.start_ingest,
+        "Ingest",
+        (
+            Field("folder", "text", "One that may be ingested, or one in it.", required=True),
+            Field("retry_failed", "flag", "Try files again that failed before.", False),
+        ),
+    ),
+    Operation(
+        "stop_ingest",
+        "DELETE",
+        "/ingest",
+        "Stop the ingest; what is stored stays",
+        caring.stop_ingest,
+        "Ingest",
     ),
     Operation(
         "info",
@@ -250,7 +290,7 @@ OPERATIONS = (
         "/ready",
         "Tell whether the library can be asked",
         looking.ready,
-        "Ready",
+        "State",
         is_open=True,
     ),
     Operation(

@@ -6,13 +6,12 @@ It reads jobs from standard input and writes what came of them to standard outpu
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from ..errors import SoundsearchError
 from ..hearing import Listener
 from ..labels.kept import head_file
 from ..stores.records import CLIP_LABELS
-from .messages import receive, send
+from .messages import receive, send, streams
 from .pictures import spectrogram
 from .playing import opened, playable, written
 
@@ -83,7 +82,7 @@ _JOBS: dict[str, Callable[[dict[str, Any]], _Result]] = {
 def main() -> None:
     """Do jobs until standard input ends."""
     _bound(int(sys.argv[1]))
-    given, told = _streams()
+    given, told = streams()
     send(told, {"is_ready": True})
     while (job := receive(given)) is not None:
         what = job[0]
@@ -98,7 +97,7 @@ def main() -> None:
             answer, content = {"error": "MemoryError", "message": ""}, b""
         except OSError as error:
             text = error.strerror or str(error)
-            answer, content = {"error": "OSError", "message": text}, b""
+            answer, content = {"error": "OSError", "message": text, "errno": error.errno}, b""
         except Exception as error:  # a fault of what decodes, not of the sound
             traceback.print_exc()
             answer, content = {"error": "Exception", "message": type(error).__name__}, b""
@@ -120,16 +119,3 @@ def _bound(most: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-
-
-def _streams() -> tuple[BinaryIO, BinaryIO]:
-    """Where jobs come from and results go; decoders that print anything print it elsewhere.
-
-    Faults of Python still go to the server's log.
-    """
-    given, told = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    sys.stderr = os.fdopen(os.dup(2), "w", errors="backslashreplace")
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(nowhere, number)
-    return given, told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import queue
 import signal
@@ -18,16 +19,21 @@ from .limits import Gate, Limits
 from .messages import receive, send
 from .problems import Problem, fault
 
-__all__ = ["Workers"]
+__all__ = ["Workers", "how_it_ended", "program"]
 
 # Errors of a worker that are raised here as they were there.
 _KNOWN = {kind.__name__: kind for kind in (EncoderError, MissingExtra, SoundsearchError)}
 
 # With the server's own places of modules: not with the folder that it was started in, where
 # anybody's files may be called as modules are.
-_PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from soundsearch.web.worker import main; main()"
+_PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from soundsearch.web.{} import main; main()"
 # How long a process may take to start.
 _START_SECONDS = 60.0
+
+
+def program(module: str, bound: int = 0) -> list[str]:
+    """What to run for a process whose `main` is in a module of this package."""
+    return [sys.executable, "-c", _PROGRAM.format(module), str(bound), *sys.path]
 
 
 class _Worker:
@@ -35,7 +41,7 @@ class _Worker:
 
     def __init__(self, limits: Limits) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, str(limits.job_bytes), *sys.path],
+            program("worker", limits.job_bytes),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # a Ctrl-C is the server's, which lets jobs end
@@ -49,8 +55,8 @@ class _Worker:
             raise Problem(
                 503,
                 "NoWorker",
-                f"the process that decodes sounds does not start ({_end(self.process.returncode)})"
-                "; the server's log may say why",
+                "the process that decodes sounds does not start "
+                f"({how_it_ended(self.process.returncode)}); the server's log may say why",
                 retry_after=5,
             )
 
@@ -79,7 +85,7 @@ class _Worker:
         self._told.close()
 
 
-def _end(code: int) -> str:
+def how_it_ended(code: int) -> str:
     """How a process ended."""
     try:
         return signal.Signals(-code).name
@@ -154,7 +160,7 @@ class Workers:
                 f"takes more than {self._limits.job_seconds:g} s to decode, or too much memory; "
                 "give less of it"
             )
-        return f"the decoder crashed on it ({_end(code)}); is it damaged?"
+        return f"the decoder crashed on it ({how_it_ended(code)}); is it damaged?"
 
     def _error(self, name: str, answer: dict[str, Any]) -> Exception:
         kind, message = answer["error"], answer["message"]
@@ -163,7 +169,8 @@ class Workers:
         if kind == "AudioError":
             return AudioError(name, answer["reason"])
         if kind == "OSError":
-            return AudioError(name, message)
+            is_full = answer["errno"] in (errno.ENOSPC, errno.EDQUOT)
+            return OSError(answer["errno"], message) if is_full else AudioError(name, message)
         if kind == "Exception":
             return fault(message)
         if kind == SpaceMismatch.__name__:
