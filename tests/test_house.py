@@ -125,6 +125,8 @@ ROOMS: dict[str, set[str]] = {
         "hearing",
         "labels",
         "library",
+        "mapping",
+        "naming",
         "selection",
         "timelines",
     }

@@ -169,7 +169,7 @@ def test_metrics_are_prometheus_text(server):
 @pytest.mark.parametrize(
     ("asked", "status", "said"),
     [
-        ({"json": {}}, 422, "expected sound, clip, like or label"),
+        ({"json": {}}, 422, "expected sound, clip, like, label or text"),
         ({"json": {"clip": 1, "k": 0}}, 422, "k: expected a whole number from 1 to 1000, got 0"),
         ({"json": {"clip": 1, "k": True}}, 422, "k: expected a whole number"),
         ({"json": {"clip": 99}}, 404, "99: no clip of"),
@@ -185,7 +185,8 @@ def test_metrics_are_prometheus_text(server):
         ({"json": {"clip": 2**80}}, 422, "clip: expected an id"),
         ({"json": {"clip": 1, "where": "("}}, 422, "filter"),
         ({"json": {"clip": 1, "where": "not " * 900 + "padded"}}, 422, "levels"),
-        ({"json": {"clip": 1, "at": "1-2"}}, 422, "at: expected a sound beside it"),
+        ({"json": {"like": [1], "at": "1-2"}}, 422, "at: expected sound or clip beside it"),
+        ({"json": {"clip": 1, "at": "99-"}}, 422, "at: expected a start within the clip's"),
         ({"json": {"label": ["Dgo"]}}, 422, "similar: Dog"),
         ({"json": {"clip": 1, "K": 1}}, 422, "there is no parameter 'K'"),
         ({"json": [1]}, 422, "expected a JSON object"),

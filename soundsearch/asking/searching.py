@@ -224,6 +224,7 @@ def shown_hits(
                 human_labels=vocabulary.given(record.human_labels),
                 tags=dict(record.tags),
                 warning=record.warning,
+                digest=record.digest,
             )
         )
     return hits

@@ -49,7 +49,7 @@ def serve(
     token: str | None,
     allow_ingest: bool,
 ) -> None:
-    """Serve the library by HTTP, to programs: /api/v1/openapi.json says what they can ask."""
+    """Serve the library: a page for people, and /api/v1/openapi.json for programs."""
     from soundsearch_ingest.extras import needs
 
     if token is not None and (not token.isascii() or not token.isprintable() or " " in token):

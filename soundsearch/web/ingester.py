@@ -22,7 +22,8 @@ from ..errors import SoundsearchError
 from ..library import Library
 from ..results import IngestReport
 from ..stores.milvus.uri import MilvusUri
-from .messages import receive, send, streams
+from .messages import receive, send
+from .processes import begin
 
 __all__ = ["main"]
 
@@ -78,7 +79,7 @@ class _State:
 def main() -> None:
     """Ingest what standard input says."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    given, told = streams()
+    given, told = begin()
     if hasattr(os, "nice"):
         os.nice(_NICE)
     asked = receive(given)

@@ -21,7 +21,8 @@ from ..stores.milvus.uri import MilvusUri
 from ..stores.opening import Place
 from .messages import receive, send
 from .problems import Problem
-from .workers import how_it_ended, program
+from .processes import spawn
+from .workers import how_it_ended
 
 __all__ = ["Ingests"]
 
@@ -121,12 +122,7 @@ class Ingests:
             self._begin(path, retry_failed)
 
     def _begin(self, path: str, retry_failed: bool) -> None:
-        process = subprocess.Popen(
-            program("ingester"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # a Ctrl-C is the server's, which stops it
-        )
+        process = spawn("ingester", 0, 0)
         place = self._place
         # Here, as command lines are seen by others, and may hold a token.
         address = asdict(place) if isinstance(place, MilvusUri) else str(place)

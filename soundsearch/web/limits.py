@@ -26,6 +26,10 @@ class Limits:
         Received at once; more are refused.
     workers, waiting_jobs : int
         Processes that decode, and jobs that wait for one.
+    exports : int
+        ZIPs sent at once; more are refused.
+    export_bytes : int
+        Of one.
     upload_bytes : int
     waiting_bytes : int
         Of uploads that are on disk at once, while they are received, wait and are heard.
@@ -37,6 +41,10 @@ class Limits:
         After this a worker is killed.
     job_bytes : int
         Memory of a worker, and the size of a file that it writes.
+    map_clips : int
+        On a map; of more, so many are chosen.
+    map_bytes : int
+        Memory of the process that lays them out.
     send_seconds, header_seconds : float
         How long a client may take to read the next piece of an answer, and to send its request's
         headers.
@@ -49,12 +57,16 @@ class Limits:
     uploads: int = 16
     workers: int = max(1, min(4, (os.cpu_count() or 2) // 2))
     waiting_jobs: int = 32
+    exports: int = 4
+    export_bytes: int = 4 << 30
     upload_bytes: int = 200 << 20
     waiting_bytes: int = 2 << 30
     upload_seconds: float = 120.0
     longest: float = 3600.0
     job_seconds: float = 60.0
     job_bytes: int = 2 << 30
+    map_clips: int = 250_000
+    map_bytes: int = 4 << 30
     send_seconds: float = 60.0
     header_seconds: float = 20.0
     stop_seconds: float = 30.0

@@ -17,7 +17,14 @@ __all__ = ["health", "info", "log_in", "log_out", "metrics", "ready"]
 
 _OK = {"status": "ok"}
 # What of the limits a client can heed.
-_TOLD = ("upload_bytes", "upload_seconds", "longest", "questions", "waiting_questions")
+_TOLD = (
+    "upload_bytes",
+    "upload_seconds",
+    "export_bytes",
+    "longest",
+    "questions",
+    "waiting_questions",
+)
 
 
 async def health(_call: Call) -> dict[str, Any]:

@@ -6,12 +6,10 @@ Not pickles: a worker that a decoder's fault has taken over can send nothing tha
 from __future__ import annotations
 
 import json
-import os
 import struct
-import sys
 from typing import Any, BinaryIO
 
-__all__ = ["receive", "send", "streams"]
+__all__ = ["receive", "send"]
 
 _LENGTHS = struct.Struct(">IQ")
 # More than any answer has.
@@ -38,16 +36,3 @@ def receive(file: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
     if len(text) < text_length or len(content) < length:
         return None
     return json.loads(text), content
-
-
-def streams() -> tuple[BinaryIO, BinaryIO]:
-    """Where a worker's jobs come from and its results go; what else is printed goes nowhere.
-
-    Faults of Python still go to the server's log.
-    """
-    given, told = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    sys.stderr = os.fdopen(os.dup(2), "w", errors="backslashreplace")
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(nowhere, number)
-    return given, told

@@ -23,6 +23,7 @@ from .fields import Values
 from .holding import Holding
 from .ingests import Ingests
 from .limits import Gate, Limits, Room
+from .maps import Maps
 from .metrics import Metrics
 from .workers import Workers
 
@@ -63,7 +64,9 @@ class Service:
         self.questions = Gate(limits.questions, limits.waiting_questions, "questions")
         self.uploads = Gate(limits.uploads, 0, "uploads")
         self.room = Room(limits.waiting_bytes)
+        self.exports = Gate(limits.exports, 0, "exports")
         self.workers = Workers(limits)
+        self.maps = Maps(self.ask, self.new_path, limits)
         self._make_folder()
         self._threads = ThreadPoolExecutor(limits.questions, "soundsearch-question")
         self._played: OrderedDict[Any, asyncio.Future[tuple[str, str | None]]] = OrderedDict()
@@ -177,6 +180,7 @@ class Service:
     def close(self) -> None:
         """Release everything; requests have ended."""
         self.ingests.close()
+        self.maps.close()
         self.workers.close()
         self._threads.shutdown()
         self.holding.close()

@@ -23,14 +23,15 @@ from ..stores.base import Reading
 from ..stores.records import NO_LABEL, ClipName, ClipRecord, StoredClip
 from ..timelines import segment_scores
 
-__all__ = ["events_of", "labels_of", "tags_of"]
+__all__ = ["blocks_of", "events_of", "labels_of", "tags_of"]
 
 _BLOCK = 1024
 # Values of a tag that are listed, and that are told apart at all.
 _LISTED, _TOLD_APART = 50, 10_000
 
 
-def _blocks(clips: Clips) -> Iterator[list[StoredClip]]:
+def blocks_of(clips: Clips) -> Iterator[list[StoredClip]]:
+    """The clips of a selection, so many at a time."""
     store = clips._session.store
     found = store.clips(clips._filter_of(store))
     while block := list(islice(found, _BLOCK)):
@@ -45,7 +46,7 @@ def labels_of(clips: Clips, least: float) -> dict[str, Any]:
     vocabulary = vocabulary_of(clips._session.store)
     counts = np.zeros(len(vocabulary), np.int64)
     total = 0
-    for block in _blocks(clips):
+    for block in blocks_of(clips):
         counts += (label_scores(block, vocabulary) >= max(least, 1e-6)).sum(axis=0)
         total += len(block)
     rows = []
@@ -62,7 +63,7 @@ def tags_of(clips: Clips) -> dict[str, Any]:
     values: dict[str, Counter[Any]] = {}
     have: Counter[str] = Counter()
     cut: set[str] = set()
-    for block in _blocks(clips):
+    for block in blocks_of(clips):
         for clip in block:
             for name, value in clip.record.tags.items():
                 have[name] += 1

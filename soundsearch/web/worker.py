@@ -1,13 +1,13 @@
 """A process that decodes what a server is given, so that a decoder's crash ends nothing else.
 
 It reads jobs from standard input and writes what came of them to standard output; see
-`soundsearch.web.messages`. Its first argument bounds its memory and its files, bytes.
+`soundsearch.web.messages`.
 """
 
 from __future__ import annotations
 
+import shutil
 import signal
-import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -17,16 +17,20 @@ import numpy as np
 
 from ..asking.questions import Sound
 from ..errors import SoundsearchError
-from ..hearing import Listener
+from ..hearing import Heard, Listener
 from ..labels.kept import head_file
+from ..labels.timeline import Event, Tracker, in_order
 from ..stores.records import CLIP_LABELS
-from .messages import receive, send, streams
-from .pictures import spectrogram
+from ..timelines import score_blocks
+from .messages import receive, send
+from .pictures import peaks, spectrogram
 from .playing import opened, playable, written
+from .processes import begin
 
 __all__ = ["main"]
 
 _Result = tuple[dict[str, Any], bytes]
+_EVENTS = 1000
 _listeners: dict[tuple[str, str | None], Listener] = {}
 
 
@@ -45,9 +49,29 @@ def _hear(job: dict[str, Any]) -> _Result:
         heard = listener.hear(sound, job["hop"])
     [(_, labels)] = listener.labels([heard], 1, CLIP_LABELS)
     named = [label.to_dict() for label in listener.head.vocabulary.named(labels)]
-    facts = {"labels": named, "warning": heard.warning, "space": listener.encoder.space}
+    facts = {
+        "labels": named,
+        "warning": heard.warning,
+        "space": listener.encoder.space,
+        "duration": round(heard.duration, 3),
+        "events": _events(listener, heard, job["hop"], at),
+    }
     vectors = np.ascontiguousarray(heard.vectors, np.float32)
     return facts | {"shape": vectors.shape}, vectors.tobytes() + heard.levels.tobytes()
+
+
+def _events(
+    listener: Listener, heard: Heard, hop: float, at: tuple[float, float | None] | None
+) -> list[dict[str, Any]]:
+    """What is heard in a sound from when to when, as many events as an answer has at most."""
+    head = listener.head
+    start = 0.0 if at is None else at[0]
+    tracker = Tracker(head.vocabulary, hop, listener.encoder.segment_seconds, start)
+    found: list[Event] = []
+    for scores in score_blocks(head, heard):
+        found += tracker.push(scores)
+    found += tracker.finish(heard.duration)
+    return [event.to_dict() for event in in_order(found)[:_EVENTS]]
 
 
 def _play(job: dict[str, Any]) -> _Result:
@@ -66,6 +90,18 @@ def _play(job: dict[str, Any]) -> _Result:
         return {"type": kind, "is_original": False}, b""
 
 
+def _copy(job: dict[str, Any]) -> _Result:
+    """A clip's file as it is."""
+    with opened(job["uri"]) as file, open(job["out"], "wb") as out:
+        shutil.copyfileobj(file, out, 1 << 20)
+    return {}, b""
+
+
+def _peaks(job: dict[str, Any]) -> _Result:
+    with opened(job["uri"]) as file:
+        return {"peaks": peaks(file, tuple(job["at"]), job["width"])}, b""
+
+
 def _draw(job: dict[str, Any]) -> _Result:
     with opened(job["uri"]) as file:
         size = job["width"], job["height"]
@@ -75,14 +111,15 @@ def _draw(job: dict[str, Any]) -> _Result:
 _JOBS: dict[str, Callable[[dict[str, Any]], _Result]] = {
     "hear": _hear,
     "play": _play,
+    "peaks": _peaks,
     "draw": _draw,
+    "copy": _copy,
 }
 
 
 def main() -> None:
     """Do jobs until standard input ends."""
-    _bound(int(sys.argv[1]))
-    given, told = streams()
+    given, told = begin()
     send(told, {"is_ready": True})
     while (job := receive(given)) is not None:
         what = job[0]
@@ -109,13 +146,3 @@ def _alarm(seconds: float) -> None:
     """End this process after a time: a parent that was killed cannot stop what never ends."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds)
-
-
-def _bound(most: int) -> None:
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most))

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import queue
 import signal
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,35 +15,22 @@ from ..errors import AudioError, EncoderError, MissingExtra, SoundsearchError, S
 from .limits import Gate, Limits
 from .messages import receive, send
 from .problems import Problem, fault
+from .processes import spawn
 
-__all__ = ["Workers", "how_it_ended", "program"]
+__all__ = ["Workers", "how_it_ended"]
 
 # Errors of a worker that are raised here as they were there.
 _KNOWN = {kind.__name__: kind for kind in (EncoderError, MissingExtra, SoundsearchError)}
 
-# With the server's own places of modules: not with the folder that it was started in, where
-# anybody's files may be called as modules are.
-_PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from soundsearch.web.{} import main; main()"
 # How long a process may take to start.
 _START_SECONDS = 60.0
-
-
-def program(module: str, bound: int = 0) -> list[str]:
-    """What to run for a process whose `main` is in a module of this package."""
-    return [sys.executable, "-c", _PROGRAM.format(module), str(bound), *sys.path]
 
 
 class _Worker:
     """One process; used by one thread at a time. Raises Problem where it does not start."""
 
     def __init__(self, limits: Limits) -> None:
-        self.process = subprocess.Popen(
-            program("worker", limits.job_bytes),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # a Ctrl-C is the server's, which lets jobs end
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
+        self.process = spawn("worker", limits.job_bytes, limits.job_bytes)
         self._given = cast(BinaryIO, self.process.stdin)
         self._told = cast(BinaryIO, self.process.stdout)
         # A job's time begins when there is one to do it.

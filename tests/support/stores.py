@@ -240,7 +240,13 @@ def _on_text(rng: random.Random) -> Filter:
 
 
 def _on_number(rng: random.Random) -> Filter:
-    name, values = rng.choice([("duration", DURATIONS), ("segments", (1.0, 2.0, 2.5, 3.0))])
+    name, values = rng.choice(
+        [
+            ("duration", DURATIONS),
+            ("segments", (1.0, 2.0, 2.5, 3.0)),
+            ("modified", (0.0, 3e-9, 1e-8)),  # of `new_clip`, so many nanoseconds, or none
+        ]
+    )
     return Comparison(Plain(name), rng.choice(_ORDER), rng.choice(values))
 
 
@@ -257,7 +263,7 @@ def _on_label(rng: random.Random) -> Filter:
 
 
 def _missing(rng: random.Random) -> Filter:
-    return Missing(rng.choice([Plain("warning"), Tag(rng.choice(KEYS))]))
+    return Missing(rng.choice([Plain("warning"), Plain("modified"), Tag(rng.choice(KEYS))]))
 
 
 def _one_of(rng: random.Random) -> Filter:

@@ -1,0 +1,6 @@
+import { html } from "./vendor.js";
+
+/** @param {{address: import("./address.js").Address}} props */
+export default function View() {
+  return html`<main><h1 class="unseen">Library</h1></main>`;
+}
