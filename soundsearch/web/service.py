@@ -17,6 +17,8 @@ from typing import Any, BinaryIO, TypeVar
 
 from starlette.requests import Request
 
+from ..errors import LibraryNotFound
+from ..hints import command
 from ..library import Library
 from ..stores.opening import Place
 from .fields import Values
@@ -88,8 +90,15 @@ class Service:
             )
 
     def _ask(self, question: Callable[[Library], _Found]) -> _Found:
+        place = self.holding.place
         with self.holding.library() as library:
-            return question(library)
+            try:
+                return question(library)
+            except LibraryNotFound as error:
+                fill = command("ingest FOLDER", place)
+                if library._session.is_made or fill in str(error):
+                    raise
+                raise LibraryNotFound(f"{error} Make it with: {fill}") from None
 
     async def summary(self, key: Any, make: Callable[[Library], _Found]) -> _Found:
         """What `make` says of the whole library, kept for a minute while its size is the same."""

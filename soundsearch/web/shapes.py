@@ -181,9 +181,12 @@ SHAPES: dict[str, Schema] = {
             "dimension": _COUNT,
             "hop": _NUMBER,
             "store": _TEXT,
+            "ingest": _TEXT,
             "limits": _ANY,
         },
-        "required": ["version", "clips", "segments", "failures", "encoder", "space", "limits"],
+        "required": [
+            *("version", "clips", "segments", "failures", "encoder", "space", "ingest", "limits")
+        ],
     },
     "State": _object(status={"type": "string", "enum": ["ok"]}),
     "Ingest": _object(

@@ -31,13 +31,14 @@ class Server:
         library: Path | str,
         *,
         host: str = "127.0.0.1",
+        port: int = 0,
         token: str | None = None,
         ingest: list[str] | None = None,
         **limits,
     ) -> None:
         place, bounds = place_of(library), Limits(**limits)
         self._server = make_server(
-            place, host=host, port=0, token=token, limits=bounds, ingest=ingest
+            place, host=host, port=port, token=token, limits=bounds, ingest=ingest
         )
         self._thread = threading.Thread(target=asyncio.run, args=(self._server.serve(),))
         self._thread.start()
