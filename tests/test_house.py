@@ -122,6 +122,7 @@ ROOMS: dict[str, set[str]] = {
         "hearing",
         "labels",
         "library",
+        "mapping",
         "naming",
         "selection",
         "timelines",

@@ -28,7 +28,7 @@ from .page import page, read_page
 from .pictures import png, svg
 from .placing import OldMap, beside
 
-__all__ = ["FORMATS", "Map", "check_out", "mapped", "old_map"]
+__all__ = ["FORMATS", "Map", "check_out", "clips_and_vectors", "mapped", "old_map"]
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -250,7 +250,7 @@ def _read_all(
     parts = [np.empty((0, dimension), np.float32)]
     for first in range(0, len(ids), _TOGETHER):
         together = ids[first : first + _TOGETHER]
-        found, vectors = read(partial(_whole, ids=together, dimension=dimension))
+        found, vectors = read(partial(clips_and_vectors, ids=together, dimension=dimension))
         clips += found
         parts.append(vectors)
         on_clips(len(together))
@@ -258,7 +258,9 @@ def _read_all(
     return [clips[row] for row in order], np.concatenate(parts)[order]
 
 
-def _whole(reading: Reading, ids: Ints, dimension: int) -> tuple[list[StoredClip], Floats]:
+def clips_and_vectors(
+    reading: Reading, ids: Ints, dimension: int
+) -> tuple[list[StoredClip], Floats]:
     """Those of some clips that are there, and one vector of each, of unit length or zero."""
     clips = list(reading.clips_by_id(ids.tolist()).values())
     if not clips:

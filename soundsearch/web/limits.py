@@ -38,6 +38,10 @@ class Limits:
         After this a worker is killed.
     job_bytes : int
         Memory of a worker, and the size of a file that it writes.
+    map_clips : int
+        On a map; of more, so many are chosen.
+    map_bytes : int
+        Memory of the process that lays them out.
     send_seconds, header_seconds : float
         How long a client may take to read the next piece of an answer, and to send its request's
         headers.
@@ -57,6 +61,8 @@ class Limits:
     longest: float = 3600.0
     job_seconds: float = 60.0
     job_bytes: int = 2 << 30
+    map_clips: int = 250_000
+    map_bytes: int = 4 << 30
     send_seconds: float = 60.0
     header_seconds: float = 20.0
     stop_seconds: float = 30.0

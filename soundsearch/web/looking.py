@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from .. import __version__
+from ..hints import command
 from .guard import COOKIE, cookie_of, is_token
 from .problems import JSON, Problem
 from .service import Call
@@ -44,6 +45,7 @@ async def info(call: Call) -> dict[str, Any]:
     return {
         "version": __version__,
         **facts,
+        "ingest": command("ingest FOLDER", call.service.holding.place),
         "limits": {name: limits[name] for name in _TOLD},
     }
 

@@ -102,6 +102,10 @@ def _responses(operation: Operation) -> dict[str, Any]:
     if operation.ranges:
         found["206"] = {"description": "The range that was asked for.", "content": content}
         found["304"] = {"description": "It is what the client has."}
+    if operation.meanwhile is not None:
+        made = {"application/json": {"schema": shape(operation.meanwhile)}}
+        found["202"] = {"description": "It is being made; ask again.", "content": made}
+        found["304"] = {"description": "It is what the client has."}
     errors = _READ if operation.method == "GET" else _WRITTEN
     needs = {"404": "clip" in operation.path or operation.fields, "416": operation.ranges}
     for status in sorted({*errors, *(each for each, is_needed in needs.items() if is_needed)}):

@@ -10,7 +10,8 @@ from ..asking.labelled import LABEL_WEIGHT
 from ..asking.ranking import DEFAULT_RANKING, RANKINGS, RELATED
 from ..asking.words import WORDS_WEIGHT
 from ..labels.wording import MOST_PARTS
-from . import keeping, looking, questions, sounds, suggesting
+from ..mapping.methods import DEFAULT_METHOD, METHODS
+from . import keeping, looking, mapping, questions, sounds, suggesting
 from .fields import Field
 from .service import Call
 
@@ -44,6 +45,8 @@ class Operation:
         Whether ranges of the answer may be asked for.
     is_open : bool
         Whether it needs no token.
+    meanwhile : str or None
+        The name of the shape of what is answered, with 202, while the answer is being made.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Operation:
     upload: str | None = None
     ranges: bool = False
     is_open: bool = False
+    meanwhile: str | None = None
 
 
 ID = Field("id", "whole", "The clip's id.", least=0, required=True)
@@ -287,6 +291,19 @@ OPERATIONS = (
         questions.tags,
         "Tags",
         (_WHERE,),
+    ),
+    Operation(
+        "map",
+        "GET",
+        "/map",
+        "Lay clips out in the plane, near each other where they sound alike; in the background",
+        mapping.map,
+        "Map",
+        (
+            _WHERE,
+            Field("method", "text", "How they are laid out.", DEFAULT_METHOD, choices=METHODS),
+        ),
+        meanwhile="Making",
     ),
     Operation(
         "failures",

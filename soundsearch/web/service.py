@@ -17,11 +17,14 @@ from typing import Any, BinaryIO, TypeVar
 
 from starlette.requests import Request
 
+from ..errors import LibraryNotFound
+from ..hints import command
 from ..library import Library
 from ..stores.opening import Place
 from .fields import Values
 from .holding import Holding
 from .limits import Gate, Limits
+from .maps import Maps
 from .metrics import Metrics
 from .workers import Workers
 
@@ -54,6 +57,7 @@ class Service:
         self.uploads = Gate(limits.uploads, 0, "uploads")
         self.exports = Gate(limits.exports, 0, "exports")
         self.workers = Workers(limits)
+        self.maps = Maps(self.ask, self.new_path, limits)
         self._make_folder()
         self._threads = ThreadPoolExecutor(limits.questions, "soundsearch-question")
         self._played: OrderedDict[Any, asyncio.Future[tuple[str, str | None]]] = OrderedDict()
@@ -75,8 +79,15 @@ class Service:
             )
 
     def _ask(self, question: Callable[[Library], _Found]) -> _Found:
+        place = self.holding.place
         with self.holding.library() as library:
-            return question(library)
+            try:
+                return question(library)
+            except LibraryNotFound as error:
+                fill = command("ingest FOLDER", place)
+                if library._session.is_made or fill in str(error):
+                    raise
+                raise LibraryNotFound(f"{error} Make it with: {fill}") from None
 
     async def summary(self, key: Any, make: Callable[[Library], _Found]) -> _Found:
         """What `make` says of the whole library, kept for a minute while its size is the same."""
@@ -166,6 +177,7 @@ class Service:
 
     def close(self) -> None:
         """Release everything; requests have ended."""
+        self.maps.close()
         self.workers.close()
         self._threads.shutdown()
         self.holding.close()

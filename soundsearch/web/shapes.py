@@ -34,6 +34,16 @@ def _object(optional: dict[str, Schema] | None = None, /, **fields: Schema) -> S
     }
 
 
+def _packed(what: str) -> Schema:
+    """Numbers, little-endian, in a row."""
+    return {"type": "string", "contentEncoding": "base64", "description": what}
+
+
+def _among(what: str, each: Schema) -> Schema:
+    """What some of many have."""
+    return {"type": "object", "additionalProperties": each, "description": what}
+
+
 _LABELS = _list(shape("Label"))
 _GIVEN = _list(_object(name=_TEXT, mid=_TEXT))
 _TAGS: Schema = {
@@ -86,6 +96,39 @@ SHAPES: dict[str, Schema] = {
     ),
     "Event": _object(onset=_NUMBER, offset=_NUMBER, label=shape("Label")),
     "Events": _object(uri=_TEXT, duration=_NUMBER, events=_list(shape("Event")), warning=_WARNING),
+    "Making": _object(
+        step={"type": "string", "enum": ["waiting", "reading", "placing"]},
+        share={"type": "number", "minimum": 0, "maximum": 1},
+    ),
+    "Map": _object(
+        count=_COUNT,
+        total=_COUNT,
+        method=_TEXT,
+        warning=_WARNING,
+        placed=_COUNT,
+        separator=_TEXT,
+        ids=_packed("float64 of each clip"),
+        places=_packed("x and y of each clip, float32, from -1 to 1"),
+        names=_list(_TEXT),
+        folders=_list(_TEXT),
+        folder=_packed("the number of each clip's folder, uint32"),
+        uris=_among("Of clips, by number, whose uri is not folder, separator and name.", _TEXT),
+        classes=_list(_TEXT),
+        labels=_packed("the classes of three labels of each clip, uint16; 65535 for none"),
+        scores=_packed("their scores in percent, uint8"),
+        given=_among("What people gave clips, by number: classes.", _list(_COUNT)),
+        categories=_list(_TEXT),
+        category=_packed("the category of each clip's first label, uint16; 65535 for none"),
+        durations=_packed("seconds of each clip, float32"),
+        tags=_list(
+            _object(
+                key=_TEXT,
+                values=_list(_TEXT),
+                clips=_packed("the numbers of the clips that have it, uint32"),
+                of=_packed("the value that each of these has, uint32"),
+            )
+        ),
+    ),
     "Failures": _object(failures=_list(_object(uri=_TEXT, reason=_TEXT)), total=_COUNT),
     "Labels": _object(
         labels=_list(_object(name=_TEXT, mid=_TEXT, path=_list(_TEXT), clips=_COUNT)),
@@ -124,9 +167,12 @@ SHAPES: dict[str, Schema] = {
             "dimension": _COUNT,
             "hop": _NUMBER,
             "store": _TEXT,
+            "ingest": _TEXT,
             "limits": _ANY,
         },
-        "required": ["version", "clips", "segments", "failures", "encoder", "space", "limits"],
+        "required": [
+            *("version", "clips", "segments", "failures", "encoder", "space", "ingest", "limits")
+        ],
     },
     "State": _object(status={"type": "string", "enum": ["ok"]}),
     "Ready": _object(status={"type": "string", "enum": ["ok"]}, clips=_COUNT),

@@ -1,19 +1,17 @@
 """A process that decodes what a server is given, so that a decoder's crash ends nothing else.
 
 It reads jobs from standard input and writes what came of them to standard output; see
-`soundsearch.web.messages`. Its first argument bounds its memory and its files, bytes.
+`soundsearch.web.messages`.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
-import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +25,7 @@ from ..timelines import score_blocks
 from .messages import receive, send
 from .pictures import peaks, spectrogram
 from .playing import opened, playable, written
+from .processes import begin
 
 __all__ = ["main"]
 
@@ -120,8 +119,7 @@ _JOBS: dict[str, Callable[[dict[str, Any]], _Result]] = {
 
 def main() -> None:
     """Do jobs until standard input ends."""
-    _bound(int(sys.argv[1]))
-    given, told = _streams()
+    given, told = begin()
     send(told, {"is_ready": True})
     while (job := receive(given)) is not None:
         what = job[0]
@@ -148,26 +146,3 @@ def _alarm(seconds: float) -> None:
     """End this process after a time: a parent that was killed cannot stop what never ends."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds)
-
-
-def _bound(most: int) -> None:
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-
-
-def _streams() -> tuple[BinaryIO, BinaryIO]:
-    """Where jobs come from and results go; decoders that print anything print it elsewhere.
-
-    Faults of Python still go to the server's log.
-    """
-    given, told = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    sys.stderr = os.fdopen(os.dup(2), "w", errors="backslashreplace")
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(nowhere, number)
-    return given, told

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import queue
 import signal
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,15 +14,13 @@ from ..errors import AudioError, EncoderError, MissingExtra, SoundsearchError, S
 from .limits import Gate, Limits
 from .messages import receive, send
 from .problems import Problem, fault
+from .processes import spawn
 
 __all__ = ["Workers"]
 
 # Errors of a worker that are raised here as they were there.
 _KNOWN = {kind.__name__: kind for kind in (EncoderError, MissingExtra, SoundsearchError)}
 
-# With the server's own places of modules: not with the folder that it was started in, where
-# anybody's files may be called as modules are.
-_PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from soundsearch.web.worker import main; main()"
 # How long a process may take to start.
 _START_SECONDS = 60.0
 
@@ -34,13 +29,7 @@ class _Worker:
     """One process; used by one thread at a time. Raises Problem where it does not start."""
 
     def __init__(self, limits: Limits) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, str(limits.job_bytes), *sys.path],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # a Ctrl-C is the server's, which lets jobs end
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
+        self.process = spawn("worker", limits.job_bytes, limits.job_bytes)
         self._given = cast(BinaryIO, self.process.stdin)
         self._told = cast(BinaryIO, self.process.stdout)
         # A job's time begins when there is one to do it.

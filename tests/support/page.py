@@ -19,7 +19,7 @@ class Shown:
     at : callable
         Its `locator`.
     errors : list of str
-        Errors of scripts, and all that was written to the console, except for what Chromium says of
+        Errors of scripts, and errors and warnings in the console, except for what Chromium says of
         each answer that is no success: none is expected.
     """
 
@@ -32,7 +32,8 @@ class Shown:
 
     def _heard(self, said) -> None:
         # Of how fast it draws, and of answers that are no success.
-        if not any(each in said.text for each in ("GL Driver Message", "Failed to load resource")):
+        known = any(each in said.text for each in ("GL Driver Message", "Failed to load resource"))
+        if not known and said.type in ("error", "warning"):
             self.errors.append(said.text)
 
     def go(self, path: str) -> None:
@@ -50,12 +51,20 @@ class Shown:
 
     def until(self, program: str):
         """What a program gives as soon as that is true."""
-        return self.page.wait_for_function(program, polling=20).json_value()
+        for _ in range(500):  # not wait_for_function, which the page's policy forbids
+            if found := self.page.evaluate(program):
+                return found
+            self.page.wait_for_timeout(20)
+        raise AssertionError(f"{program} never came true")
 
     def names(self) -> list[str]:
         """The names of the rows of the list, once there are some."""
         self.at(".hit").first.wait_for()
         return self.at(".hit .name b").all_inner_texts()
+
+    def until_player(self, condition: str) -> None:
+        """Wait until something is true of the player, `m` is its module."""
+        self.until(f"import('/page/player.js').then((m) => {condition})")
 
     def player(self) -> dict:
         """What is played: its clip, start, end, state, message and position."""
@@ -75,6 +84,7 @@ class Shown:
                 for each in self.page.evaluate(run)["violations"]
                 for node in each["nodes"]
             ]
+        self.page.emulate_media(color_scheme="light")
         return found
 
 
@@ -95,7 +105,7 @@ def shown(browser, server, **options) -> Iterator[Shown]:
     try:
         made = Shown(context.new_page(), server.url)
         yield made
-        assert made.errors == []
+        assert not made.errors, made.errors
         assert made.page.evaluate("typeof hacked") == "undefined"
     finally:
         context.close()

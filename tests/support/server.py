@@ -26,9 +26,11 @@ class Server:
         Asks it; paths begin after ``/api/v1``.
     """
 
-    def __init__(self, library: Path | str, *, token: str | None = None, **limits) -> None:
+    def __init__(
+        self, library: Path | str, *, port: int = 0, token: str | None = None, **limits
+    ) -> None:
         place = place_of(library)
-        self._server = make_server(place, port=0, token=token, limits=Limits(**limits))
+        self._server = make_server(place, port=port, token=token, limits=Limits(**limits))
         self._thread = threading.Thread(target=asyncio.run, args=(self._server.serve(),))
         self._thread.start()
         while not self._server.started:

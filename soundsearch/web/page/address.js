@@ -51,7 +51,7 @@ export function go(changes, { replace = false, ...options } = {}) {
 /** Go to an address of the page. */
 export function visit(target, replace = false) {
   const same = target === location.pathname + location.search;
-  history[replace || same ? "replaceState" : "pushState"](same ? history.state : null, "", target);
+  history[replace || same ? "replaceState" : "pushState"](same || replace ? history.state : null, "", target);
   tell();
 }
 

@@ -22,6 +22,7 @@ const more = (answer) => go({ k: Math.min(MOST, answer.rows.length + PAGE) }, { 
 export function Answers({ answer }) {
   const { state, kind, rows, total, error, isMore } = answer;
   if (state === "idle") return null;
+  if (error?.error === "LibraryNotFound") return null;
   if (state === "failed") return html`<p class="problem" role="alert">${shown(error.message)}</p>`;
   const isBusy = state === "loading";
   const said = isBusy && !rows.length ? "…"
@@ -32,7 +33,7 @@ export function Answers({ answer }) {
       <p class="soft" role="status">${said}</p>
       ${answer.warning && html`<p class="soft">${shown(answer.warning)}</p>`}
       ${rows.length > 0 && html`
-        <${Hits} rows=${rows} name=${answer.key} label=${kind === "list" ? "Clips" : "Answers"}
+        <${Hits} key=${answer.key} rows=${rows} name=${answer.key} label=${kind === "list" ? "Clips" : "Answers"}
           onMore=${isMore && rows.length < MOST ? () => more(answer) : null} isBusy=${isBusy} />`}
     </section>`;
 }

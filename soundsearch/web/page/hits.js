@@ -1,10 +1,12 @@
 // A list of clips that is fast to move through.
-import { Component, html, useEffect, useRef, useState } from "./vendor.js";
+import { Component, html, useEffect, useLayoutEffect, useRef, useState } from "./vendor.js";
 import { go, keep, kept } from "./address.js";
+import { Icon } from "./icons.js";
 import { useKeys } from "./keys.js";
 import { folderOf, nameOf, shown, time } from "./names.js";
 import { play, player, prefetch, stop, toggle, usePosition } from "./player.js";
-import { selection, useStore } from "./store.js";
+import { Spectrogram } from "./spectrogram.js";
+import { observable, selection, useStore } from "./store.js";
 import { Actions } from "./steer.js";
 
 // Rows after the selected one whose moments are fetched ahead.
@@ -15,7 +17,12 @@ export const keyOf = (row) => `${row.clip_id} ${row.start}`;
 
 const isOf = (row) => ({ clip, start }) => clip?.clip_id === row.clip_id && start === row.start;
 const labelsOf = (row) => [...(row.human_labels ?? []), ...row.labels];
-const ask = (row) => go({ clip: row.clip_id }, { path: "/" });
+const ask = (row) => {
+  go({ clip: row.clip_id }, { path: "/", from: new URLSearchParams() });
+  scrollTo(0, 0);
+};
+// Whether the selected row's spectrogram is shown, in all lists.
+const picture = observable({ isShown: false });
 
 /** What a screen reader says of a row. */
 function said(row) {
@@ -45,10 +52,10 @@ class Row extends Component {
         tabindex=${isSelected ? 0 : -1} data-clip=${row.clip_id} onClick=${onSelect}>
         <span role="gridcell" class="press">
           <button class="plain" tabindex="-1" aria-label=${isOn ? "Pause" : "Play"} title="Play (Space)"
-            onClick=${onPlay}>${isOn ? "❚❚" : "▶"}</button>
+            onClick=${onPlay}><${Icon} name=${isOn ? "pause" : "play"} /></button>
         </span>
         <span role="gridcell" class="name">
-          <b class="cut">${nameOf(row.uri)}</b> <small class="cut">${folderOf(row.uri)}</small>
+          <b class="cut">${nameOf(row.uri)}</b> <small class="cut"><bdi dir="ltr">${folderOf(row.uri)}</bdi></small>
         </span>
         <span role="gridcell" class="moment">
           ${time(row.start)}–${time(row.end)} ${playing && html`<${Played} row=${row} />`}
@@ -59,7 +66,6 @@ class Row extends Component {
           ${row.labels.slice(0, 3).map((label) => html`
             <span class="label" title=${shown(label.path?.join(" › ") ?? "")}>${shown(label.name)} <small>${label.score.toFixed(2)}</small></span> `)}
           ${tags.map(([name, value]) => html`<span class="tag">${shown(name)} ${shown(value)}</span> `)}
-          ${playing === "failed" && html`<span class="problem" role="alert">${shown(player.value.message)}</span>`}
           ${row.warning && html`<small class="soft">${shown(row.warning)}</small>`}
         </span>
         <span role="gridcell" class="actions"><${Actions} row=${row} isSelected=${isSelected} /></span>
@@ -75,15 +81,16 @@ class Row extends Component {
  *   `onAsk`: what Enter does; by default it asks with the clip.
  */
 export function Hits({ rows, label, name = "", isBusy = false, onMore = null, onAsk = ask }) {
-  const grid = useRef();
+  const grid = useRef(), isWaiting = useRef(false);
   const [key, setKey] = useState(() => (kept().list === name && kept().row) || null);
   const found = rows.findIndex((row) => keyOf(row) === key);
   const at = Math.max(0, found), row = rows[at];
-  const state = useStore(player);
+  const state = useStore(player), { isShown } = useStore(picture);
 
   const select = (next, isFocused = true) => {
     const to = Math.min(rows.length - 1, Math.max(0, next));
-    if (next >= rows.length) onMore?.();
+    isWaiting.current = Boolean(onMore) && next >= rows.length;
+    if (isWaiting.current) onMore();
     setKey(keyOf(rows[to]));
     keep({ list: name, row: keyOf(rows[to]) });
     const element = grid.current.querySelector(`[aria-rowindex="${to + 1}"]`);
@@ -97,8 +104,11 @@ export function Hits({ rows, label, name = "", isBusy = false, onMore = null, on
     selection.set({ row });
     prefetch(rows.slice(at, at + 1 + AHEAD));
   }, [row]);
+  useLayoutEffect(() => {
+    if (isWaiting.current) select(at + 1);
+  }, [rows.length]);
   useEffect(() => {
-    grid.current.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });
+    if (kept().list === name) grid.current.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });
     return () => { selection.set({ row: null }); prefetch([]); };
   }, []);
   useKeys([
@@ -111,6 +121,7 @@ export function Hits({ rows, label, name = "", isBusy = false, onMore = null, on
     { keys: ["Space"], help: "Play the moment", run: () => playMoment(row) },
     { keys: ["Shift+Space"], help: "Play the whole clip", run: () => play(row) },
     { keys: ["Enter"], help: "Ask with it", run: () => onAsk(row) },
+    { keys: ["s"], help: "Show its spectrogram", run: () => picture.set({ isShown: !picture.value.isShown }) },
     { keys: ["o"], help: "Open it", run: () => go({}, { path: `/clip/${row.clip_id}` }) },
     { keys: ["Escape"], help: "Stop", run: stop },
   ]);
@@ -122,5 +133,6 @@ export function Hits({ rows, label, name = "", isBusy = false, onMore = null, on
           onSelect=${() => select(index)}
           onPlay=${(event) => { event.stopPropagation(); select(index); playMoment(each); }} />`)}
     </div>
-    ${onMore && html`<button class="more" disabled=${isBusy} onClick=${onMore}>More</button>`}`;
+    ${onMore && html`<button class="more" disabled=${isBusy} onClick=${onMore}>More</button>`}
+    ${isShown && html`<aside class="picture" aria-label="Spectrogram"><${Spectrogram} row=${row} /></aside>`}`;
 }

@@ -1,5 +1,5 @@
 // One player: a moment of a clip, or all of it.
-import { useEffect, useState } from "./vendor.js";
+import { useEffect, useRef, useState } from "./vendor.js";
 import { ApiError, request, url } from "./api.js";
 import { observable } from "./store.js";
 
@@ -16,7 +16,7 @@ const KEPT = 40;
 const LONGEST = 30;
 /** @type {Map<string, {stop: AbortController, blob: Promise<Blob>, isThere: boolean}>} */
 const moments = new Map();
-let turn = 0, base = 0, source = null;
+let turn = 0, base = 0, source = null, ahead = [];
 
 const idOf = (clip) => clip.clip_id ?? clip.id;
 const fixed = (seconds) => Number(seconds.toFixed(3));
@@ -55,7 +55,14 @@ export function prefetch(rows) {
   const { clip, start, end } = player.value;
   if (clip && !clip.url && end !== null) keys.add(keyOf(clip, { start, end }));
   for (const [key, { stop, isThere }] of moments) if (!isThere && !keys.has(key)) stop.abort();
-  for (const row of wanted) moment(row, row).catch(() => {});
+  ahead = wanted;
+  (async () => {
+    // One after the other: a server has few processes that decode.
+    for (const row of wanted) {
+      if (ahead !== wanted) return;
+      await moment(row, row).catch(() => {});
+    }
+  })();
 }
 
 /**
@@ -144,13 +151,15 @@ audio.addEventListener("timeupdate", () => {
 
 /** The second that is played of a clip (null while it is another that plays), as frames are drawn. */
 export function usePosition(isMine = () => true) {
-  const now = () => (player.value.clip && isMine(player.value) ? position() : null);
+  const mine = useRef();
+  mine.current = isMine;
+  const now = () => (player.value.clip && mine.current(player.value) ? position() : null);
   const [at, setAt] = useState(now);
   useEffect(() => {
     let frame = 0;
     const draw = () => {
       setAt(now());
-      frame = player.value.state === "playing" && isMine(player.value) ? requestAnimationFrame(draw) : 0;
+      frame = player.value.state === "playing" && mine.current(player.value) ? requestAnimationFrame(draw) : 0;
     };
     const begin = () => { if (!frame) draw(); };
     begin();

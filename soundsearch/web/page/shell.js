@@ -1,6 +1,7 @@
 // What is around every view: navigation, theme, what is wrong with the server, the player.
 import { html, useEffect, useState } from "./vendor.js";
 import { logIn } from "./api.js";
+import { Icon } from "./icons.js";
 import { Help } from "./keys.js";
 import { nameOf, shown, time } from "./names.js";
 import { ending, player, seek, stop, toggle, usePosition } from "./player.js";
@@ -9,16 +10,26 @@ import { server, useStore } from "./store.js";
 const PLACES = [["/", "Ask", "ask"], ["/map", "Map", "map"], ["/library", "Library", "library"],
   ["/tray", "Tray", "tray"]];
 
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const look = document.documentElement.dataset;
+look.theme = localStorage.getItem("theme") ?? "";
+
 function Theme() {
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const [theme, setTheme] = useState(localStorage.getItem("theme") ?? "");
+  const [theme, setTheme] = useState(look.theme);
+  const [isDark, setDark] = useState(dark.matches);
   useEffect(() => {
-    document.documentElement.dataset.theme = theme;
-    if (theme) localStorage.setItem("theme", theme);
-  }, [theme]);
-  const other = (theme || (dark.matches ? "dark" : "light")) === "dark" ? "light" : "dark";
+    const update = () => setDark(dark.matches);
+    dark.addEventListener("change", update);
+    return () => dark.removeEventListener("change", update);
+  }, []);
+  const change = (to) => {
+    look.theme = to;
+    localStorage.setItem("theme", to);
+    setTheme(to);
+  };
+  const other = (theme || (isDark ? "dark" : "light")) === "dark" ? "light" : "dark";
   return html`<button class="plain" aria-label=${`Use ${other} colours`} title=${`Use ${other} colours`}
-    onClick=${() => setTheme(other)}>${other === "dark" ? "◐" : "◑"}</button>`;
+    onClick=${() => change(other)}><${Icon} name="theme" /></button>`;
 }
 
 function Token() {
@@ -46,13 +57,13 @@ function Player() {
   const { start } = player.value, end = ending();
   return html`
     <footer class="player" aria-label="Player">
-      <button class="plain" aria-label=${isOn ? "Pause" : "Play"} onClick=${toggle}>${isOn ? "❚❚" : "▶"}</button>
+      <button class="plain" aria-label=${isOn ? "Pause" : "Play"} onClick=${toggle}><${Icon} name=${isOn ? "pause" : "play"} /></button>
       <span class="cut">${name}</span>
       ${state === "failed" ? html`<span class="problem" role="alert">${shown(message)}</span>` : html`
         <input type="range" aria-label="Position" min=${start} max=${Math.max(end, start + 0.1)} step="0.01" value=${at ?? start}
           aria-valuetext=${time(at ?? start)} onInput=${(event) => seek(Number(event.target.value))} />
         <span class="time">${time(at ?? start)} / ${time(end)}</span>`}
-      <button class="plain" aria-label="Stop" title="Stop (Esc)" onClick=${stop}>✕</button>
+      <button class="plain" aria-label="Stop" title="Stop (Esc)" onClick=${stop}><${Icon} name="close" /></button>
     </footer>`;
 }
 
