@@ -1,6 +1,7 @@
 // What limits an answer, as chips that can be taken away.
 import { html } from "./vendor.js";
 import { go } from "./address.js";
+import { Icon } from "./icons.js";
 import { shown } from "./names.js";
 import { daysOf, folderName, readPer, secondsOf, writePer } from "./limits.js";
 import { readWhere, writeWhere } from "./where.js";
@@ -32,5 +33,5 @@ function limitsOf(params) {
 export function FilterChips({ params }) {
   return limitsOf(params).map(([text, changes]) => html`
     <li class="chip" key=${text} title=${shown(text)}><span class="cut">${shown(text)}</span>
-      <button class="plain" aria-label=${`Remove: ${shown(text)}`} onClick=${() => go(changes)}>✕</button></li>`);
+      <button class="plain" aria-label=${`Remove: ${shown(text)}`} onClick=${() => go(changes)}><${Icon} name="close" /></button></li>`);
 }

@@ -44,7 +44,7 @@ function useCounts(path, params = {}) {
 }
 
 function Group({ name, isOpen = false, children }) {
-  return html`<details open=${isOpen}><summary><h3>${shown(name)}</h3></summary>${children}</details>`;
+  return html`<details open=${isOpen}><summary><h2>${shown(name)}</h2></summary>${children}</details>`;
 }
 
 /** Counts as bars; each chooses its span, or lets it go. */
@@ -145,7 +145,7 @@ function Order({ params }) {
         ${RANKINGS.map(([value, name]) => html`<option value=${value} selected=${value === ranking} disabled=${value === "related" && isLabelled}>${name}</option>`)}</select></label>
       <label>Score from <input type="number" min="-1" max="1" step="0.05" value=${params.get("min_score") ?? ""}
         onChange=${(event) => go({ min_score: event.target.value })} /></label>
-      <label>Of a folder <select value=${per.folder} onChange=${(event) => set({ folder: Number(event.target.value) })}>
+      <label>At most of a folder <select value=${per.folder} onChange=${(event) => set({ folder: Number(event.target.value) })}>
         ${[...new Set([0, 1, 2, 5, per.folder])].map((each) => html`<option value=${each} selected=${each === per.folder}>${each || "all"}</option>`)}</select></label>
       <label class="check"><input type="checkbox" checked=${per.isDistinct} onChange=${() => set({ isDistinct: !per.isDistinct })} /><span>Hide duplicates</span></label>
       <label class="check"><input type="checkbox" checked=${params.get("segments") === "true"}

@@ -3,6 +3,7 @@ import { html, useEffect, useState } from "./vendor.js";
 import { QUESTION, go, href, useAddress } from "./address.js";
 import { api } from "./api.js";
 import { FilterChips } from "./chips.js";
+import { Icon } from "./icons.js";
 import { isKept, toggleKept, tray } from "./keeping.js";
 import { useKeys } from "./keys.js";
 import { nameOf, shown } from "./names.js";
@@ -18,6 +19,7 @@ const LIMITS = ["where", "min_score", "per", "ranking", "segments"];
 export function askWith(row) {
   const rest = QUESTION.filter((name) => !LIMITS.includes(name)).map((name) => [name, null]);
   go({ ...Object.fromEntries(rest), clip: row.clip_id }, { path: "/" });
+  scrollTo(0, 0);
 }
 
 /** Clips by id, of what the page has seen. @type {Map<string, string>} */
@@ -33,7 +35,13 @@ function steer(row, name) {
   const id = String(row.clip_id), other = name === "like" ? "unlike" : "like";
   const params = given();
   const others = params.getAll(other).filter((each) => each !== id);
-  go({ [name]: toggled(params.getAll(name), id), [other]: others }, { path: "/" });
+  go(kept(params, { [name]: toggled(params.getAll(name), id), [other]: others }), { path: "/" });
+}
+
+/** Changes of a question; without any example for, those against go as well. */
+function kept(params, changes) {
+  const isLast = ["sound", "clip"].every((name) => !params.has(name)) && changes.like?.length === 0;
+  return isLast ? { ...changes, unlike: [] } : changes;
 }
 
 function ActionKeys({ row, isSteered }) {
@@ -48,7 +56,7 @@ function ActionKeys({ row, isSteered }) {
 
 function Act({ mark, label, help, onAct, ...rest }) {
   const run = (event) => { event.stopPropagation(); onAct(); };
-  return html`<button class="plain" tabindex="-1" aria-label=${label} title=${help ?? label} onClick=${run} ...${rest}>${mark}</button>`;
+  return html`<button class="plain" tabindex="-1" aria-label=${label} title=${help ?? label} onClick=${run} ...${rest}><${Icon} name=${mark} /></button>`;
 }
 
 /** Buttons of a row. @param {{row: import("./question.js").Row, isSelected: boolean}} props */
@@ -61,14 +69,14 @@ export function Actions({ row, isSelected }) {
   uris.set(id, row.uri);
   return html`
     ${isSelected && html`<${ActionKeys} row=${row} isSteered=${isSteered} />`}
-    <${Act} mark="＋" label="More like this" help="More like this (m)" aria-pressed=${is("like")} onAct=${() => steer(row, "like")} />
-    <${Act} mark="−" label="Not this" help=${isSteered ? "Not this (n)" : "Not this: needs an example first"} aria-pressed=${is("unlike")}
+    <${Act} mark="more" label="More like this" help="More like this (m)" aria-pressed=${is("like")} onAct=${() => steer(row, "like")} />
+    <${Act} mark="less" label="Not this" help=${isSteered ? "Not this (n)" : "Not this: needs an example first"} aria-pressed=${is("unlike")}
       disabled=${!isSteered} onAct=${() => steer(row, "unlike")} />
-    <${Act} mark="≈" label="Similar" help="Similar (Enter)" onAct=${() => askWith(row)} />
-    <${Act} mark=${isIn ? "★" : "☆"} label="In the tray" help="Keep in the tray (t)" aria-pressed=${isIn} onAct=${() => toggleKept(row)} />
+    <${Act} mark="similar" label="Similar" help="Similar (Enter)" onAct=${() => askWith(row)} />
+    <${Act} mark=${isIn ? "kept" : "tray"} label="In the tray" help="Keep in the tray (t)" aria-pressed=${isIn} onAct=${() => toggleKept(row)} />
     <a class="plain" tabindex="-1" href=${soundUrl(row)} download=${fileName(row)} aria-label="Save as WAV" title="Save the moment as WAV; or drag the row out"
-      onClick=${(event) => event.stopPropagation()}>⤓</a>
-    <${Act} mark="⧉" label="Copy path" help="Copy its path (c)" onAct=${() => copy(row.uri)} />`;
+      onClick=${(event) => event.stopPropagation()}><${Icon} name="save" /></a>
+    <${Act} mark="copy" label="Copy path" help="Copy its path (c)" onAct=${() => copy(row.uri)} />`;
 }
 
 /** What an example is called: names of clips that the page has not seen are asked for. */
@@ -94,9 +102,9 @@ function Example({ example, name, params }) {
   const text = uri === undefined ? example : nameOf(uri);
   const rest = params.getAll(name).filter((each) => each !== example);
   return html`
-    <li class=${`chip ${name}`} title=${shown(uri ?? "")}><span aria-hidden="true">${name === "like" ? "＋" : "−"}</span>
+    <li class=${`chip ${name}`} title=${shown(uri ?? "")}><${Icon} name=${name === "like" ? "more" : "less"} />
       <span class="unseen">${is} </span><span class="cut">${text}</span>
-      <button class="plain" aria-label=${`Remove: ${is.toLowerCase()} ${text}`} onClick=${() => go({ [name]: rest })}>✕</button></li>`;
+      <button class="plain" aria-label=${`Remove: ${is.toLowerCase()} ${text}`} onClick=${() => go(kept(params, { [name]: rest }))}><${Icon} name="close" /></button></li>`;
 }
 
 /** @param {{address: import("./address.js").Address, answer: import("./question.js").Answer}} props */
@@ -108,7 +116,7 @@ export function Steer({ address, answer }) {
   const isIdle = answer.state === "idle";
   return html`
     <div class="steer">
-      <button aria-expanded=${isOpen} aria-controls="filters" onClick=${() => panel.set({ isOpen: !isOpen })}>Filters</button>
+      <button aria-expanded=${isOpen} aria-controls="filters" onClick=${() => panel.set({ isOpen: !isOpen })}><${Icon} name="filter" /> Filters</button>
       ${isIdle && html`<a class="button" href=${href({ all: 1 }, { path: "/" })}>All clips</a>`}
       <ul class="chips" aria-label="Examples and filters">
         ${examples.map((each) => html`<${Example} key=${`${each.name} ${each.example}`} ...${each} params=${params} />`)}

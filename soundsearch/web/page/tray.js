@@ -3,6 +3,7 @@ import { html, useEffect, useRef, useState } from "./vendor.js";
 import { href } from "./address.js";
 import { ApiError, api } from "./api.js";
 import { Hits, keyOf } from "./hits.js";
+import { Icon } from "./icons.js";
 import { drop, empty, move, put, tray } from "./keeping.js";
 import { useKeys } from "./keys.js";
 import { counted, shown } from "./names.js";
@@ -110,7 +111,7 @@ function Own() {
   const { rows } = useStore(tray);
   useEffect(() => { document.title = `Tray – soundsearch`; }, []);
   if (!rows.length) {
-    return html`<h1 class="unseen">Tray</h1><p class="soft">Nothing here yet. ☆ beside a sound, or the key <kbd>t</kbd>, puts it here.</p>`;
+    return html`<h1 class="unseen">Tray</h1><p class="soft">Nothing here yet. <${Icon} name="tray" /> beside a sound, or the key <kbd>t</kbd>, puts it here.</p>`;
   }
   const link = href({ item: rows.map((row) => `${row.clip_id}@${atOf(row)}`) }, { path: "/tray", from: new URLSearchParams() });
   const isShareable = rows.length <= SHARED;
