@@ -86,8 +86,10 @@ ROOMS: dict[str, set[str]] = {
     "naming": {"pruning", *_RECORDS, *_BASE},
     "pruning": {*_RECORDS, *_BASE},
     "tags": {*_RECORDS, *_BASE},
+    "correcting": {*_RECORDS, *_BASE, "labels"},
     "using_heads": {*_RECORDS, *_BASE, "labels", "session"},
-    "care": {*_CLIPS, "checking", "clips", "copying", "stores.opening", "tags", "using_heads"},
+    "care": {*_CLIPS, "checking", "clips", "copying", "correcting", "stores.opening", "tags"}
+    | {"using_heads"},
     "clusters": {*_ASKING, "engines", "hearing", "ingesting", "keepers", "session"}
     | {"", "stores.milvus", "stores.opening", "waiting"},
     "library": {
@@ -118,6 +120,7 @@ ROOMS: dict[str, set[str]] = {
         "",
         "asking",
         "clips",
+        "correcting",
         "gathering",
         "hearing",
         "labels",
@@ -127,7 +130,7 @@ ROOMS: dict[str, set[str]] = {
         "selection",
         "timelines",
     }
-    | {"stores.local", "stores.opening", *_RECORDS, *_BASE},
+    | {"stores.local", "stores.milvus", "stores.opening", *_RECORDS, *_BASE},
     "cli": {"", "audioset", "demo_sounds", "evaluate", "learn", "library", "models", "session"}
     | {"exporting", "recall", "relabelling", "stores.parts", "stores.records", "tagfiles", *_BASE}
     | {"captions", "duplicates", "mapping", "stores.opening", "timeline_formats", "web"},

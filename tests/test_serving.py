@@ -145,10 +145,10 @@ def test_what_the_library_holds(server, library):
     assert failures == {"failures": [each.to_dict() for each in library.failures()], "total": 1}
     info = server.get("/info").json()
     assert {name: info[name] for name in library.info()} == library.info()
-    assert server.get("/ready").json() == {"status": "ok", "clips": 7}
+    assert server.get("/ready").json() == {"status": "ok"}
     timeline = soundsearch.events(library.clip(1).uri)
     events = server.get("/clips/1/events").json()
-    assert events["events"] == [event.to_dict() for event in timeline]
+    assert events["events"] == [{**event.to_dict(), "by": "head"} for event in timeline]
 
 
 def test_metrics_are_prometheus_text(server):

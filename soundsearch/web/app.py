@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -34,6 +34,7 @@ def make_app(
     host: str = "127.0.0.1",
     token: str | None = None,
     limits: Limits | None = None,
+    ingest: Sequence[str] | None = None,
 ) -> ASGIApp:
     """The app that serves a library.
 
@@ -46,12 +47,15 @@ def make_app(
     token : str, optional
         What every request but those for its state must have.
     limits : Limits, optional
+    ingest : sequence of str, optional
+        Folders, what is in which may be ingested; with none in it those that hold clips already.
+        By default, none may.
     """
     bounds = limits or Limits()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        app.state.service = Service(place, bounds, token)
+        app.state.service = Service(place, bounds, token, ingest)
         try:
             yield
         finally:
@@ -77,7 +81,10 @@ def make_app(
         """Whether it needs no token: the page, which asks for one, holds nothing of the library."""
         return path in public or not path.startswith("/api/")
 
-    return Guard(app, host, token, is_public, bounds.send_seconds)
+    def refused(status: int) -> None:
+        app.state.service.metrics.count("refused", status, 0.0)
+
+    return Guard(app, host, token, is_public, bounds.send_seconds, refused)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
@@ -130,7 +137,7 @@ async def _read(operation: Operation, call: Call, held: AsyncExitStack) -> None:
         return
     kind = media_type(request)
     if kind == "application/json":
-        call.values = from_json(operation.fields, await json_body(request, limits))
+        call.values |= from_json(operation.fields, await json_body(request, limits))
         return
     if kind != "multipart/form-data" or operation.upload is None:
         forms = " or multipart/form-data" if operation.upload else ""
@@ -138,8 +145,10 @@ async def _read(operation: Operation, call: Call, held: AsyncExitStack) -> None:
             415, "UnsupportedMediaType", f"expected application/json{forms}, got {kind[:100]!r}"
         )
     async with call.service.uploads.turn():
-        found = await held.enter_async_context(form(request, limits, call.service.folder))
-    call.values = from_texts(operation.fields, found.texts)
+        found = await held.enter_async_context(
+            form(request, limits, call.service.folder, call.service.room)
+        )
+    call.values |= from_texts(operation.fields, found.texts)
     call.upload = found.upload
     if found.upload is not None and found.upload.field != operation.upload:
         raise ArgumentError(

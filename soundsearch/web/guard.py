@@ -80,6 +80,8 @@ class Guard:
         Whether what is at a path needs no token.
     send_seconds : float
         How long a client may take to read the next piece of an answer.
+    on_refused : callable
+        Told the status of each request that is refused here.
     """
 
     def __init__(
@@ -89,9 +91,11 @@ class Guard:
         token: str | None,
         is_public: Callable[[str], bool],
         send_seconds: float,
+        on_refused: Callable[[int], None],
     ) -> None:
         self._app, self._host, self._token = app, host, token
         self._is_public, self._send_seconds = is_public, send_seconds
+        self._on_refused = on_refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -113,6 +117,7 @@ class Guard:
             try:
                 self._check(scope, Headers(scope=scope))
             except Problem as problem:
+                self._on_refused(problem.status)
                 await answered(problem)(scope, receive, guarded)
             else:
                 await self._app(scope, receive, guarded)

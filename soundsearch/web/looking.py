@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from .. import __version__
+from ..errors import SoundsearchError
 from ..hints import command
 from .guard import COOKIE, cookie_of, is_token
 from .problems import JSON, Problem
@@ -33,9 +34,17 @@ async def health(_call: Call) -> dict[str, Any]:
 
 
 async def ready(call: Call) -> dict[str, Any]:
-    """The library answers."""
-    counts = await call.ask(lambda library: library._session.store.counts())
-    return {**_OK, "clips": counts.clips}
+    """The library answers; whoever asks needs no token, and is told nothing of it."""
+    try:
+        await call.ask(lambda library: library._session.store.counts())
+    except SoundsearchError as error:
+        raise Problem(
+            503,
+            type(error).__name__,
+            "the library cannot be asked; /api/v1/info says why",
+            retry_after=5,
+        ) from None
+    return _OK
 
 
 async def info(call: Call) -> dict[str, Any]:
@@ -60,6 +69,7 @@ async def metrics(call: Call) -> Response:
         "jobs_running": ("Sounds that are being decoded.", jobs.running),
         "jobs_waiting": ("Sounds that wait to be decoded.", jobs.waiting),
         "uploads_running": ("Uploads that are being received.", service.uploads.running),
+        "uploads_bytes": ("Of uploads that are on disk.", service.room.taken),
         "workers_lost_total": ("Workers that ended in a job.", service.workers.lost),
     }
     return Response(

@@ -11,7 +11,7 @@ from ..asking.ranking import DEFAULT_RANKING, RANKINGS, RELATED
 from ..asking.words import WORDS_WEIGHT
 from ..labels.wording import MOST_PARTS
 from ..mapping.methods import DEFAULT_METHOD, METHODS
-from . import keeping, looking, mapping, questions, sounds, suggesting
+from . import caring, keeping, looking, mapping, questions, sounds, suggesting
 from .fields import Field
 from .service import Call
 
@@ -266,6 +266,25 @@ OPERATIONS = (
         "Events",
     ),
     Operation(
+        "correct",
+        "POST",
+        "/clips/{id}/labels",
+        "Say that a label is heard in a clip, or is not, whatever was predicted",
+        caring.correct,
+        "Events",
+        (
+            Field("label", "text", "A class of the library, by name or id.", required=True),
+            Field("at", "at", "From when to when, seconds; left out for the clip as a whole."),
+            Field(
+                "heard",
+                "text",
+                "Whether it is; unsaid takes back what was said of this label and time.",
+                "yes",
+                choices=("yes", "no", "unsaid"),
+            ),
+        ),
+    ),
+    Operation(
         "labels",
         "GET",
         "/labels",
@@ -314,6 +333,27 @@ OPERATIONS = (
         "Failures",
         _PARTS,
     ),
+    Operation("ingest", "GET", "/ingest", "Tell how far an ingest is", caring.ingest, "Ingest"),
+    Operation(
+        "start_ingest",
+        "POST",
+        "/ingest",
+        "Start an ingest of a folder, if the server was started with --allow-ingest",
+        caring.start_ingest,
+        "Ingest",
+        (
+            Field("folder", "text", "One that may be ingested, or one in it.", required=True),
+            Field("retry_failed", "flag", "Try files again that failed before.", False),
+        ),
+    ),
+    Operation(
+        "stop_ingest",
+        "DELETE",
+        "/ingest",
+        "Stop the ingest; what is stored stays",
+        caring.stop_ingest,
+        "Ingest",
+    ),
     Operation(
         "info",
         "GET",
@@ -345,7 +385,7 @@ OPERATIONS = (
         "/ready",
         "Tell whether the library can be asked",
         looking.ready,
-        "Ready",
+        "State",
         is_open=True,
     ),
     Operation(

@@ -15,7 +15,7 @@ _PROGRAM = "import sys; sys.path[:] = sys.argv[3:]; from soundsearch.web.{0} imp
 
 
 def spawn(module: str, memory: int, file: int) -> subprocess.Popen[bytes]:
-    """Start ``main`` of a module of this package, with bounds in bytes for `begin`.
+    """Start ``main`` of a module of this package, with bounds in bytes for `begin`, 0 for none.
 
     Its standard input and output are pipes; what it does is done in one thread.
     """
@@ -48,5 +48,7 @@ def _bound(memory: int, file: int) -> None:
     except ImportError:  # not on Windows
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (file, file))
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    if file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file, file))
+    if memory:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))

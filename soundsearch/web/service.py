@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,7 +23,8 @@ from ..library import Library
 from ..stores.opening import Place
 from .fields import Values
 from .holding import Holding
-from .limits import Gate, Limits
+from .ingests import Ingests
+from .limits import Gate, Limits, Room
 from .maps import Maps
 from .metrics import Metrics
 from .workers import Workers
@@ -47,14 +48,24 @@ class Service:
         Of the library.
     limits : Limits
     token : str or None
+    ingest : sequence of str or None
+        Folders that may be ingested; see `Ingests`.
     """
 
-    def __init__(self, place: Place, limits: Limits, token: str | None = None) -> None:
+    def __init__(
+        self,
+        place: Place,
+        limits: Limits,
+        token: str | None = None,
+        ingest: Sequence[str] | None = None,
+    ) -> None:
         self.holding = Holding(place)
+        self.ingests = Ingests(place, ingest)
         self.limits, self.token = limits, token
         self.metrics = Metrics()
         self.questions = Gate(limits.questions, limits.waiting_questions, "questions")
         self.uploads = Gate(limits.uploads, 0, "uploads")
+        self.room = Room(limits.waiting_bytes)
         self.exports = Gate(limits.exports, 0, "exports")
         self.workers = Workers(limits)
         self.maps = Maps(self.ask, self.new_path, limits)
@@ -100,6 +111,10 @@ class Service:
         while len(self._summaries) > _SUMMARIES:
             self._summaries.popitem(last=False)
         return found
+
+    def forget_summaries(self) -> None:
+        """Count anew when asked again, as labels have changed."""
+        self._summaries.clear()
 
     def _make_folder(self) -> None:
         self._folder = tempfile.mkdtemp(prefix="soundsearch-web-")
@@ -154,18 +169,14 @@ class Service:
 
     def _let_go(self, latest: Any) -> None:
         """Remove the converted files that nobody asked for the longest, while there are many."""
-        sizes = {}
-        for key, found in list(self._played.items()):
-            if found.done() and not found.cancelled() and found.exception() is None:
-                path = found.result()[1]
-                sizes[key] = os.path.getsize(path) if path and os.path.exists(path) else 0
-        total = sum(sizes.values())
-        for key, size in sizes.items():
-            if key == latest or (len(sizes) <= _KEPT and total <= _KEPT_BYTES):
+        made = {key: found.result()[1] for key, found in self._played.items() if _is_made(found)}
+        sizes = {key: _size(path) for key, path in made.items()}
+        count, total = len(made), sum(sizes.values())
+        for key, path in made.items():
+            if key == latest or (count <= _KEPT and total <= _KEPT_BYTES):
                 return
-            path = self._played.pop(key).result()[1]
-            total -= size
-            sizes = {each: size for each, size in sizes.items() if each in self._played}
+            del self._played[key]
+            count, total = count - 1, total - sizes[key]
             if path is not None:
                 with suppress(OSError):
                     os.unlink(path)
@@ -177,6 +188,7 @@ class Service:
 
     def close(self) -> None:
         """Release everything; requests have ended."""
+        self.ingests.close()
         self.maps.close()
         self.workers.close()
         self._threads.shutdown()
@@ -184,11 +196,18 @@ class Service:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def _is_made(found: asyncio.Future[tuple[str, str | None]]) -> bool:
+    return found.done() and not found.cancelled() and found.exception() is None
+
+
 def _is_there(found: asyncio.Future[tuple[str, str | None]]) -> bool:
-    if found.cancelled() or found.exception() is not None:
-        return False
-    path = found.result()[1]
-    return path is None or os.path.exists(path)
+    return _is_made(found) and ((path := found.result()[1]) is None or os.path.exists(path))
+
+
+def _size(path: str | None) -> int:
+    with suppress(OSError):
+        return 0 if path is None else os.path.getsize(path)
+    return 0
 
 
 @dataclass

@@ -14,6 +14,7 @@ _COUNT: Schema = {"type": "integer", "minimum": 0}
 _FLAG: Schema = {"type": "boolean"}
 _WARNING: Schema = {"type": ["string", "null"]}
 _ANY: Schema = {"type": "object"}
+_TIME: Schema = {"type": ["number", "null"]}
 
 
 def shape(name: str) -> Schema:
@@ -95,7 +96,20 @@ SHAPES: dict[str, Schema] = {
         clips=_list(shape("Clip")), total=_COUNT, next={"type": ["integer", "null"], "minimum": 0}
     ),
     "Event": _object(onset=_NUMBER, offset=_NUMBER, label=shape("Label")),
-    "Events": _object(uri=_TEXT, duration=_NUMBER, events=_list(shape("Event")), warning=_WARNING),
+    "ClipEvent": _object(
+        onset=_NUMBER,
+        offset=_NUMBER,
+        label=shape("Label"),
+        by={"type": "string", "enum": ["head", "people"]},
+    ),
+    "Said": _object(label=shape("Label"), onset=_TIME, offset=_TIME, heard=_FLAG),
+    "Events": _object(
+        uri=_TEXT,
+        duration=_NUMBER,
+        events=_list(shape("ClipEvent")),
+        said=_list(shape("Said")),
+        warning=_WARNING,
+    ),
     "Making": _object(
         step={"type": "string", "enum": ["waiting", "reading", "placing"]},
         share={"type": "number", "minimum": 0, "maximum": 1},
@@ -175,5 +189,24 @@ SHAPES: dict[str, Schema] = {
         ],
     },
     "State": _object(status={"type": "string", "enum": ["ok"]}),
-    "Ready": _object(status={"type": "string", "enum": ["ok"]}, clips=_COUNT),
+    "Ingest": _object(
+        is_allowed=_FLAG,
+        folders=_list(_TEXT),
+        command=_TEXT,
+        state={"type": "string", "enum": ["none", "running", "done", "stopped", "failed"]},
+        folder=_WARNING,
+        files=_COUNT,
+        total={"type": ["integer", "null"], "minimum": 0},
+        outcomes={"type": "object", "additionalProperties": _COUNT},
+        sound=_NUMBER,
+        seconds=_NUMBER,
+        rate=_NUMBER,
+        left=_TIME,
+        step=_WARNING,
+        long={
+            **_object(uri=_TEXT, heard=_NUMBER, all=_NUMBER),
+            "type": ["object", "null"],
+        },
+        message=_WARNING,
+    ),
 }

@@ -25,13 +25,7 @@ _DRAWN = 3600.0
 
 async def events(call: Call) -> dict[str, Any]:
     """What is heard in a clip from when to when."""
-    timeline = await call.ask(lambda library: events_of(library, call.values["id"]))
-    return {
-        "uri": timeline.uri,
-        "duration": round(timeline.duration, 3),
-        "events": [event.to_dict() for event in timeline],
-        "warning": timeline.warning,
-    }
+    return await call.ask(lambda library: events_of(library, call.values["id"]))
 
 
 async def audio(call: Call) -> Response:

@@ -134,7 +134,7 @@ def main() -> None:
             answer, content = {"error": "MemoryError", "message": ""}, b""
         except OSError as error:
             text = error.strerror or str(error)
-            answer, content = {"error": "OSError", "message": text}, b""
+            answer, content = {"error": "OSError", "message": text, "errno": error.errno}, b""
         except Exception as error:  # a fault of what decodes, not of the sound
             traceback.print_exc()
             answer, content = {"error": "Exception", "message": type(error).__name__}, b""

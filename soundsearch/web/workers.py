@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import queue
 import signal
 import threading
@@ -16,7 +17,7 @@ from .messages import receive, send
 from .problems import Problem, fault
 from .processes import spawn
 
-__all__ = ["Workers"]
+__all__ = ["Workers", "how_it_ended"]
 
 # Errors of a worker that are raised here as they were there.
 _KNOWN = {kind.__name__: kind for kind in (EncoderError, MissingExtra, SoundsearchError)}
@@ -38,8 +39,8 @@ class _Worker:
             raise Problem(
                 503,
                 "NoWorker",
-                f"the process that decodes sounds does not start ({_end(self.process.returncode)})"
-                "; the server's log may say why",
+                "the process that decodes sounds does not start "
+                f"({how_it_ended(self.process.returncode)}); the server's log may say why",
                 retry_after=5,
             )
 
@@ -68,7 +69,7 @@ class _Worker:
         self._told.close()
 
 
-def _end(code: int) -> str:
+def how_it_ended(code: int) -> str:
     """How a process ended."""
     try:
         return signal.Signals(-code).name
@@ -143,7 +144,7 @@ class Workers:
                 f"takes more than {self._limits.job_seconds:g} s to decode, or too much memory; "
                 "give less of it"
             )
-        return f"the decoder crashed on it ({_end(code)}); is it damaged?"
+        return f"the decoder crashed on it ({how_it_ended(code)}); is it damaged?"
 
     def _error(self, name: str, answer: dict[str, Any]) -> Exception:
         kind, message = answer["error"], answer["message"]
@@ -152,7 +153,8 @@ class Workers:
         if kind == "AudioError":
             return AudioError(name, answer["reason"])
         if kind == "OSError":
-            return AudioError(name, message)
+            is_full = answer["errno"] in (errno.ENOSPC, errno.EDQUOT)
+            return OSError(answer["errno"], message) if is_full else AudioError(name, message)
         if kind == "Exception":
             return fault(message)
         if kind == SpaceMismatch.__name__:

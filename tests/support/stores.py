@@ -130,8 +130,10 @@ def same_record(found: ClipRecord, expected: ClipRecord) -> bool:
     return (
         all(
             getattr(found, name) == getattr(expected, name)
-            for name in ("file", "digest", "duration", "padded", "warning", "human_labels")
+            for name in ("file", "digest", "duration", "padded", "warning")
         )
+        and found.human_labels == expected.human_labels
+        and found.human_events == expected.human_events
         and found.labels.dtype == LABEL
         and bool((found.labels == expected.labels).all())
         and _typed(found.tags) == _typed(expected.tags)
