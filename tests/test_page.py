@@ -98,7 +98,8 @@ def test_an_address_shows_its_answer(page, server):
     page.go(f"/?clip={first['id']}")
     hits = server.query(json={"clip": first["id"], "k": 50}).json()["hits"]
     assert len(page.names()) == len(hits) == 5
-    assert page.page.title() == f"like {first['id']} – soundsearch"
+    name = first["uri"].rpartition("/")[2]
+    page.until(f"document.title === 'like {name} – soundsearch'")
     assert MARKUP in page.names() and page.at(".tag").inner_text() == "<b> </script>"
     assert page.violations() == []
 
