@@ -5,6 +5,7 @@ import { Drop } from "./drop.js";
 import { Icon } from "./icons.js";
 import { Help } from "./keys.js";
 import { nameOf, shown, time } from "./names.js";
+import { Notice } from "./notice.js";
 import { ending, player, seek, stop, toggle, usePosition } from "./player.js";
 import { server, useStore } from "./store.js";
 
@@ -80,4 +81,5 @@ export function Shell({ address, children }) {
     ${isLocked ? html`<main><${Token} /></main>` : null}
     <div class="view" hidden=${isLocked}>${children}</div>
     <${Player} /><${Drop} />`;
+    <${Notice} /><${Player} />`;
 }
