@@ -80,6 +80,5 @@ export function Shell({ address, children }) {
     ${isLost && html`<p class="banner" role="alert">The server does not answer. Waiting for it…</p>`}
     ${isLocked ? html`<main><${Token} /></main>` : null}
     <div class="view" hidden=${isLocked}>${children}</div>
-    <${Player} /><${Drop} />`;
-    <${Notice} /><${Player} />`;
+    <${Notice} /><${Player} /><${Drop} />`;
 }
