@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 from importlib.resources import files
+from pathlib import Path
 
 import httpx
 import pytest
@@ -73,12 +75,31 @@ def test_files_are_those_of_the_page_and_no_others(server):
     client.close()
 
 
+def test_the_package_has_the_page_but_not_how_it_is_made():
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 reads no TOML")
+    root = Path(__file__).parent.parent
+    wheel = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    assert "soundsearch/web/page/vendor" in wheel["targets"]["wheel"]["exclude"]
+    page = root / "soundsearch" / "web" / "page"
+    own = [each for each in page.glob("*.js") if each.name != "vendor.js"]
+    for each in own:
+        text = each.read_text("utf-8")
+        assert len(text.splitlines()) <= 300, each.name
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|\beval\b|https?://", text)
+    lock = json.loads((page / "vendor" / "package-lock.json").read_text())["packages"]
+    notices = (page / "vendor.js").read_text("utf-8")
+    for name in lock[""]["dependencies"]:
+        assert f"{name} {lock[f'node_modules/{name}']['version']} (" in notices
+        assert name in (root / "NOTICE").read_text()
+
+
 def test_an_address_shows_its_answer(page, server):
     first = server.get("/clips", params={"limit": 1}).json()["clips"][0]
     page.go(f"/?clip={first['id']}")
     hits = server.query(json={"clip": first["id"], "k": 50}).json()["hits"]
     assert len(page.names()) == len(hits) == 5
-    assert page.page.title() == f"like {first['id']} – soundsearch"
+    name = first["uri"].rpartition("/")[2]
+    page.until(f"document.title === 'like {name} – soundsearch'")
     assert MARKUP in page.names() and page.at(".tag").inner_text() == "<b> </script>"
     assert page.violations() == []
 

@@ -192,8 +192,12 @@ def test_what_is_heard_in_an_upload_has_its_times(server, folder):
     expected = soundsearch.events(path)
     assert heard["duration"] == pytest.approx(8.5) and len(expected) >= 2
     assert heard["events"] == [event.to_dict() for event in expected]
-    later = server.hear(path, at="4-8").json()["heard"]["events"]
-    assert min(event["onset"] for event in later) >= 4
+    assert heard["wave"] is None
+    later = server.hear(path, at="4-8", peaks="85").json()["heard"]
+    assert min(event["onset"] for event in later["events"]) >= 4
+    wave = later["wave"]  # of all of it
+    assert wave["duration"] == 8.5 and len(wave["peaks"]) == 85
+    assert max(wave["peaks"][81:]) < 0.02 < min(wave["peaks"][:79])
 
 
 def test_peaks_of_a_wave(server, library):

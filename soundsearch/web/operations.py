@@ -134,6 +134,7 @@ OPERATIONS = (
             _RANKING,
             _AT,
             Field("segments", "flag", "Find moments, not clips.", False),
+            Field("peaks", "whole", "Of a sound: how many peaks of its wave to tell.", 0, 0, 4000),
         ),
         upload="sound",
     ),

@@ -83,42 +83,54 @@ def spectrogram(file: BinaryIO, part: tuple[float, float], size: tuple[int, int]
     return png(np.clip(np.rint(scaled), 0, 255).astype(np.uint8).T[::-1])
 
 
-def peaks(file: BinaryIO, part: tuple[float, float], count: int) -> list[float]:
+def peaks(
+    file: BinaryIO, part: tuple[float, float | None], count: int, longest: float
+) -> tuple[list[float], float]:
     """The highest magnitudes of a part of a sound, in so many stretches of equal length.
 
     Parameters
     ----------
     file : binary file
     part : (start, end)
-        Seconds; what the sound does not have is silence.
+        Seconds; what the sound does not have before an end is silence. None for the sound's end.
     count : int
+    longest : float
+        More seconds than this are left out.
 
     Returns
     -------
-    list of float
+    peaks : list of float
         0 to 1, where 1 is full scale; of all channels' mean at 16 kHz.
+    duration : float
+        Seconds that they are of.
 
     Raises
     ------
     AudioError
         It gives no sound.
     """
-    start, end = part
+    start, end = part[0], part[0] + longest if part[1] is None else part[1]
     total = max(1, round((end - start) * SAMPLE_RATE))
-    highest, done = np.zeros(count, np.float32), 0
+    # Fine enough for what is asked for, and of an hour some megabytes.
+    step = max(1, min(_HOP, total // count))
+    found, rest, done = [], np.zeros(0, np.float32), 0
     with Decoder(file, start=start, end=end) as decoder:
         for block in decoder:
             block = np.abs(block[: total - done])
-            first = np.arange(done, done + len(block)) * count // total
-            starts = np.flatnonzero(np.diff(first, prepend=-1))
-            if len(starts):
-                columns = first[starts]
-                highest[columns] = np.maximum(highest[columns], np.maximum.reduceat(block, starts))
             done += len(block)
-    if total < count:  # one sample over as many as it is long
-        highest = highest[np.arange(count) * total // count * count // total]
-    found: list[float] = np.minimum(highest, 1).round(3).astype(float).tolist()
-    return [round(each, 3) for each in found]
+            rest = np.concatenate([rest, block])
+            whole = len(rest) // step * step
+            found.append(rest[:whole].reshape(-1, step).max(axis=1, initial=0))
+            rest = rest[whole:]
+    if part[1] is None:
+        total = max(1, done)
+    levels = np.zeros(-(-total // step), np.float32)
+    heard = np.append(np.concatenate([*found, rest[:0]]), rest.max(initial=0))[: len(levels)]
+    levels[: len(heard)] = heard
+    # Where there are more columns than levels, each is drawn over those until the next.
+    columns = np.maximum.reduceat(levels, np.arange(count) * len(levels) // count)
+    rounded = np.minimum(columns.astype(float), 1).round(3).tolist()
+    return rounded, total / SAMPLE_RATE
 
 
 def _draw(

@@ -129,6 +129,7 @@ async def _heard(call: Call) -> _Heard:
         "encoder": settings.encoder,
         "hop": settings.hop,
         "head": head,
+        "peaks": call.values["peaks"],
     }
     facts, content = await call.work(upload.name, job)
     count, dimension = facts["shape"]
@@ -136,7 +137,7 @@ async def _heard(call: Call) -> _Heard:
     vectors = numbers[: count * dimension].reshape(count, dimension)
     found = Embeddings(vectors, numbers[count * dimension :], None, facts["space"])
     labels = tuple(Label(**each | {"path": tuple(each["path"])}) for each in facts["labels"])
-    told = {name: facts[name] for name in ("duration", "events")}
+    told = {name: facts[name] for name in ("duration", "events", "wave")}
     return _Heard(found, labels, facts["warning"], told)
 
 

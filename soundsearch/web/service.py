@@ -73,6 +73,7 @@ class Service:
         self._threads = ThreadPoolExecutor(limits.questions, "soundsearch-question")
         self._played: OrderedDict[Any, asyncio.Future[tuple[str, str | None]]] = OrderedDict()
         self._summaries: OrderedDict[Any, tuple[float, Any]] = OrderedDict()
+        self._prepared: set[str] = set()
         self._files = 0
 
     async def ask(self, question: Callable[[Library], _Found]) -> _Found:
@@ -99,6 +100,12 @@ class Service:
                 if library._session.is_made or fill in str(error):
                     raise
                 raise LibraryNotFound(f"{error} Make it with: {fill}") from None
+
+    def once(self, name: str, prepare: Callable[[Library], Any]) -> None:
+        """Prepare what is likely to be asked next, beside all questions; only the first time."""
+        if name not in self._prepared:
+            self._prepared.add(name)
+            self._threads.submit(self._ask, prepare)
 
     async def summary(self, key: Any, make: Callable[[Library], _Found]) -> _Found:
         """What `make` says of the whole library, kept for a minute while its size is the same."""

@@ -82,7 +82,11 @@ SHAPES: dict[str, Schema] = {
         read={"type": "object", "additionalProperties": _TEXT},
         unknown=_list(_TEXT),
     ),
-    "Heard": _object(duration=_NUMBER, events=_list(shape("Event"))),
+    "Heard": _object(
+        duration=_NUMBER,
+        events=_list(shape("Event")),
+        wave={"anyOf": [shape("Peaks"), {"type": "null"}]},
+    ),
     "Completion": _object(
         labels=_list(_object(name=_TEXT, mid=_TEXT, path=_list(_TEXT))),
         clips=_list(_object(id=_COUNT, uri=_TEXT, duration=_NUMBER)),

@@ -69,8 +69,8 @@ async def peaks(call: Call) -> dict[str, Any]:
     """A clip's highest levels over time."""
     clip, part = await _drawn(call)
     job = {"job": "peaks", "uri": clip.uri, "at": part, "width": call.values["width"]}
-    facts, _ = await call.work(clip.uri, job)
-    return {"duration": round(part[1] - part[0], 3), "peaks": facts["peaks"]}
+    facts, _ = await call.work(clip.uri, job | {"longest": _DRAWN})
+    return facts
 
 
 async def _drawn(call: Call) -> tuple[Clip, tuple[float, float]]:

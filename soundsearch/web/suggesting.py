@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from ..asking.matching import name_like
+from ..asking.words import Words
 from ..clips import Clips
 from ..labels.head import SILENCE
 from ..labels.kept import vocabulary_of
@@ -28,6 +29,8 @@ _LOOKED_AT = 200
 _SHORTEST = 2
 # Between words, and what no pattern of a filter can hold.
 _BETWEEN = re.compile(r"[\s%_*?\\]+")
+# Asked before anybody asks in words: what reads them takes seconds to load.
+_FIRST = "something like rain"
 # How surely an example is heard, and how many there are.
 _SURE = 0.5
 _LABELS, _CLIPS = 8, 4
@@ -36,6 +39,7 @@ _LABELS, _CLIPS = 8, 4
 async def complete(call: Call) -> dict[str, Any]:
     """Labels and clips for what is being typed."""
     typed, count = call.values["text"], call.values["k"]
+    call.service.once("words", lambda library: library.query(Words(_FIRST), 1))
 
     def find(library: Library) -> dict[str, Any]:
         labels = [_label(name) for name in library.complete(typed, count)]

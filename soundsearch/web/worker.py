@@ -11,7 +11,7 @@ import signal
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -47,6 +47,10 @@ def _hear(job: dict[str, Any]) -> _Result:
         at = None if job["at"] is None else tuple(job["at"])
         sound = Sound(file, at, max_duration=job["longest"])
         heard = listener.hear(sound, job["hop"])
+        wave = None
+        if job["peaks"]:
+            file.seek(0)
+            wave = _wave(file, (0.0, None), job["peaks"], job["longest"])
     [(_, labels)] = listener.labels([heard], 1, CLIP_LABELS)
     named = [label.to_dict() for label in listener.head.vocabulary.named(labels)]
     facts = {
@@ -55,6 +59,7 @@ def _hear(job: dict[str, Any]) -> _Result:
         "space": listener.encoder.space,
         "duration": round(heard.duration, 3),
         "events": _events(listener, heard, job["hop"], at),
+        "wave": wave,
     }
     vectors = np.ascontiguousarray(heard.vectors, np.float32)
     return facts | {"shape": vectors.shape}, vectors.tobytes() + heard.levels.tobytes()
@@ -99,7 +104,14 @@ def _copy(job: dict[str, Any]) -> _Result:
 
 def _peaks(job: dict[str, Any]) -> _Result:
     with opened(job["uri"]) as file:
-        return {"peaks": peaks(file, tuple(job["at"]), job["width"])}, b""
+        return _wave(file, tuple(job["at"]), job["width"], job["longest"]), b""
+
+
+def _wave(
+    file: BinaryIO, part: tuple[float, float | None], count: int, longest: float
+) -> dict[str, Any]:
+    found, duration = peaks(file, part, count, longest)
+    return {"duration": round(duration, 3), "peaks": found}
 
 
 def _draw(job: dict[str, Any]) -> _Result:

@@ -5,7 +5,7 @@ const VIEWS = { "/": "ask", "/map": "map", "/library": "library", "/tray": "tray
 
 // What a question is made of, with the names that the API has for it. `sound` is the digest of a file
 // that this browser keeps.
-export const QUESTION = ["sound", "clip", "like", "unlike", "label", "text", "label_weight", "at",
+export const QUESTION = ["sound", "clip", "like", "unlike", "label", "text", "classes", "names", "label_weight", "at",
   "where", "min_score", "per", "ranking", "segments"];
 
 /**

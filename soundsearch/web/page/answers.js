@@ -5,12 +5,11 @@ import { Hits } from "./hits.js";
 import { count, counted, nameOf, shown } from "./names.js";
 import { MOST, PAGE } from "./question.js";
 
-/** What is asked, in a few words. */
-export function titleOf({ params }, answer) {
+/** What is asked, in a few words; `asked` are the facts of the clip that it asks with. */
+export function titleOf({ params }, asked) {
   const words = [...params.getAll("text"), ...params.getAll("label")].map(shown);
   const clip = params.get("clip");
-  const row = answer.rows.find((each) => String(each.clip_id) === clip);
-  if (clip) words.push(`like ${row ? nameOf(row.uri) : shown(clip)}`);
+  if (clip) words.push(`like ${asked ? nameOf(asked.uri) : shown(clip)}`);
   else if (params.has("sound")) words.push("like a sound");
   else if (params.has("like")) words.push(`like ${counted(params.getAll("like").length, "clip")}`);
   if (params.has("where")) words.push(shown(params.get("where")));

@@ -7,7 +7,8 @@ import { folderOf, nameOf, shown, time } from "./names.js";
 import { play, player, prefetch, stop, toggle, usePosition } from "./player.js";
 import { Spectrogram } from "./spectrogram.js";
 import { observable, selection, useStore } from "./store.js";
-import { Actions } from "./steer.js";
+import { Actions, askWith } from "./steer.js";
+import { dragRow } from "./taking.js";
 
 // Rows after the selected one whose moments are fetched ahead.
 const AHEAD = 3;
@@ -17,10 +18,6 @@ export const keyOf = (row) => `${row.clip_id} ${row.start}`;
 
 const isOf = (row) => ({ clip, start }) => clip?.clip_id === row.clip_id && start === row.start;
 const labelsOf = (row) => [...(row.human_labels ?? []), ...row.labels];
-const ask = (row) => {
-  go({ clip: row.clip_id }, { path: "/", from: new URLSearchParams() });
-  scrollTo(0, 0);
-};
 // Whether the selected row's spectrogram is shown, in all lists.
 const picture = observable({ isShown: false });
 
@@ -49,7 +46,8 @@ class Row extends Component {
     const isOn = playing === "playing" || playing === "loading";
     return html`
       <div role="row" class="hit" aria-rowindex=${at + 1} aria-selected=${isSelected} aria-label=${said(row)}
-        tabindex=${isSelected ? 0 : -1} data-clip=${row.clip_id} onClick=${onSelect}>
+        tabindex=${isSelected ? 0 : -1} data-clip=${row.clip_id} onClick=${onSelect}
+        draggable=${true} onDragStart=${(event) => dragRow(event, row)}>
         <span role="gridcell" class="press">
           <button class="plain" tabindex="-1" aria-label=${isOn ? "Pause" : "Play"} title="Play (Space)"
             onClick=${onPlay}><${Icon} name=${isOn ? "pause" : "play"} /></button>
@@ -80,7 +78,7 @@ class Row extends Component {
  *   `name`: of what it lists; the selection is kept with the address for as long as it is the same.
  *   `onAsk`: what Enter does; by default it asks with the clip.
  */
-export function Hits({ rows, label, name = "", isBusy = false, onMore = null, onAsk = ask }) {
+export function Hits({ rows, label, name = "", isBusy = false, onMore = null, onAsk = askWith }) {
   const grid = useRef(), isWaiting = useRef(false);
   const [key, setKey] = useState(() => (kept().list === name && kept().row) || null);
   const found = rows.findIndex((row) => keyOf(row) === key);

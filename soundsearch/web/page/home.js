@@ -2,6 +2,7 @@
 import { html, useEffect } from "./vendor.js";
 import { Answers, titleOf } from "./answers.js";
 import { Ask } from "./ask.js";
+import { useClip } from "./clips.js";
 import { Filters } from "./filters.js";
 import { Nothing, useLibrary } from "./library_state.js";
 import { useAnswer } from "./question.js";
@@ -11,7 +12,7 @@ export default function Home({ address }) {
   const answer = useAnswer(address);
   const { isEmpty } = useLibrary();
   const parts = { address, answer };
-  const title = titleOf(address, answer);
+  const title = titleOf(address, useClip(address.params.get("clip")));
   useEffect(() => { document.title = title ? `${title} – soundsearch` : "soundsearch"; }, [title]);
   return html`
     <main class="home">

@@ -2,6 +2,7 @@
 import { useEffect, useState } from "./vendor.js";
 import { QUESTION } from "./address.js";
 import { ApiError, api } from "./api.js";
+import { observable, useStore } from "./store.js";
 import { soundOf } from "./uploads.js";
 
 /** Rows that are asked for at once, and at most in all. */
@@ -38,7 +39,10 @@ async function asked(params, offset, k, signal, onProgress) {
   form.append("k", k);
   if (offset) form.append("offset", offset);
   const digest = params.get("sound");
-  if (digest) form.append("sound", await soundOf(digest));
+  if (digest) {
+    form.append("peaks", 1200);
+    form.append("sound", await soundOf(digest));
+  }
   const { hits, ...rest } = await api.post("/query", form, { signal, onProgress: digest && onProgress });
   return { kind: "question", rows: hits, total: null, words: null, ...rest, isMore: hits.length === k };
 }
@@ -64,11 +68,18 @@ function remember(answer) {
 /** Forget all answers, as those of a library that was changed. */
 export const forget = () => known.clear();
 
+/** How often what failed was asked again. */
+export const tries = observable({ count: 0 });
+
+/** Ask again what failed. */
+export const askAgain = () => tries.set({ count: tries.value.count + 1 });
+
 /** The answer to what the address asks. @returns {Answer} */
 export function useAnswer(address) {
   const [answer, setAnswer] = useState(NOTHING);
   const params = questionOf(address.params);
   const key = params.toString();
+  const tried = useStore(tries).count;
   const count = Math.min(MOST, Number(address.params.get("k")) || PAGE);
   useEffect(() => {
     if (!key && !address.params.has("all")) {
@@ -96,6 +107,6 @@ export function useAnswer(address) {
       setAnswer({ ...NOTHING, state: "failed", key, error: told });
     });
     return () => stop.abort();
-  }, [key, count, address.params.has("all")]);
+  }, [key, count, tried, address.params.has("all")]);
   return answer;
 }

@@ -1,9 +1,11 @@
 // What is around every view: navigation, theme, what is wrong with the server, the player.
 import { html, useEffect, useState } from "./vendor.js";
 import { logIn } from "./api.js";
+import { Drop } from "./drop.js";
 import { Icon } from "./icons.js";
 import { Help } from "./keys.js";
 import { nameOf, shown, time } from "./names.js";
+import { Notice } from "./notice.js";
 import { ending, player, seek, stop, toggle, usePosition } from "./player.js";
 import { server, useStore } from "./store.js";
 
@@ -78,5 +80,5 @@ export function Shell({ address, children }) {
     ${isLost && html`<p class="banner" role="alert">The server does not answer. Waiting for it…</p>`}
     ${isLocked ? html`<main><${Token} /></main>` : null}
     <div class="view" hidden=${isLocked}>${children}</div>
-    <${Player} />`;
+    <${Notice} /><${Player} /><${Drop} />`;
 }

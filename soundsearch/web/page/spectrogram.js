@@ -1,6 +1,7 @@
 // The spectrogram of a clip, with its axes, what plays, and the moment that is meant.
 import { html, useEffect, useRef, useState } from "./vendor.js";
-import { api, request } from "./api.js";
+import { request } from "./api.js";
+import { clipOf } from "./clips.js";
 import { nameOf, shown, time } from "./names.js";
 import { play, usePosition } from "./player.js";
 
@@ -46,7 +47,7 @@ export function Spectrogram({ row }) {
     const stop = new AbortController(), { signal } = stop;
     let source = null;
     const load = async () => {
-      const { duration } = row.duration ? row : await api.get(`/clips/${id}`, {}, { signal });
+      const { duration } = row.duration ? row : await clipOf(id);
       const [from, until] = partOf(duration, row);
       // Steps of width: a window that is drawn larger by a few pixels gets the same picture.
       const width = Math.min(2000, Math.ceil((box.current.clientWidth * devicePixelRatio) / 200) * 200) || 200;
