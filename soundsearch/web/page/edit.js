@@ -29,14 +29,12 @@ export function Edit({ item, start, end, duration, isBusy, onSave }) {
     if (event.target.reportValidity()) onSave(label.value.trim(), isWhole ? null : at);
   };
   const second = (id, name, value) => html`
-    <label for=${id}>${name}</label>
-    <input id=${id} name=${id} type="number" min="0" max=${duration.toFixed(3)} step="any" inputmode="decimal"
-      defaultValue=${value?.toFixed(2) ?? ""} onInput=${(event) => event.target.form.until.setCustomValidity("")} />`;
+    <span><label for=${id}>${name}</label> <input id=${id} name=${id} type="number" min="0" max=${duration.toFixed(3)} step="any" inputmode="decimal"
+      defaultValue=${value?.toFixed(2) ?? ""} onInput=${(event) => event.target.form.until.setCustomValidity("")} /></span>`;
   return html`
     <form onSubmit=${submit}>
-      <label for="label">Label</label>
-      <input id="label" name="label" list="classes" required autocomplete="off" spellcheck="false"
-        defaultValue=${item?.label.name ?? ""} />
+      <span class="wide"><label for="label">Label</label> <input id="label" name="label" list="classes" required
+        autocomplete="off" spellcheck="false" defaultValue=${item?.label.name ?? ""} /></span>
       <datalist id="classes">${names.map((name) => html`<option value=${name} />`)}</datalist>
       ${second("from", "from, s", start)}${second("until", "to, s", end)}
       <button disabled=${isBusy}>${item ? "Change" : "Add"}</button>

@@ -55,7 +55,7 @@ function Start({ state, onStart }) {
   return html`
     <form onSubmit=${submit}>
       <label for="folder">Folder on the server</label>
-      <span class="field">
+      <span class="folder">
         <input id="folder" name="folder" list="folders" required autocomplete="off" spellcheck="false" defaultValue=${first} />
         <datalist id="folders">${folders.map((each) => html`<option value=${each} />`)}</datalist>
         <button>Ingest</button>

@@ -53,7 +53,7 @@ function Recording({ clip, address }) {
       const length = part.until - part.from;
       show(partOf(next.onset - length / 10, next.onset + 0.9 * length, duration));
     }
-    requestAnimationFrame(() => document.querySelector('.bar [aria-current="true"]')?.focus());
+    requestAnimationFrame(() => document.querySelector('.event [aria-current="true"]')?.focus());
   };
   const step = (by) => {
     const at = items.findIndex((each) => each.key === key);
@@ -105,7 +105,7 @@ function Recording({ clip, address }) {
   const isZoomed = length < duration - 0.001;
   const [start, end] = item ? [item.onset, item.offset] : mark ?? [null, null];
   return html`
-    <div class="tools">
+    <div class="zooming">
       <button onClick=${() => zoom(0.5)} aria-label="Zoom in">+</button>
       <button onClick=${() => zoom(2)} aria-label="Zoom out" disabled=${!isZoomed}>−</button>
       <button onClick=${() => show({ from: 0, until: duration })} disabled=${!isZoomed}>All</button>
@@ -156,7 +156,7 @@ export default function View({ address }) {
       <p class="problem" role="alert">${shown(error.message)}</p></main>`;
   }
   return html`
-    <main class="recording">
+    <main class="recorded">
       ${!clip ? html`<h1 class="unseen">Recording</h1>` : html`
         <header>
           <h1>${name}</h1> <span class="soft">${folderOf(clip.uri)}</span> <span class="time">${time(clip.duration)}</span>

@@ -123,7 +123,7 @@ function Bar({ item, isChosen, isFirst, part, place, onChoose, onResize }) {
   };
   const choose = (event) => onChoose(event.detail ? event : null);
   return html`
-    <span class="bar" data-by=${item.by} style=${place(item.onset, item.offset)}>
+    <span class="event" data-by=${item.by} style=${place(item.onset, item.offset)}>
       <button aria-label=${nameOf(item)} aria-current=${isChosen ? "true" : null} data-item=${item.key}
         tabindex=${isChosen || isFirst ? 0 : -1} style=${{ opacity: item.by === "head" ? 0.35 + 0.65 * item.label.score : 1 }}
         title=${nameOf(item)} onClick=${choose}></button>
@@ -163,7 +163,7 @@ export function Timeline({ id, duration, items, part, chosen, mark, onPart, onCh
       } else return;
       event.preventDefault();
     };
-    const area = box.current.closest(".timeline");
+    const area = box.current.closest(".tracks");
     area.addEventListener("wheel", turn, { passive: false });
     return () => { watcher.disconnect(); area.removeEventListener("wheel", turn); };
   }, [duration]);
@@ -211,7 +211,7 @@ export function Timeline({ id, duration, items, part, chosen, mark, onPart, onCh
   const listed = all ? rows : rows.slice(0, ROWS);
   const leave = (at) => { if (at >= until) onPart(partOf(at, at + until - from, duration)); };
   return html`
-    <div class="timeline">
+    <div class="tracks">
       <div class="names hertz" aria-hidden="true">${isDrawn && TICKS.map((each) => html`
         <span style=${{ bottom: `${100 * heightOf(each)}%` }}>${each >= 1000 ? `${each / 1000}k` : each}</span>`)}</div>
       <div class=${`strip ${isDrawn ? "" : "far"}`} ref=${box} onPointerDown=${press}>
@@ -229,7 +229,7 @@ export function Timeline({ id, duration, items, part, chosen, mark, onPart, onCh
               <${Bar} key=${item.key} item=${draft?.key === item.key ? { ...item, onset: draft.at[0], offset: draft.at[1] } : item}
                 isChosen=${item.key === chosen} isFirst=${!chosen && item.key === first} part=${part} place=${place}
                 onChoose=${(event) => onChoose(item, event && second(event))} onResize=${resize(item)} />`
-              : html`<span class="bar joined" key=${onset} style=${place(onset, offset)}></span>`))}
+              : html`<span class="event joined" key=${onset} style=${place(onset, offset)}></span>`))}
           </div>
         </li>`)}</ul>
       ${rows.length > listed.length && html`<span></span>
