@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ..clips import Clips
 from ..labels.kept import vocabulary_of
 from ..library import Library
+from ..mapping.columns import COLOURS
 from ..mapping.data import Columns, packed
 from ..mapping.maps import clips_and_vectors
 from ..mapping.placing import OldMap
@@ -242,6 +243,7 @@ class Maps:
                 "warning": warning,
                 "placed": 0 if is_old is None else int((~is_old).sum()),
                 "separator": os.sep,
+                "colours": COLOURS,
                 "ids": packed(placed_ids, "<f8"),
                 "places": packed(placed, "<f4"),
                 **columns.data(vocabulary),

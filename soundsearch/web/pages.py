@@ -22,7 +22,7 @@ __all__ = ["PAGE_ROUTES", "lost"]
 _VIEWS = ("/", "/clip/{id:int}", "/library", "/map", "/tray")
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 # What the page shares with others of the package.
-_SHARED = (("soundsearch.mapping", "assets", "scatter.js"),)
+_SHARED = tuple(("soundsearch.mapping", "assets", name) for name in ("columns.js", "scatter.js"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,7 @@ SHAPES: dict[str, Schema] = {
         warning=_WARNING,
         placed=_COUNT,
         separator=_TEXT,
+        colours=_object(light=_list(_TEXT), dark=_list(_TEXT)),
         ids=_packed("float64 of each clip"),
         places=_packed("x and y of each clip, float32, from -1 to 1"),
         names=_list(_TEXT),

@@ -1,9 +1,9 @@
 // The list of answers.
 import { html } from "./vendor.js";
-import { go } from "./address.js";
+import { go, href } from "./address.js";
 import { Hits } from "./hits.js";
 import { count, counted, nameOf, shown } from "./names.js";
-import { MOST, PAGE } from "./question.js";
+import { MOST, PAGE, isQuestion, questionOf } from "./question.js";
 
 /** What is asked, in a few words; `asked` are the facts of the clip that it asks with. */
 export function titleOf({ params }, asked) {
@@ -20,6 +20,7 @@ const more = (answer) => go({ k: Math.min(MOST, answer.rows.length + PAGE) }, { 
 
 export function Answers({ answer }) {
   const { state, kind, rows, total, error, isMore } = answer;
+  const params = questionOf(new URLSearchParams(answer.key));
   if (state === "idle") return null;
   if (error?.error === "LibraryNotFound") return null;
   if (state === "failed") return html`<p class="problem" role="alert">${shown(error.message)}</p>`;
@@ -29,7 +30,8 @@ export function Answers({ answer }) {
       : rows.length ? `${count(rows.length)}${isMore ? " nearest" : ""}` : "Nothing found";
   return html`
     <section class="answers" aria-label="Answers" aria-busy=${isBusy}>
-      <p class="soft" role="status">${said}</p>
+      <p class="soft"><span role="status">${said}</span>
+        ${isQuestion(params) && rows.length > 0 && html`${" "}<a href=${href({}, { path: "/map", from: params })}>Show on map</a>`}</p>
       ${answer.warning && html`<p class="soft">${shown(answer.warning)}</p>`}
       ${rows.length > 0 && html`
         <${Hits} key=${answer.key} rows=${rows} name=${answer.key} label=${kind === "list" ? "Clips" : "Answers"}

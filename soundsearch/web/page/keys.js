@@ -1,5 +1,5 @@
 // One table of keys: what each does at the moment, which `?` shows.
-import { html, useEffect, useRef } from "./vendor.js";
+import { html, useEffect, useLayoutEffect, useRef } from "./vendor.js";
 import { observable, useStore } from "./store.js";
 
 /**
@@ -38,7 +38,7 @@ addEventListener("keydown", (event) => {
 export function useKeys(keys) {
   const table = useRef(keys);
   table.current = keys;
-  useEffect(() => {
+  useLayoutEffect(() => {
     tables.push(table);
     return () => tables.splice(tables.indexOf(table), 1);
   }, []);

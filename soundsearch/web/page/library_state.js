@@ -8,7 +8,7 @@ import { observable, useStore } from "./store.js";
 export const library = observable({ info: null, problem: null });
 
 // How long until a library that is empty is looked at again, milliseconds.
-const AGAIN = 5000;
+const AGAIN = 2000;
 
 /** Ask for the facts anew. */
 export async function refresh() {

@@ -18,6 +18,15 @@ const LONGEST = 30;
 const moments = new Map();
 let turn = 0, base = 0, source = null, ahead = [];
 
+// Browsers play nothing before the first click or key.
+let isTouched = false;
+for (const kind of ["pointerdown", "keydown"]) {
+  addEventListener(kind, () => { isTouched = true; }, { once: true, capture: true });
+}
+
+/** Whether something may be played that nobody clicked. */
+export const mayPlay = () => isTouched;
+
 const idOf = (clip) => clip.clip_id ?? clip.id;
 const fixed = (seconds) => Number(seconds.toFixed(3));
 const isShort = ({ start, end }) => end !== null && end !== undefined && end - start <= LONGEST;
