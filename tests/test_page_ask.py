@@ -17,6 +17,8 @@ from support.server import Server
 from support.sounds import RATE, noise, tone, write
 
 import soundsearch
+from soundsearch.asking import by_words
+from soundsearch.labels import wording
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
@@ -35,6 +37,15 @@ def folder(tmp_path_factory):
     with soundsearch.open(top / "l") as lib:
         lib.ingest(top / "s")
     return top
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_sentences():
+    """Words are read without the extra `text`, which takes seconds to load."""
+    with pytest.MonkeyPatch.context() as patched:
+        for module in (by_words, wording):
+            patched.setattr(module, "has_sentences", lambda: False)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +248,7 @@ def test_what_words_became_can_be_changed(page, server):
     page.until("document.querySelector('[aria-label=\"Weight of White noise\"]').value === '1'")
     page.at("label", has_text="names of files").click()
     assert asked(page)["names"] == ["true"]
+    page.until("!document.querySelector('[aria-busy=true]')")
     assert page.violations() == []
 
 

@@ -13,6 +13,7 @@ from support.sounds import noise, tone, write
 
 import soundsearch
 from soundsearch import Sound, Words
+from soundsearch.asking import by_words
 from soundsearch.labels import wording
 
 pytest.importorskip("starlette")
@@ -44,6 +45,15 @@ def folder(tmp_path_factory):
 def library(folder):
     with soundsearch.open(folder / "l") as lib:
         yield lib
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_sentences():
+    """Words are read without the extra `text`, which takes seconds to load."""
+    with pytest.MonkeyPatch.context() as patched:
+        for module in (by_words, wording):
+            patched.setattr(module, "has_sentences", lambda: False)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +101,7 @@ def test_words_beside_a_sound_a_clip_or_examples(server, library, folder):
     assert found["hits"] and found["clip"]["id"] == 1
 
 
-def test_without_the_extra_what_is_unknown_is_said(server, monkeypatch):
-    monkeypatch.setattr(wording, "has_sentences", lambda: False)
+def test_without_the_extra_what_is_unknown_is_said(server):
     message = problem(server.query(json={"text": "zorgblat"}), 422)
     assert "no word of 'zorgblat' is known as a sound; the nearest labels are: " in message
     assert "pip install 'soundsearch[text]'" in message

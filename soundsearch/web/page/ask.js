@@ -52,18 +52,20 @@ function useAsked({ params }, answer) {
       api.get(`/clips/${clip.id}/events`, {}, { signal }).catch(() => ({ events: [] })),
     ]);
   });
+  const labels = isOf ? answer.labels : [];
   if (digest) {
     const wave = waves.get(digest) ?? null;
     const events = isOf ? answer.heard?.events ?? [] : [];
-    return { key: `sound ${digest}`, title: file && shown(file.name), folder: "", wave, duration: wave?.duration, events, digest };
+    return { key: `sound ${digest}`, title: file && shown(file.name), folder: "", wave, duration: wave?.duration,
+      labels, events, digest };
   }
   if (!clip) return null;
   const [wave, { events }] = drawn.value ?? [null, { events: [] }];
   return { key: `clip ${clip.id}`, title: nameOf(clip.uri), folder: folderOf(clip.uri), wave: wave?.peaks ? wave : null,
-    problem: wave?.problem, duration: clip.duration, events, clip };
+    problem: wave?.problem, duration: clip.duration, labels, events, clip };
 }
 
-function Sound({ address, answer, asked }) {
+function Sound({ address, asked }) {
   const isMine = ({ clip }) => clip?.asked === asked.key;
   const position = usePosition(isMine);
   const { state, clip } = useStore(player);
@@ -75,11 +77,12 @@ function Sound({ address, answer, asked }) {
   return html`
     <section class="sound" aria-label="The sound that is asked with">
       <p class="title"><b class="cut">${asked.title ?? "…"}</b> <small class="cut">${asked.folder}</small>
+        ${asked.clip && html`<a href=${`/clip/${asked.clip.id}`}>Open</a>`}
         <button class="plain" aria-label="Leave out the sound" title="Leave it out" onClick=${() => go({ sound: null, clip: null, at: null })}><${Icon} name="close" /></button></p>
       ${asked.problem && html`<p class="soft">${shown(asked.problem)}</p>`}
       ${asked.duration > 0 && html`<${Marking} address=${address} wave=${asked.wave} duration=${asked.duration}
         position=${position} isPlaying=${isPlaying} onPlay=${listen} onStop=${stop} />`}
-      <${Heard} labels=${answer.labels} events=${asked.events} />
+      <${Heard} labels=${asked.labels} events=${asked.events} />
     </section>`;
 }
 
@@ -130,7 +133,7 @@ export function Ask({ address, answer }) {
     ${problem && html`<p class="problem" role="alert">${shown(problem)}</p>`}
     ${isReading && html`<p class="soft" role="status">Reading the file…</p>`}
     ${isSending && html`<${Sending} sent=${answer.sent} />`}
-    ${asked && html`<${Sound} key=${asked.key} address=${address} answer=${answer} asked=${asked} />`}
+    ${asked && html`<${Sound} key=${asked.key} address=${address} asked=${asked} />`}
     ${labels.length > (isAlone ? 1 : 0) && html`<${Labels} labels=${labels} />`}
     ${params.has("text") && answer.words && html`<${Words} address=${address} words=${answer.words} />`}
     ${!isQuestion(params) && html`<${Examples} />`}`;

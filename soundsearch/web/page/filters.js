@@ -3,12 +3,12 @@ import { html, useEffect, useMemo, useRef, useState } from "./vendor.js";
 import { go } from "./address.js";
 import { api } from "./api.js";
 import { dayAfter, dayBefore, daysOf, readPer, secondsOf, writePer } from "./limits.js";
-import { count, shown } from "./names.js";
+import { count, counted, shown } from "./names.js";
 import { narrow, panel } from "./panel.js";
 import { isQuestion } from "./question.js";
 import { useStore } from "./store.js";
 import { Tree } from "./tree.js";
-import { readWhere, toggled, writeWhere } from "./where.js";
+import { LEAST, readWhere, toggled, writeWhere } from "./where.js";
 
 const SCORES = [0.1, 0.3, 0.5, 0.7, 0.9];
 const RANKINGS = [["", "Sound as a whole"], ["mean-best", "All of its parts"], ["best-pair", "Nearest moments"],
@@ -43,8 +43,27 @@ function useCounts(path, params = {}) {
   return found;
 }
 
+/** A field that holds what is typed until that is done, whatever is drawn meanwhile. */
+function Typed({ tag = "input", value, onValue, ...rest }) {
+  const [draft, setDraft] = useState(null);
+  const done = (event) => {
+    if (draft === null) return;
+    setDraft(null);
+    if (event.target.value !== value) onValue(event.target.value);
+  };
+  const onKeyDown = (event) => {
+    if (event.key !== "Enter" || event.shiftKey) return;
+    event.preventDefault();
+    done(event);
+  };
+  return html`<${tag} value=${draft ?? value} onInput=${(event) => setDraft(event.target.value)} onBlur=${done}
+    onKeyDown=${onKeyDown} ...${rest} />`;
+}
+
 function Group({ name, isOpen = false, children }) {
-  return html`<details open=${isOpen}><summary><h2>${shown(name)}</h2></summary>${children}</details>`;
+  const [isShown, setShown] = useState(isOpen);
+  useEffect(() => { if (isOpen) setShown(true); }, [isOpen]);
+  return html`<details open=${isShown} onToggle=${(event) => setShown(event.currentTarget.open)}><summary><h2>${shown(name)}</h2></summary>${children}</details>`;
 }
 
 /** Counts as bars; each chooses its span, or lets it go. */
@@ -53,14 +72,13 @@ function Bars({ bars, span, onSpan, said }) {
   const isOn = ([from, to]) => from === span[0] && to === span[1];
   return html`
     <div class="bars">${bars.map((bar) => html`
-      <button key=${bar.span} class="bar" aria-pressed=${isOn(bar.span)} aria-label=${`${said(bar.span)}, ${count(bar.clips)} clips`}
+      <button key=${bar.span} class="bar" aria-pressed=${isOn(bar.span)} aria-label=${`${said(bar.span)}, ${counted(bar.clips, "clip")}`}
         title=${`${said(bar.span)}: ${count(bar.clips)}`} onClick=${() => onSpan(isOn(bar.span) ? [null, null] : bar.span)}>
         <span style=${{ height: `${Math.round(100 * Math.sqrt(bar.clips / most))}%` }}></span></button>`)}</div>`;
 }
 
 function Duration({ span, facets, onSpan }) {
-  const side = (at) => (event) => {
-    const { value } = event.target;
+  const side = (at) => (value) => {
     const number = value === "" || !(Number(value) >= 0) ? null : Number(value);
     onSpan(at ? [span[0], number] : [number, span[1]]);
   };
@@ -68,8 +86,8 @@ function Duration({ span, facets, onSpan }) {
   return html`
     <${Bars} bars=${bars} span=${span} onSpan=${onSpan} said=${secondsOf} />
     <div class="pair">
-      <label>from <input type="number" min="0" step="any" value=${span[0] ?? ""} onChange=${side(0)} /></label>
-      <label>below <input type="number" min="0" step="any" value=${span[1] ?? ""} onChange=${side(1)} /></label> s
+      <label>from <${Typed} type="number" min="0" step="any" value=${String(span[0] ?? "")} onValue=${side(0)} /></label>
+      <label>below <${Typed} type="number" min="0" step="any" value=${String(span[1] ?? "")} onValue=${side(1)} /></label> s
     </div>`;
 }
 
@@ -143,8 +161,8 @@ function Order({ params }) {
     <div class="order">
       <label>Order by <select value=${ranking} onChange=${(event) => go({ ranking: event.target.value })}>
         ${RANKINGS.map(([value, name]) => html`<option value=${value} selected=${value === ranking} disabled=${value === "related" && isLabelled}>${name}</option>`)}</select></label>
-      <label>Score from <input type="number" min="-1" max="1" step="0.05" value=${params.get("min_score") ?? ""}
-        onChange=${(event) => go({ min_score: event.target.value })} /></label>
+      <label>Score from <${Typed} type="number" min="-1" max="1" step="0.05" value=${params.get("min_score") ?? ""}
+        onValue=${(value) => go({ min_score: value })} /></label>
       <label>At most of a folder <select value=${per.folder} onChange=${(event) => set({ folder: Number(event.target.value) })}>
         ${[...new Set([0, 1, 2, 5, per.folder])].map((each) => html`<option value=${each} selected=${each === per.folder}>${each || "all"}</option>`)}</select></label>
       <label class="check"><input type="checkbox" checked=${per.isDistinct} onChange=${() => set({ isDistinct: !per.isDistinct })} /><span>Hide duplicates</span></label>
@@ -155,20 +173,27 @@ function Order({ params }) {
 
 function Panel({ params, answer }) {
   const where = params.get("where");
+  const [wanted, setWanted] = useState(LEAST);
   const parts = useMemo(() => readWhere(where), [where]);
+  // Without a label in it, a filter does not hold the score.
+  const least = parts.labels.length ? parts.least : wanted;
   const set = (changes) => go({ where: writeWhere({ ...parts, ...changes }) });
-  const { value: facets, problem } = useCounts("/facets", { least: parts.least });
+  const { value: facets, problem } = useCounts("/facets", { least });
   const labels = useMemo(() => (facets?.labels ?? []).map(({ name, path, clips }) => ({ key: name, path, clips })), [facets]);
   const folders = useMemo(() => folderNodes(facets?.folders ?? []), [facets]);
   const error = answer.state === "failed" && answer.error?.message.startsWith("filter") ? answer.error.message : "";
-  const choose = (name) => (key) => set({ [name]: toggled(parts[name], key) });
+  const choose = (name) => (key) => set({ least, [name]: toggled(parts[name], key) });
+  const setLeast = (event) => {
+    setWanted(Number(event.target.value));
+    if (parts.labels.length) set({ least: Number(event.target.value) });
+  };
   return html`
     ${isQuestion(params) && html`<${Order} params=${params} />`}
     ${problem && html`<p class="problem" role="alert">${shown(problem)}</p>`}
     ${!facets && !problem && html`<p class="soft" role="status">Counting…</p>`}
     <${Group} name="Labels" isOpen=${true}>
-      <label class="least">heard with at least <select value=${parts.least} onChange=${(event) => set({ least: Number(event.target.value) })}>
-        ${[...new Set([...SCORES, parts.least])].map((each) => html`<option value=${each} selected=${each === parts.least}>${each}</option>`)}</select></label>
+      <label class="least">heard with at least <select value=${least} onChange=${setLeast}>
+        ${[...new Set([...SCORES, least])].map((each) => html`<option value=${each} selected=${each === least}>${each}</option>`)}</select></label>
       <${Tree} key=${Boolean(facets)} nodes=${labels} chosen=${new Set(parts.labels)} onToggle=${choose("labels")} label="labels" />
     <//>
     ${(folders.length > 0 || parts.folders.length > 0) && html`
@@ -180,10 +205,9 @@ function Panel({ params, answer }) {
       <${Dates} span=${parts.modified} facets=${facets} onSpan=${(modified) => set({ modified })} /><//>
     <${Tags} chosen=${parts.tags} onTags=${(tags) => set({ tags })} />
     <${Group} name="As text" isOpen=${parts.rest !== ""}>
-      <textarea rows="2" aria-label="Filter as text" placeholder="uri like '%/field/%' and not padded" spellcheck="false" value=${parts.rest}
+      <${Typed} tag="textarea" rows="2" aria-label="Filter as text" placeholder="uri like '%/field/%' and not padded" spellcheck="false" value=${parts.rest}
         aria-invalid=${Boolean(error)} aria-describedby=${error ? "filter-problem" : null}
-        onKeyDown=${(event) => { if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); event.target.blur(); } }}
-        onChange=${(event) => set({ rest: event.target.value })}></textarea>
+        onValue=${(rest) => set({ rest })} />
       ${error && html`<p class="problem" id="filter-problem">${shown(error)}</p>`}<//>`;
 }
 

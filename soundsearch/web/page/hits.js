@@ -7,7 +7,7 @@ import { folderOf, nameOf, shown, time } from "./names.js";
 import { play, player, prefetch, stop, toggle, usePosition } from "./player.js";
 import { Spectrogram } from "./spectrogram.js";
 import { observable, selection, useStore } from "./store.js";
-import { Actions, askWith } from "./steer.js";
+import { Actions, actionKeys, askWith } from "./steer.js";
 import { dragRow } from "./taking.js";
 
 // Rows after the selected one whose moments are fetched ahead.
@@ -66,7 +66,7 @@ class Row extends Component {
           ${tags.map(([name, value]) => html`<span class="tag">${shown(name)} ${shown(value)}</span> `)}
           ${row.warning && html`<small class="soft">${shown(row.warning)}</small>`}
         </span>
-        <span role="gridcell" class="actions"><${Actions} row=${row} isSelected=${isSelected} /></span>
+        <span role="gridcell" class="actions"><${Actions} row=${row} /></span>
       </div>`;
   }
 }
@@ -122,6 +122,7 @@ export function Hits({ rows, label, name = "", isBusy = false, onMore = null, on
     { keys: ["s"], help: "Show its spectrogram", run: () => picture.set({ isShown: !picture.value.isShown }) },
     { keys: ["o"], help: "Open it", run: () => go({}, { path: `/clip/${row.clip_id}` }) },
     { keys: ["Escape"], help: "Stop", run: stop },
+    ...actionKeys(row),
   ]);
   return html`
     <div class="hits" role="grid" aria-label=${label} aria-rowcount=${onMore ? -1 : rows.length} ref=${grid}>

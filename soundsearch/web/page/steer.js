@@ -5,7 +5,6 @@ import { api } from "./api.js";
 import { FilterChips } from "./chips.js";
 import { Icon } from "./icons.js";
 import { isKept, toggleKept, tray } from "./keeping.js";
-import { useKeys } from "./keys.js";
 import { nameOf, shown } from "./names.js";
 import { panel } from "./panel.js";
 import { useStore } from "./store.js";
@@ -44,23 +43,21 @@ function kept(params, changes) {
   return isLast ? { ...changes, unlike: [] } : changes;
 }
 
-function ActionKeys({ row, isSteered }) {
-  useKeys([
-    { keys: ["m"], help: "More like this", run: () => steer(row, "like") },
-    { keys: ["n"], help: "Not this", run: () => isSteered && steer(row, "unlike") },
-    { keys: ["t"], help: "Put into the tray, or take it out", run: () => toggleKept(row) },
-    { keys: ["c"], help: "Copy its path", run: () => copy(row.uri) },
-  ]);
-  return null;
-}
+/** What keys do with the selected row. */
+export const actionKeys = (row) => [
+  { keys: ["m"], help: "More like this", run: () => steer(row, "like") },
+  { keys: ["n"], help: "Not this", run: () => isSteerable(given()) && steer(row, "unlike") },
+  { keys: ["t"], help: "Put into the tray, or take it out", run: () => toggleKept(row) },
+  { keys: ["c"], help: "Copy its path", run: () => copy(row.uri) },
+];
 
 function Act({ mark, label, help, onAct, ...rest }) {
   const run = (event) => { event.stopPropagation(); onAct(); };
   return html`<button class="plain" tabindex="-1" aria-label=${label} title=${help ?? label} onClick=${run} ...${rest}><${Icon} name=${mark} /></button>`;
 }
 
-/** Buttons of a row. @param {{row: import("./question.js").Row, isSelected: boolean}} props */
-export function Actions({ row, isSelected }) {
+/** Buttons of a row. @param {{row: import("./question.js").Row}} props */
+export function Actions({ row }) {
   const { params, view } = useAddress();
   const isIn = useStore(tray, () => isKept(row));
   const id = String(row.clip_id);
@@ -68,7 +65,6 @@ export function Actions({ row, isSelected }) {
   const isSteered = view === "ask" && isSteerable(params);
   uris.set(id, row.uri);
   return html`
-    ${isSelected && html`<${ActionKeys} row=${row} isSteered=${isSteered} />`}
     <${Act} mark="more" label="More like this" help="More like this (m)" aria-pressed=${is("like")} onAct=${() => steer(row, "like")} />
     <${Act} mark="less" label="Not this" help=${isSteered ? "Not this (n)" : "Not this: needs an example first"} aria-pressed=${is("unlike")}
       disabled=${!isSteered} onAct=${() => steer(row, "unlike")} />
