@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from starlette.responses import Response
@@ -10,6 +13,8 @@ from starlette.responses import Response
 from .. import __version__
 from ..errors import SoundsearchError
 from ..hints import command
+from ..stores.milvus.uri import MilvusUri
+from ..stores.opening import Place
 from .guard import COOKIE, cookie_of, is_token
 from .problems import JSON, Problem
 from .service import Call
@@ -54,9 +59,24 @@ async def info(call: Call) -> dict[str, Any]:
     return {
         "version": __version__,
         **facts,
+        "bytes": await asyncio.to_thread(_bytes, call.service.holding.place),
         "ingest": command("ingest FOLDER", call.service.holding.place),
         "limits": {name: limits[name] for name in _TOLD},
     }
+
+
+def _bytes(place: Place) -> int | None:
+    """What a library takes on this disk; None for one on a server."""
+    if isinstance(place, MilvusUri):
+        if not place.lite:
+            return None
+        place = Path(place.address)
+    found = [place] if place.is_file() else place.rglob("*")
+    total = 0
+    for path in found:
+        with suppress(OSError):  # it was taken away meanwhile
+            total += path.lstat().st_size
+    return total
 
 
 async def metrics(call: Call) -> Response:

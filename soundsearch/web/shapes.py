@@ -187,6 +187,7 @@ SHAPES: dict[str, Schema] = {
             "hop": _NUMBER,
             "store": _TEXT,
             "ingest": _TEXT,
+            "bytes": {"type": ["integer", "null"]},
             "limits": _ANY,
         },
         "required": [

@@ -74,7 +74,7 @@ def store(place):
     with_store.close()
 
 
-def new_clip(uri: str, count: int, seed: int, **fields) -> NewClip:
+def new_clip(uri: str, count: int, seed: int, dimension: int = 16, **fields) -> NewClip:
     """A clip of random segments; `fields` set fields of its record."""
     rng = np.random.default_rng(seed)
     segments = np.zeros(count, SEGMENT)
@@ -89,7 +89,7 @@ def new_clip(uri: str, count: int, seed: int, **fields) -> NewClip:
     }
     return NewClip(
         record=ClipRecord(**{**known, **fields}),
-        embeddings=rng.normal(0, 2, (count, 16)).astype(np.float32),
+        embeddings=rng.normal(0, 2, (count, dimension)).astype(np.float32),
         segments=segments,
     )
 

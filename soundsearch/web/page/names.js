@@ -35,5 +35,12 @@ export function time(seconds, digits = 1) {
 /** A number with its thousands parted. */
 export const count = (number) => number.toLocaleString("en").replaceAll(",", "\u202f");
 
+/** Seconds as a person says them: 40 s, 12 min, 3.5 h. */
+export function lasting(seconds) {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return `${count(Math.round(seconds / 360) / 10)} h`;
+}
+
 /** A number of things: "1 clip", "2 clips". */
 export const counted = (number, thing) => `${count(number)} ${thing}${number === 1 ? "" : "s"}`;

@@ -7,13 +7,13 @@ import { play, usePosition } from "./player.js";
 
 // Of the picture: mel (HTK), as the API draws it.
 const LOWEST = 50, HIGHEST = 8000;
-const TICKS = [100, 500, 1000, 2000, 4000, 8000];
+export const TICKS = [100, 500, 1000, 2000, 4000, 8000];
 // A longer clip is drawn about its moment, seconds.
 const LONGEST = 30;
 const HEIGHT = 128;
 
 const mel = (hertz) => 1127 * Math.log1p(hertz / 700);
-const heightOf = (hertz) => (mel(hertz) - mel(LOWEST)) / (mel(HIGHEST) - mel(LOWEST));
+export const heightOf = (hertz) => (mel(hertz) - mel(LOWEST)) / (mel(HIGHEST) - mel(LOWEST));
 
 /** Steps of an axis of time that gives five to ten ticks. */
 function stepOf(seconds) {
