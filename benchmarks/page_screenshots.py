@@ -34,7 +34,16 @@ def served(folder: Path) -> Iterator[str]:
     library = folder / "library"
     with soundsearch.open(library) as lib:
         lib.ingest(folder / "sounds")
-    command = [sys.executable, "-m", "soundsearch", "serve", "--port", "0", "--library", str(library)]
+    command = [
+        sys.executable,
+        "-m",
+        "soundsearch",
+        "serve",
+        "--port",
+        "0",
+        "--library",
+        str(library),
+    ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         try:
