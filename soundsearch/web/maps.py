@@ -185,13 +185,6 @@ class Maps:
         async with self._turn:
             try:
                 made = await self._made_of(key, making, known)
-            except OSError as error:
-                raise Problem(
-                    503,
-                    "NoRoom",
-                    f"the map cannot be made: {error.strerror or error}",
-                    retry_after=60,
-                ) from error
             finally:
                 for path in making._files:
                     with suppress(OSError):
@@ -307,7 +300,7 @@ class Maps:
         if message is None:
             facts = {"error": "the process that makes it was ended, or takes too much memory"}
         if "error" in facts:
-            raise Problem(503, "NoMap", f"the map cannot be made: {facts['error']}", retry_after=60)
+            raise Problem(500, "NoMap", f"the map cannot be made: {facts['error']}")
         return facts
 
     def _path(self, making: Making) -> str:
