@@ -124,6 +124,7 @@ def test_a_file_is_dropped_heard_and_found_again(page, browser, server):
     with shown(browser, server) as other:
         other.go(address)
         other.at("[role=alert]", has_text="The sound of this address is not in this").wait_for()
+        assert other.at(".sound").count() == 0
         drop(other, wav(both), "again.wav")
         assert other.names() == names and other.address == address
 
