@@ -175,7 +175,6 @@ def test_filters_change_answers_and_address(page, library, ids):
                           "and tag['mic\\'s'] == 'A\\'KG'")  # fmt: skip
     page.page.reload()
     assert page.at("#filters").get_by_label("to", exact=True).input_value() == "2024-01-31"
-    assert page.violations() == []
     for name in ("Remove: until 2024-01-31", "Remove: mic's: A'KG", "Remove: 2–5 s"):
         button(page, name).click()
     until_names(page, ["tone1.wav", "tone2.wav", "tone3.wav"])

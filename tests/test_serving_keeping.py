@@ -247,6 +247,22 @@ def test_names_are_usable_and_each_its_own():
     assert all(len(each.encode()) <= 190 for each in given)
 
 
+def test_milvus_gives_the_same(lite, folder):
+    with soundsearch.open(lite) as lib:
+        lib.ingest(folder / "s")
+    served = Server(lite, workers=1)
+    try:
+        found = served.get("/facets", params={"where": "modified < '2024-07'"}).json()
+        months = [{"month": month, "clips": 1} for month in ("2024-01", "2024-06")]
+        assert found["total"] == 2 and found["months"] == months
+        uri = str(folder / "s" / "a" / "bell.wav")
+        content = unzipped(export(served, clip=[uri], sound="files"))["bell.wav"]
+        assert content == Path(uri).read_bytes()
+        assert uri in export(served, clip=[uri], format="m3u").text
+    finally:
+        served.close()
+
+
 # What filters can tell apart
 
 

@@ -3,7 +3,7 @@ import { html } from "./vendor.js";
 import { go, href } from "./address.js";
 import { Hits } from "./hits.js";
 import { count, counted, nameOf, shown } from "./names.js";
-import { MOST, PAGE, isQuestion, questionOf } from "./question.js";
+import { MOST, PAGE, questionOf } from "./question.js";
 
 /** What is asked, in a few words; `asked` are the facts of the clip that it asks with. */
 export function titleOf({ params }, asked) {
@@ -31,7 +31,7 @@ export function Answers({ answer }) {
   return html`
     <section class="answers" aria-label="Answers" aria-busy=${isBusy}>
       <p class="soft"><span role="status">${said}</span>
-        ${isQuestion(params) && rows.length > 0 && html`${" "}<a href=${href({}, { path: "/map", from: params })}>Show on map</a>`}</p>
+        ${rows.length > 0 && html`${" "}<a href=${href({}, { path: "/map", from: params })}>Show on map</a>`}</p>
       ${answer.warning && html`<p class="soft">${shown(answer.warning)}</p>`}
       ${rows.length > 0 && html`
         <${Hits} key=${answer.key} rows=${rows} name=${answer.key} label=${kind === "list" ? "Clips" : "Answers"}

@@ -138,10 +138,17 @@ function Tags({ chosen, onTags }) {
     <//>`;
 }
 
-const folderNodes = (folders) => {
+/** What of two paths is the same, up to a slash. */
+function common(one, other) {
+  let end = 0;
+  for (let at = 0; at < Math.min(one.length, other.length) && one[at] === other[at]; at += 1) if (one[at] === "/") end = at + 1;
+  return one.slice(0, end);
+}
+
+/** Folders as nodes of a tree: each is below the nearest one that is listed. */
+function folderNodes(folders) {
   const names = new Set(folders.map((each) => each.folder));
-  return folders.map(({ folder, pattern, clips }) => {
-    // A folder is below the nearest one that is listed.
+  const parted = folders.map(({ folder, pattern, clips }) => {
     const path = [];
     let rest = folder;
     for (let end = folder.lastIndexOf("/"); end > 0; end = folder.lastIndexOf("/", end - 1)) {
@@ -150,7 +157,10 @@ const folderNodes = (folders) => {
     }
     return { key: pattern, path: [rest, ...path], clips };
   });
-};
+  // What all have in common says nothing.
+  const start = parted.length ? parted.map((node) => node.path[0]).reduce(common).length : 0;
+  return parted.map((node) => ({ ...node, path: [node.path[0].slice(start), ...node.path.slice(1)] }));
+}
 
 function Order({ params }) {
   const per = readPer(params.get("per"));

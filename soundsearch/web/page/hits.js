@@ -4,7 +4,7 @@ import { go, keep, kept } from "./address.js";
 import { Icon } from "./icons.js";
 import { useKeys } from "./keys.js";
 import { folderOf, nameOf, shown, time } from "./names.js";
-import { play, player, prefetch, stop, toggle, usePosition } from "./player.js";
+import { ending, play, player, prefetch, stop, toggle, usePosition } from "./player.js";
 import { Spectrogram } from "./spectrogram.js";
 import { observable, selection, useStore } from "./store.js";
 import { Actions, actionKeys, askWith } from "./steer.js";
@@ -30,9 +30,11 @@ function said(row) {
   return [...parts, ...names].join(", ");
 }
 
+/** How much of what plays was heard. */
 function Played({ row }) {
-  const at = usePosition(isOf(row));
-  return at === null ? null : html`<span class="played">${time(at)}</span>`;
+  const at = usePosition(({ clip }) => clip?.clip_id === row.clip_id);
+  const { start } = player.value, all = ending() - start;
+  return at === null || !all ? null : html`<i class="played" style=${{ width: `${(100 * (at - start)) / all}%` }}></i>`;
 }
 
 class Row extends Component {
@@ -50,21 +52,21 @@ class Row extends Component {
         draggable=${true} onDragStart=${(event) => dragRow(event, row)}>
         <span role="gridcell" class="press">
           <button class="plain" tabindex="-1" aria-label=${isOn ? "Pause" : "Play"} title="Play (Space)"
-            onClick=${onPlay}><${Icon} name=${isOn ? "pause" : "play"} /></button>
+            onClick=${onPlay}><${Icon} name=${isOn ? "pause" : "play"} /></button>${playing && html`<${Played} row=${row} />`}
         </span>
         <span role="gridcell" class="name">
           <b class="cut">${nameOf(row.uri)}</b> <small class="cut"><bdi dir="ltr">${folderOf(row.uri)}</bdi></small>
         </span>
         <span role="gridcell" class="moment">
-          ${time(row.start)}–${time(row.end)} ${playing && html`<${Played} row=${row} />`}
+          ${time(row.start)}–${time(row.end)}
         </span>
         <span role="gridcell" class="score">${row.score?.toFixed(2)}</span>
         <span role="gridcell" class="labels">
           ${given.map((label) => html`<span class="label given" title="Given by people">${shown(label.name)}</span> `)}
           ${row.labels.slice(0, 3).map((label) => html`
             <span class="label" title=${shown(label.path?.join(" › ") ?? "")}>${shown(label.name)} <small>${label.score.toFixed(2)}</small></span> `)}
-          ${tags.map(([name, value]) => html`<span class="tag">${shown(name)} ${shown(value)}</span> `)}
           ${row.warning && html`<small class="soft">${shown(row.warning)}</small>`}
+          ${tags.map(([name, value]) => html`<span class="tag">${shown(name)} ${shown(value)}</span> `)}
         </span>
         <span role="gridcell" class="actions"><${Actions} row=${row} /></span>
       </div>`;
@@ -105,6 +107,9 @@ export function Hits({ rows, label, name = "", isBusy = false, onMore = null, on
   useLayoutEffect(() => {
     if (isWaiting.current) select(at + 1);
   }, [rows.length]);
+  useEffect(() => {
+    if (isShown) grid.current.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });
+  }, [isShown]);
   useEffect(() => {
     if (kept().list === name) grid.current.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });
     return () => { selection.set({ row: null }); prefetch([]); };

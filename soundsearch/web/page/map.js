@@ -22,8 +22,6 @@ await new Promise((resolve) => {
 
 const METHODS = { tsne: "t-SNE", umap: "UMAP", pca: "PCA" };
 const STEPS = { asking: "", waiting: "Another map is being made", reading: "Reading clips", placing: "Laying out" };
-// What is in the address belongs to one map; the question and these do not.
-const KEPT = ["where", "method", "by"];
 const NOTHING = { params: new URLSearchParams() };
 const PAN = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
@@ -239,6 +237,7 @@ export default function View({ address }) {
     <main class="mapview">
       <h1 class="unseen">Map</h1>
       ${where && html`<p class="mapwhere">Only clips where <code>${shown(where)}</code>${" "}
+        <a href=${href({ where }, { path: "/" })}>Change</a>${" "}
         <a href=${href({ where: null, view: null, lasso: null })}>Show all</a></p>`}
       ${error && html`<p class="problem" role="alert">${shown(error.message)}</p>`}
       ${map && map.count > 0 && html`<${Shown} key=${`${map.key} ${map.tag}`} map=${map} address=${address} answer=${answer} step=${step} />`}

@@ -30,7 +30,7 @@ export function Legend({ columns, column, legend, palette, hidden, onColumn, onH
   const toggle = (kind) =>
     onHide(hidden.has(kind) ? [...hidden].filter((each) => each !== kind) : [...hidden, kind]);
   return html`
-    <label class="field"><span>Colour</span>
+    <label class="field colour"><span>Colour</span>
       <select onChange=${(event) => onColumn(columns[event.target.selectedIndex].key)}>
         ${columns.map((each) => html`<option selected=${each === column}>${each.name}</option>`)}
       </select>

@@ -66,7 +66,7 @@ export function Spectrogram({ row }) {
   const share = (seconds) => `${(100 * (seconds - from)) / (until - from)}%`;
   const step = source && stepOf(until - from);
   const ticks = source ? Array.from({ length: 12 }, (_, at) => (Math.ceil(from / step) + at) * step)
-    .filter((each) => each <= until) : [];
+    .filter((each) => each <= until - (until - from) / 20) : []; // its text is to the right of it
   const playFrom = (event) => {
     const { left, width } = event.currentTarget.getBoundingClientRect();
     play(row, { start: from + ((event.clientX - left) / width) * (until - from) });

@@ -8,7 +8,7 @@ import { drop, empty, move, put, tray } from "./keeping.js";
 import { useKeys } from "./keys.js";
 import { counted, shown } from "./names.js";
 import { rowOf } from "./question.js";
-import { selection, useStore } from "./store.js";
+import { useStore } from "./store.js";
 import { atOf, copy, droppedRow, isRowDragged, take } from "./taking.js";
 
 // An address holds so many, and so many are asked for.
@@ -65,15 +65,17 @@ function Downloads({ rows }) {
 function Order({ rows, children }) {
   const list = useRef();
   const [over, setOver] = useState(null);
-  const at = () => rows.findIndex((row) => selection.value.row && keyOf(row) === keyOf(selection.value.row));
-  const focus = () => requestAnimationFrame(() => list.current?.querySelector(".hit[aria-selected=true]")?.focus());
+  const chosen = () => list.current?.querySelector(".hit[aria-selected=true]");
+  const placeIn = (hit) => Number(hit?.getAttribute("aria-rowindex") ?? 0) - 1;
+  const at = () => placeIn(chosen());
+  const focus = () => requestAnimationFrame(() => chosen()?.focus());
   const shift = (by) => { move(at(), at() + by); focus(); };
   useKeys([
     { keys: ["Shift+ArrowUp"], help: "Move up", run: () => shift(-1) },
     { keys: ["Shift+ArrowDown"], help: "Move down", run: () => shift(1) },
     { keys: ["Delete", "Backspace"], help: "Take out of the tray", run: () => { if (at() >= 0) drop(rows[at()]); focus(); } },
   ]);
-  const placeOf = (event) => Number(event.target.closest?.(".hit")?.getAttribute("aria-rowindex") ?? 0) - 1;
+  const placeOf = (event) => placeIn(event.target.closest?.(".hit"));
   const onDragOver = (event) => {
     if (!isRowDragged(event)) return;
     event.preventDefault();
