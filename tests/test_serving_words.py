@@ -256,10 +256,20 @@ def test_a_statement_that_takes_too_long_is_stopped(folder):
         assert len(lib.similar(1, 2)) == 2  # with the same connection
 
 
-def test_milvus_gives_up_too(lite):
+def test_milvus_answers_alike(lite, folder):
     with soundsearch.open(lite) as lib:
-        lib.add(tone(300, 2), 16_000, uri="a")
-        lib.add(tone(400, 2), 16_000, uri="b")
+        lib.ingest(folder / "s")
+        both = lib.clip(str(folder / "s" / "both.wav")).id
         with within(0), pytest.raises(OutOfTime):
-            lib.similar("a")
-        assert len(lib.similar("a")) == 1
+            lib.similar(both)
+        assert len(lib.similar(both)) == 3
+    served = Server(lite, workers=1)
+    try:
+        found = served.get("/complete", params={"text": "KICK_01"}).json()["clips"]
+        assert [clip["uri"].rpartition("/")[2] for clip in found] == [HOSTILE]
+        part = {"clip": both, "at": "4.5-7.5", "k": 1}
+        assert "hiss" in served.query(json=part).json()["hits"][0]["uri"]
+        assert served.query(json={"text": "a sine wave", "k": 1}).json()["words"]
+        assert served.get("/examples").json()["clips"]
+    finally:
+        served.close()

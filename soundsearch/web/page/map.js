@@ -2,6 +2,7 @@
 import { html, useEffect, useMemo, useRef, useState } from "./vendor.js";
 import { go, href } from "./address.js";
 import { coloursBy, wordsOf } from "./columns.js";
+import { useKeys } from "./keys.js";
 import { Legend, useDark } from "./maplegend.js";
 import { MapList } from "./maplist.js";
 import { rowOf, useMap } from "./mapload.js";
@@ -174,10 +175,16 @@ function Shown({ map, address, answer, step }) {
     if (hears) hear(to);
     heard.current = -1;
   };
+  useKeys([
+    { keys: ["+", "="], help: "Zoom in", run: () => scatter.zoomBy(1.3) },
+    { keys: ["-"], help: "Zoom out", run: () => scatter.zoomBy(1 / 1.3) },
+    { keys: ["0"], help: "Show all of the map", run: () => scatter.fit() },
+    { keys: ["l"], help: "Draw around clips", run: () => setLassoing(!isLassoing) },
+    { keys: ["v"], help: "List what is in view", run: () => lassoed(scatter.frame()) },
+    { keys: ["p"], help: "Whether what is pointed at plays", run: () => setHearing(!hears) },
+  ]);
+  // Of the map itself; in a list these keys are the list's.
   const keys = {
-    "+": () => scatter.zoomBy(1.3), "=": () => scatter.zoomBy(1.3), "-": () => scatter.zoomBy(1 / 1.3),
-    0: () => scatter.fit(), l: () => setLassoing(!isLassoing), p: () => setHearing(!hears),
-    v: () => lassoed(scatter.frame()),
     " ": () => latest.current >= 0 && pick(latest.current),
     Enter: () => latest.current >= 0 && go({ clip: map.ids[latest.current] }, { path: "/" }),
     Escape: () => {
