@@ -23,12 +23,13 @@ LONGEST = 450
 # The rooms of soundsearch, and what each may import besides itself and packages of others; a
 # module belongs to the room with the longest name that its own begins with. Arrows point down.
 _RECORDS = {"stores.base", "stores.filters", "stores.parts", "stores.records"}
-_BASE = {"errors", "hints", "results", "vectors", GROUND}
+_BASE = {"deadlines", "errors", "hints", "results", "vectors", GROUND}
 _STORES = {*_RECORDS, "stores.keyed", "stores.pooling", *_BASE}
 _ASKING = {*_RECORDS, *_BASE, "labels"}
 _SELECTION = {*_ASKING, "gathering", "naming", "session", "stores.keyed"}
 _CLIPS = {*_ASKING, "asking", "hearing", "naming", "neighbours", "selection", "session"}
 ROOMS: dict[str, set[str]] = {
+    "deadlines": set(),
     "hints": set(),
     "errors": {GROUND, "hints"},
     "results": {GROUND},

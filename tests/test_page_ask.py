@@ -124,6 +124,7 @@ def test_a_file_is_dropped_heard_and_found_again(page, browser, server):
     with shown(browser, server) as other:
         other.go(address)
         other.at("[role=alert]", has_text="The sound of this address is not in this").wait_for()
+        assert other.at(".sound").count() == 0
         drop(other, wav(both), "again.wav")
         assert other.names() == names and other.address == address
 
@@ -152,7 +153,9 @@ def test_a_part_is_marked_by_keys_and_by_the_mouse(page):
     assert 1.8 < start < 2.3 and 3.8 < end < 4.1
     page.until("document.querySelector('.hits').closest('[aria-busy=false]')")
     page.page.go_back()
+    page.until("!location.search.includes('at=')")
     page.page.go_back()
+    page.until("location.search.includes('at=')")
     assert asked(page)["at"] == ["4.5-8"]
     value = "document.querySelector('.marking input').value"
     page.until(f"{value} === '4.5'")
@@ -216,7 +219,9 @@ def test_what_is_typed_is_completed_by_keys(page, server):
     page.at(".wave canvas").first.wait_for()
     assert asked(page).keys() == {"clip"}
     page.page.go_back()
+    page.until("location.search.includes('label=')")
     page.page.go_back()
+    page.until("!location.search")
     page.at(".examples a").first.click()
     assert asked(page).keys() == {"label"}
 

@@ -145,6 +145,9 @@ def test_a_lasso_is_a_list_with_an_address(mapped):
     mapped.go()
     mapped.around(*NAMES, "track:1")
     assert sorted(mapped.names()) == sorted([*NAMES, "track:1"])
+    assert mapped.shown.violations() == []
+    mapped.at("button", has_text="Into the tray").click()
+    mapped.until("import('/page/keeping.js').then((m) => m.tray.value.rows.length === 6)")
     mapped.at("input[type=search]").fill("WAV high")
     mapped.until("document.querySelectorAll('.hit').length === 1")
     assert mapped.names() == ["high.wav"]
@@ -207,7 +210,9 @@ def test_keys_go_from_clip_to_clip(mapped):
     mapped.at(".plot canvas >> nth=1").focus()
     mapped.shown.press("0")
     mapped.until("!location.search.includes('view=')")
-    mapped.shown.press("v")
+    mapped.shown.press("?")
+    assert "List what is in view" in mapped.at("dialog").inner_text()
+    mapped.shown.press("Escape", "v")
     mapped.until("document.querySelectorAll('.hit').length === 6")
     mapped.shown.press("Escape", "Escape")
     mapped.until("!location.search.includes('lasso')")

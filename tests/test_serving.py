@@ -258,7 +258,7 @@ def test_milvus_answers_too(lite, folder, library):
 
 def test_the_program_of_the_page(server, folder, tmp_path, monkeypatch, capsys):
     page = Path(__file__).parent.parent / "docs" / "serving.md"
-    [program] = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.M | re.S)
+    program = "\n".join(re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.M | re.S))
     write(tmp_path / "clip.wav", tone(300, 3))
     monkeypatch.chdir(tmp_path)
     names = {"httpx": httpx}

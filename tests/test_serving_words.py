@@ -14,6 +14,7 @@ from support.sounds import noise, tone, write
 import soundsearch
 from soundsearch import Sound, Words
 from soundsearch.asking import by_words
+from soundsearch.deadlines import OutOfTime, within
 from soundsearch.labels import wording
 
 pytest.importorskip("starlette")
@@ -225,3 +226,50 @@ def test_peaks_of_a_wave(server, library):
     assert "within the clip's" in problem(outside, 422)
     gone = server.get(f"/clips/{number(library, 'track:1')}/peaks")
     assert "is no file" in problem(gone, 404)
+
+
+# Questions that take too long
+
+
+def test_a_question_that_takes_too_long_frees_its_place(folder):
+    served = Server(folder / "l", workers=1, question_seconds=0.0)
+    try:
+        asked = {"text": "noise"}
+        for response in (
+            served.query(json=asked),
+            served.get("/similar", params={"clip": 1}),
+            served.get("/clips", params={"where": "uri like '%k_ck%'"}),
+            served.get("/complete", params=asked),
+        ):
+            assert "given up after 0 s; ask for fewer clips" in problem(response, 504)
+        assert served.service.questions.running == 0
+        assert served.get("/tags").status_code == 200  # what is kept for all has no limit
+    finally:
+        served.close()
+
+
+def test_a_statement_that_takes_too_long_is_stopped(folder):
+    endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n"
+    with soundsearch.open(folder / "l") as lib:
+        with lib._session.store.reading() as reading, within(0.05), pytest.raises(OutOfTime):
+            reading._catalog._query(endless)
+        assert len(lib.similar(1, 2)) == 2  # with the same connection
+
+
+def test_milvus_answers_alike(lite, folder):
+    with soundsearch.open(lite) as lib:
+        lib.ingest(folder / "s")
+        both = lib.clip(str(folder / "s" / "both.wav")).id
+        with within(0), pytest.raises(OutOfTime):
+            lib.similar(both)
+        assert len(lib.similar(both)) == 3
+    served = Server(lite, workers=1)
+    try:
+        found = served.get("/complete", params={"text": "KICK_01"}).json()["clips"]
+        assert [clip["uri"].rpartition("/")[2] for clip in found] == [HOSTILE]
+        part = {"clip": both, "at": "4.5-7.5", "k": 1}
+        assert "hiss" in served.query(json=part).json()["hits"][0]["uri"]
+        assert served.query(json={"text": "a sine wave", "k": 1}).json()["words"]
+        assert served.get("/examples").json()["clips"]
+    finally:
+        served.close()

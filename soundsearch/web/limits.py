@@ -22,6 +22,8 @@ class Limits:
     ----------
     questions, waiting_questions : int
         Answered at once by threads, and waiting for their turn; more are refused.
+    question_seconds : float
+        How long one question may take, from when its turn has come.
     uploads : int
         Received at once; more are refused.
     workers, waiting_jobs : int
@@ -57,6 +59,7 @@ class Limits:
     uploads: int = 16
     workers: int = max(1, min(4, (os.cpu_count() or 2) // 2))
     waiting_jobs: int = 32
+    question_seconds: float = 20.0
     exports: int = 4
     export_bytes: int = 4 << 30
     upload_bytes: int = 200 << 20

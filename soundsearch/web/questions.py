@@ -76,7 +76,7 @@ async def query(call: Call) -> dict[str, Any]:
         answer = selected.query(asked, segments=values["segments"], **options)
         return answer, None if values["clip"] is None else library.clip(values["clip"])
 
-    answer, clip = await call.ask(ask)
+    answer, clip = await call.question(ask)
     if heard is None:
         return _told(answer, clip)
     both = "; ".join(text for text in (heard.warning, answer.warning) if text) or None
@@ -165,7 +165,7 @@ async def similar(call: Call) -> dict[str, Any]:
         answer = _selected(library, values).similar(values["clip"], **options)
         return answer, library.clip(values["clip"])
 
-    return _told(*await call.ask(ask))
+    return _told(*await call.question(ask))
 
 
 async def recommend(call: Call) -> dict[str, Any]:
@@ -173,7 +173,7 @@ async def recommend(call: Call) -> dict[str, Any]:
     values = dict(call.values)
     where = {"where": values.pop("where")}
     values["weights"] = values["weights"] or None
-    return _told(await call.ask(lambda lib: _selected(lib, where).recommend(**values)))
+    return _told(await call.question(lambda lib: _selected(lib, where).recommend(**values)))
 
 
 async def clips(call: Call) -> dict[str, Any]:
@@ -196,7 +196,7 @@ async def clips(call: Call) -> dict[str, Any]:
 
         return selected._read(read)
 
-    return await call.ask(page)
+    return await call.question(page)
 
 
 async def clip(call: Call) -> dict[str, Any]:

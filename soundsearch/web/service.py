@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import os
 import shutil
 import tempfile
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from starlette.requests import Request
 
+from ..deadlines import OutOfTime, within
 from ..errors import LibraryNotFound
 from ..hints import command
 from ..library import Library
@@ -27,6 +29,7 @@ from .ingests import Ingests
 from .limits import Gate, Limits, Room
 from .maps import Maps
 from .metrics import Metrics
+from .problems import Problem
 from .workers import Workers
 
 __all__ = ["Call", "Service"]
@@ -76,8 +79,10 @@ class Service:
         self._prepared: set[str] = set()
         self._files = 0
 
-    async def ask(self, question: Callable[[Library], _Found]) -> _Found:
+    async def ask(self, question: Callable[[Library], _Found], seconds: float = math.inf) -> _Found:
         """What a function makes of the library, in a thread, when it is its turn.
+
+        What takes longer than `seconds` is given up where it next looks; it must only read.
 
         Raises
         ------
@@ -86,13 +91,21 @@ class Service:
         SoundsearchError
         """
         async with self.questions.turn():
-            return await asyncio.get_running_loop().run_in_executor(
-                self._threads, functools.partial(self._ask, question)
-            )
+            try:
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._threads, functools.partial(self._ask, question, seconds)
+                )
+            except OutOfTime:
+                raise Problem(
+                    504,
+                    "TooLong",
+                    f"the question was given up after {seconds:g} s; ask for fewer clips, with a "
+                    "simpler filter, or not so deep in the list",
+                ) from None
 
-    def _ask(self, question: Callable[[Library], _Found]) -> _Found:
+    def _ask(self, question: Callable[[Library], _Found], seconds: float = math.inf) -> _Found:
         place = self.holding.place
-        with self.holding.library() as library:
+        with self.holding.library() as library, within(seconds):
             try:
                 return question(library)
             except LibraryNotFound as error:
@@ -238,7 +251,11 @@ class Call:
     upload: Any = None
     times: dict[str, float] = field(default_factory=dict)
 
-    async def ask(self, question: Callable[[Library], _Found]) -> _Found:
+    async def question(self, question: Callable[[Library], _Found]) -> _Found:
+        """`ask` for what only reads: it is given up after a time."""
+        return await self.ask(question, self.service.limits.question_seconds)
+
+    async def ask(self, question: Callable[[Library], _Found], seconds: float = math.inf) -> _Found:
         """`Service.ask`, timed: how long the question waited, and how long it took."""
         asked = time.perf_counter()
 
@@ -250,7 +267,7 @@ class Call:
             finally:
                 self._add("search", time.perf_counter() - began)
 
-        return await self.service.ask(timed)
+        return await self.service.ask(timed, seconds)
 
     async def work(self, name: str, job: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         """`Workers.ask`, timed."""

@@ -45,7 +45,7 @@ async def complete(call: Call) -> dict[str, Any]:
         labels = [_label(name) for name in library.complete(typed, count)]
         return {"labels": labels, "clips": _clips_called(library, typed.strip(), count)}
 
-    return await call.ask(find)
+    return await call.question(find)
 
 
 def _label(name: str) -> dict[str, Any]:

@@ -44,7 +44,7 @@ function useAsked({ params }, answer) {
   const clip = isOf ? answer.clip : null;
   if (digest && isOf && answer.heard?.wave) waves.set(digest, answer.heard.wave);
   const { count } = useStore(tries);
-  const file = useFound(digest && `${digest} ${count}`, () => soundOf(digest)).value;
+  const file = useFound(digest && `${digest} ${count}`, () => soundOf(digest));
   const drawn = useFound(clip && !digest ? clip.id : null, (signal) => {
     const at = clip.duration > HOUR ? `0-${HOUR}` : null;
     return Promise.all([
@@ -53,10 +53,11 @@ function useAsked({ params }, answer) {
     ]);
   });
   const labels = isOf ? answer.labels : [];
+  if (file.problem) return null; // which the answer says
   if (digest) {
     const wave = waves.get(digest) ?? null;
     const events = isOf ? answer.heard?.events ?? [] : [];
-    return { key: `sound ${digest}`, title: file && shown(file.name), folder: "", wave, duration: wave?.duration,
+    return { key: `sound ${digest}`, title: file.value && shown(file.value.name), folder: "", wave, duration: wave?.duration,
       labels, events, digest };
   }
   if (!clip) return null;

@@ -2,6 +2,7 @@
 import { html, useEffect, useMemo, useRef, useState } from "./vendor.js";
 import { go, href } from "./address.js";
 import { coloursBy, wordsOf } from "./columns.js";
+import { useKeys } from "./keys.js";
 import { Legend, useDark } from "./maplegend.js";
 import { MapList } from "./maplist.js";
 import { rowOf, useMap } from "./mapload.js";
@@ -10,7 +11,7 @@ import { Plot } from "./mapplot.js";
 import { counted, nameOf, shown } from "./names.js";
 import { mayPlay, play, player, stop, toggle } from "./player.js";
 import { isQuestion, useAnswer } from "./question.js";
-import { selection } from "./store.js";
+import { saved, selection } from "./store.js";
 import { HIDDEN } from "./scatter.js";
 
 const style = document.createElement("link");
@@ -68,7 +69,7 @@ function Shown({ map, address, answer, step }) {
   const { params } = address;
   const [scatter, setScatter] = useState(null);
   const [isLassoing, setIsLassoing] = useState(false);
-  const [hears, setHears] = useState(() => localStorage.getItem("map hover") !== "off");
+  const [hears, setHears] = useState(() => saved.get("map hover") !== "off");
   const [marked, setIsMarked] = useState(-1);
   const latest = useRef(-1); // of keys that come faster than the page is drawn
   const setMarked = (point) => { latest.current = point; setIsMarked(point); };
@@ -161,7 +162,7 @@ function Shown({ map, address, answer, step }) {
   const setLassoing = (is) => { scatter.lassoing(is); setIsLassoing(is); };
   const setHearing = (is) => {
     setHears(is);
-    localStorage.setItem("map hover", is ? "on" : "off");
+    saved.set("map hover", is ? "on" : "off");
   };
 
   const move = ([across, down]) => {
@@ -174,10 +175,16 @@ function Shown({ map, address, answer, step }) {
     if (hears) hear(to);
     heard.current = -1;
   };
+  useKeys([
+    { keys: ["+", "="], help: "Zoom in", run: () => scatter.zoomBy(1.3) },
+    { keys: ["-"], help: "Zoom out", run: () => scatter.zoomBy(1 / 1.3) },
+    { keys: ["0"], help: "Show all of the map", run: () => scatter.fit() },
+    { keys: ["l"], help: "Draw around clips", run: () => setLassoing(!isLassoing) },
+    { keys: ["v"], help: "List what is in view", run: () => lassoed(scatter.frame()) },
+    { keys: ["p"], help: "Whether what is pointed at plays", run: () => setHearing(!hears) },
+  ]);
+  // Of the map itself; in a list these keys are the list's.
   const keys = {
-    "+": () => scatter.zoomBy(1.3), "=": () => scatter.zoomBy(1.3), "-": () => scatter.zoomBy(1 / 1.3),
-    0: () => scatter.fit(), l: () => setLassoing(!isLassoing), p: () => setHearing(!hears),
-    v: () => lassoed(scatter.frame()),
     " ": () => latest.current >= 0 && pick(latest.current),
     Enter: () => latest.current >= 0 && go({ clip: map.ids[latest.current] }, { path: "/" }),
     Escape: () => {

@@ -72,7 +72,7 @@ export function Plot({ map, on, label, children }) {
   return html`
     <div class="plot" data-painter=${scatter?.painter}>
       <canvas ref=${points} aria-hidden="true"></canvas>
-      <canvas ref=${overlay} tabindex="0" data-keys="own" role="application" aria-label=${label}
+      <canvas ref=${overlay} tabindex="0" role="application" aria-label=${label}
         aria-describedby="map-keys" onKeyDown=${press}></canvas>
       <p id="map-keys" class="unseen">Arrow keys go from clip to clip, with Shift they move the map; plus and minus
         zoom, 0 shows all; Space plays, Enter asks with the clip.</p>
