@@ -28,6 +28,7 @@ from ..mapping.data import Columns, packed
 from ..mapping.maps import clips_and_vectors
 from ..mapping.placing import OldMap
 from ..stores.base import Reading
+from ..stores.records import Settings
 from .limits import Limits
 from .messages import receive, send
 from .problems import Problem
@@ -189,6 +190,8 @@ class Maps:
                 for path in making._files:
                     with suppress(OSError):
                         os.unlink(path)
+        if self._making.get(key) is making:
+            del self._making[key]
         self._made[key] = made
         while len(self._made) > _KEPT:
             self._made.popitem(last=False)
@@ -198,10 +201,10 @@ class Maps:
         making.step = "reading"
         where, method = key
         columns = Columns()
-        ids, total, dimension = await self._patiently(
+        ids, total, settings = await self._patiently(
             lambda library: _ids(_chosen(library, where), self._limits.map_clips)
         )
-        vectors = self._path(making)
+        dimension, vectors = settings.dimension, self._path(making)
         found: list[Ints] = [np.empty(0, np.int64)]
         with open(vectors, "wb") as file:
             for first in range(0, len(ids), _TOGETHER):
@@ -211,7 +214,7 @@ class Maps:
                 making.share = min(1.0, (first + _TOGETHER) / len(ids))
         vocabulary = await self._patiently(lambda library: vocabulary_of(library._session.store))
         making.step, making.share = "placing", 0.0
-        places, is_old = self._base_of(known, columns.marks)
+        places, is_old = self._base_of(known, settings.space, columns.marks)
         job = {"vectors": vectors, "dimension": dimension, "method": method, "places": None}
         if is_old is not None:
             job["places"] = self._path(making)
@@ -227,7 +230,7 @@ class Maps:
             if known is not None and is_old is not None:
                 base, warning = known._base, known._warning
             else:
-                base = OldMap.of("", "", facts["method"], columns.marks, placed)
+                base = OldMap.of("", settings.space, facts["method"], columns.marks, placed)
                 warning = facts["warning"]
             content = {
                 "count": len(columns),
@@ -267,10 +270,10 @@ class Maps:
 
     @staticmethod
     def _base_of(
-        known: Made | None, marks: NDArray[np.uint64]
+        known: Made | None, space: str, marks: NDArray[np.uint64]
     ) -> tuple[Floats, NDArray[np.bool_] | None]:
         """Where clips are that were laid out before, if those are most of them."""
-        if known is not None and len(marks):
+        if known is not None and known._base.space == space and len(marks):
             places, is_old = known._base.found(marks)
             if 2 * is_old.sum() > len(marks):
                 return places, is_old
@@ -333,23 +336,23 @@ def _state(clips: Clips) -> bytes:
         # Another library may have clips of the same numbers.
         ends = reading.clips_by_id(ids[[0, -1]].tolist() if len(ids) else [])
         digests = [clip.record.digest for _, clip in sorted(ends.items())]
-        facts = repr((reading.counts(), digests)).encode()
+        facts = repr((reading.counts(), digests, clips._session.store.settings)).encode()
         return hashlib.blake2b(ids.tobytes() + facts, digest_size=16).digest()
 
     return clips._read(read)
 
 
-def _ids(clips: Clips, most: int) -> tuple[Ints, int, int]:
+def _ids(clips: Clips, most: int) -> tuple[Ints, int, Settings]:
     """The clips of a selection, or an even choice of them that more clips change little.
 
-    Beside them the number of all, and the dimension of the library.
+    Beside them the number of all, and the settings of the library.
     """
     ids: Ints = clips._read(lambda reading: reading.ids(clips._filter_of(reading)))
     total = len(ids)
     if total > most:
         mixed = ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
         ids = np.sort(ids[np.argsort(mixed, kind="stable")[:most]])
-    return ids, total, clips._session.store.settings.dimension
+    return ids, total, clips._session.store.settings
 
 
 def _read(library: Library, ids: Ints, dimension: int, columns: Columns, file: BinaryIO) -> Ints:

@@ -12,6 +12,8 @@ import { dragRow } from "./taking.js";
 
 // Rows after the selected one whose moments are fetched ahead.
 const AHEAD = 3;
+// How long a row is selected until what is next is fetched, milliseconds: a held key passes over many.
+const STAYED = 100;
 
 /** What tells a row from all others of its list. */
 export const keyOf = (row) => `${row.clip_id} ${row.start}`;
@@ -102,7 +104,8 @@ export function Hits({ rows, label, name = "", isBusy = false, onMore = null, on
 
   useEffect(() => {
     selection.set({ row });
-    prefetch(rows.slice(at, at + 1 + AHEAD));
+    const timer = setTimeout(() => prefetch(rows.slice(at, at + 1 + AHEAD)), STAYED);
+    return () => clearTimeout(timer);
   }, [row]);
   useLayoutEffect(() => {
     if (isWaiting.current) select(at + 1);

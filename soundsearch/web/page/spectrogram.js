@@ -11,6 +11,8 @@ export const TICKS = [100, 500, 1000, 2000, 4000, 8000];
 // A longer clip is drawn about its moment, seconds.
 const LONGEST = 30;
 const HEIGHT = 128;
+// How long a clip is meant until it is drawn, milliseconds: keys pass over many.
+const STAYED = 60;
 
 const mel = (hertz) => 1127 * Math.log1p(hertz / 700);
 export const heightOf = (hertz) => (mel(hertz) - mel(LOWEST)) / (mel(HIGHEST) - mel(LOWEST));
@@ -56,8 +58,11 @@ export function Spectrogram({ row }) {
       source = URL.createObjectURL(await answer.blob());
       setFound({ source, from, until, row });
     };
-    load().catch((problem) => { if (!signal.aborted) setFound({ problem, row }); });
+    const timer = setTimeout(() => {
+      load().catch((problem) => { if (!signal.aborted) setFound({ problem, row }); });
+    }, STAYED);
     return () => {
+      clearTimeout(timer);
       stop.abort();
       if (source) URL.revokeObjectURL(source);
     };
