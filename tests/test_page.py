@@ -320,3 +320,20 @@ def test_from_a_word_to_the_tray_and_back(page):
     page.page.go_back()
     page.until(f"location.pathname + location.search === {json.dumps(asked)}")
     assert page.names() == names
+
+
+def test_addresses_that_people_write_are_answered_or_told_why_not(page):
+    page.go("/?clip=1")
+    names = page.names()
+    page.go("/?clip=1&offset=2&k=2")
+    assert page.names() == names[2:4]
+    page.go("/?clip=1&k=none&offset=-1&utm=x")
+    assert page.names() == names
+    for address, said in (
+        ("/?clip=1&clip=2", "expected it once"),
+        ("/?clip=99", "99"),
+        ("/?clip=%00%3Cimg%3E", "expected a text"),
+        ("/?ranking=best&clip=1", "expected one of"),
+    ):
+        page.go(address)
+        assert said in page.at(".answering .problem").inner_text(), address

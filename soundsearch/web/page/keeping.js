@@ -1,7 +1,7 @@
 // The tray: moments that a person puts aside, kept by this browser for each library.
 import { api } from "./api.js";
 import { say } from "./notice.js";
-import { observable } from "./store.js";
+import { observable, saved } from "./store.js";
 
 /** What is kept at most: as many as the server sends at once. */
 export const MOST_KEPT = 1000;
@@ -28,7 +28,7 @@ let place = null;
 function load() {
   let stored = [];
   try {
-    stored = JSON.parse(localStorage.getItem(place)) ?? [];
+    stored = JSON.parse(saved.get(place)) ?? [];
   } catch { /* it was not the page that wrote it */ }
   return Array.isArray(stored) ? stored.filter(isRow) : [];
 }
