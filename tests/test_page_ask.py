@@ -61,7 +61,7 @@ def browser():
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(browser, server):
     with shown(browser, server) as made:
         yield made
@@ -297,7 +297,7 @@ def test_sending_shows_how_far_it_is_and_can_be_cancelled(page):
     network.send("Network.enable")
     slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 300_000}
     network.send("Network.emulateNetworkConditions", slow)
-    drop(page, wav(noise(3, 60)), "long.wav")
+    drop(page, wav(noise(3, 30)), "long.wav")
     page.until("document.querySelector('.sending progress')?.value > 0.1")
     page.at(".sending button", has_text="Cancel").click()
     assert asked(page) == {} and page.at(".sending").count() == 0
