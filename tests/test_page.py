@@ -261,13 +261,18 @@ def test_a_lost_server_is_waited_for(browser, folder):
         page.go("/?clip=1")
         page.names()
         served.close()
-        page.press("j", "Enter")
+        page.page.get_by_role("link", name="Tray").click()  # a view that was not loaded
         page.at(".banner", has_text="does not answer").wait_for()
+        page.page.go_back()
+        page.names()
+        page.press("j", "Enter")
         served = Server(folder / "l", port=served.port, workers=1)
         try:
             page.at(".banner").wait_for(state="detached")
             page.until("document.querySelector('.answers')?.ariaBusy === 'false'")
             assert page.address != "/?clip=1" and len(page.names()) == 5
+            page.page.get_by_role("link", name="Tray").click()
+            page.at("main h1", has_text="Tray").wait_for(state="attached")
             page.errors.clear()
         finally:
             served.close()
