@@ -261,13 +261,18 @@ def test_a_lost_server_is_waited_for(browser, folder):
         page.go("/?clip=1")
         page.names()
         served.close()
-        page.press("j", "Enter")
+        page.page.get_by_role("link", name="Tray").click()  # a view that was not loaded
         page.at(".banner", has_text="does not answer").wait_for()
+        page.page.go_back()
+        page.names()
+        page.press("j", "Enter")
         served = Server(folder / "l", port=served.port, workers=1)
         try:
             page.at(".banner").wait_for(state="detached")
             page.until("document.querySelector('.answers')?.ariaBusy === 'false'")
             assert page.address != "/?clip=1" and len(page.names()) == 5
+            page.page.get_by_role("link", name="Tray").click()
+            page.at("main h1", has_text="Tray").wait_for(state="attached")
             page.errors.clear()
         finally:
             served.close()
@@ -320,3 +325,20 @@ def test_from_a_word_to_the_tray_and_back(page):
     page.page.go_back()
     page.until(f"location.pathname + location.search === {json.dumps(asked)}")
     assert page.names() == names
+
+
+def test_addresses_that_people_write_are_answered_or_told_why_not(page):
+    page.go("/?clip=1")
+    names = page.names()
+    page.go("/?clip=1&offset=2&k=2")
+    assert page.names() == names[2:4]
+    page.go("/?clip=1&k=none&offset=-1&utm=x")
+    assert page.names() == names
+    for address, said in (
+        ("/?clip=1&clip=2", "expected it once"),
+        ("/?clip=99", "99"),
+        ("/?clip=%00%3Cimg%3E", "expected a text"),
+        ("/?ranking=best&clip=1", "expected one of"),
+    ):
+        page.go(address)
+        assert said in page.at(".answering .problem").inner_text(), address

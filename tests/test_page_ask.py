@@ -61,7 +61,7 @@ def browser():
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(browser, server):
     with shown(browser, server) as made:
         yield made
@@ -172,6 +172,10 @@ def test_a_clip_of_the_library_is_asked_with_by_its_path(page, folder, server):
     assert asked(page)["clip"] == [uri]
     page.at("[aria-label='Play the question']").click()
     page.until_player("m.position() > 0.1")
+    page.at(".marking .time").click()
+    page.press("[")  # the part begins where it plays
+    page.until("/at=[0-9.]+-8/.test(location.search)")
+    page.at(".marking button", has_text="All of it").click()
     # Words beside it; without it.
     page.at("label", has_text="beside the sound").click()
     box.fill("noise")
@@ -297,7 +301,7 @@ def test_sending_shows_how_far_it_is_and_can_be_cancelled(page):
     network.send("Network.enable")
     slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 300_000}
     network.send("Network.emulateNetworkConditions", slow)
-    drop(page, wav(noise(3, 60)), "long.wav")
+    drop(page, wav(noise(3, 30)), "long.wav")
     page.until("document.querySelector('.sending progress')?.value > 0.1")
     page.at(".sending button", has_text="Cancel").click()
     assert asked(page) == {} and page.at(".sending").count() == 0

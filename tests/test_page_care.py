@@ -131,6 +131,9 @@ def test_a_label_is_corrected_and_found(page, server, folder):
     page.press("ArrowRight", "c")
     assert bars(page, "people")[0].startswith(label) and found(folder, label)
     assert page.violations() == []
+    page.at("#label").fill("")
+    page.at("#label").press_sequentially("chirp")
+    page.until("document.querySelector('#classes option[value*=Chirp]')?.value")
     page.at("#label").fill("Dgo")
     page.at("form button:has-text('Change')").click()
     page.at("main > .problem").wait_for()

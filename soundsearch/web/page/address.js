@@ -6,7 +6,7 @@ const VIEWS = { "/": "ask", "/map": "map", "/library": "library", "/tray": "tray
 // What a question is made of, with the names that the API has for it. `sound` is the digest of a file
 // that this browser keeps.
 export const QUESTION = ["sound", "clip", "like", "unlike", "label", "text", "classes", "names", "label_weight", "at",
-  "where", "min_score", "per", "ranking", "segments"];
+  "where", "min_score", "per", "ranking", "segments", "offset"];
 
 /**
  * @typedef {{view: string, id: number | null, path: string, params: URLSearchParams}} Address
@@ -28,7 +28,7 @@ export function read({ pathname, search } = location) {
 export function href(changes, { path = location.pathname, from } = {}) {
   const params = new URLSearchParams(from ?? (path === location.pathname ? location.search : ""));
   // What is shown of an answer belongs to that answer.
-  if (Object.keys(changes).some((name) => QUESTION.includes(name))) params.delete("k");
+  if (Object.keys(changes).some((name) => QUESTION.includes(name))) ["k", "offset"].forEach((name) => params.delete(name));
   for (const [name, value] of Object.entries(changes)) {
     params.delete(name);
     for (const each of [value].flat()) {

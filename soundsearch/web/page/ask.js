@@ -42,7 +42,7 @@ function useAsked({ params }, answer) {
   const given = new URLSearchParams(answer.key);
   const isOf = answer.state !== "failed" && given.get("sound") === digest && given.get("clip") === name;
   const clip = isOf ? answer.clip : null;
-  if (digest && isOf && answer.heard?.wave) waves.set(digest, answer.heard.wave);
+  if (digest && isOf && answer.heard?.wave && !waves.has(digest)) waves.set(digest, answer.heard.wave);
   const { count } = useStore(tries);
   const file = useFound(digest && `${digest} ${count}`, () => soundOf(digest));
   const drawn = useFound(clip && !digest ? clip.id : null, (signal) => {

@@ -2,15 +2,21 @@
 import { html, useEffect, useState } from "./vendor.js";
 import { api } from "./api.js";
 
-let known = null;
+// What is typed fast is not asked for letter by letter, milliseconds.
+const PAUSE = 100;
 
-/** The names of all classes of the library. */
-function useClasses() {
+/** Names of labels that may be meant by what is being typed. */
+function useNames(typed) {
   const [names, setNames] = useState([]);
   useEffect(() => {
-    known ??= api.get("/labels").then(({ labels }) => labels.map(({ name }) => name).sort());
-    known.then(setNames, () => { known = null; }); // the server checks what is typed
-  }, []);
+    const text = typed.trim(), stop = new AbortController();
+    if (!text) return undefined;
+    const timer = setTimeout(() => {
+      api.get("/complete", { text, k: 12 }, { signal: stop.signal })
+        .then(({ labels }) => setNames(labels.map(({ name }) => name)), () => {});
+    }, PAUSE);
+    return () => { clearTimeout(timer); stop.abort(); };
+  }, [typed]);
   return names;
 }
 
@@ -19,7 +25,8 @@ function useClasses() {
  *   duration: number, isBusy: boolean, onSave: (label: string, at: [number, number] | null) => void}} props
  */
 export function Edit({ item, start, end, duration, isBusy, onSave }) {
-  const names = useClasses();
+  const [typed, setTyped] = useState("");
+  const names = useNames(typed);
   const submit = (event) => {
     event.preventDefault();
     const { label, from, until } = event.target;
@@ -30,11 +37,12 @@ export function Edit({ item, start, end, duration, isBusy, onSave }) {
   };
   const second = (id, name, value) => html`
     <span><label for=${id}>${name}</label> <input id=${id} name=${id} type="number" min="0" max=${duration.toFixed(3)} step="any" inputmode="decimal"
-      defaultValue=${value?.toFixed(2) ?? ""} onInput=${(event) => event.target.form.until.setCustomValidity("")} /></span>`;
+      defaultValue=${value === null ? "" : Number(value.toFixed(3))} onInput=${(event) => event.target.form.until.setCustomValidity("")} /></span>`;
   return html`
     <form onSubmit=${submit}>
       <span class="wide"><label for="label">Label</label> <input id="label" name="label" list="classes" required
-        autocomplete="off" spellcheck="false" defaultValue=${item?.label.name ?? ""} /></span>
+        autocomplete="off" spellcheck="false" defaultValue=${item?.label.name ?? ""}
+        onInput=${(event) => setTyped(event.target.value)} /></span>
       <datalist id="classes">${names.map((name) => html`<option value=${name} />`)}</datalist>
       ${second("from", "from, s", start)}${second("until", "to, s", end)}
       <button disabled=${isBusy}>${item ? "Change" : "Add"}</button>

@@ -23,11 +23,12 @@ function Running({ state, onStop }) {
   if (state.rate) parts.push(`${count(Math.round(state.rate))} × real time`);
   if (state.left !== null) parts.push(`${lasting(state.left)} left`);
   const outcomes = outcomesOf(state);
+  const isBegun = total !== null && files + state.sound > 0;
   const doing = long ? `${nameOf(long.uri)}: ${Math.round(100 * share)} %` : step && shown(step);
   return html`
     <div class="running">
       <p><b class="cut">${shown(state.folder)}</b></p>
-      <progress aria-label="Ingest" max=${total || 1} value=${total === null ? null : files + share}></progress>
+      <progress aria-label="Ingest" max=${total || 1} value=${isBegun ? files + share : null}></progress>
       <p>${parts.join(" · ")}</p>
       <p class="soft">${outcomes || " "}${doing && html` · ${doing}`}</p>
       <button onClick=${onStop}>Stop</button>

@@ -1,7 +1,7 @@
 // The tray: moments that a person puts aside, kept by this browser for each library.
 import { api } from "./api.js";
 import { say } from "./notice.js";
-import { observable } from "./store.js";
+import { observable, saved } from "./store.js";
 
 /** What is kept at most: as many as the server sends at once. */
 export const MOST_KEPT = 1000;
@@ -28,7 +28,7 @@ let place = null;
 function load() {
   let stored = [];
   try {
-    stored = JSON.parse(localStorage.getItem(place)) ?? [];
+    stored = JSON.parse(saved.get(place)) ?? [];
   } catch { /* it was not the page that wrote it */ }
   return Array.isArray(stored) ? stored.filter(isRow) : [];
 }
@@ -59,7 +59,13 @@ function change(rows) {
   save();
 }
 
-export const isKept = (row) => tray.value.rows.some(isSame(row));
+const keys = { rows: null, known: new Set() };
+
+export function isKept(row) {
+  const { rows } = tray.value;
+  if (keys.rows !== rows) Object.assign(keys, { rows, known: new Set(rows.map((each) => `${each.clip_id} ${each.start}`)) });
+  return keys.known.has(`${row.clip_id} ${row.start}`);
+}
 
 /** Put rows into the tray, behind those that are there. */
 export function put(rows) {

@@ -11,7 +11,7 @@ import { Plot } from "./mapplot.js";
 import { counted, nameOf, shown } from "./names.js";
 import { mayPlay, play, player, stop, toggle } from "./player.js";
 import { isQuestion, useAnswer } from "./question.js";
-import { selection } from "./store.js";
+import { saved, selection } from "./store.js";
 import { HIDDEN } from "./scatter.js";
 
 const style = document.createElement("link");
@@ -69,7 +69,7 @@ function Shown({ map, address, answer, step }) {
   const { params } = address;
   const [scatter, setScatter] = useState(null);
   const [isLassoing, setIsLassoing] = useState(false);
-  const [hears, setHears] = useState(() => localStorage.getItem("map hover") !== "off");
+  const [hears, setHears] = useState(() => saved.get("map hover") !== "off");
   const [marked, setIsMarked] = useState(-1);
   const latest = useRef(-1); // of keys that come faster than the page is drawn
   const setMarked = (point) => { latest.current = point; setIsMarked(point); };
@@ -162,7 +162,7 @@ function Shown({ map, address, answer, step }) {
   const setLassoing = (is) => { scatter.lassoing(is); setIsLassoing(is); };
   const setHearing = (is) => {
     setHears(is);
-    localStorage.setItem("map hover", is ? "on" : "off");
+    saved.set("map hover", is ? "on" : "off");
   };
 
   const move = ([across, down]) => {

@@ -35,7 +35,7 @@ export const isQuestion = (params) => ASKED.some((name) => params.has(name));
 
 async function asked(params, offset, k, signal, onProgress) {
   const form = new FormData();
-  for (const [name, value] of params) if (name !== "sound") form.append(name, value);
+  for (const [name, value] of params) if (!["sound", "offset"].includes(name)) form.append(name, value);
   form.append("k", k);
   if (offset) form.append("offset", offset);
   const digest = params.get("sound");
@@ -80,7 +80,7 @@ export function useAnswer(address) {
   const params = questionOf(address.params);
   const key = params.toString();
   const tried = useStore(tries).count;
-  const count = Math.min(MOST, Number(address.params.get("k")) || PAGE);
+  const count = Math.min(MOST, Math.max(1, Math.trunc(Number(address.params.get("k"))) || PAGE));
   useEffect(() => {
     if (!key && !address.params.has("all")) {
       setAnswer(NOTHING);
@@ -97,7 +97,8 @@ export function useAnswer(address) {
     setAnswer((before) => ({ ...(found ?? before), state: "loading", error: null, sent: null }));
     const onProgress = (sent, all) => setAnswer((now) => ({ ...now, sent: all ? sent / all : null }));
     const ask = isQuestion(params) ? asked : listed;
-    ask(params, rows.length, count - rows.length, stop.signal, onProgress).then((more) => {
+    const first = Math.max(0, Math.trunc(Number(params.get("offset"))) || 0);
+    ask(params, first + rows.length, count - rows.length, stop.signal, onProgress).then((more) => {
       const made = { ...NOTHING, ...more, state: "done", key, rows: [...rows, ...more.rows] };
       remember(made);
       setAnswer(made);

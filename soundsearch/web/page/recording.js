@@ -46,6 +46,7 @@ function Recording({ clip, address }) {
     const about = item ? (item.onset + item.offset) / 2 : (part.from + part.until) / 2;
     show(zoomed(part, by, about, duration));
   };
+  const focus = () => requestAnimationFrame(() => document.querySelector('.event [aria-current="true"]')?.focus());
   const choose = (next) => {
     setKey(next?.key ?? null);
     setMark(null);
@@ -53,7 +54,7 @@ function Recording({ clip, address }) {
       const length = part.until - part.from;
       show(partOf(next.onset - length / 10, next.onset + 0.9 * length, duration));
     }
-    requestAnimationFrame(() => document.querySelector('.event [aria-current="true"]')?.focus());
+    focus();
   };
   const step = (by) => {
     const at = items.findIndex((each) => each.key === key);
@@ -66,11 +67,13 @@ function Recording({ clip, address }) {
   const correct = async (changes, next = null) => {
     if (await say(changes) && next) setKey(next);
     setMark(null);
+    if (document.activeElement === document.body) focus(); // what had it is gone
   };
-  const keyOf = (name, [onset, offset]) => `${name} ${fixed(onset)}-${fixed(offset)} false`;
+  const keyOf = (name, [onset, offset], isNone = false) => `${name} ${fixed(onset)}-${fixed(offset)} ${isNone}`;
   const confirm = () => item && item.by !== "people"
     && correct(instead({ ...item, by: "head" }, item.label.mid || item.label.name, [item.onset, item.offset]));
-  const reject = () => item && item.by !== "no" && correct([without(item)]);
+  const reject = () => item && item.by !== "no"
+    && correct([without(item)], keyOf(item.label.name, [item.onset, item.offset], item.by === "head"));
   const resize = (which, at) => {
     const to = at.map(fixed);
     correct(instead(which, which.label.mid || which.label.name, to), keyOf(which.label.name, to));

@@ -7,14 +7,14 @@ import { Help } from "./keys.js";
 import { nameOf, shown, time } from "./names.js";
 import { Notice } from "./notice.js";
 import { ending, player, seek, stop, toggle, usePosition } from "./player.js";
-import { server, useStore } from "./store.js";
+import { saved, server, useStore } from "./store.js";
 
 const PLACES = [["/", "Ask", "ask"], ["/map", "Map", "map"], ["/library", "Library", "library"],
   ["/tray", "Tray", "tray"]];
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const look = document.documentElement.dataset;
-look.theme = localStorage.getItem("theme") ?? "";
+look.theme = saved.get("theme") ?? "";
 
 function Theme() {
   const [theme, setTheme] = useState(look.theme);
@@ -26,7 +26,7 @@ function Theme() {
   }, []);
   const change = (to) => {
     look.theme = to;
-    localStorage.setItem("theme", to);
+    saved.set("theme", to);
     setTheme(to);
   };
   const other = (theme || (isDark ? "dark" : "light")) === "dark" ? "light" : "dark";

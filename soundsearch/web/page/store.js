@@ -36,6 +36,16 @@ export function useStore(store, select = (value) => value) {
   return found;
 }
 
+/** What this browser keeps; nothing where it is told to keep nothing. */
+export const saved = {
+  get(name) {
+    try { return localStorage.getItem(name); } catch { return null; }
+  },
+  set(name, text) {
+    try { localStorage.setItem(name, text); } catch { /* it is not kept */ }
+  },
+};
+
 /** Of the server: whether it wants a token, and whether it is not reached. */
 export const server = observable({ isLocked: false, isLost: false });
 

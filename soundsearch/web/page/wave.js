@@ -46,12 +46,12 @@ export function Wave({ wave, part, position, onSeek, onMark }) {
       container: box.current, height: 72, cspNonce: NONCE, peaks: [wave.peaks], duration: wave.duration,
       normalize: true, cursorWidth: 2, hideScrollbar: true, plugins: [regions], ...coloursOf(box.current),
     });
-    made.current = { surfer, regions };
+    made.current = { surfer, regions, isDrawing: false };
     surfer.on("ready", () => setReady(true));
     surfer.on("interaction", (seconds) => told.current.onSeek(seconds));
     const marked = (region) => told.current.onMark(region.start, region.end);
     regions.on("region-created", (region) => {
-      if (!region.isShown) marked(region);
+      if (!made.current.isDrawing) marked(region);
     });
     regions.on("region-updated", marked);
     regions.enableDragSelection({ color: "var(--marked)" });
@@ -71,11 +71,12 @@ export function Wave({ wave, part, position, onSeek, onMark }) {
   }, [wave]);
   useEffect(() => {
     if (!isReady) return; // before that nothing of it has a length
-    const { regions } = made.current;
-    regions.clearRegions();
+    const now = made.current;
+    now.regions.clearRegions();
     if (!part) return;
-    const region = { start: part.start, end: part.end ?? wave.duration, color: "var(--marked)" };
-    Object.assign(regions.addRegion(region), { isShown: true });
+    now.isDrawing = true; // what the address says is no mark of a person's
+    now.regions.addRegion({ start: part.start, end: part.end ?? wave.duration, color: "var(--marked)" });
+    now.isDrawing = false;
   }, [isReady, wave, part?.start, part?.end]);
   useEffect(() => { made.current.surfer.setTime(position ?? 0); }, [wave, position]);
   return html`<div class="wave" ref=${box}></div>`;
