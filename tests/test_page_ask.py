@@ -172,6 +172,10 @@ def test_a_clip_of_the_library_is_asked_with_by_its_path(page, folder, server):
     assert asked(page)["clip"] == [uri]
     page.at("[aria-label='Play the question']").click()
     page.until_player("m.position() > 0.1")
+    page.at(".marking .time").click()
+    page.press("[")  # the part begins where it plays
+    page.until("/at=[0-9.]+-8/.test(location.search)")
+    page.at(".marking button", has_text="All of it").click()
     # Words beside it; without it.
     page.at("label", has_text="beside the sound").click()
     box.fill("noise")

@@ -37,7 +37,7 @@ export function Edit({ item, start, end, duration, isBusy, onSave }) {
   };
   const second = (id, name, value) => html`
     <span><label for=${id}>${name}</label> <input id=${id} name=${id} type="number" min="0" max=${duration.toFixed(3)} step="any" inputmode="decimal"
-      defaultValue=${value?.toFixed(2) ?? ""} onInput=${(event) => event.target.form.until.setCustomValidity("")} /></span>`;
+      defaultValue=${value === null ? "" : Number(value.toFixed(3))} onInput=${(event) => event.target.form.until.setCustomValidity("")} /></span>`;
   return html`
     <form onSubmit=${submit}>
       <span class="wide"><label for="label">Label</label> <input id="label" name="label" list="classes" required

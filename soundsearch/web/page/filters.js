@@ -56,7 +56,8 @@ function Typed({ tag = "input", value, onValue, ...rest }) {
     event.preventDefault();
     done(event);
   };
-  return html`<${tag} value=${draft ?? value} onInput=${(event) => setDraft(event.target.value)} onBlur=${done}
+  const fit = rest.type === "number" && !Number.isFinite(Number(value)) ? "" : value;
+  return html`<${tag} value=${draft ?? fit} onInput=${(event) => setDraft(event.target.value)} onBlur=${done}
     onKeyDown=${onKeyDown} ...${rest} />`;
 }
 

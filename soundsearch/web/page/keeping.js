@@ -59,7 +59,13 @@ function change(rows) {
   save();
 }
 
-export const isKept = (row) => tray.value.rows.some(isSame(row));
+const keys = { rows: null, known: new Set() };
+
+export function isKept(row) {
+  const { rows } = tray.value;
+  if (keys.rows !== rows) Object.assign(keys, { rows, known: new Set(rows.map((each) => `${each.clip_id} ${each.start}`)) });
+  return keys.known.has(`${row.clip_id} ${row.start}`);
+}
 
 /** Put rows into the tray, behind those that are there. */
 export function put(rows) {

@@ -27,7 +27,8 @@ export function writePer({ folder, isDistinct, rest }) {
 const DAY = 86_400_000;
 const shifted = (day, days) => {
   const moment = Date.parse(`${day}T00:00Z`) + days * DAY;
-  return Number.isFinite(moment) ? new Date(moment).toISOString().slice(0, 10) : day;
+  const found = Number.isFinite(moment) ? new Date(moment).toISOString().slice(0, 10) : day;
+  return /^\d{4}-/.test(found) && found >= "0001" ? found : day;
 };
 
 /** The day before another, as 2024-05-31. */

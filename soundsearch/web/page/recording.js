@@ -46,6 +46,7 @@ function Recording({ clip, address }) {
     const about = item ? (item.onset + item.offset) / 2 : (part.from + part.until) / 2;
     show(zoomed(part, by, about, duration));
   };
+  const focus = () => requestAnimationFrame(() => document.querySelector('.event [aria-current="true"]')?.focus());
   const choose = (next) => {
     setKey(next?.key ?? null);
     setMark(null);
@@ -53,7 +54,7 @@ function Recording({ clip, address }) {
       const length = part.until - part.from;
       show(partOf(next.onset - length / 10, next.onset + 0.9 * length, duration));
     }
-    requestAnimationFrame(() => document.querySelector('.event [aria-current="true"]')?.focus());
+    focus();
   };
   const step = (by) => {
     const at = items.findIndex((each) => each.key === key);
@@ -66,11 +67,13 @@ function Recording({ clip, address }) {
   const correct = async (changes, next = null) => {
     if (await say(changes) && next) setKey(next);
     setMark(null);
+    if (document.activeElement === document.body) focus(); // what had it is gone
   };
-  const keyOf = (name, [onset, offset]) => `${name} ${fixed(onset)}-${fixed(offset)} false`;
+  const keyOf = (name, [onset, offset], isNone = false) => `${name} ${fixed(onset)}-${fixed(offset)} ${isNone}`;
   const confirm = () => item && item.by !== "people"
     && correct(instead({ ...item, by: "head" }, item.label.mid || item.label.name, [item.onset, item.offset]));
-  const reject = () => item && item.by !== "no" && correct([without(item)]);
+  const reject = () => item && item.by !== "no"
+    && correct([without(item)], keyOf(item.label.name, [item.onset, item.offset], item.by === "head"));
   const resize = (which, at) => {
     const to = at.map(fixed);
     correct(instead(which, which.label.mid || which.label.name, to), keyOf(which.label.name, to));
@@ -126,14 +129,14 @@ function Recording({ clip, address }) {
       <button class="undo" onClick=${undo} disabled=${!canUndo || isBusy}>Undo</button>
       <${Edit} key=${item?.key ?? (mark ? `${start} ${end}` : "")} item=${item} start=${start} end=${end}
         duration=${duration} isBusy=${isBusy} onSave=${save} />
+      ${error && html`<p class="problem" role="alert">${shown(error.message)}</p>`}
+      ${data && html`<${Whole} said=${data.said}
+        onRemove=${(label) => correct([{ label: label.mid || label.name, at: null, heard: "unsaid" }])} />`}
     </section>
     <${Timeline} id=${id} duration=${duration} items=${items} part=${part} chosen=${item?.key ?? null} mark=${mark}
       onPart=${show} onPlay=${playAll} onMark=${(made) => { setMark(made); if (made) setKey(null); }} onResize=${resize}
       onChoose=${(which, second) => { choose(which); play(clip, { start: second ?? which.onset, end: which.offset }); }} />
-    ${data && !items.length && html`<p class="soft">Nothing was heard in it surely.</p>`}
-    ${data && html`<${Whole} said=${data.said}
-      onRemove=${(label) => correct([{ label: label.mid || label.name, at: null, heard: "unsaid" }])} />`}
-    ${error && html`<p class="problem" role="alert">${shown(error.message)}</p>`}`;
+    ${data && !items.length && html`<p class="soft">Nothing was heard in it surely.</p>`}`;
 }
 
 /** @param {{address: import("./address.js").Address}} props */

@@ -55,7 +55,13 @@ function parted(tokens, kind) {
 
 const kinds = (tokens) => tokens.map((token) => token.kind).join(" ");
 const DAY = /^\d{4}(-\d\d(-\d\d)?)?$/;
-const dayOf = (text) => (text.length === 4 ? `${text}-01-01` : text.length === 7 ? `${text}-01` : text);
+
+/** A date as a day; null for one that is in no calendar. */
+function dayOf(text) {
+  const day = `${text}${"-01-01".slice(text.length - 4)}`;
+  const moment = DAY.test(text) ? new Date(`${day}T00:00Z`) : null;
+  return moment && Number.isFinite(+moment) && moment.toISOString().startsWith(day) && day >= "0001" ? day : null;
+}
 
 /** One comparison: which control shows it, and what of it; null for others. */
 function comparison(tokens) {
@@ -69,7 +75,7 @@ function comparison(tokens) {
     case "field duration < number": return { name: "duration", side: 1, value: values[0] };
     case "field modified >= text":
     case "field modified < text":
-      if (!DAY.test(values[0])) return null;
+      if (!dayOf(values[0])) return null;
       return { name: "modified", side: tokens[1].kind === "<" ? 1 : 0, value: dayOf(values[0]) };
   }
   const isTag = /^field tag \[ text \] (== \w+|in \( \w+( , \w+)* \))$/.test(kinds(tokens));
