@@ -54,9 +54,11 @@ def served(folder: Path) -> Iterator[str]:
 
 def _answers(page: Any) -> None:
     page.locator(".hit").first.wait_for()
-    for key in ("j", "j", "s", "Space"):
+    for key in ("j", "j", "s"):
         page.keyboard.press(key)
     page.locator(".spectrogram img").wait_for()
+    page.keyboard.press("Shift+Space")
+    page.locator(".hit .played").wait_for(state="attached")
 
 
 def _asking(page: Any) -> None:
@@ -70,13 +72,14 @@ def _steering(page: Any) -> None:
     page.locator(".filters input").first.wait_for()
 
 
+def _settled(page: Any) -> None:
+    """Until nothing was asked for half a second."""
+    page.wait_for_load_state("networkidle")
+
+
 def _map(page: Any) -> None:
     page.locator("main canvas").first.wait_for()
-    page.wait_for_timeout(3000)
-
-
-def _wait(page: Any) -> None:
-    page.wait_for_timeout(1500)
+    _settled(page)
 
 
 # Of each picture: its address, window, colours, and what is done before it is taken.
@@ -84,9 +87,8 @@ SHOTS: dict[str, tuple[str, tuple[int, int], str, Callable[[Any], None]]] = {
     "page-answers": ("/?clip={bell}", WIDE, "light", _answers),
     "page-asking": ("/", WIDE, "light", _asking),
     "page-steering": ("/?text=a+bell+or+a+telephone", WIDE, "light", _steering),
-    "page-recording": ("/clip/{afternoon}", WIDE, "light", _wait),
+    "page-recording": ("/clip/{afternoon}", WIDE, "light", _settled),
     "page-map": ("/map", WIDE, "dark", _map),
-    "page-library": ("/library", WIDE, "light", _wait),
     "page-phone": ("/?clip={bell}", NARROW, "dark", _answers),
 }
 

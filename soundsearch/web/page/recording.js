@@ -129,14 +129,14 @@ function Recording({ clip, address }) {
       <button class="undo" onClick=${undo} disabled=${!canUndo || isBusy}>Undo</button>
       <${Edit} key=${item?.key ?? (mark ? `${start} ${end}` : "")} item=${item} start=${start} end=${end}
         duration=${duration} isBusy=${isBusy} onSave=${save} />
+      ${error && html`<p class="problem" role="alert">${shown(error.message)}</p>`}
+      ${data && html`<${Whole} said=${data.said}
+        onRemove=${(label) => correct([{ label: label.mid || label.name, at: null, heard: "unsaid" }])} />`}
     </section>
     <${Timeline} id=${id} duration=${duration} items=${items} part=${part} chosen=${item?.key ?? null} mark=${mark}
       onPart=${show} onPlay=${playAll} onMark=${(made) => { setMark(made); if (made) setKey(null); }} onResize=${resize}
       onChoose=${(which, second) => { choose(which); play(clip, { start: second ?? which.onset, end: which.offset }); }} />
-    ${data && !items.length && html`<p class="soft">Nothing was heard in it surely.</p>`}
-    ${data && html`<${Whole} said=${data.said}
-      onRemove=${(label) => correct([{ label: label.mid || label.name, at: null, heard: "unsaid" }])} />`}
-    ${error && html`<p class="problem" role="alert">${shown(error.message)}</p>`}`;
+    ${data && !items.length && html`<p class="soft">Nothing was heard in it surely.</p>`}`;
 }
 
 /** @param {{address: import("./address.js").Address}} props */
