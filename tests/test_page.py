@@ -294,13 +294,9 @@ def test_an_empty_library_says_how_to_fill_it(browser, folder, tmp_path):
         served.close()
 
 
-def test_from_a_word_to_the_tray_and_back(page):
-    page.go("/")
-    page.page.get_by_role("combobox").fill("Sine wave")
-    page.at("[role=option]", has_text="label").first.wait_for()
-    page.press("ArrowDown", "Enter")
+def test_from_a_label_to_the_tray_and_back(page):
+    page.go("/?label=Sine%20wave")
     names = page.names()
-    page.page.evaluate("document.activeElement.blur()")
     asked = page.address
     page.press("j", "Space")
     page.until_player("m.player.value.state === 'playing'")
@@ -311,8 +307,6 @@ def test_from_a_word_to_the_tray_and_back(page):
     page.page.get_by_role("link", name="Tray").click()
     page.until("location.pathname === '/tray'")
     [kept] = page.names()
-    page.page.get_by_role("link", name="Map").click()
-    page.until("location.pathname === '/map'")
     page.page.get_by_role("link", name="Library").click()
     page.until("location.pathname === '/library'")
     page.page.get_by_role("link", name="Tray").click()
@@ -320,7 +314,7 @@ def test_from_a_word_to_the_tray_and_back(page):
     page.press("o")
     page.until("location.pathname.startsWith('/clip/')")
     page.page.get_by_text(kept).first.wait_for()
-    page.page.evaluate("history.go(-5)")
+    page.page.evaluate("history.go(-4)")
     page.until("document.querySelectorAll('.hit').length > 1")
     page.page.go_back()
     page.until(f"location.pathname + location.search === {json.dumps(asked)}")
@@ -335,10 +329,8 @@ def test_addresses_that_people_write_are_answered_or_told_why_not(page):
     page.go("/?clip=1&k=none&offset=-1&utm=x")
     assert page.names() == names
     for address, said in (
-        ("/?clip=1&clip=2", "expected it once"),
         ("/?clip=99", "99"),
         ("/?clip=%00%3Cimg%3E", "expected a text"),
-        ("/?ranking=best&clip=1", "expected one of"),
     ):
         page.go(address)
         assert said in page.at(".answering .problem").inner_text(), address
