@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from .clips import Clips
 from .labels.head import Head
-from .labels.kept import kept_head
-from .results import CopyReport, Finding, TagReport
+from .labels.kept import kept_head, vocabulary_of
+from .results import Clip, CopyReport, Finding, TagReport
+from .selection import shown
 from .stores.base import OnClips, OnStep
 from .stores.opening import Place, place_of
-from .stores.records import Key, TagsOf
+from .stores.records import ClipName, Key, TagsOf
 
 __all__ = ["Care"]
 
@@ -53,6 +55,53 @@ class Care(Clips):
         tagging = Tagging(tags)
         with self._session.writing() as store:
             return tagging.apply(store)
+
+    def correct(
+        self,
+        clip: ClipName,
+        label: str,
+        *,
+        at: tuple[float, float | None] | None = None,
+        heard: bool | None = True,
+    ) -> Clip:
+        """Say that a label is heard in a clip, or is not, whatever was predicted.
+
+        It is kept as long as the clip has this content, beside what is predicted, and is among its
+        human labels where it is heard. What is said later of the same label and time counts.
+
+        Parameters
+        ----------
+        clip : uri, id or Key
+        label : str
+            A class of the library, by its name or id.
+        at : (float, float or None), optional
+            From when to when, seconds; None as the end is that of the clip. By default, of the
+            clip as a whole, without saying when.
+        heard : bool or None
+            None takes back what was said of this label and time.
+
+        Returns
+        -------
+        Clip
+            As it is now.
+
+        Raises
+        ------
+        ClipNotFound
+        ArgumentError
+            There is no such label or time, or more than 1000 things were said of the clip.
+        LibraryBusy
+            Another process is writing to the library.
+        """
+        from .correcting import corrected
+
+        with self._session.writing() as store:
+            with store.reading() as reading:
+                found = self._clip(reading, clip)
+                vocabulary = vocabulary_of(reading)
+            record = corrected(found.record, vocabulary, label, at, heard)
+            store.amend({found.id: record})
+        return shown(replace(found, record=record), vocabulary)
 
     @property
     def key(self) -> str | None:

@@ -187,8 +187,8 @@ class Clips(Selection):
             Find `k` segments in place of clips: all moments that are near to the mean of the
             question, of one clip or of many.
         per : str, optional
-            At most so many hits of a folder, ``folder:2``, or with the same tag,
-            ``tag[artist]:1``; clips without it count each for itself.
+            At most so many hits of a folder, ``folder:2``, with the same tag, ``tag[artist]:1``
+            (clips without it count each for itself), or of the same bytes, ``content:1``.
         head : path, optional
             The file of a head for the library's space: the labels of the answer, which are those
             of a sound that is asked with, are its. The labels of hits are the library's.
@@ -229,7 +229,7 @@ class Clips(Selection):
             ranking,
             segments,
             check_score(min_score),
-            None if per is None else parse_per(per),
+            () if per is None else parse_per(per),
             self._session.head_for_questions(head),
             on_sound,
             on_compared,
@@ -339,12 +339,12 @@ class Clips(Selection):
         """
         likes = Likes(liked, disliked, exclude, weights, half_life, diversity)
         wanted = check_k(k), check_offset(offset), check_score(min_score)
-        group = None if per is None else parse_per(per)
+        limits = () if per is None else parse_per(per)
         store, graph = self._session.store, self._graph
 
         def answer(reading: Reading) -> Answer:
             filter = self._filter_of(reading)
-            return recommended(reading, store, graph, filter, likes, *wanted, group)
+            return recommended(reading, store, graph, filter, likes, *wanted, limits)
 
         return self._read(answer)
 
@@ -406,7 +406,7 @@ class Clips(Selection):
         ranking: str,
         moments: bool,
         min_score: float,
-        per: Per | None,
+        per: tuple[Per, ...],
         head: Head | None,
         on_sound: OnSound,
         on_compared: OnCompared,

@@ -160,7 +160,7 @@ def _content(record: ClipRecord) -> tuple[AudioFile, bytes]:
 
 
 def _attached(record: ClipRecord) -> tuple[Any, ...]:
-    return record.human_labels, dict(record.tags)
+    return record.human_labels, record.human_events, dict(record.tags)
 
 
 def _read(store: Store, clips: list[StoredClip]) -> list[NewClip]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import cast
@@ -10,7 +11,16 @@ from .asking.by_label import Labels
 from .asking.by_words import Worded, where_words_lie
 from .asking.examples import Asked, nothing_asked, sample, together
 from .asking.labelled import Labelled
-from .asking.questions import Embeddings, Example, Examples, Question, Sound, Source, Stored
+from .asking.questions import (
+    Embeddings,
+    Example,
+    Examples,
+    Moments,
+    Question,
+    Sound,
+    Source,
+    Stored,
+)
 from .asking.words import Words
 from .errors import ArgumentError, SpaceMismatch
 from .hearing import threads_for
@@ -56,7 +66,7 @@ class Preparing:
         """What a question asks, given a reading."""
         match question:
             case Stored():
-                return partial(self._stored, clip=question.clip)
+                return partial(self._stored, asked=question)
             case Examples():
                 return self._examples(question, on_sound)
             case Embeddings():
@@ -140,14 +150,30 @@ class Preparing:
             raise ArgumentError("vectors: expected a direction in each, got one that is zero")
         return Asked(query, levels)
 
-    def _stored(self, reading: Reading, clip: ClipName) -> Asked:
-        found = self._clip(reading, clip)
-        vectors, segments = reading.rows([(found.id, 0, found.count)])
+    def _stored(self, reading: Reading, asked: Stored) -> Asked:
+        found = self._clip(reading, asked.clip)
         record = found.record
+        span = (0, found.count) if asked.at is None else self._within(found, asked.at)
+        vectors, segments = reading.rows([(found.id, *span)])
         vocabulary = vocabulary_of(reading)
         labels = vocabulary.named(record.labels) or vocabulary.given(record.human_labels)
         query, levels = sounding(vectors, segments["level"])
         return Asked(query, levels, labels, record.warning, frozenset([found.id]))
+
+    def _within(self, clip: StoredClip, at: Moments) -> tuple[int, int]:
+        """The segments of a clip that reach into a part of it: the first, and one past the last."""
+        settings = self._session.store.settings
+        start, end = at
+        duration = clip.record.duration
+        if start >= duration:
+            raise ArgumentError(
+                f"at: expected a start within the clip's {duration:.2f} s, got {start:g}"
+            )
+        # The first that ends after the start, and the last that begins before the end.
+        first = math.floor((start - settings.segment_seconds) / settings.hop + 1e-6) + 1
+        first = min(max(first, 0), clip.count - 1)
+        last = clip.count if end is None else math.ceil(end / settings.hop - 1e-6)
+        return first, min(max(last, first + 1), clip.count)
 
     def _examples(self, examples: Examples, on_sound: OnSound) -> Callable[[Reading], Asked]:
         with self._session.store.reading() as reading:

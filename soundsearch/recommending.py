@@ -25,7 +25,7 @@ def recommended(
     k: int,
     offset: int,
     min_score: float,
-    per: Per | None,
+    per: tuple[Per, ...],
 ) -> Answer:
     """A page of recommendations; see `Clips.recommend`."""
 

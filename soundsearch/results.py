@@ -117,6 +117,8 @@ class Hit:
         What the user attached to the clip.
     warning : str or None
         Why the clip may not hold what its file promises or holds by now.
+    digest : bytes
+        BLAKE3 of the file's content; empty where it is not known. Not in `to_dict`.
     """
 
     rank: int
@@ -129,6 +131,7 @@ class Hit:
     human_labels: tuple[Label, ...] = ()
     tags: Tags = field(default_factory=dict, hash=False)
     warning: str | None = None
+    digest: bytes = b""
 
     def __repr__(self) -> str:
         moment = f"{self.start:.2f}-{self.end:.2f} s"

@@ -184,7 +184,7 @@ class Selection:
     def map(
         self,
         *,
-        by: str = "label",
+        by: str = "category",
         method: str | None = None,
         onto: Map | str | os.PathLike[str] | None = None,
         on_clips: OnClips = lambda _count: None,
@@ -199,7 +199,8 @@ class Selection:
         ----------
         by : str
             What clips are coloured by: ``label``, which is what people gave a clip, else the best
-            that was predicted; ``folder``; or a tag, ``tag[mic]``. A page lets one change it.
+            that was predicted; ``category``, upper classes of the ontology that part these labels
+            evenly; ``folder``; or a tag, ``tag[mic]``. A page lets one change it.
         method : str, optional
             ``tsne`` (the default) or ``umap``, which need ``pip install 'soundsearch[map]'``, or
             ``pca``, which needs nothing and keeps much less.

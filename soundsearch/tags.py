@@ -153,5 +153,10 @@ def inherited(old: ClipRecord | None, digest: bytes) -> dict[str, Any]:
     """
     if old is None:
         return {}
-    human_labels = old.human_labels if old.digest == digest else ()
-    return {"tags": old.tags, "human_labels": human_labels}
+    if old.digest != digest:
+        return {"tags": old.tags}
+    return {
+        "tags": old.tags,
+        "human_labels": old.human_labels,
+        "human_events": old.human_events,
+    }

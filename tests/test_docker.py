@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.server import Server
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = ROOT / "docker" / "compose.yaml"
@@ -128,6 +129,21 @@ def test_compose_waits_for_health(services):
         for name, needed in service.get("depends_on", {}).items():
             assert needed == {"condition": "service_healthy"}
             assert "healthcheck" in services[name]
+
+
+def test_the_page_has_its_sounds_and_is_asked_for_its_health(services, tmp_path):
+    pytest.importorskip("uvicorn")
+    web = services["web"]
+    assert "data:/data" in web["volumes"] and "8000" in web["ports"][0]
+    assert any(each.endswith(":/sounds:ro") for each in web["volumes"])
+    kind, *command = web["healthcheck"]["test"]
+    assert kind == "CMD" and command[0] == "python"
+    served = Server(tmp_path / "none yet", token="a token that it does not know")
+    asked = [sys.executable, *command[1:-1], command[-1].replace(":8000", f":{served.port}")]
+    healthy = subprocess.run(asked, capture_output=True)
+    served.close()
+    gone = subprocess.run(asked, capture_output=True)
+    assert (healthy.returncode, gone.returncode) == (0, 1)
 
 
 def test_compose_builds_from_existing_files(services):

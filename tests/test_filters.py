@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from soundsearch_ingest.discover import AudioFile
@@ -105,8 +107,15 @@ def test_what_filters_mean():
         ("tag['a'] like 3", "expected a text after like"),
         ("duration < 10 extra", "character 15: expected and, or, or the end, got extra"),
         ("(duration < 1", "expected )"),
-        ("duration is missing", "expected a tag or warning"),
+        ("duration is missing", "expected a tag, warning or modified"),
         ("uri", "expected ==, .* after uri"),
+        ("modified", "expected ==, .* after modified"),
+        ("modified > 3", "character 12: expected a date for modified, as in '2024-05-31' or"),
+        ("modified > '2024-02-30'", "expected a date for modified"),
+        ("modified > '0000'", "expected a date for modified"),
+        ("modified > true", "expected a date for modified"),
+        ("modified like '2024%'", "expected ==, .* after modified, got like"),
+        ("modified in ('2024')", "expected a field or tag before in"),
         ("label['Dog'] in (1, 2)", "expected a field or tag before in"),
         ("duration < :x", "expected a value for :x"),
         ("duration < 1e999", "finite"),
@@ -119,6 +128,22 @@ def test_what_filters_mean():
 def test_errors_name_their_place(text, expected):
     with pytest.raises(ArgumentError, match=expected.replace("(", r"\(").replace(")", r"\)")):
         parse_filter(text)
+
+
+def test_dates_are_moments_of_utc():
+    def at(seconds):
+        file = AudioFile("/a.wav", 1, int(seconds * 1e9))
+        return StoredClip(id=1, count=1, record=replace(clip().record, file=file))
+
+    new_year = 1_704_067_200  # of 2024
+    for text in ("2024", "2024-01", "2024-01-01", "2024-01-01T00:00", "2024-01-01 00:00:00Z"):
+        assert lets(f"modified == '{text}'", at(new_year))
+        assert lets("modified < :then", at(new_year - 0.5), then=text)
+        assert not lets(f"modified < '{text}'", at(new_year))
+    assert lets("modified >= '2023-12-31T23:59:59' and modified < '2024'", at(new_year - 1))
+    assert lets("modified < '1970'", at(-1)) and lets("modified is not missing", at(-1))
+    # What was never a file, or is at a URL that does not tell.
+    assert lets("modified is missing and not modified < '2024' and not modified > '1960'", at(0))
 
 
 def test_bad_parameters():

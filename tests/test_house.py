@@ -23,12 +23,13 @@ LONGEST = 450
 # The rooms of soundsearch, and what each may import besides itself and packages of others; a
 # module belongs to the room with the longest name that its own begins with. Arrows point down.
 _RECORDS = {"stores.base", "stores.filters", "stores.parts", "stores.records"}
-_BASE = {"errors", "hints", "results", "vectors", GROUND}
+_BASE = {"deadlines", "errors", "hints", "results", "vectors", GROUND}
 _STORES = {*_RECORDS, "stores.keyed", "stores.pooling", *_BASE}
 _ASKING = {*_RECORDS, *_BASE, "labels"}
 _SELECTION = {*_ASKING, "gathering", "naming", "session", "stores.keyed"}
 _CLIPS = {*_ASKING, "asking", "hearing", "naming", "neighbours", "selection", "session"}
 ROOMS: dict[str, set[str]] = {
+    "deadlines": set(),
     "hints": set(),
     "errors": {GROUND, "hints"},
     "results": {GROUND},
@@ -86,8 +87,10 @@ ROOMS: dict[str, set[str]] = {
     "naming": {"pruning", *_RECORDS, *_BASE},
     "pruning": {*_RECORDS, *_BASE},
     "tags": {*_RECORDS, *_BASE},
+    "correcting": {*_RECORDS, *_BASE, "labels"},
     "using_heads": {*_RECORDS, *_BASE, "labels", "session"},
-    "care": {*_CLIPS, "checking", "clips", "copying", "stores.opening", "tags", "using_heads"},
+    "care": {*_CLIPS, "checking", "clips", "copying", "correcting", "stores.opening", "tags"}
+    | {"using_heads"},
     "clusters": {*_ASKING, "engines", "hearing", "ingesting", "keepers", "session"}
     | {"", "stores.milvus", "stores.opening", "waiting"},
     "library": {
@@ -118,14 +121,17 @@ ROOMS: dict[str, set[str]] = {
         "",
         "asking",
         "clips",
+        "correcting",
         "gathering",
         "hearing",
         "labels",
         "library",
+        "mapping",
+        "naming",
         "selection",
         "timelines",
     }
-    | {"stores.local", "stores.opening", *_RECORDS, *_BASE},
+    | {"stores.local", "stores.milvus", "stores.opening", *_RECORDS, *_BASE},
     "cli": {"", "audioset", "demo_sounds", "evaluate", "learn", "library", "models", "session"}
     | {"exporting", "recall", "relabelling", "stores.parts", "stores.records", "tagfiles", *_BASE}
     | {"captions", "duplicates", "mapping", "stores.opening", "timeline_formats", "web"},

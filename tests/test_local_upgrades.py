@@ -157,6 +157,7 @@ def test_clips_without_checksums_get_them_from_a_rebuild(store, folder):
     with closing(sqlite3.connect(folder / "catalog.sqlite")) as catalog, catalog:
         catalog.execute("ALTER TABLE clips DROP COLUMN checksum")
         catalog.execute("ALTER TABLE clips DROP COLUMN record_sum")
+        catalog.execute("ALTER TABLE clips DROP COLUMN human_events")
         catalog.execute("DROP TABLE keys")
         catalog.execute("DROP TABLE places")
         catalog.execute("PRAGMA user_version = 3")
@@ -229,7 +230,7 @@ def test_an_older_library_that_cannot_be_written_to(folder, monkeypatch):
         "soundsearch.stores.local.connecting._connect",
         lambda _uri: sqlite3.connect(f"{path}?immutable=1", uri=True, isolation_level=None),
     )
-    with pytest.raises(errors.LibraryVersion, match=r"older.*schema 2.*schema 7.*be written to"):
+    with pytest.raises(errors.LibraryVersion, match=r"older.*schema 2.*schema 8.*be written to"):
         LocalStore(folder)
 
 
@@ -247,7 +248,7 @@ def test_an_older_library_that_is_being_written_to(folder, monkeypatch):
 
 def test_migrations_are_never_edited():
     digest = hashlib.blake2b("".join(schema.MIGRATIONS).encode(), digest_size=8).hexdigest()
-    assert (len(schema.MIGRATIONS), digest) == (7, "158249d6f8713b8c")
+    assert (len(schema.MIGRATIONS), digest) == (8, "e95f5f6d7e5c60b4")
 
 
 def test_eight_bit_vectors_stay_as_they_are(folder):

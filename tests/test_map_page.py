@@ -138,7 +138,12 @@ def test_search_colours_legend_and_keys(shown):
     assert shown.listed() == ["high.wav"]
     shown.at("#search").fill("")
     shown.until("document.getElementById('status').textContent === '9 clips'")
-    assert shown.at("#by option").all_inner_texts() == ["Label", "Folder", "Tag: mic"]
+    assert shown.at("#by option").all_inner_texts() == [
+        "Category",
+        "Label",
+        "Folder",
+        "Tag: mic",
+    ]
     shown.at("#by").select_option("Tag: mic")
     legend = [text.split("\n") for text in shown.at("#legend button").all_inner_texts()]
     assert legend == [[VALUE, "1"], ["AKG", "1"], ["none", "7"]]

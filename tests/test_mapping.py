@@ -23,7 +23,10 @@ import soundsearch
 from soundsearch import ArgumentError, Map, MissingExtra, SpaceMismatch
 from soundsearch.cli import mapping as command
 from soundsearch.cli.main import main
-from soundsearch.mapping.columns import COLOURS, coloured
+from soundsearch.labels.vocabulary import AUDIOSET, Vocabulary
+from soundsearch.mapping import page
+from soundsearch.mapping.columns import COLOURS, categories, coloured
+from soundsearch.mapping.data import marks_of
 from soundsearch.mapping.maps import FORMATS
 from soundsearch.mapping.methods import METHODS, laid_out, nearest
 from soundsearch.mapping.page import read_page
@@ -199,7 +202,7 @@ def test_a_file_that_changed_is_placed_anew_and_a_renamed_one_stays(tmp_path):
             assert places[uri] == before[uri]
 
 
-def test_what_a_map_cannot_be_placed_on(tmp_path):
+def test_what_a_map_cannot_be_placed_on(tmp_path, monkeypatch):
     with soundsearch.open(made_of(place_of(tmp_path / "lib"), CLIPS)) as lib:
         made = lib.map(method="pca")
         made.save(tmp_path / "map.html")
@@ -226,7 +229,15 @@ def test_what_a_map_cannot_be_placed_on(tmp_path):
             far = base64.b64encode(np.full(8, value, "<f4").tobytes()).decode()
             refused(good.replace(spoilt["places"], far), "not from -1 to 1")
         refused(good.replace('"method":"pca"', '"method":["pca"]'), "cannot be read")
-        refused(good.partition('{"format')[0] + "[" * 10**5 + "</script>", "cannot be read")
+        # Values without end, which would take a hundred times the memory of the file.
+        start = good.partition('{"format')[0]
+        refused(start + "[" * 10**5 + "</script>", "expected a page that")
+        many = '{"format":[' + "[]," * 10**5 + '[]],"names":[]}'
+        refused(start + many + "</script>", "expected a page that")
+        monkeypatch.setattr(page, "_LARGEST", 1 << 20)
+        refused("x" * (3 << 20) + good, "expected a page that")
+        bad.write_bytes(b"x" * (1 << 20) + good[:-100].encode())
+        assert lib.map(onto=bad).placed == 0  # only what tells places is read
         with pytest.raises(ArgumentError, match=r"none.*html: expected a page"):
             lib.map(onto=tmp_path / "none.html")
         with pytest.raises(ArgumentError, match=r"~none/map.html: expected a page"):
@@ -243,7 +254,7 @@ def test_wrong_arguments_and_missing_packages(tmp_path, monkeypatch):
         with pytest.raises(ArgumentError, match="expected one of tsne, pca, umap, got 'sne'"):
             lib.map(method="sne")
         for by in ("labels", "tag[]", "", "tag"):
-            with pytest.raises(ArgumentError, match="expected label, folder or a tag"):
+            with pytest.raises(ArgumentError, match="expected category, label, folder or a tag"):
                 lib.map(by=by, method="pca")
         with pytest.raises(ArgumentError, match="got 'mic'; they have no tags"):
             lib.map(by="tag['mic']", method="pca")
@@ -299,7 +310,7 @@ def test_names_do_not_leave_the_data_of_a_page(tmp_path):
     for row, uri in enumerate(made.uris):
         joined = f"{known['folders'][folders[row]]}/{known['names'][row]}"
         assert known["uris"].get(str(row), joined) == uri
-    assert read_page(tmp_path / "map.html").found([b"none"])[1].tolist() == [False]
+    assert read_page(tmp_path / "map.html").found(marks_of([b"none"]))[1].tolist() == [False]
 
 
 def test_pictures(tmp_path):
@@ -334,6 +345,30 @@ def test_frequent_values_have_colours_of_their_own():
     assert legend[own][0] == "other" and legend[own][2] == sum(20 - n for n in range(own, 14))
     assert sum(count for _, _, count in legend) == len(values) == len(colours)
     assert coloured([]) == ([], [])
+
+
+def test_categories_part_labels_evenly():
+    def named(counts, vocabulary=AUDIOSET):
+        labels = [vocabulary.index(name) for name, count in counts.items() for _ in range(count)]
+        names, of = categories([*labels, 0xFFFF], vocabulary)
+        return {name: names[of[vocabulary.index(name)]] for name in counts}
+
+    # Music alone is parted further; what is rare keeps its own name, and needs no colour.
+    music = {"Guitar": 40, "Piano": 30, "Techno": 20, "Music": 15, "Rain": 1}
+    assert named(music) == {
+        "Guitar": "Guitar",
+        "Piano": "Piano",
+        "Techno": "Techno",
+        "Music": "Music, other",
+        "Rain": "Natural sounds",
+    }
+    assert named({"Bark": 3}) == {"Bark": "Animal"}
+    # Never more than there are colours for, but for what is rare; own classes are at the top.
+    every = dict.fromkeys(AUDIOSET.names, 2)
+    assert len({*named(every).values()}) <= len(COLOURS["light"]) - 2
+    own = Vocabulary(("Drone", "Wobble"))
+    assert named({"Drone": 5, "Wobble": 5, "Speech": 1}, own)["Drone"] == "Drone"
+    assert categories([], AUDIOSET) == categories([600], AUDIOSET) == ((), {})
 
 
 # The command

@@ -140,6 +140,33 @@ def test_at_most():
     assert list(at_most(iter(hits), Per("none", 1))) == hits
 
 
+def test_copies_are_hidden():
+    def hit(uri, id, start, digest):
+        return soundsearch.Hit(0, 0.0, uri, start, 1.0, (), id, digest=digest)
+
+    copy, moment = hit("/b/a", 2, 0.0, b"1"), hit("/a/a", 1, 4.0, b"1")
+    hits = [hit("/a/a", 1, 0.0, b"1"), copy, moment, hit("/a/c", 3, 0.0, b"2"), hit("d", 4, 0, b"")]
+    hits.append(hit("e", 5, 0.0, b""))  # of which nothing is known
+    assert [each.clip_id for each in at_most(hits, *parse_per("content:1"))] == [1, 1, 3, 4, 5]
+    both = at_most(hits, *parse_per("folder:2, content:1"))
+    assert [each.clip_id for each in both] == [1, 1, 4, 5]
+
+
+def test_copies_are_hidden_in_a_library(place):
+    store = create_store(place, Settings(encoders.BUNDLED, "mini-1", 16, 0.96, 0.96))
+    clips = [new_clip(f"/{n}/x.wav", 2, n % 3, digest=bytes([n % 3]) * 32) for n in range(9)]
+    filled(store, clips)
+    store.close()
+    with soundsearch.open(place) as lib:
+        every = lib.query(QUESTION, 9)
+        answer = lib.query(QUESTION, 9, per="content:1")
+        assert len(every) == 9 and len(answer) == 3
+        assert [hit.score for hit in answer] == [every[n].score for n in (0, 3, 6)]
+        assert len(lib.query(QUESTION, 9, per="content:2")) == 6
+        moments = lib.query(QUESTION, 99, per="content:1", segments=True)
+        assert len(moments) == 6 and len({hit.clip_id for hit in moments}) == 3
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -148,16 +175,20 @@ def test_at_most():
         ("tag['it''s]:3']:1", Per("it''s]:3", 1)),
         ('tag["a b"]:1', Per("a b", 1)),
         ("tag[']:1", Per("'", 1)),
+        ("content:1", Per(None, 1, True)),
+        ("folder:2,content:1", (Per(None, 2), Per(None, 1, True))),
+        ("tag[a, b]:1, tag[c]:2", (Per("a, b", 1), Per("c", 2))),
     ],
 )
 def test_texts(text, expected):
-    assert parse_per(text) == expected
+    assert parse_per(text) == (expected if isinstance(expected, tuple) else (expected,))
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "folder", "folder:0", "folder:-1", "folder:x", "folder:1.5", "artist:1", "tag[]:1",
-     "tag:1", "tag[a]", " folder:1", "folder:٣", None, 2],
+     "tag:1", "tag[a]", " folder:1", "folder:٣", None, 2, "folder:1,", "folder:1, content:0",
+     ", folder:1", "content"],
 )  # fmt: skip
 def test_bad_texts(text):
     with pytest.raises(errors.ArgumentError, match=r"per: expected .* folder:2 or tag\[artist\]:1"):

@@ -145,10 +145,10 @@ def test_what_the_library_holds(server, library):
     assert failures == {"failures": [each.to_dict() for each in library.failures()], "total": 1}
     info = server.get("/info").json()
     assert {name: info[name] for name in library.info()} == library.info()
-    assert server.get("/ready").json() == {"status": "ok", "clips": 7}
+    assert server.get("/ready").json() == {"status": "ok"}
     timeline = soundsearch.events(library.clip(1).uri)
     events = server.get("/clips/1/events").json()
-    assert events["events"] == [event.to_dict() for event in timeline]
+    assert events["events"] == [{**event.to_dict(), "by": "head"} for event in timeline]
 
 
 def test_metrics_are_prometheus_text(server):
@@ -169,7 +169,7 @@ def test_metrics_are_prometheus_text(server):
 @pytest.mark.parametrize(
     ("asked", "status", "said"),
     [
-        ({"json": {}}, 422, "expected sound, clip, like or label"),
+        ({"json": {}}, 422, "expected sound, clip, like, label or text"),
         ({"json": {"clip": 1, "k": 0}}, 422, "k: expected a whole number from 1 to 1000, got 0"),
         ({"json": {"clip": 1, "k": True}}, 422, "k: expected a whole number"),
         ({"json": {"clip": 99}}, 404, "99: no clip of"),
@@ -185,7 +185,8 @@ def test_metrics_are_prometheus_text(server):
         ({"json": {"clip": 2**80}}, 422, "clip: expected an id"),
         ({"json": {"clip": 1, "where": "("}}, 422, "filter"),
         ({"json": {"clip": 1, "where": "not " * 900 + "padded"}}, 422, "levels"),
-        ({"json": {"clip": 1, "at": "1-2"}}, 422, "at: expected a sound beside it"),
+        ({"json": {"like": [1], "at": "1-2"}}, 422, "at: expected sound or clip beside it"),
+        ({"json": {"clip": 1, "at": "99-"}}, 422, "at: expected a start within the clip's"),
         ({"json": {"label": ["Dgo"]}}, 422, "similar: Dog"),
         ({"json": {"clip": 1, "K": 1}}, 422, "there is no parameter 'K'"),
         ({"json": [1]}, 422, "expected a JSON object"),
@@ -257,7 +258,7 @@ def test_milvus_answers_too(lite, folder, library):
 
 def test_the_program_of_the_page(server, folder, tmp_path, monkeypatch, capsys):
     page = Path(__file__).parent.parent / "docs" / "serving.md"
-    [program] = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.M | re.S)
+    program = "\n".join(re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.M | re.S))
     write(tmp_path / "clip.wav", tone(300, 3))
     monkeypatch.chdir(tmp_path)
     names = {"httpx": httpx}

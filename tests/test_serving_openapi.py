@@ -81,4 +81,4 @@ def test_the_server_is_as_it_says(server, document):
         for mode in GenerationMode:
             if mode == GenerationMode.POSITIVE or operation.query or operation.body:
                 check(operation, mode)
-    assert len(asked) == 17 and min(asked.values()) >= 1
+    assert len(asked) == sum(map(len, document["paths"].values()))

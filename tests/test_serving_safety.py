@@ -21,7 +21,7 @@ import soundsearch
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
-from soundsearch.web import workers
+from soundsearch.web import processes
 from soundsearch.web.ranges import FileAnswer
 
 if sys.platform == "win32":
@@ -123,10 +123,10 @@ def test_a_crash_is_one_failed_request(folder, tmp_path, monkeypatch):
 def test_a_worker_that_is_broken_is_not_the_sounds_fault(serving, folder, monkeypatch):
     path = folder / "s" / "a.wav"
     server = serving(workers=1)
-    broken = "import sys; sys.modules['onnxruntime'] = None; " + workers._PROGRAM
-    monkeypatch.setattr("soundsearch.web.workers._PROGRAM", broken)
+    broken = "import sys; sys.modules['onnxruntime'] = None; " + processes._PROGRAM
+    monkeypatch.setattr("soundsearch.web.processes._PROGRAM", broken)
     assert "the server's log says more" in problem(server.hear(path), 500)
-    monkeypatch.setattr("soundsearch.web.workers._PROGRAM", "raise SystemExit(3)")
+    monkeypatch.setattr("soundsearch.web.processes._PROGRAM", "raise SystemExit(3)")
     refused = server.hear(path)
     assert "does not start (exit code 3)" in problem(refused, 503)
     assert refused.headers["retry-after"] == "5"

@@ -28,14 +28,17 @@ from soundsearch.stores.base import ClipChanged
 from soundsearch.stores.filters import And, Comparison, Label, Not, OneOf, Plain, Tag, matches
 from soundsearch.stores.local.store import LocalStore
 from soundsearch.stores.opening import open_store
-from soundsearch.stores.records import CLIP_LABELS, LABEL, Counts, FailureRecord
+from soundsearch.stores.records import CLIP_LABELS, LABEL, Counts, FailureRecord, HumanEvent
 from soundsearch.vectors import unit
 
 AWKWARD = "/sounds/new\nline 'quote' \udcff é.wav"
 
 
 def test_clips_are_stored_unchanged(store):
-    awkward = new_clip(AWKWARD, 2, 9, warning="ends early", human_labels=(5, 526))
+    said = HumanEvent(5, 0.25, 1.5, True), HumanEvent(9, 0.0, 0.0, False)
+    awkward = new_clip(
+        AWKWARD, 2, 9, warning="ends early", human_labels=(5, 526), human_events=said
+    )
     ids = filled(store, [*CLIPS, awkward])
     assert store.counts() == Counts(5, 53, 0)
     assert [clip.id for clip in store.clips()] == ids

@@ -135,6 +135,7 @@ def test_completion(typed, first, among):
 
 def test_completion_of_nothing():
     assert LEXICON.complete("") == LEXICON.complete("!?") == LEXICON.complete("qz") == []
+    assert LEXICON.complete("zzzqq") == LEXICON.complete("xk_0123") == []
 
 
 # And, or, not

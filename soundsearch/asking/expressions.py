@@ -5,12 +5,12 @@
     label['Dog'] > 0.5 and duration < 10 and uri like '/field/%' and tag['mic'] == 'AKG'
 
 Fields are ``uri``, ``duration`` (seconds), ``segments`` (a count), ``padded``, ``warning``,
+``modified`` (a date, UTC: ``modified >= '2024-05'``),
 ``label['NAME, ID OR PATH']`` (a score, including the classes below the node; also by the name of a
 class of the library's head), ``human_label['NAME, ID OR PATH']`` and ``tag['KEY']``. The operators
 ``==`` ``!=`` ``<`` ``<=`` ``>`` ``>=`` ``like`` ``in`` compare them with quoted texts, numbers,
-``true``, ``false`` or parameters, ``:name``; ``is missing`` tests for the absence of a tag or
-warning. ``and``, ``or``,
-``not`` and parentheses combine comparisons.
+``true``, ``false`` or parameters, ``:name``; ``is missing`` tests for the absence of a tag, warning
+or date. ``and``, ``or``, ``not`` and parentheses combine comparisons.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any, NoReturn
 
 from ..errors import ArgumentError, SoundsearchError
@@ -44,12 +46,15 @@ __all__ = ["parse_filter"]
 
 # Plain fields with their types, fields with a name in brackets, and fields that may be missing.
 _PLAIN = {"uri": str, "duration": float, "segments": float, "padded": bool, "warning": str}
+_DATES = ("modified",)
 _KEYED = ("human_label", "label", "tag")
-_MISSABLE = ("warning", "tag")
+_MISSABLE = ("warning", "modified", "tag")
 _NAMES = {str: "a text", float: "a number", bool: "true or false"}
 _WORDS = ("and", "or", "not", "in", "is", "like", "missing", "true", "false")
 # The deepest nesting of parentheses and `not`.
 _DEEPEST = 50
+
+_DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d))?Z?)?)?)?", re.ASCII)
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -191,13 +196,14 @@ class _Parser:
             self._must("missing")
             if name not in _MISSABLE:
                 self._fail(
-                    "a tag or warning before is missing; other fields are never missing", begin
+                    "a tag, warning or modified before is missing; other fields are never missing",
+                    begin,
                 )
             assert isinstance(field, Plain | Tag)
             return Missing(field) if absent else Not(Missing(field))
         negated = self._took("not")
         if self._took("in"):
-            if not isinstance(field, Plain | Tag):
+            if not isinstance(field, Plain | Tag) or name in _DATES:
                 self._fail("a field or tag before in", begin)
             one_of = OneOf(field, self._values(name))
             return Not(one_of) if negated else one_of
@@ -211,11 +217,11 @@ class _Parser:
 
     def _field(self) -> tuple[str, Field]:
         token = self._take()
-        if token.kind != "word" or token.text not in (*_PLAIN, *_KEYED):
-            names = ", ".join((*_PLAIN, *(f"{name}['...']" for name in _KEYED)))
+        if token.kind != "word" or token.text not in (*_PLAIN, *_DATES, *_KEYED):
+            names = ", ".join((*_PLAIN, *_DATES, *(f"{name}['...']" for name in _KEYED)))
             self._fail(f"a field ({names})", token)
         name = token.text
-        if name in _PLAIN:
+        if name in (*_PLAIN, *_DATES):
             return name, Plain(name)
         self._must("[")
         inside = self._peek()
@@ -237,12 +243,30 @@ class _Parser:
         """Parse the value after an operator; its type must fit the field and the operator."""
         at = self._peek()
         value = self._value()
+        if name in _DATES:
+            return self._date(name, value, sign, at)
         self._check_type(name, value, at)
         if sign.text == "like" and not isinstance(value, str):
             self._fail("a text after like", at)
         if isinstance(value, bool) and sign.text not in ("==", "!="):
             self._fail("== or != before true and false", sign)
         return value
+
+    def _date(self, name: str, value: TagValue, sign: _Token, at: _Token) -> float:
+        """The first moment of a year, month, day, hour, minute or second, as a Unix time."""
+        if sign.text == "like":
+            self._fail(f"==, !=, <, <=, > or >= after {name}", sign)
+        found = _DATE.fullmatch(value) if isinstance(value, str) else None
+        if found is not None:
+            year, *rest = (None if part is None else int(part) for part in found.groups())
+            month, day, hour, minute, second = (
+                least if part is None else part
+                for part, least in zip(rest, (1, 1, 0, 0, 0), strict=True)
+            )
+            with suppress(ValueError):
+                moment = datetime(year or 0, month, day, hour, minute, second, tzinfo=timezone.utc)
+                return moment.timestamp()
+        self._fail(f"a date for {name}, as in '2024-05-31' or '2024'", at)
 
     def _check_type(self, name: str, value: TagValue, at: _Token) -> None:
         wanted = _type_of(name)
@@ -300,7 +324,7 @@ class _Parser:
 
 def _type_of(name: str) -> type | None:
     """The type of a field; None for a tag, which may have any."""
-    return {**_PLAIN, "label": float, "human_label": bool}.get(name)
+    return {**_PLAIN, "label": float, "human_label": bool, "modified": float}.get(name)
 
 
 def _kind(value: TagValue) -> type:

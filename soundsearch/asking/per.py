@@ -1,13 +1,12 @@
-"""At most so many hits of a folder, or of clips with the same tag."""
+"""At most so many hits of a folder, of clips with the same tag, or of files that are the same."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Protocol, TypeVar
 
 from soundsearch_ingest.urls import folder
 
@@ -23,30 +22,25 @@ _FIRST = 100
 _WIDEN = 8
 _MOST = 6400
 
-_TEXT = re.compile(r"(?:folder|tag\[(?P<key>.+)\]):(?P<count>[0-9]+)", re.DOTALL)
-
-
-class _Placed(Protocol):
-    """A clip or a hit."""
-
-    @property
-    def uri(self) -> str: ...
-    @property
-    def tags(self) -> Mapping[str, Any]: ...
-
-
-_Clip = TypeVar("_Clip", bound=_Placed)
+_TEXT = re.compile(
+    r"(?:folder|(?P<content>content)|tag\[(?P<key>.+)\]):(?P<count>[0-9]+)", re.DOTALL
+)
+# Between two limits.
+_COMMA = re.compile(r",\s*(?=folder:|content:|tag\[)")
 
 
 @dataclass(frozen=True, slots=True)
 class Per:
-    """At most `count` clips of a folder or, with a `key`, of those that have the same tag."""
+    """At most `count` clips of a folder, with the same tag (`key`) or with the same bytes."""
 
     key: str | None
     count: int
+    is_content: bool = False
 
-    def group(self, clip: _Placed) -> Hashable | None:
+    def group(self, clip: Hit) -> Hashable | None:
         """What a clip shares with others; None where it has no such tag, or is in no folder."""
+        if self.is_content:
+            return clip.digest or None
         if self.key is None:
             return folder(clip.uri) or None
         value = clip.tags.get(self.key)
@@ -54,44 +48,54 @@ class Per:
         return None if value is None else (isinstance(value, bool), value)
 
 
-def parse_per(text: str) -> Per:
-    """``folder:2`` or ``tag[artist]:1`` as a `Per`.
+def parse_per(text: str) -> tuple[Per, ...]:
+    """``folder:2``, ``tag[artist]:1``, ``content:1`` or several, ``folder:2, content:1``.
 
     Raises
     ------
     ArgumentError
-        The text is neither.
+        The text is none of these.
     """
-    found = _TEXT.fullmatch(text) if isinstance(text, str) else None
-    if found is None or int(found["count"]) < 1:
+    found = [_TEXT.fullmatch(part) for part in _COMMA.split(text)] if isinstance(text, str) else []
+    limits = [_limit(part) for part in found if part is not None and int(part["count"]) >= 1]
+    if not limits or len(limits) < len(found):
         raise ArgumentError(
-            "per: expected at most how many hits of a folder or with the same tag, as in folder:2 "
-            f"or tag[artist]:1, got {text!r}"
+            "per: expected at most how many hits of a folder, with the same tag or of the same "
+            f"content, as in folder:2 or tag[artist]:1 or folder:2, content:1, got {text!r}"
         )
+    return tuple(limits)
+
+
+def _limit(found: re.Match[str]) -> Per:
     key = found["key"]
     if key is not None and key[0] in "'\"" and key[-1] == key[0] and len(key) > 2:
         key = key[1:-1]  # as in a filter
-    return Per(key, int(found["count"]))
+    return Per(key, int(found["count"]), found["content"] is not None)
 
 
-def at_most(clips: Iterable[_Clip], per: Per) -> Iterator[_Clip]:
-    """Those of some clips or hits, best first, that are among the first of their group.
+def at_most(hits: Iterable[Hit], *limits: Per) -> Iterator[Hit]:
+    """Those of some hits, best first, that are among the first of each of their groups.
 
-    One that has no group is let through.
+    Where a hit has no such group, it is let through. Moments of one clip are no copies of it.
     """
-    counts: Counter[Hashable] = Counter()
-    for clip in clips:
-        group = per.group(clip)
-        counts[group] += 1
-        if group is None or counts[group] <= per.count:
-            yield clip
+    members: defaultdict[Hashable, set[int]] = defaultdict(set)
+    for number, hit in enumerate(hits):
+        groups = [
+            (members[per, group], hit.clip_id if per.is_content else number, per.count)
+            for per in limits
+            if (group := per.group(hit)) is not None
+        ]
+        if all(member in known or len(known) < count for known, member, count in groups):
+            for known, member, _ in groups:
+                known.add(member)
+            yield hit
 
 
 def page(
     nearest: Callable[..., list[Hit]],
     k: int,
     offset: int,
-    per: Per | None,
+    per: tuple[Per, ...],
     *,
     moments: bool = False,
 ) -> tuple[list[Hit], str | None]:
@@ -103,7 +107,8 @@ def page(
         Gives so many hits, best first, or all there are; from an offset on, if it is given one.
     k, offset : int
         Hits wanted, and passed over.
-    per : Per or None
+    per : tuple of Per
+        All of which hold.
     moments : bool
         Whether a clip may be hit several times, at other moments.
 
@@ -114,7 +119,7 @@ def page(
     str or None
         Why there may be more hits than were found.
     """
-    if per is None:
+    if not per:
         return nearest(k, offset), None
     wanted = offset + k
     most = max(_MOST, _WIDEN * wanted)
@@ -136,7 +141,7 @@ def page(
                 return
             count *= _WIDEN
 
-    hits = list(islice(at_most(widened(), per), offset, wanted))
+    hits = list(islice(at_most(widened(), *per), offset, wanted))
     warning = None
     if was_cut and len(hits) < k:
         warning = f"only the first {count} were looked at, before per; there may be more hits"

@@ -102,9 +102,16 @@ class Stored:
     ----------
     clip : path, URL, int or Key
         Its uri, its id, or its key.
+    at : (start, end), optional
+        Part of it, seconds; `end` may be None for the rest. The segments that reach into it count.
     """
 
     clip: ClipName
+    at: Moments | None = None
+
+    def __post_init__(self) -> None:
+        if self.at is not None:
+            _check_moments(self.at)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

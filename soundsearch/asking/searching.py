@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..deadlines import check_time
 from ..labels.kept import vocabulary_of
 from ..results import Hit
 from ..stores.base import ClipChanged, Reading, Span
@@ -37,6 +38,8 @@ _SEARCH_SEGMENTS = 64
 # How many candidate clips are scored exactly: for each clip wanted, and at least.
 _CLIPS_PER_RESULT = 5
 _CLIPS = 100
+# Near segments that are gone through before it is looked whether there is time.
+_ROWS = 65_536
 
 Floats = NDArray[np.float32]
 # Told how many segments of clips were compared, of how many.
@@ -224,6 +227,7 @@ def shown_hits(
                 human_labels=vocabulary.given(record.human_labels),
                 tags=dict(record.tags),
                 warning=record.warning,
+                digest=record.digest,
             )
         )
     return hits
@@ -255,11 +259,14 @@ def candidates_near(
     limit = max(_CLIPS, _CLIPS_PER_RESULT * k)
     candidates: dict[int, list[int]] = {}
     order = np.argsort(-scores, axis=None, kind="stable")
-    for clip_id, number in zip(
-        clip_ids.ravel()[order].tolist(), numbers.ravel()[order].tolist(), strict=True
-    ):
-        if clip_id in candidates:
-            candidates[clip_id].append(number)
-        elif clip_id >= 0 and len(candidates) < limit:
-            candidates[clip_id] = [number]
+    for begin in range(0, len(order), _ROWS):
+        check_time()  # of a page deep in the list there are millions
+        rows = order[begin : begin + _ROWS]
+        for clip_id, number in zip(
+            clip_ids.ravel()[rows].tolist(), numbers.ravel()[rows].tolist(), strict=True
+        ):
+            if clip_id in candidates:
+                candidates[clip_id].append(number)
+            elif clip_id >= 0 and len(candidates) < limit:
+                candidates[clip_id] = [number]
     return candidates

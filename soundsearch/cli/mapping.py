@@ -29,9 +29,9 @@ METHODS = ("tsne", "pca", "umap")
 @where_option
 @click.option(
     "--by",
-    default="label",
+    default="category",
     show_default=True,
-    metavar="label|folder|tag[KEY]",
+    metavar="category|label|folder|tag[KEY]",
     help="What colours mean; in a page it can be changed.",
 )
 @click.option(

@@ -192,6 +192,7 @@ min_score_option: Option[Any] = click.option(
 )
 per_option: Option[Any] = click.option(
     "--per",
-    metavar="folder:N|tag[KEY]:N",
-    help="At most N hits of a folder, or with the same tag, as in folder:2 or tag[artist]:1.",
+    metavar="folder:N|tag[KEY]:N|content:N",
+    help="At most N hits of a folder, with the same tag or of the same content, as in folder:2, "
+    "tag[artist]:1 or content:1 (which hides copies); several between commas.",
 )

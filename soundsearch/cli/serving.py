@@ -18,6 +18,7 @@ _LONG_ENOUGH = 16
 
 
 @click.command()
+@click.argument("folders", nargs=-1, type=click.Path())
 @library_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
@@ -34,12 +35,30 @@ _LONG_ENOUGH = 16
     help="What every request must have, as in Authorization: Bearer TOKEN. The variable is not "
     "seen by other users of this machine.",
 )
-def serve(library: str | None, host: str, port: int, token: str | None) -> None:
-    """Serve the library by HTTP, to programs: /api/v1/openapi.json says what they can ask."""
+@click.option(
+    "--allow-ingest",
+    is_flag=True,
+    help="Whoever may ask may ingest what is in FOLDERS too; without any, what is in folders that "
+    "hold clips already.",
+)
+def serve(
+    folders: tuple[str, ...],
+    library: str | None,
+    host: str,
+    port: int,
+    token: str | None,
+    allow_ingest: bool,
+) -> None:
+    """Serve the library: a page for people, and /api/v1/openapi.json for programs."""
     from soundsearch_ingest.extras import needs
 
     if token is not None and (not token.isascii() or not token.isprintable() or " " in token):
         raise click.UsageError("--token: expected printable ASCII without spaces, got others")
+    if folders and not allow_ingest:
+        raise click.UsageError(f"expected no folders without --allow-ingest, got {folders[0]}")
+    for folder in folders:
+        if not Path(folder).expanduser().is_dir():
+            raise click.UsageError(f"--allow-ingest: expected a folder, got {folder}")
     if token == "":
         raise click.UsageError("--token: expected a text, got none; leave it out for no token")
     for module in ("starlette", "uvicorn", "python_multipart"):
@@ -56,8 +75,9 @@ def serve(library: str | None, host: str, port: int, token: str | None) -> None:
         raise click.UsageError(f"--library: expected a folder or an address, got a file: {place}")
     if not is_loopback(host) and token is None:
         say(
-            f"Warning: whoever reaches {host} can ask for all sounds of the library, as there is "
-            "no token; give one with --token, or stay on this machine with --host 127.0.0.1",
+            f"Warning: whoever reaches {host} can ask for all sounds of the library and correct "
+            "its labels, as there is no token; give one with --token, or stay on this machine with "
+            "--host 127.0.0.1",
             err=True,
         )
     if token is not None and len(token) < _LONG_ENOUGH:
@@ -65,6 +85,8 @@ def serve(library: str | None, host: str, port: int, token: str | None) -> None:
             f"Warning: the token has fewer than {_LONG_ENOUGH} characters; guesses may find it",
             err=True,
         )
+
+    ingest = [str(Path(each).expanduser()) for each in folders] if allow_ingest else None
 
     def on_ready(address: str, number: int) -> None:
         shown = f"[{address}]" if ":" in address else address
@@ -74,6 +96,6 @@ def serve(library: str | None, host: str, port: int, token: str | None) -> None:
         if not lib._session.is_made:
             fill = command("ingest FOLDER", place)
             say(f"Warning: {place}: there is no library yet; make it with: {fill}", err=True)
-    if not run(make_server(place, host=host, port=port, token=token), on_ready):
+    if not run(make_server(place, host=host, port=port, token=token, ingest=ingest), on_ready):
         say(f"Error: cannot listen on {host}, port {port}; is it in use?", err=True)
         sys.exit(EXIT_ERROR)

@@ -45,6 +45,8 @@ _UNHEARD = 0.5
 _SHORTEST = 4
 _LONG = 8
 _NEAREST = 5
+# What is being typed may be something else than a label.
+_ALIKE = 75
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,13 +314,14 @@ class Lexicon:
             else {ontology().nodes[above].name for above in ontology().ancestors(mid)}
         )
 
-    def nearest(self, text: str) -> list[str]:
-        """Labels whose names are spelt most like a text."""
+    def nearest(self, text: str, least: float = 0) -> list[str]:
+        """Labels whose names are spelt most like a text; `least` of 100 is how much, at least."""
         from rapidfuzz.fuzz import WRatio
         from rapidfuzz.process import extract
 
         keys = {" ".join(key): names for key, names in self._phrases.items()}
-        found = extract(" ".join(_key(text)), list(keys), scorer=WRatio, limit=4 * _NEAREST)
+        text = " ".join(_key(text))
+        found = extract(text, list(keys), scorer=WRatio, limit=4 * _NEAREST, score_cutoff=least)
         names = [name for key, *_ in found for name in keys[key]]
         heard = (label for name in names for label, _ in self._heard(name))
         return list(dict.fromkeys(heard))[:_NEAREST]
@@ -358,7 +361,7 @@ class Lexicon:
         own = [name for name in (*begins, *within) if " ".join(words_of(name)).startswith(start)]
         found = list(dict.fromkeys([*own, *begins, *within]))
         if not found and len(start) >= _SHORTEST:
-            found = self.nearest(start)
+            found = self.nearest(start, _ALIKE)
         return [name for name in found if self.is_heard(name)][:count]
 
 

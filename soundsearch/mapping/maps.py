@@ -22,12 +22,13 @@ from ..stores.filters import Filter
 from ..stores.records import StoredClip
 from ..vectors import unit
 from .columns import check_by, coloured, values_of
+from .data import marks_of
 from .methods import DEFAULT_METHOD, OnLayout, check_method, laid_out
-from .page import OldMap, mark, page, read_page
+from .page import page, read_page
 from .pictures import png, svg
-from .placing import beside
+from .placing import OldMap, beside
 
-__all__ = ["FORMATS", "Map", "check_out", "mapped", "old_map"]
+__all__ = ["FORMATS", "Map", "check_out", "clips_and_vectors", "mapped", "old_map"]
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -141,7 +142,7 @@ def _check_there(clips: Sequence[StoredClip], by: str) -> None:
 def old_map(onto: Map | str | os.PathLike[str] | None) -> OldMap | None:
     """Where clips are on a map, or on a page that has one; raises ArgumentError."""
     if isinstance(onto, Map):
-        marks = [mark(clip.record.digest) for clip in onto._clips]
+        marks = marks_of([clip.record.digest for clip in onto._clips])
         return OldMap.of("the map", onto.space, onto.method, marks, onto.places)
     return None if onto is None else read_page(Path(os.path.expanduser(onto)))
 
@@ -228,7 +229,7 @@ def _placed(
     old: OldMap,
 ) -> tuple[Floats, int]:
     """Where clips are beside those of an old map, and how many of the chosen are new to it."""
-    places, is_old = old.found([clip.record.digest for clip in clips])
+    places, is_old = old.found(marks_of([clip.record.digest for clip in clips]))
     is_new = is_chosen & ~is_old
     count = int(is_new.sum())
     if count:
@@ -249,7 +250,7 @@ def _read_all(
     parts = [np.empty((0, dimension), np.float32)]
     for first in range(0, len(ids), _TOGETHER):
         together = ids[first : first + _TOGETHER]
-        found, vectors = read(partial(_whole, ids=together, dimension=dimension))
+        found, vectors = read(partial(clips_and_vectors, ids=together, dimension=dimension))
         clips += found
         parts.append(vectors)
         on_clips(len(together))
@@ -257,7 +258,9 @@ def _read_all(
     return [clips[row] for row in order], np.concatenate(parts)[order]
 
 
-def _whole(reading: Reading, ids: Ints, dimension: int) -> tuple[list[StoredClip], Floats]:
+def clips_and_vectors(
+    reading: Reading, ids: Ints, dimension: int
+) -> tuple[list[StoredClip], Floats]:
     """Those of some clips that are there, and one vector of each, of unit length or zero."""
     clips = list(reading.clips_by_id(ids.tolist()).values())
     if not clips:

@@ -43,7 +43,10 @@ OPERATORS = ("==", "!=", "<=", ">=", "<", ">", "like")
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """A plain field: ``uri``, ``duration``, ``segments`` (a count), ``padded`` or ``warning``."""
+    """A plain field: ``uri``, ``duration``, ``segments``, ``padded``, ``warning`` or ``modified``.
+
+    ``segments`` is a count; ``modified`` is when the file was last changed, in Unix seconds.
+    """
 
     name: str
 
@@ -148,6 +151,8 @@ def _value(field: Field, clip: StoredClip) -> Any:
     match field:
         case Plain("segments"):
             return clip.count
+        case Plain("modified"):
+            return record.file.mtime_ns / 1e9 if record.file.mtime_ns else None
         case Plain(name):
             return getattr(record, name)
         case Tag(key):

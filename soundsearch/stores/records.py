@@ -6,6 +6,7 @@ A new field needs a line in `ClipRecord` and, for each store, a line in its row 
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ __all__ = [
     "ClipRecord",
     "Counts",
     "FailureRecord",
+    "HumanEvent",
     "Key",
     "NewClip",
     "Settings",
@@ -198,6 +200,55 @@ class Counts:
     failures: int
 
 
+@dataclass(frozen=True, slots=True)
+class HumanEvent:
+    """What people said of a class in a stretch of a clip.
+
+    Attributes
+    ----------
+    class_index : int
+    onset, offset : float
+        Seconds; both 0 for the clip as a whole, without saying when.
+    is_heard : bool
+        Whether it is heard there, or is not, whatever was predicted.
+    """
+
+    class_index: int
+    onset: float
+    offset: float
+    is_heard: bool
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is said of the clip as a whole."""
+        return self.offset == 0
+
+    @classmethod
+    def of(cls, stored: Any) -> tuple[HumanEvent, ...]:
+        """Events of what `packed` gave; raises ValueError where it is none."""
+        try:
+            events = tuple(
+                cls(int(index), float(onset), float(offset), bool(is_heard))
+                for index, onset, offset, is_heard in stored
+            )
+        except (TypeError, ValueError, OverflowError):
+            events = None
+        if (
+            not isinstance(stored, (list, tuple))
+            or events is None
+            or not all(
+                0 <= event.class_index < NO_LABEL and 0 <= event.onset <= event.offset < math.inf
+                for event in events
+            )
+        ):
+            raise ValueError("a clip has events of people that are none")
+        return events
+
+    def packed(self) -> tuple[int, float, float, int]:
+        """Plain numbers, which JSON keeps."""
+        return self.class_index, self.onset, self.offset, int(self.is_heard)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ClipRecord:
     """What is known of a clip besides its segments.
@@ -218,7 +269,9 @@ class ClipRecord:
     labels : LABEL [CLIP_LABELS]
         Predicted, best first.
     human_labels : tuple of int
-        Class indices given by people.
+        Class indices given by people, those that they heard in a stretch of it included.
+    human_events : tuple of HumanEvent
+        What people said of stretches of the clip, and which classes they did not hear.
     tags : mapping of str to str, float or bool
         What the user attached to the clip. Never changed in place.
     """
@@ -230,6 +283,7 @@ class ClipRecord:
     warning: str | None = None
     labels: NDArray[np.void]
     human_labels: tuple[int, ...] = ()
+    human_events: tuple[HumanEvent, ...] = ()
     tags: Mapping[str, TagValue] = field(default_factory=dict)
 
     def __repr__(self) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -20,18 +20,12 @@ from .guard import Guard
 from .limits import Limits
 from .openapi import document
 from .operations import ID, OPERATIONS, PREFIX, Operation
+from .pages import PAGE_ROUTES, lost
 from .problems import JSON, Problem, answered
 from .service import Call, Service
 from .uploads import form, json_body, media_type
 
 __all__ = ["make_app"]
-
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>soundsearch</title>
-<h1>soundsearch</h1>
-<p>This server answers programs: <a href="/api/v1/openapi.json">what they can ask</a> (OpenAPI).
-</html>
-"""
 
 
 def make_app(
@@ -40,6 +34,7 @@ def make_app(
     host: str = "127.0.0.1",
     token: str | None = None,
     limits: Limits | None = None,
+    ingest: Sequence[str] | None = None,
 ) -> ASGIApp:
     """The app that serves a library.
 
@@ -52,12 +47,15 @@ def make_app(
     token : str, optional
         What every request but those for its state must have.
     limits : Limits, optional
+    ingest : sequence of str, optional
+        Folders, what is in which may be ingested; with none in it those that hold clips already.
+        By default, none may.
     """
     bounds = limits or Limits()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        app.state.service = Service(place, bounds, token)
+        app.state.service = Service(place, bounds, token, ingest)
         try:
             yield
         finally:
@@ -68,10 +66,7 @@ def make_app(
     async def openapi(_request: Request) -> Response:
         return JSON(described)
 
-    async def page(_request: Request) -> Response:
-        return HTMLResponse(_PAGE)
-
-    routes = [Route("/", page), Route(f"{PREFIX}/openapi.json", openapi)]
+    routes = [*PAGE_ROUTES, Route(f"{PREFIX}/openapi.json", openapi)]
     by_path: dict[str, list[Operation]] = {}
     for each in OPERATIONS:
         by_path.setdefault(each.path, []).append(each)
@@ -80,12 +75,21 @@ def make_app(
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
     app.router.redirect_slashes = False
     needless = {f"{PREFIX}{each.path}" for each in OPERATIONS if each.is_open}
-    public = {"/", f"{PREFIX}/openapi.json", *needless}
-    return Guard(app, host, token, public, bounds.send_seconds)
+    public = {f"{PREFIX}/openapi.json", *needless}
+
+    def is_public(path: str) -> bool:
+        """Whether it needs no token: the page, which asks for one, holds nothing of the library."""
+        return path in public or not path.startswith("/api/")
+
+    def refused(status: int) -> None:
+        app.state.service.metrics.count("refused", status, 0.0)
+
+    return Guard(app, host, token, is_public, bounds.send_seconds, refused)
 
 
-async def _failed(_request: Request, error: Exception) -> Response:
-    return answered(error)
+async def _failed(request: Request, error: Exception) -> Response:
+    is_page = getattr(error, "status_code", 500) == 404 and not request.url.path.startswith("/api/")
+    return (lost(request) if is_page else None) or answered(error)
 
 
 def _route(path: str, operations: list[Operation]) -> Route:
@@ -133,7 +137,7 @@ async def _read(operation: Operation, call: Call, held: AsyncExitStack) -> None:
         return
     kind = media_type(request)
     if kind == "application/json":
-        call.values = from_json(operation.fields, await json_body(request, limits))
+        call.values |= from_json(operation.fields, await json_body(request, limits))
         return
     if kind != "multipart/form-data" or operation.upload is None:
         forms = " or multipart/form-data" if operation.upload else ""
@@ -141,8 +145,10 @@ async def _read(operation: Operation, call: Call, held: AsyncExitStack) -> None:
             415, "UnsupportedMediaType", f"expected application/json{forms}, got {kind[:100]!r}"
         )
     async with call.service.uploads.turn():
-        found = await held.enter_async_context(form(request, limits, call.service.folder))
-    call.values = from_texts(operation.fields, found.texts)
+        found = await held.enter_async_context(
+            form(request, limits, call.service.folder, call.service.room)
+        )
+    call.values |= from_texts(operation.fields, found.texts)
     call.upload = found.upload
     if found.upload is not None and found.upload.field != operation.upload:
         raise ArgumentError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,8 +31,9 @@ class Field:
     ----------
     name : str
     kind : str
-        ``text``, ``whole``, ``number``, ``flag``, ``clip`` (a uri, an id, or ``key:VALUE``) or
-        ``at`` (part of a sound, seconds).
+        ``text``, ``whole``, ``number``, ``flag``, ``clip`` (a uri, an id, or ``key:VALUE``),
+        ``at`` (part of a sound, seconds) or ``weights`` (numbers from -1 to 1 by names; as text,
+        an object of JSON).
     help : str
     default : any
         None where nothing is meant by leaving it out.
@@ -74,6 +76,9 @@ class Field:
                 return {"type": "string", "pattern": _AT, "examples": ["3.0-6.5", "3-", "-6.5"]}
             case "flag":
                 return {"type": "boolean"}
+            case "weights":
+                one = {"type": "number", "minimum": -1, "maximum": 1}
+                return {"type": "object", "additionalProperties": one, "minProperties": 1}
         number: dict[str, Any] = {"type": "integer" if self.kind == "whole" else "number"}
         if self.least is not None:
             number["minimum"] = self.least
@@ -111,6 +116,11 @@ class Field:
             if not pattern.fullmatch(text):
                 raise self._wrong(self._expected, text)
             return int(text) if self.kind == "whole" else float(text)
+        if self.kind == "weights":
+            try:
+                return json.loads(text)
+            except (ValueError, RecursionError):
+                raise self._wrong("an object of JSON", text) from None
         return text
 
     def _read_one(self, value: Any) -> Any:
@@ -128,6 +138,8 @@ class Field:
                 if not isinstance(value, bool):
                     raise self._wrong("true or false", value)
                 return value
+            case "weights":
+                return self._weights(value)
         return self._number(value)
 
     def _text(self, value: Any) -> str:
@@ -161,6 +173,12 @@ class Field:
         if end is not None and end <= start:
             raise self._wrong("an end after the start", value)
         return start, end
+
+    def _weights(self, value: Any) -> dict[str, float]:
+        if not isinstance(value, dict) or not value:
+            raise self._wrong("an object of names and weights", value)
+        weight = Field(f"{self.name}: weight", "number", "", least=-1, most=1)
+        return {self._text(name): weight.read(each) for name, each in value.items()}
 
     @property
     def _expected(self) -> str:

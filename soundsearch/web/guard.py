@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Collection
+from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
@@ -20,16 +20,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .problems import Problem, answered
 
-__all__ = ["COOKIE", "Guard", "cookie_of", "is_loopback", "is_token"]
+__all__ = ["COOKIE", "POLICY", "Guard", "cookie_of", "is_loopback", "is_token"]
 
 COOKIE = "soundsearch"
 _SAFE = ("GET", "HEAD")
+# What a browser may load and run: of this server only, and nothing that is within markup.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "media-src 'self' blob:; connect-src 'self'; worker-src 'self' blob:; font-src 'self'; "
+    "manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
 _HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
-        "media-src 'self' blob:; connect-src 'self'; worker-src 'self' blob:; font-src 'self'; "
-        "manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    ),
+    "Content-Security-Policy": POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(self)",
@@ -74,10 +76,12 @@ class Guard:
     host : str
         What the server listens on.
     token : str or None
-    public : collection of str
-        Paths of what needs no token.
+    is_public : callable
+        Whether what is at a path needs no token.
     send_seconds : float
         How long a client may take to read the next piece of an answer.
+    on_refused : callable
+        Told the status of each request that is refused here.
     """
 
     def __init__(
@@ -85,11 +89,13 @@ class Guard:
         app: ASGIApp,
         host: str,
         token: str | None,
-        public: Collection[str],
+        is_public: Callable[[str], bool],
         send_seconds: float,
+        on_refused: Callable[[int], None],
     ) -> None:
         self._app, self._host, self._token = app, host, token
-        self._public, self._send_seconds = public, send_seconds
+        self._is_public, self._send_seconds = is_public, send_seconds
+        self._on_refused = on_refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -111,6 +117,7 @@ class Guard:
             try:
                 self._check(scope, Headers(scope=scope))
             except Problem as problem:
+                self._on_refused(problem.status)
                 await answered(problem)(scope, receive, guarded)
             else:
                 await self._app(scope, receive, guarded)
@@ -129,7 +136,7 @@ class Guard:
                 f"this server is not {host[:100]!r}; ask it by its address or as localhost",
             )
         is_trusted = self._is_same_site(scope, headers, host)
-        if self._token is None or scope["path"] in self._public:
+        if self._token is None or self._is_public(scope["path"]):
             return
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and is_token(given.strip(), self._token):

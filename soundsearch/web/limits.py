@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from .problems import Problem
 
-__all__ = ["Gate", "Limits"]
+__all__ = ["Gate", "Limits", "Room"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +22,19 @@ class Limits:
     ----------
     questions, waiting_questions : int
         Answered at once by threads, and waiting for their turn; more are refused.
+    question_seconds : float
+        How long one question may take, from when its turn has come.
     uploads : int
         Received at once; more are refused.
     workers, waiting_jobs : int
         Processes that decode, and jobs that wait for one.
+    exports : int
+        ZIPs sent at once; more are refused.
+    export_bytes : int
+        Of one.
     upload_bytes : int
+    waiting_bytes : int
+        Of uploads that are on disk at once, while they are received, wait and are heard.
     upload_seconds : float
         How long one upload may take.
     longest : float
@@ -34,6 +43,10 @@ class Limits:
         After this a worker is killed.
     job_bytes : int
         Memory of a worker, and the size of a file that it writes.
+    map_clips : int
+        On a map; of more, so many are chosen.
+    map_bytes : int
+        Memory of the process that lays them out.
     send_seconds, header_seconds : float
         How long a client may take to read the next piece of an answer, and to send its request's
         headers.
@@ -46,14 +59,47 @@ class Limits:
     uploads: int = 16
     workers: int = max(1, min(4, (os.cpu_count() or 2) // 2))
     waiting_jobs: int = 32
+    question_seconds: float = 20.0
+    exports: int = 4
+    export_bytes: int = 4 << 30
     upload_bytes: int = 200 << 20
+    waiting_bytes: int = 2 << 30
     upload_seconds: float = 120.0
     longest: float = 3600.0
     job_seconds: float = 60.0
     job_bytes: int = 2 << 30
+    map_clips: int = 250_000
+    map_bytes: int = 4 << 30
     send_seconds: float = 60.0
     header_seconds: float = 20.0
     stop_seconds: float = 30.0
+
+
+class Room:
+    """Bytes on disk for uploads; safe in threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self.taken = 0
+
+    def take(self, size: int) -> None:
+        """Take some room; raises Problem (503) where there is not so much."""
+        with self._lock:
+            if self.taken + size > self._most:
+                raise Problem(
+                    503,
+                    "Overloaded",
+                    f"the uploads that are under way have {self._most >> 20} MB, which is all that "
+                    "this server keeps at once; send it again in a moment",
+                    retry_after=2,
+                )
+            self.taken += size
+
+    def give_back(self, size: int) -> None:
+        """Give back some of it."""
+        with self._lock:
+            self.taken -= size
 
 
 class Gate:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from starlette.responses import Response
 
 from .. import __version__
+from ..errors import SoundsearchError
+from ..hints import command
+from ..stores.milvus.uri import MilvusUri
+from ..stores.opening import Place
 from .guard import COOKIE, cookie_of, is_token
 from .problems import JSON, Problem
 from .service import Call
@@ -16,7 +23,14 @@ __all__ = ["health", "info", "log_in", "log_out", "metrics", "ready"]
 
 _OK = {"status": "ok"}
 # What of the limits a client can heed.
-_TOLD = ("upload_bytes", "upload_seconds", "longest", "questions", "waiting_questions")
+_TOLD = (
+    "upload_bytes",
+    "upload_seconds",
+    "export_bytes",
+    "longest",
+    "questions",
+    "waiting_questions",
+)
 
 
 async def health(_call: Call) -> dict[str, Any]:
@@ -25,9 +39,17 @@ async def health(_call: Call) -> dict[str, Any]:
 
 
 async def ready(call: Call) -> dict[str, Any]:
-    """The library answers."""
-    counts = await call.ask(lambda library: library._session.store.counts())
-    return {**_OK, "clips": counts.clips}
+    """The library answers; whoever asks needs no token, and is told nothing of it."""
+    try:
+        await call.ask(lambda library: library._session.store.counts())
+    except SoundsearchError as error:
+        raise Problem(
+            503,
+            type(error).__name__,
+            "the library cannot be asked; /api/v1/info says why",
+            retry_after=5,
+        ) from None
+    return _OK
 
 
 async def info(call: Call) -> dict[str, Any]:
@@ -37,8 +59,24 @@ async def info(call: Call) -> dict[str, Any]:
     return {
         "version": __version__,
         **facts,
+        "bytes": await asyncio.to_thread(_bytes, call.service.holding.place),
+        "ingest": command("ingest FOLDER", call.service.holding.place),
         "limits": {name: limits[name] for name in _TOLD},
     }
+
+
+def _bytes(place: Place) -> int | None:
+    """What a library takes on this disk; None for one on a server."""
+    if isinstance(place, MilvusUri):
+        if not place.lite:
+            return None
+        place = Path(place.address)
+    found = [place] if place.is_file() else place.rglob("*")
+    total = 0
+    for path in found:
+        with suppress(OSError):  # it was taken away meanwhile
+            total += path.lstat().st_size
+    return total
 
 
 async def metrics(call: Call) -> Response:
@@ -51,6 +89,7 @@ async def metrics(call: Call) -> Response:
         "jobs_running": ("Sounds that are being decoded.", jobs.running),
         "jobs_waiting": ("Sounds that wait to be decoded.", jobs.waiting),
         "uploads_running": ("Uploads that are being received.", service.uploads.running),
+        "uploads_bytes": ("Of uploads that are on disk.", service.room.taken),
         "workers_lost_total": ("Workers that ended in a job.", service.workers.lost),
     }
     return Response(

@@ -27,6 +27,7 @@ _ERRORS = {
     "422": "A value cannot be, or the sound cannot be used.",
     "500": "The library is damaged, or the server has a fault.",
     "503": "The server or the library is busy, or there is no library; ask again.",
+    "504": "The question takes too long: ask for less.",
 }
 _READ = ("401", "403", "405", "409", "421", "422", "500", "503")
 _WRITTEN = (*_READ, "400", "408", "413", "415")
@@ -102,8 +103,17 @@ def _responses(operation: Operation) -> dict[str, Any]:
     if operation.ranges:
         found["206"] = {"description": "The range that was asked for.", "content": content}
         found["304"] = {"description": "It is what the client has."}
+    if operation.meanwhile is not None:
+        made = {"application/json": {"schema": shape(operation.meanwhile)}}
+        found["202"] = {"description": "It is being made; ask again.", "content": made}
+        found["304"] = {"description": "It is what the client has."}
     errors = _READ if operation.method == "GET" else _WRITTEN
-    needs = {"404": "clip" in operation.path or operation.fields, "416": operation.ranges}
+    names = {field.name for field in operation.fields}
+    needs = {
+        "404": "clip" in operation.path or operation.fields,
+        "416": operation.ranges,
+        "504": names & {"where", "text"},
+    }
     for status in sorted({*errors, *(each for each, is_needed in needs.items() if is_needed)}):
         found[status] = {
             "description": _ERRORS[status],

@@ -8,7 +8,10 @@ from typing import Any
 
 from ..asking.labelled import LABEL_WEIGHT
 from ..asking.ranking import DEFAULT_RANKING, RANKINGS, RELATED
-from . import looking, questions, sounds
+from ..asking.words import WORDS_WEIGHT
+from ..labels.wording import MOST_PARTS
+from ..mapping.methods import DEFAULT_METHOD, METHODS
+from . import caring, keeping, looking, mapping, questions, sounds, suggesting
 from .fields import Field
 from .service import Call
 
@@ -42,6 +45,8 @@ class Operation:
         Whether ranges of the answer may be asked for.
     is_open : bool
         Whether it needs no token.
+    meanwhile : str or None
+        The name of the shape of what is answered, with 202, while the answer is being made.
     """
 
     name: str
@@ -54,6 +59,7 @@ class Operation:
     upload: str | None = None
     ranges: bool = False
     is_open: bool = False
+    meanwhile: str | None = None
 
 
 ID = Field("id", "whole", "The clip's id.", least=0, required=True)
@@ -70,7 +76,12 @@ def _page(k: int) -> tuple[Field, ...]:
         Field("k", "whole", "How many clips to find.", k, 1, 1000),
         _OFFSET,
         Field("min_score", "number", "Leave out clips with a lower score.", -1.0, -1e6, 1e6),
-        Field("per", "text", "At most so many of a folder or tag: folder:2, tag[artist]:1."),
+        Field(
+            "per",
+            "text",
+            "At most so many of a folder, tag or content: folder:2, tag[artist]:1; content:1 hides "
+            "copies of files. Several between commas.",
+        ),
     )
 
 
@@ -86,12 +97,14 @@ def _clips(name: str, help: str, required: bool = False) -> Field:
 _CLIP = "a clip of the library by its id, its uri or key:VALUE"
 _PARTS = (Field("limit", "whole", "How many at most.", 100, 1, 1000), _OFFSET)
 
+_LEAST = Field("least", "number", "The least score that counts.", 0.5, 0, 1)
+
 OPERATIONS = (
     Operation(
         "query",
         "POST",
         "/query",
-        "Find the clips nearest to a sound, a clip, examples or labels",
+        "Find the clips nearest to a sound, a clip, examples, labels or words",
         questions.query,
         "Answer",
         (
@@ -99,11 +112,21 @@ OPERATIONS = (
             _clips("like", "Examples of what is wanted, beside a sound or clip or alone."),
             _clips("unlike", "Examples of what is not meant."),
             Field("label", "text", "What is to be heard: AudioSet labels by name.", several=5),
+            Field("text", "text", "What is to be heard, in words, in place of labels."),
+            Field(
+                "classes",
+                "weights",
+                "In place of what the words become, as `words.classes` of an answer: labels and "
+                "weights of what is to be heard at once, below 0 of what is not.",
+                several=MOST_PARTS + 1,
+            ),
+            Field("names", "flag", "Clips with the words in their path count too.", False),
             Field(
                 "label_weight",
                 "number",
-                "How much a label counts beside something else.",
-                LABEL_WEIGHT,
+                f"How much labels count beside something else: {LABEL_WEIGHT} if left out, and "
+                f"those of text alone {WORDS_WEIGHT} beside where the words lie.",
+                None,
                 0,
                 1,
             ),
@@ -111,6 +134,7 @@ OPERATIONS = (
             _RANKING,
             _AT,
             Field("segments", "flag", "Find moments, not clips.", False),
+            Field("peaks", "whole", "Of a sound: how many peaks of its wave to tell.", 0, 0, 4000),
         ),
         upload="sound",
     ),
@@ -122,6 +146,26 @@ OPERATIONS = (
         questions.similar,
         "Answer",
         (Field("clip", "clip", f"Which: {_CLIP}.", required=True), *_page(10), _RANKING),
+    ),
+    Operation(
+        "complete",
+        "GET",
+        "/complete",
+        "Tell which labels and clips may be meant by what is being typed",
+        suggesting.complete,
+        "Completion",
+        (
+            Field("text", "text", "What was typed so far.", required=True),
+            Field("k", "whole", "How many of each at most.", 8, 1, 50),
+        ),
+    ),
+    Operation(
+        "examples",
+        "GET",
+        "/examples",
+        "Tell what the library can be asked for: labels that are heard surely, and clips with them",
+        suggesting.examples,
+        "Examples",
     ),
     Operation(
         "recommend",
@@ -185,6 +229,36 @@ OPERATIONS = (
         ),
     ),
     Operation(
+        "export",
+        "POST",
+        "/export",
+        "Send some clips or moments as a ZIP, a table (CSV) or a playlist (M3U)",
+        keeping.export,
+        "*/*",
+        (
+            _clips("clip", "Which, in this order.", required=True),
+            Field("at", "at", "The part that is meant of each; none for all of all.", several=_IDS),
+            Field("score", "number", "Of each, for the table.", None, -1e6, 1e6, several=_IDS),
+            Field("format", "text", "What to send.", "zip", choices=keeping.FORMATS),
+            Field(
+                "sound",
+                "text",
+                "What a ZIP holds: the moments as WAV, or the files as they are.",
+                keeping.SOUNDS[0],
+                choices=keeping.SOUNDS,
+            ),
+        ),
+    ),
+    Operation(
+        "peaks",
+        "GET",
+        "/clips/{id}/peaks",
+        "Tell a clip's highest levels over time, to draw its wave",
+        sounds.peaks,
+        "Peaks",
+        (_AT, Field("width", "whole", "How many.", 800, 1, 4000)),
+    ),
+    Operation(
         "events",
         "GET",
         "/clips/{id}/events",
@@ -193,13 +267,41 @@ OPERATIONS = (
         "Events",
     ),
     Operation(
+        "correct",
+        "POST",
+        "/clips/{id}/labels",
+        "Say that a label is heard in a clip, or is not, whatever was predicted",
+        caring.correct,
+        "Events",
+        (
+            Field("label", "text", "A class of the library, by name or id.", required=True),
+            Field("at", "at", "From when to when, seconds; left out for the clip as a whole."),
+            Field(
+                "heard",
+                "text",
+                "Whether it is; unsaid takes back what was said of this label and time.",
+                "yes",
+                choices=("yes", "no", "unsaid"),
+            ),
+        ),
+    ),
+    Operation(
         "labels",
         "GET",
         "/labels",
         "List the classes that labels name, and how many clips have each or one below it",
         questions.labels,
         "Labels",
-        (_WHERE, Field("least", "number", "The least score that counts.", 0.5, 0, 1)),
+        (_WHERE, _LEAST),
+    ),
+    Operation(
+        "facets",
+        "GET",
+        "/facets",
+        "Count clips by what filters tell apart: labels, folders, durations, months of files",
+        questions.facets,
+        "Facets",
+        (_WHERE, _LEAST),
     ),
     Operation(
         "tags",
@@ -211,6 +313,19 @@ OPERATIONS = (
         (_WHERE,),
     ),
     Operation(
+        "map",
+        "GET",
+        "/map",
+        "Lay clips out in the plane, near each other where they sound alike; in the background",
+        mapping.map,
+        "Map",
+        (
+            _WHERE,
+            Field("method", "text", "How they are laid out.", DEFAULT_METHOD, choices=METHODS),
+        ),
+        meanwhile="Making",
+    ),
+    Operation(
         "failures",
         "GET",
         "/failures",
@@ -218,6 +333,27 @@ OPERATIONS = (
         questions.failures,
         "Failures",
         _PARTS,
+    ),
+    Operation("ingest", "GET", "/ingest", "Tell how far an ingest is", caring.ingest, "Ingest"),
+    Operation(
+        "start_ingest",
+        "POST",
+        "/ingest",
+        "Start an ingest of a folder, if the server was started with --allow-ingest",
+        caring.start_ingest,
+        "Ingest",
+        (
+            Field("folder", "text", "One that may be ingested, or one in it.", required=True),
+            Field("retry_failed", "flag", "Try files again that failed before.", False),
+        ),
+    ),
+    Operation(
+        "stop_ingest",
+        "DELETE",
+        "/ingest",
+        "Stop the ingest; what is stored stays",
+        caring.stop_ingest,
+        "Ingest",
     ),
     Operation(
         "info",
@@ -250,7 +386,7 @@ OPERATIONS = (
         "/ready",
         "Tell whether the library can be asked",
         looking.ready,
-        "Ready",
+        "State",
         is_open=True,
     ),
     Operation(

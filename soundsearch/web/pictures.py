@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from soundsearch_ingest.decode import SAMPLE_RATE, Decoder
 
-__all__ = ["HIGHEST_HZ", "LOWEST_HZ", "png", "spectrogram"]
+__all__ = ["HIGHEST_HZ", "LOWEST_HZ", "peaks", "png", "spectrogram"]
 
 Floats = NDArray[np.float32]
 
@@ -81,6 +81,56 @@ def spectrogram(file: BinaryIO, part: tuple[float, float], size: tuple[int, int]
     _fill(levels, total)
     scaled = (levels + _RANGE) * (255 / _RANGE)
     return png(np.clip(np.rint(scaled), 0, 255).astype(np.uint8).T[::-1])
+
+
+def peaks(
+    file: BinaryIO, part: tuple[float, float | None], count: int, longest: float
+) -> tuple[list[float], float]:
+    """The highest magnitudes of a part of a sound, in so many stretches of equal length.
+
+    Parameters
+    ----------
+    file : binary file
+    part : (start, end)
+        Seconds; what the sound does not have before an end is silence. None for the sound's end.
+    count : int
+    longest : float
+        More seconds than this are left out.
+
+    Returns
+    -------
+    peaks : list of float
+        0 to 1, where 1 is full scale; of all channels' mean at 16 kHz.
+    duration : float
+        Seconds that they are of.
+
+    Raises
+    ------
+    AudioError
+        It gives no sound.
+    """
+    start, end = part[0], part[0] + longest if part[1] is None else part[1]
+    total = max(1, round((end - start) * SAMPLE_RATE))
+    # Fine enough for what is asked for, and of an hour some megabytes.
+    step = max(1, min(_HOP, total // count))
+    found, rest, done = [], np.zeros(0, np.float32), 0
+    with Decoder(file, start=start, end=end) as decoder:
+        for block in decoder:
+            block = np.abs(block[: total - done])
+            done += len(block)
+            rest = np.concatenate([rest, block])
+            whole = len(rest) // step * step
+            found.append(rest[:whole].reshape(-1, step).max(axis=1, initial=0))
+            rest = rest[whole:]
+    if part[1] is None:
+        total = max(1, done)
+    levels = np.zeros(-(-total // step), np.float32)
+    heard = np.append(np.concatenate([*found, rest[:0]]), rest.max(initial=0))[: len(levels)]
+    levels[: len(heard)] = heard
+    # Where there are more columns than levels, each is drawn over those until the next.
+    columns = np.maximum.reduceat(levels, np.arange(count) * len(levels) // count)
+    rounded = np.minimum(columns.astype(float), 1).round(3).tolist()
+    return rounded, total / SAMPLE_RATE
 
 
 def _draw(

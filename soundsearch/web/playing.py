@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +25,8 @@ Floats = NDArray[np.float32]
 Part = tuple[float, float | None]
 
 _WAV, _FLAC = "audio/wav", "audio/flac"
+# A disk with fewer free bytes is full.
+_LITTLE = 1 << 16
 # Rates that every browser plays, Hz.
 _LOWEST, _HIGHEST = 8000, 48_000
 # Of what libsndfile reads: format and coding -> media type. Others, such as WAV of 24 bits or in
@@ -118,16 +122,21 @@ def written(file: BinaryIO, name: str, part: Part, longest: float, path: str, as
     rate = min(max(reader.sample_rate, _LOWEST), _HIGHEST)
     total = 0
     options: Any = {"format": "WAV" if as_wav else "FLAC", "subtype": "PCM_16"}
-    with soundfile.SoundFile(path, "w", rate, channels, **options) as out:
-        for block in _resampled(_part(reader, part), reader.sample_rate, rate, channels):
-            total += len(block)
-            if total > longest * rate:
-                raise AudioError(
-                    shown,
-                    f"there are more than {longest:,.0f} s of it to be sent; ask for a part of it, "
-                    "as in at=0-60",
-                )
-            out.write(block)
+    try:
+        with soundfile.SoundFile(path, "w", rate, channels, **options) as out:
+            for block in _resampled(_part(reader, part), reader.sample_rate, rate, channels):
+                total += len(block)
+                if total > longest * rate:
+                    raise AudioError(
+                        shown,
+                        f"there are more than {longest:,.0f} s of it to be sent; ask for a part of "
+                        "it, as in at=0-60",
+                    )
+                out.write(block)
+    except soundfile.SoundFileError as error:  # which does not tell what the disk said
+        if shutil.disk_usage(os.path.dirname(path)).free < _LITTLE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path) from error
+        raise
     if not total:
         raise AudioError(shown, f"holds nothing from {part[0]:g} s on")
     return _WAV if as_wav else _FLAC

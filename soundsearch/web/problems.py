@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 from typing import Any
@@ -100,6 +101,9 @@ def _problem(error: Exception) -> Problem:
     for kind, status, retry_after in _STATUS:
         if isinstance(error, kind):
             return Problem(status, type(error).__name__, str(error), retry_after=retry_after)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        text = "the server's disk for temporary files is full; ask again later"
+        return Problem(503, "DiskFull", text, retry_after=30)
     _log.error("a request failed", exc_info=error)
     return fault(type(error).__name__)
 

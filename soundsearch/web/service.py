@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import os
 import shutil
 import tempfile
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,12 +18,18 @@ from typing import Any, BinaryIO, TypeVar
 
 from starlette.requests import Request
 
+from ..deadlines import OutOfTime, within
+from ..errors import LibraryNotFound
+from ..hints import command
 from ..library import Library
 from ..stores.opening import Place
 from .fields import Values
 from .holding import Holding
-from .limits import Gate, Limits
+from .ingests import Ingests
+from .limits import Gate, Limits, Room
+from .maps import Maps
 from .metrics import Metrics
+from .problems import Problem
 from .workers import Workers
 
 __all__ = ["Call", "Service"]
@@ -44,23 +51,38 @@ class Service:
         Of the library.
     limits : Limits
     token : str or None
+    ingest : sequence of str or None
+        Folders that may be ingested; see `Ingests`.
     """
 
-    def __init__(self, place: Place, limits: Limits, token: str | None = None) -> None:
+    def __init__(
+        self,
+        place: Place,
+        limits: Limits,
+        token: str | None = None,
+        ingest: Sequence[str] | None = None,
+    ) -> None:
         self.holding = Holding(place)
+        self.ingests = Ingests(place, ingest)
         self.limits, self.token = limits, token
         self.metrics = Metrics()
         self.questions = Gate(limits.questions, limits.waiting_questions, "questions")
         self.uploads = Gate(limits.uploads, 0, "uploads")
+        self.room = Room(limits.waiting_bytes)
+        self.exports = Gate(limits.exports, 0, "exports")
         self.workers = Workers(limits)
+        self.maps = Maps(self.ask, self.new_path, limits)
         self._make_folder()
         self._threads = ThreadPoolExecutor(limits.questions, "soundsearch-question")
         self._played: OrderedDict[Any, asyncio.Future[tuple[str, str | None]]] = OrderedDict()
         self._summaries: OrderedDict[Any, tuple[float, Any]] = OrderedDict()
+        self._prepared: set[str] = set()
         self._files = 0
 
-    async def ask(self, question: Callable[[Library], _Found]) -> _Found:
+    async def ask(self, question: Callable[[Library], _Found], seconds: float = math.inf) -> _Found:
         """What a function makes of the library, in a thread, when it is its turn.
+
+        What takes longer than `seconds` is given up where it next looks; it must only read.
 
         Raises
         ------
@@ -69,13 +91,34 @@ class Service:
         SoundsearchError
         """
         async with self.questions.turn():
-            return await asyncio.get_running_loop().run_in_executor(
-                self._threads, functools.partial(self._ask, question)
-            )
+            try:
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._threads, functools.partial(self._ask, question, seconds)
+                )
+            except OutOfTime:
+                raise Problem(
+                    504,
+                    "TooLong",
+                    f"the question was given up after {seconds:g} s; ask for fewer clips, with a "
+                    "simpler filter, or not so deep in the list",
+                ) from None
 
-    def _ask(self, question: Callable[[Library], _Found]) -> _Found:
-        with self.holding.library() as library:
-            return question(library)
+    def _ask(self, question: Callable[[Library], _Found], seconds: float = math.inf) -> _Found:
+        place = self.holding.place
+        with self.holding.library() as library, within(seconds):
+            try:
+                return question(library)
+            except LibraryNotFound as error:
+                fill = command("ingest FOLDER", place)
+                if library._session.is_made or fill in str(error):
+                    raise
+                raise LibraryNotFound(f"{error} Make it with: {fill}") from None
+
+    def once(self, name: str, prepare: Callable[[Library], Any]) -> None:
+        """Prepare what is likely to be asked next, beside all questions; only the first time."""
+        if name not in self._prepared:
+            self._prepared.add(name)
+            self._threads.submit(self._ask, prepare)
 
     async def summary(self, key: Any, make: Callable[[Library], _Found]) -> _Found:
         """What `make` says of the whole library, kept for a minute while its size is the same."""
@@ -88,6 +131,10 @@ class Service:
         while len(self._summaries) > _SUMMARIES:
             self._summaries.popitem(last=False)
         return found
+
+    def forget_summaries(self) -> None:
+        """Count anew when asked again, as labels have changed."""
+        self._summaries.clear()
 
     def _make_folder(self) -> None:
         self._folder = tempfile.mkdtemp(prefix="soundsearch-web-")
@@ -142,18 +189,14 @@ class Service:
 
     def _let_go(self, latest: Any) -> None:
         """Remove the converted files that nobody asked for the longest, while there are many."""
-        sizes = {}
-        for key, found in list(self._played.items()):
-            if found.done() and not found.cancelled() and found.exception() is None:
-                path = found.result()[1]
-                sizes[key] = os.path.getsize(path) if path and os.path.exists(path) else 0
-        total = sum(sizes.values())
-        for key, size in sizes.items():
-            if key == latest or (len(sizes) <= _KEPT and total <= _KEPT_BYTES):
+        made = {key: found.result()[1] for key, found in self._played.items() if _is_made(found)}
+        sizes = {key: _size(path) for key, path in made.items()}
+        count, total = len(made), sum(sizes.values())
+        for key, path in made.items():
+            if key == latest or (count <= _KEPT and total <= _KEPT_BYTES):
                 return
-            path = self._played.pop(key).result()[1]
-            total -= size
-            sizes = {each: size for each, size in sizes.items() if each in self._played}
+            del self._played[key]
+            count, total = count - 1, total - sizes[key]
             if path is not None:
                 with suppress(OSError):
                     os.unlink(path)
@@ -165,17 +208,26 @@ class Service:
 
     def close(self) -> None:
         """Release everything; requests have ended."""
+        self.ingests.close()
+        self.maps.close()
         self.workers.close()
         self._threads.shutdown()
         self.holding.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def _is_made(found: asyncio.Future[tuple[str, str | None]]) -> bool:
+    return found.done() and not found.cancelled() and found.exception() is None
+
+
 def _is_there(found: asyncio.Future[tuple[str, str | None]]) -> bool:
-    if found.cancelled() or found.exception() is not None:
-        return False
-    path = found.result()[1]
-    return path is None or os.path.exists(path)
+    return _is_made(found) and ((path := found.result()[1]) is None or os.path.exists(path))
+
+
+def _size(path: str | None) -> int:
+    with suppress(OSError):
+        return 0 if path is None else os.path.getsize(path)
+    return 0
 
 
 @dataclass
@@ -199,7 +251,11 @@ class Call:
     upload: Any = None
     times: dict[str, float] = field(default_factory=dict)
 
-    async def ask(self, question: Callable[[Library], _Found]) -> _Found:
+    async def question(self, question: Callable[[Library], _Found]) -> _Found:
+        """`ask` for what only reads: it is given up after a time."""
+        return await self.ask(question, self.service.limits.question_seconds)
+
+    async def ask(self, question: Callable[[Library], _Found], seconds: float = math.inf) -> _Found:
         """`Service.ask`, timed: how long the question waited, and how long it took."""
         asked = time.perf_counter()
 
@@ -211,7 +267,7 @@ class Call:
             finally:
                 self._add("search", time.perf_counter() - began)
 
-        return await self.service.ask(timed)
+        return await self.service.ask(timed, seconds)
 
     async def work(self, name: str, job: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         """`Workers.ask`, timed."""

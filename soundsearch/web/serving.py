@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -30,6 +30,7 @@ def make_server(
     port: int = 8000,
     token: str | None = None,
     limits: Limits | None = None,
+    ingest: Sequence[str] | None = None,
 ) -> uvicorn.Server:
     """A server that is still to be run; see `make_app`."""
     bounds = limits or Limits()
@@ -37,7 +38,7 @@ def make_server(
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     protocol = type("Protocol", (_Protocol,), {"header_seconds": bounds.header_seconds})
     config = uvicorn.Config(
-        make_app(place, host=host, token=token, limits=bounds),
+        make_app(place, host=host, token=token, limits=bounds, ingest=ingest),
         host=host,
         port=port,
         http=protocol,

@@ -14,6 +14,7 @@ _COUNT: Schema = {"type": "integer", "minimum": 0}
 _FLAG: Schema = {"type": "boolean"}
 _WARNING: Schema = {"type": ["string", "null"]}
 _ANY: Schema = {"type": "object"}
+_TIME: Schema = {"type": ["number", "null"]}
 
 
 def shape(name: str) -> Schema:
@@ -32,6 +33,16 @@ def _object(optional: dict[str, Schema] | None = None, /, **fields: Schema) -> S
         "required": list(fields),
         "additionalProperties": False,
     }
+
+
+def _packed(what: str) -> Schema:
+    """Numbers, little-endian, in a row."""
+    return {"type": "string", "contentEncoding": "base64", "description": what}
+
+
+def _among(what: str, each: Schema) -> Schema:
+    """What some of many have."""
+    return {"type": "object", "additionalProperties": each, "description": what}
 
 
 _LABELS = _list(shape("Label"))
@@ -58,16 +69,97 @@ SHAPES: dict[str, Schema] = {
     "Clip": _object(
         _ATTACHED, id=_COUNT, uri=_TEXT, duration=_NUMBER, segments=_COUNT, labels=_LABELS
     ),
-    "Answer": _object(hits=_list(shape("Hit")), labels=_LABELS, warning=_WARNING),
+    "Answer": _object(
+        hits=_list(shape("Hit")),
+        labels=_LABELS,
+        warning=_WARNING,
+        words={"anyOf": [shape("Words"), {"type": "null"}]},
+        clip={"anyOf": [shape("Clip"), {"type": "null"}]},
+        heard={"anyOf": [shape("Heard"), {"type": "null"}]},
+    ),
+    "Words": _object(
+        classes=_list({"type": "object", "additionalProperties": _NUMBER}),
+        read={"type": "object", "additionalProperties": _TEXT},
+        unknown=_list(_TEXT),
+    ),
+    "Heard": _object(
+        duration=_NUMBER,
+        events=_list(shape("Event")),
+        wave={"anyOf": [shape("Peaks"), {"type": "null"}]},
+    ),
+    "Completion": _object(
+        labels=_list(_object(name=_TEXT, mid=_TEXT, path=_list(_TEXT))),
+        clips=_list(_object(id=_COUNT, uri=_TEXT, duration=_NUMBER)),
+    ),
+    "Examples": _object(
+        labels=_list(_object(name=_TEXT, mid=_TEXT, path=_list(_TEXT), clips=_COUNT)),
+        clips=_list(shape("Clip")),
+    ),
+    "Peaks": _object(duration=_NUMBER, peaks=_list(_NUMBER)),
     "Clips": _object(
         clips=_list(shape("Clip")), total=_COUNT, next={"type": ["integer", "null"], "minimum": 0}
     ),
     "Event": _object(onset=_NUMBER, offset=_NUMBER, label=shape("Label")),
-    "Events": _object(uri=_TEXT, duration=_NUMBER, events=_list(shape("Event")), warning=_WARNING),
+    "ClipEvent": _object(
+        onset=_NUMBER,
+        offset=_NUMBER,
+        label=shape("Label"),
+        by={"type": "string", "enum": ["head", "people"]},
+    ),
+    "Said": _object(label=shape("Label"), onset=_TIME, offset=_TIME, heard=_FLAG),
+    "Events": _object(
+        uri=_TEXT,
+        duration=_NUMBER,
+        events=_list(shape("ClipEvent")),
+        said=_list(shape("Said")),
+        warning=_WARNING,
+    ),
+    "Making": _object(
+        step={"type": "string", "enum": ["waiting", "reading", "placing"]},
+        share={"type": "number", "minimum": 0, "maximum": 1},
+    ),
+    "Map": _object(
+        count=_COUNT,
+        total=_COUNT,
+        method=_TEXT,
+        warning=_WARNING,
+        placed=_COUNT,
+        separator=_TEXT,
+        colours=_object(light=_list(_TEXT), dark=_list(_TEXT)),
+        ids=_packed("float64 of each clip"),
+        places=_packed("x and y of each clip, float32, from -1 to 1"),
+        names=_list(_TEXT),
+        folders=_list(_TEXT),
+        folder=_packed("the number of each clip's folder, uint32"),
+        uris=_among("Of clips, by number, whose uri is not folder, separator and name.", _TEXT),
+        classes=_list(_TEXT),
+        labels=_packed("the classes of three labels of each clip, uint16; 65535 for none"),
+        scores=_packed("their scores in percent, uint8"),
+        given=_among("What people gave clips, by number: classes.", _list(_COUNT)),
+        categories=_list(_TEXT),
+        category=_packed("the category of each clip's first label, uint16; 65535 for none"),
+        durations=_packed("seconds of each clip, float32"),
+        tags=_list(
+            _object(
+                key=_TEXT,
+                values=_list(_TEXT),
+                clips=_packed("the numbers of the clips that have it, uint32"),
+                of=_packed("the value that each of these has, uint32"),
+            )
+        ),
+    ),
     "Failures": _object(failures=_list(_object(uri=_TEXT, reason=_TEXT)), total=_COUNT),
     "Labels": _object(
         labels=_list(_object(name=_TEXT, mid=_TEXT, path=_list(_TEXT), clips=_COUNT)),
         total=_COUNT,
+    ),
+    "Facets": _object(
+        total=_COUNT,
+        labels=_list(_object(name=_TEXT, path=_list(_TEXT), clips=_COUNT)),
+        folders=_list(_object(folder=_TEXT, pattern=_TEXT, clips=_COUNT)),
+        durations=_list(_object(least=_NUMBER, below={"type": ["number", "null"]}, clips=_COUNT)),
+        months=_list(_object(month=_TEXT, clips=_COUNT)),
+        undated=_COUNT,
     ),
     "Tags": _object(
         tags=_list(
@@ -94,10 +186,33 @@ SHAPES: dict[str, Schema] = {
             "dimension": _COUNT,
             "hop": _NUMBER,
             "store": _TEXT,
+            "ingest": _TEXT,
+            "bytes": {"type": ["integer", "null"]},
             "limits": _ANY,
         },
-        "required": ["version", "clips", "segments", "failures", "encoder", "space", "limits"],
+        "required": [
+            *("version", "clips", "segments", "failures", "encoder", "space", "ingest", "limits")
+        ],
     },
     "State": _object(status={"type": "string", "enum": ["ok"]}),
-    "Ready": _object(status={"type": "string", "enum": ["ok"]}, clips=_COUNT),
+    "Ingest": _object(
+        is_allowed=_FLAG,
+        folders=_list(_TEXT),
+        command=_TEXT,
+        state={"type": "string", "enum": ["none", "running", "done", "stopped", "failed"]},
+        folder=_WARNING,
+        files=_COUNT,
+        total={"type": ["integer", "null"], "minimum": 0},
+        outcomes={"type": "object", "additionalProperties": _COUNT},
+        sound=_NUMBER,
+        seconds=_NUMBER,
+        rate=_NUMBER,
+        left=_TIME,
+        step=_WARNING,
+        long={
+            **_object(uri=_TEXT, heard=_NUMBER, all=_NUMBER),
+            "type": ["object", "null"],
+        },
+        message=_WARNING,
+    ),
 }

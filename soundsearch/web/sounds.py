@@ -17,7 +17,7 @@ from .ranges import FileAnswer
 from .service import Call
 from .surveying import events_of
 
-__all__ = ["audio", "events", "spectrogram"]
+__all__ = ["audio", "events", "peaks", "spectrogram", "state_of"]
 
 # The longest part of a sound that is drawn, seconds.
 _DRAWN = 3600.0
@@ -25,13 +25,7 @@ _DRAWN = 3600.0
 
 async def events(call: Call) -> dict[str, Any]:
     """What is heard in a clip from when to when."""
-    timeline = await call.ask(lambda library: events_of(library, call.values["id"]))
-    return {
-        "uri": timeline.uri,
-        "duration": round(timeline.duration, 3),
-        "events": [event.to_dict() for event in timeline],
-        "warning": timeline.warning,
-    }
+    return await call.ask(lambda library: events_of(library, call.values["id"]))
 
 
 async def audio(call: Call) -> Response:
@@ -63,6 +57,24 @@ async def audio(call: Call) -> Response:
 
 async def spectrogram(call: Call) -> Response:
     """A clip's spectrogram."""
+    clip, part = await _drawn(call)
+    start, end = part
+    job = {"job": "draw", "uri": clip.uri, "at": (start, max(end, start + 0.01))}
+    size = {"width": call.values["width"], "height": call.values["height"]}
+    _, content = await call.work(clip.uri, job | size)
+    return Response(content, 200, {"Cache-Control": "private, max-age=60"}, "image/png")
+
+
+async def peaks(call: Call) -> dict[str, Any]:
+    """A clip's highest levels over time."""
+    clip, part = await _drawn(call)
+    job = {"job": "peaks", "uri": clip.uri, "at": part, "width": call.values["width"]}
+    facts, _ = await call.work(clip.uri, job | {"longest": _DRAWN})
+    return facts
+
+
+async def _drawn(call: Call) -> tuple[Clip, tuple[float, float]]:
+    """The clip, and which part of it is to be drawn."""
     clip, _ = await _found(call)
     at = call.values["at"] or (0.0, None)
     _check(at, clip)
@@ -72,10 +84,7 @@ async def spectrogram(call: Call) -> Response:
             f"at: expected at most {_DRAWN:,.0f} s, got {end - start:,.0f}; ask for a part, as in "
             "at=0-60"
         )
-    job = {"job": "draw", "uri": clip.uri, "at": (start, max(end, start + 0.01))}
-    size = {"width": call.values["width"], "height": call.values["height"]}
-    _, content = await call.work(clip.uri, job | size)
-    return Response(content, 200, {"Cache-Control": "private, max-age=60"}, "image/png")
+    return clip, (start, end)
 
 
 def _check(at: tuple[float, float | None], clip: Clip) -> None:
@@ -90,13 +99,19 @@ async def _found(call: Call) -> tuple[Clip, Any]:
 
     def find(library: Library) -> tuple[Clip, Any]:
         clip = library.clip(call.values["id"])
-        return clip, _state(clip.uri)
+        return clip, state_of(clip.uri)
 
     return await call.ask(find)
 
 
-def _state(uri: str) -> Any:
-    """What tells one content of a file from the next; only files of this disk are sent."""
+def state_of(uri: str) -> Any:
+    """What tells one content of a file from the next; only files of this disk are sent.
+
+    Raises
+    ------
+    Problem
+        It is on another server, never was a file, or is gone.
+    """
     if is_remote(uri):
         raise Problem(
             404, "NoFile", f"{uri}: is on another server, from which this one sends nothing"

@@ -11,25 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..clips import Clips
+from ..correcting import left, said_of
 from ..gathering import label_scores
 from ..hearing import Heard
 from ..labels.head import Head
 from ..labels.kept import vocabulary_of
-from ..labels.timeline import Event, Timeline, Tracker
+from ..labels.timeline import Event, Tracker, in_order
 from ..labels.vocabulary import Vocabulary
 from ..library import Library
 from ..stores.base import Reading
-from ..stores.records import NO_LABEL, ClipName, StoredClip
+from ..stores.records import NO_LABEL, ClipName, ClipRecord, StoredClip
 from ..timelines import segment_scores
 
-__all__ = ["events_of", "labels_of", "tags_of"]
+__all__ = ["blocks_of", "events_of", "labels_of", "tags_of"]
 
 _BLOCK = 1024
 # Values of a tag that are listed, and that are told apart at all.
 _LISTED, _TOLD_APART = 50, 10_000
 
 
-def _blocks(clips: Clips) -> Iterator[list[StoredClip]]:
+def blocks_of(clips: Clips) -> Iterator[list[StoredClip]]:
+    """The clips of a selection, so many at a time."""
     store = clips._session.store
     found = store.clips(clips._filter_of(store))
     while block := list(islice(found, _BLOCK)):
@@ -44,7 +46,7 @@ def labels_of(clips: Clips, least: float) -> dict[str, Any]:
     vocabulary = vocabulary_of(clips._session.store)
     counts = np.zeros(len(vocabulary), np.int64)
     total = 0
-    for block in _blocks(clips):
+    for block in blocks_of(clips):
         counts += (label_scores(block, vocabulary) >= max(least, 1e-6)).sum(axis=0)
         total += len(block)
     rows = []
@@ -61,7 +63,7 @@ def tags_of(clips: Clips) -> dict[str, Any]:
     values: dict[str, Counter[Any]] = {}
     have: Counter[str] = Counter()
     cut: set[str] = set()
-    for block in _blocks(clips):
+    for block in blocks_of(clips):
         for clip in block:
             for name, value in clip.record.tags.items():
                 have[name] += 1
@@ -88,15 +90,15 @@ def tags_of(clips: Clips) -> dict[str, Any]:
     }
 
 
-def events_of(library: Library, name: ClipName) -> Timeline:
-    """What is heard in a clip from when to when, from what the library keeps of it.
+def events_of(library: Library, name: ClipName) -> dict[str, Any]:
+    """What is heard in a clip from when to when, from what the library keeps of it, as JSON.
 
     Without its file. Where no head reads the library's vectors, from the labels that were kept
-    of its segments.
+    of its segments. What people said takes the place of what was predicted, and is told too.
     """
     session = library._session
 
-    def read(reading: Reading) -> Timeline:
+    def read(reading: Reading) -> dict[str, Any]:
         clip = library._clip(reading, name)
         head = session.head(reading)
         vocabulary = vocabulary_of(reading) if head is None else head.vocabulary
@@ -107,11 +109,38 @@ def events_of(library: Library, name: ClipName) -> Timeline:
             span = clip.id, first, min(first + _BLOCK, clip.count)
             found += tracker.push(_scores(head, vocabulary, *reading.rows([span])))
         found += tracker.finish(clip.record.duration)
-        found.sort(key=lambda event: (event.onset, event.offset, event.label.name))
-        record = clip.record
-        return Timeline(record.uri, tuple(found), record.duration, record.warning)
+        return _told(clip.record, found, vocabulary)
 
     return library._read(read)
+
+
+def _told(record: ClipRecord, found: list[Event], vocabulary: Vocabulary) -> dict[str, Any]:
+    said = said_of(record)
+    given = [
+        Event(each.onset, each.offset, vocabulary.label(each.class_index, 1.0))
+        for each in said
+        if each.is_heard and not each.is_whole
+    ]
+    events = in_order([*left(found, said, vocabulary), *given])
+    by_people = set(given)
+    return {
+        "uri": record.uri,
+        "duration": round(record.duration, 3),
+        "events": [
+            {**event.to_dict(), "by": "people" if event in by_people else "head"}
+            for event in events
+        ],
+        "said": [
+            {
+                "label": vocabulary.label(each.class_index, 1.0).to_dict(),
+                "onset": None if each.is_whole else each.onset,
+                "offset": None if each.is_whole else each.offset,
+                "heard": each.is_heard,
+            }
+            for each in said
+        ],
+        "warning": record.warning,
+    }
 
 
 def _scores(

@@ -15,7 +15,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
-from .limits import Limits
+from .limits import Limits, Room
 from .problems import Problem
 
 __all__ = ["Form", "Upload", "form", "json_body", "media_type"]
@@ -76,7 +76,7 @@ async def json_body(request: Request, limits: Limits) -> Any:
 
 
 @asynccontextmanager
-async def form(request: Request, limits: Limits, folder: str) -> AsyncIterator[Form]:
+async def form(request: Request, limits: Limits, folder: str, room: Room) -> AsyncIterator[Form]:
     """A request's form (multipart/form-data); its file is in `folder` until the end.
 
     Raises
@@ -84,7 +84,7 @@ async def form(request: Request, limits: Limits, folder: str) -> AsyncIterator[F
     Problem
         It is damaged or too long, has several files, or comes too slowly.
     """
-    reader = _Reader(folder)
+    reader = _Reader(folder, room)
     options = parse_options_header(request.headers.get("content-type", ""))[1]
     try:
         try:
@@ -107,6 +107,7 @@ async def form(request: Request, limits: Limits, folder: str) -> AsyncIterator[F
         if reader.form.upload is not None:
             with suppress(OSError):
                 os.unlink(reader.form.upload.path)
+            room.give_back(reader.form.upload.size)
 
 
 async def _body(request: Request, most: int, seconds: float) -> AsyncIterator[bytes]:
@@ -149,8 +150,9 @@ def _too_large(most: int) -> Problem:
 class _Reader:
     """Takes the parts of a form from the parser."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, room: Room) -> None:
         self.form = Form()
+        self._room = room
         self.is_whole = False
         self._folder = folder
         self._file: BinaryIO | None = None
@@ -210,8 +212,9 @@ class _Reader:
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self._file is not None and self.form.upload is not None:
-            self._file.write(data[start:end])
+            self._room.take(end - start)
             self.form.upload.size += end - start
+            self._file.write(data[start:end])
             return
         self._texts += end - start
         if self._texts > _TEXT_BYTES:

@@ -1,14 +1,13 @@
 """A process that decodes what a server is given, so that a decoder's crash ends nothing else.
 
 It reads jobs from standard input and writes what came of them to standard output; see
-`soundsearch.web.messages`. Its first argument bounds its memory and its files, bytes.
+`soundsearch.web.messages`.
 """
 
 from __future__ import annotations
 
-import os
+import shutil
 import signal
-import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -18,16 +17,20 @@ import numpy as np
 
 from ..asking.questions import Sound
 from ..errors import SoundsearchError
-from ..hearing import Listener
+from ..hearing import Heard, Listener
 from ..labels.kept import head_file
+from ..labels.timeline import Event, Tracker, in_order
 from ..stores.records import CLIP_LABELS
+from ..timelines import score_blocks
 from .messages import receive, send
-from .pictures import spectrogram
+from .pictures import peaks, spectrogram
 from .playing import opened, playable, written
+from .processes import begin
 
 __all__ = ["main"]
 
 _Result = tuple[dict[str, Any], bytes]
+_EVENTS = 1000
 _listeners: dict[tuple[str, str | None], Listener] = {}
 
 
@@ -44,11 +47,36 @@ def _hear(job: dict[str, Any]) -> _Result:
         at = None if job["at"] is None else tuple(job["at"])
         sound = Sound(file, at, max_duration=job["longest"])
         heard = listener.hear(sound, job["hop"])
+        wave = None
+        if job["peaks"]:
+            file.seek(0)
+            wave = _wave(file, (0.0, None), job["peaks"], job["longest"])
     [(_, labels)] = listener.labels([heard], 1, CLIP_LABELS)
     named = [label.to_dict() for label in listener.head.vocabulary.named(labels)]
-    facts = {"labels": named, "warning": heard.warning, "space": listener.encoder.space}
+    facts = {
+        "labels": named,
+        "warning": heard.warning,
+        "space": listener.encoder.space,
+        "duration": round(heard.duration, 3),
+        "events": _events(listener, heard, job["hop"], at),
+        "wave": wave,
+    }
     vectors = np.ascontiguousarray(heard.vectors, np.float32)
     return facts | {"shape": vectors.shape}, vectors.tobytes() + heard.levels.tobytes()
+
+
+def _events(
+    listener: Listener, heard: Heard, hop: float, at: tuple[float, float | None] | None
+) -> list[dict[str, Any]]:
+    """What is heard in a sound from when to when, as many events as an answer has at most."""
+    head = listener.head
+    start = 0.0 if at is None else at[0]
+    tracker = Tracker(head.vocabulary, hop, listener.encoder.segment_seconds, start)
+    found: list[Event] = []
+    for scores in score_blocks(head, heard):
+        found += tracker.push(scores)
+    found += tracker.finish(heard.duration)
+    return [event.to_dict() for event in in_order(found)[:_EVENTS]]
 
 
 def _play(job: dict[str, Any]) -> _Result:
@@ -67,6 +95,25 @@ def _play(job: dict[str, Any]) -> _Result:
         return {"type": kind, "is_original": False}, b""
 
 
+def _copy(job: dict[str, Any]) -> _Result:
+    """A clip's file as it is."""
+    with opened(job["uri"]) as file, open(job["out"], "wb") as out:
+        shutil.copyfileobj(file, out, 1 << 20)
+    return {}, b""
+
+
+def _peaks(job: dict[str, Any]) -> _Result:
+    with opened(job["uri"]) as file:
+        return _wave(file, tuple(job["at"]), job["width"], job["longest"]), b""
+
+
+def _wave(
+    file: BinaryIO, part: tuple[float, float | None], count: int, longest: float
+) -> dict[str, Any]:
+    found, duration = peaks(file, part, count, longest)
+    return {"duration": round(duration, 3), "peaks": found}
+
+
 def _draw(job: dict[str, Any]) -> _Result:
     with opened(job["uri"]) as file:
         size = job["width"], job["height"]
@@ -76,14 +123,15 @@ def _draw(job: dict[str, Any]) -> _Result:
 _JOBS: dict[str, Callable[[dict[str, Any]], _Result]] = {
     "hear": _hear,
     "play": _play,
+    "peaks": _peaks,
     "draw": _draw,
+    "copy": _copy,
 }
 
 
 def main() -> None:
     """Do jobs until standard input ends."""
-    _bound(int(sys.argv[1]))
-    given, told = _streams()
+    given, told = begin()
     send(told, {"is_ready": True})
     while (job := receive(given)) is not None:
         what = job[0]
@@ -98,7 +146,7 @@ def main() -> None:
             answer, content = {"error": "MemoryError", "message": ""}, b""
         except OSError as error:
             text = error.strerror or str(error)
-            answer, content = {"error": "OSError", "message": text}, b""
+            answer, content = {"error": "OSError", "message": text, "errno": error.errno}, b""
         except Exception as error:  # a fault of what decodes, not of the sound
             traceback.print_exc()
             answer, content = {"error": "Exception", "message": type(error).__name__}, b""
@@ -110,26 +158,3 @@ def _alarm(seconds: float) -> None:
     """End this process after a time: a parent that was killed cannot stop what never ends."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds)
-
-
-def _bound(most: int) -> None:
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-
-
-def _streams() -> tuple[BinaryIO, BinaryIO]:
-    """Where jobs come from and results go; decoders that print anything print it elsewhere.
-
-    Faults of Python still go to the server's log.
-    """
-    given, told = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    sys.stderr = os.fdopen(os.dup(2), "w", errors="backslashreplace")
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(nowhere, number)
-    return given, told

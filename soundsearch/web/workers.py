@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import errno
 import queue
 import signal
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, BinaryIO, cast
 
+from anyio import CancelScope
+
 from ..errors import AudioError, EncoderError, MissingExtra, SoundsearchError, SpaceMismatch
 from .limits import Gate, Limits
 from .messages import receive, send
 from .problems import Problem, fault
+from .processes import spawn
 
-__all__ = ["Workers"]
+__all__ = ["Workers", "how_it_ended"]
 
 # Errors of a worker that are raised here as they were there.
 _KNOWN = {kind.__name__: kind for kind in (EncoderError, MissingExtra, SoundsearchError)}
 
-# With the server's own places of modules: not with the folder that it was started in, where
-# anybody's files may be called as modules are.
-_PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from soundsearch.web.worker import main; main()"
 # How long a process may take to start.
 _START_SECONDS = 60.0
 
@@ -34,13 +32,7 @@ class _Worker:
     """One process; used by one thread at a time. Raises Problem where it does not start."""
 
     def __init__(self, limits: Limits) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, str(limits.job_bytes), *sys.path],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # a Ctrl-C is the server's, which lets jobs end
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
+        self.process = spawn("worker", limits.job_bytes, limits.job_bytes)
         self._given = cast(BinaryIO, self.process.stdin)
         self._told = cast(BinaryIO, self.process.stdout)
         # A job's time begins when there is one to do it.
@@ -49,8 +41,8 @@ class _Worker:
             raise Problem(
                 503,
                 "NoWorker",
-                f"the process that decodes sounds does not start ({_end(self.process.returncode)})"
-                "; the server's log may say why",
+                "the process that decodes sounds does not start "
+                f"({how_it_ended(self.process.returncode)}); the server's log may say why",
                 retry_after=5,
             )
 
@@ -79,7 +71,7 @@ class _Worker:
         self._told.close()
 
 
-def _end(code: int) -> str:
+def how_it_ended(code: int) -> str:
     """How a process ended."""
     try:
         return signal.Signals(-code).name
@@ -119,7 +111,8 @@ class Workers:
         """
         async with self.gate.turn():
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._ask, name, job)
+            with CancelScope(shield=True):  # who asked may go; the job goes on, and what it writes
+                return await loop.run_in_executor(self._threads, self._ask, name, job)
 
     def _ask(self, name: str, job: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         worker = self._idle.get()
@@ -154,7 +147,7 @@ class Workers:
                 f"takes more than {self._limits.job_seconds:g} s to decode, or too much memory; "
                 "give less of it"
             )
-        return f"the decoder crashed on it ({_end(code)}); is it damaged?"
+        return f"the decoder crashed on it ({how_it_ended(code)}); is it damaged?"
 
     def _error(self, name: str, answer: dict[str, Any]) -> Exception:
         kind, message = answer["error"], answer["message"]
@@ -163,7 +156,8 @@ class Workers:
         if kind == "AudioError":
             return AudioError(name, answer["reason"])
         if kind == "OSError":
-            return AudioError(name, message)
+            is_full = answer["errno"] in (errno.ENOSPC, errno.EDQUOT)
+            return OSError(answer["errno"], message) if is_full else AudioError(name, message)
         if kind == "Exception":
             return fault(message)
         if kind == SpaceMismatch.__name__:

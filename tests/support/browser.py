@@ -34,8 +34,8 @@ def why_no_browser() -> str | None:
 
 
 @contextmanager
-def chromium() -> Iterator:
-    """A running Chromium; the test is skipped where there is none.
+def chromium(*flags: str) -> Iterator:
+    """A running Chromium, with more flags; the test is skipped where there is none.
 
     With SOUNDSEARCH_BROWSER=needed in the environment, as in `.ci/run`, it fails in place of that.
     """
@@ -48,6 +48,6 @@ def chromium() -> Iterator:
         from playwright.sync_api import sync_playwright
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=FLAGS)
+        browser = driver.chromium.launch(executable_path=path, args=[*FLAGS, *flags])
         yield browser
         browser.close()

@@ -26,16 +26,28 @@ class Server:
         Asks it; paths begin after ``/api/v1``.
     """
 
-    def __init__(self, library: Path | str, *, token: str | None = None, **limits) -> None:
-        place = place_of(library)
-        self._server = make_server(place, port=0, token=token, limits=Limits(**limits))
+    def __init__(
+        self,
+        library: Path | str,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        token: str | None = None,
+        ingest: list[str] | None = None,
+        **limits,
+    ) -> None:
+        place, bounds = place_of(library), Limits(**limits)
+        self._server = make_server(
+            place, host=host, port=port, token=token, limits=bounds, ingest=ingest
+        )
         self._thread = threading.Thread(target=asyncio.run, args=(self._server.serve(),))
         self._thread.start()
         while not self._server.started:
             assert self._thread.is_alive()
             self._thread.join(0.01)
         self.port = self._server.servers[0].sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"http://{shown}:{self.port}"
         self.client = httpx.Client(base_url=f"{self.url}{API}", timeout=30, trust_env=False)
 
     @property

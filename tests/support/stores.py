@@ -74,7 +74,7 @@ def store(place):
     with_store.close()
 
 
-def new_clip(uri: str, count: int, seed: int, **fields) -> NewClip:
+def new_clip(uri: str, count: int, seed: int, dimension: int = 16, **fields) -> NewClip:
     """A clip of random segments; `fields` set fields of its record."""
     rng = np.random.default_rng(seed)
     segments = np.zeros(count, SEGMENT)
@@ -89,7 +89,7 @@ def new_clip(uri: str, count: int, seed: int, **fields) -> NewClip:
     }
     return NewClip(
         record=ClipRecord(**{**known, **fields}),
-        embeddings=rng.normal(0, 2, (count, 16)).astype(np.float32),
+        embeddings=rng.normal(0, 2, (count, dimension)).astype(np.float32),
         segments=segments,
     )
 
@@ -130,8 +130,10 @@ def same_record(found: ClipRecord, expected: ClipRecord) -> bool:
     return (
         all(
             getattr(found, name) == getattr(expected, name)
-            for name in ("file", "digest", "duration", "padded", "warning", "human_labels")
+            for name in ("file", "digest", "duration", "padded", "warning")
         )
+        and found.human_labels == expected.human_labels
+        and found.human_events == expected.human_events
         and found.labels.dtype == LABEL
         and bool((found.labels == expected.labels).all())
         and _typed(found.tags) == _typed(expected.tags)
@@ -238,7 +240,13 @@ def _on_text(rng: random.Random) -> Filter:
 
 
 def _on_number(rng: random.Random) -> Filter:
-    name, values = rng.choice([("duration", DURATIONS), ("segments", (1.0, 2.0, 2.5, 3.0))])
+    name, values = rng.choice(
+        [
+            ("duration", DURATIONS),
+            ("segments", (1.0, 2.0, 2.5, 3.0)),
+            ("modified", (0.0, 3e-9, 1e-8)),  # of `new_clip`, so many nanoseconds, or none
+        ]
+    )
     return Comparison(Plain(name), rng.choice(_ORDER), rng.choice(values))
 
 
@@ -255,7 +263,7 @@ def _on_label(rng: random.Random) -> Filter:
 
 
 def _missing(rng: random.Random) -> Filter:
-    return Missing(rng.choice([Plain("warning"), Tag(rng.choice(KEYS))]))
+    return Missing(rng.choice([Plain("warning"), Plain("modified"), Tag(rng.choice(KEYS))]))
 
 
 def _one_of(rng: random.Random) -> Filter:

@@ -1,75 +1,13 @@
 import { HIDDEN, createScatter } from "./scatter.js";
+import { clock, coloursBy, readClips, several, shown, unpacked, wordsOf } from "./columns.js";
 
-// What is shown of a name: what acts on a line of text is written out.
-const ACTING =
-  /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]/gu;
 const LISTED = 200;
-const NO_LABEL = 0xffff;
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
-const count = data.count;
-
-function unpacked(text, Kind) {
-  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-  return new Kind(bytes.buffer);
-}
-
 const places = unpacked(data.places, Float32Array);
-const folderOf = unpacked(data.folder, Uint32Array);
-const labels = unpacked(data.labels, Uint16Array);
-const scores = unpacked(data.scores, Uint8Array);
-const durations = unpacked(data.durations, Float32Array);
-const perClip = count ? labels.length / count : 0;
-// The tags of each clip that has some: their numbers, and those of their values, in turn.
-const tagged = new Map();
-data.tags.forEach((tag, number) => {
-  tag.clips = unpacked(tag.clips, Uint32Array);
-  tag.of = unpacked(tag.of, Uint32Array);
-  tag.clips.forEach((point, at) => {
-    if (!tagged.has(point)) tagged.set(point, []);
-    tagged.get(point).push(number, tag.of[at]);
-  });
-});
-
-function shown(text) {
-  return text.replace(ACTING, (character) => {
-    const code = character.codePointAt(0);
-    return code >= 0xdc80 && code <= 0xdcff ? `\\x${(code - 0xdc00).toString(16)}`
-      : `\\u${code.toString(16).padStart(4, "0")}`;
-  });
-}
-
-function uriOf(point) {
-  if (point in data.uris) return data.uris[point];
-  const folder = data.folders[folderOf[point]], name = data.names[point];
-  return !folder || folder.endsWith(data.separator) ? folder + name
-    : folder + data.separator + name;
-}
-
-function tagsOf(point) {
-  const numbers = tagged.get(point) || [], found = [];
-  for (let at = 0; at < numbers.length; at += 2) {
-    const tag = data.tags[numbers[at]];
-    found.push([tag.key, tag.values[numbers[at + 1]]]);
-  }
-  return found;
-}
-const givenOf = (point) => (data.given[point] || []).map((number) => data.classes[number]);
-function predictedOf(point) {
-  const found = [];
-  for (let at = perClip * point; at < perClip * (point + 1); at++)
-    if (labels[at] !== NO_LABEL) found.push([data.classes[labels[at]], scores[at] / 100]);
-  return found;
-}
-const labelsText = (point) => [
-  ...givenOf(point),
-  ...predictedOf(point).map(([name, score]) => `${name} ${score.toFixed(2)}`),
-].join(", ");
-const clock = (seconds) => seconds >= 60
-  ? `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`
-  : `${seconds.toFixed(1)} s`;
-const several = (number, what) => `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
+const clips = readClips(data);
+const { count, columns, durations, labelsText, tagsOf, uriOf } = clips;
 
 function element(kind, text, className) {
   const made = document.createElement(kind);
@@ -77,31 +15,6 @@ function element(kind, text, className) {
   if (className) made.className = className;
   return made;
 }
-
-const ofEach = (of) => Int32Array.from({ length: count }, (_, point) => of(point));
-function ofTag(tag) {
-  const values = new Int32Array(count).fill(-1);
-  tag.clips.forEach((point, at) => { values[point] = tag.of[at]; });
-  return values;
-}
-
-// What clips can be coloured by. Each gives every clip the number of a value, -1 for none.
-const columns = [
-  {
-    key: "label", name: "Label", values: data.classes,
-    ofAll: () => ofEach((point) => point in data.given && data.given[point].length
-      ? data.given[point][0]
-      : perClip && labels[perClip * point] !== NO_LABEL ? labels[perClip * point] : -1),
-  },
-  {
-    key: "folder", name: "Folder", values: data.folders,
-    ofAll: () => ofEach((point) => data.folders[folderOf[point]] ? folderOf[point] : -1),
-  },
-  ...data.tags.map((tag) => ({
-    key: `tag[${tag.key}]`, name: `Tag: ${shown(tag.key)}`, values: tag.values,
-    ofAll: () => ofTag(tag),
-  })),
-];
 
 const scatter = createScatter({
   canvas: $("points"), overlay: $("overlay"), places, slowWillDo: location.hash === "#webgl",
@@ -116,23 +29,7 @@ let kinds = new Uint8Array(count), legend = [];
 const hidden = new Set();
 
 function chooseColumn() {
-  const column = columns[$("by").selectedIndex];
-  const values = column.ofAll();
-  const counts = new Map();
-  for (const value of values) counts.set(value, (counts.get(value) || 0) + 1);
-  const none = counts.get(-1) || 0;
-  counts.delete(-1);
-  const name = (value) => column.values[value];
-  const sorted = [...counts].sort((one, other) => other[1] - one[1]
-    || (name(one[0]) < name(other[0]) ? -1 : name(one[0]) > name(other[0]) ? 1 : 0));
-  const numbers = new Map(sorted.slice(0, own).map(([value], at) => [value, at]));
-  kinds = Uint8Array.from(values, (value) => value < 0 ? own + 1 : numbers.get(value) ?? own);
-  legend = sorted.slice(0, own).map(([value, of], at) =>
-    ({ name: shown(name(value)) || "(empty)", kind: at, count: of }));
-  const rest = sorted.slice(own);
-  if (rest.length) legend.push({ name: `${several(rest.length, "other")}`, kind: own,
-    count: rest.reduce((sum, [, of]) => sum + of, 0) });
-  if (none) legend.push({ name: "none", kind: own + 1, count: none });
+  ({ kinds, legend } = coloursBy(columns[$("by").selectedIndex], own));
   hidden.clear();
   showLegend();
   colour();
@@ -169,18 +66,9 @@ dark.addEventListener("change", paint);
 // Search and lasso: which clips are meant.
 let texts = null, chosen = null, listed = [];
 
-function words() {
-  return $("search").value.toLowerCase().split(/\s+/).filter(Boolean);
-}
-
-function textOf(point) {
-  return [uriOf(point), ...givenOf(point), ...predictedOf(point).map(([name]) => name),
-    ...tagsOf(point).flat()].join("\n").toLowerCase();
-}
-
 function update() {
-  const asked = words();
-  if (asked.length) texts ||= Array.from({ length: count }, (_, point) => textOf(point));
+  const asked = wordsOf($("search").value);
+  if (asked.length) texts ||= Array.from({ length: count }, (_, point) => clips.textOf(point));
   const meant = asked.length || chosen ? new Uint8Array(count) : null;
   const among = chosen || null;
   if (meant) {
@@ -204,7 +92,7 @@ function update() {
 function showList() {
   const rows = listed.slice(0, LISTED).map((point) => {
     const row = element("li"), button = element("button");
-    button.append(element("span", shown(data.names[point]), "cut"));
+    button.append(element("span", shown(clips.nameOf(point)), "cut"));
     button.firstChild.style.display = "block";
     const beside = labelsText(point);
     if (beside) button.append(element("small", shown(beside), "cut"));
@@ -266,10 +154,10 @@ function tell(point, x, y) {
   if (point < 0) return;
   if (tip.dataset.point !== String(point)) {
     tip.dataset.point = point;
-    const folder = data.folders[folderOf[point]];
+    const folder = clips.folderNameOf(point);
     const others = scatter.atPlaceOf(point) - 1;
     tip.replaceChildren(...[
-      [`${shown(data.names[point])}`, "name"],
+      [`${shown(clips.nameOf(point))}`, "name"],
       [labelsText(point) && shown(labelsText(point)), ""],
       ...tagsOf(point).slice(0, 6).map(([key, value]) => [shown(`${key}: ${value}`), "soft"]),
       [`${clock(durations[point])}${folder ? `, ${shown(folder)}` : ""}`, "soft"],
@@ -313,7 +201,7 @@ function play(point) {
     return;
   }
   current = point;
-  $("playing").textContent = shown(data.names[point]);
+  $("playing").textContent = shown(clips.nameOf(point));
   $("playing").title = shown(uri);
   $("problem").textContent = "";
   for (const button of document.querySelectorAll("#list button"))

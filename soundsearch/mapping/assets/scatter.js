@@ -7,6 +7,8 @@ const FARTHEST = 0.5, NEAREST = 4000;
 // How far from a point, in pixels, a pointer still means it, and how far a click may wander.
 const REACH = 12, STILL = 5;
 const DIM = 0.1;
+// Farther than any two points are.
+const ASIDE = 1e6;
 
 const VERTEX = `
 attribute vec2 place;
@@ -109,6 +111,7 @@ function glPainter(canvas, places, order) {
 
   return {
     name: "WebGL",
+    close() { gl.getExtension("WEBGL_lose_context")?.loseContext(); },
     style(given) {
       styles = given;
       gl.bufferData(gl.ARRAY_BUFFER, styles, gl.DYNAMIC_DRAW);
@@ -222,9 +225,12 @@ function gridOf(places) {
  * canvas, overlay: canvases of one size, one over the other; the upper one takes the pointer.
  * places: Float32Array of x and y, from -1 to 1 about.
  * slowWillDo: whether WebGL is taken even if the processor has to do its work.
- * onHover(point, x, y), onPick(point), onLasso(points): points are numbers; -1 is none.
+ * onHover(point, x, y), onPick(point), onLasso(points, corners): points are numbers; -1 is none.
+ * onView(): what is shown of the plane has changed.
  */
-function createScatter({ canvas, overlay, places, slowWillDo, onHover, onPick, onLasso }) {
+function createScatter({
+  canvas, overlay, places, slowWillDo, onHover, onPick, onLasso, onView = () => {},
+}) {
   const count = places.length / 2;
   const order = shuffled(count);
   const painter = ((slowWillDo || hasGraphics()) && glPainter(canvas, places, order))
@@ -233,7 +239,7 @@ function createScatter({ canvas, overlay, places, slowWillDo, onHover, onPick, o
   const above = overlay.getContext("2d");
   let colours = [], ink = "#888", marked = -1, hovered = -1, someDim = false, lassoing = false;
   let kinds = new Uint8Array(count), bright = new Uint8Array(count).fill(1);
-  let lasso = null, waiting = false, frames = 0;
+  let lasso = null, waiting = false, frames = 0, ringed = [], isClosed = false;
   let width = 1, height = 1, ratio = 1, fitted = 1;
   const view = { scale: 1, x: 0, y: 0 };
 
@@ -250,6 +256,7 @@ function createScatter({ canvas, overlay, places, slowWillDo, onHover, onPick, o
     waiting = true;
     requestAnimationFrame(() => {
       waiting = false;
+      if (isClosed || !colours.length) return;
       frames++;
       painter.draw({ ...view, width, height, ratio, radius: radius(),
         alpha: count > 20000 ? 0.7 : 0.88, colours, someDim });
@@ -260,7 +267,8 @@ function createScatter({ canvas, overlay, places, slowWillDo, onHover, onPick, o
   function drawAbove() {
     above.setTransform(ratio, 0, 0, ratio, 0, 0);
     above.clearRect(0, 0, width, height);
-    for (const [point, wide] of [[hovered, 2], [marked, 3]]) {
+    const rings = [...ringed.map((point) => [point, 1]), [hovered, 2], [marked, 3]];
+    for (const [point, wide] of rings) {
       if (point < 0 || kinds[point] === HIDDEN) continue;
       above.beginPath();
       above.arc(left(point), top(point), radius() + 3, 0, 2 * Math.PI);
@@ -306,6 +314,7 @@ function createScatter({ canvas, overlay, places, slowWillDo, onHover, onPick, o
     view.x = (grid.low[0] + grid.high[0]) / 2;
     view.y = (grid.low[1] + grid.high[1]) / 2;
     redraw();
+    onView();
   }
 
   function zoomBy(factor, x = width / 2, y = height / 2) {
@@ -314,12 +323,14 @@ function createScatter({ canvas, overlay, places, slowWillDo, onHover, onPick, o
     view.y -= (y - height / 2) * (1 / view.scale - 1 / scale);
     view.scale = scale;
     redraw();
+    onView();
   }
 
   function panBy(x, y) {
     view.x -= x / view.scale;
     view.y += y / view.scale;
     redraw();
+    onView();
   }
 
   function pointAt(x, y) {
@@ -347,13 +358,15 @@ function createScatter({ canvas, overlay, places, slowWillDo, onHover, onPick, o
     return found;
   }
 
-  function inside(line) {
-    const corners = line.map(([x, y]) =>
-      [view.x + (x - width / 2) / view.scale, view.y - (y - height / 2) / view.scale]);
+  const inPlane = ([x, y]) =>
+    [view.x + (x - width / 2) / view.scale, view.y - (y - height / 2) / view.scale];
+
+  /** The points within a polygon of the plane, ascending; by default those that are shown. */
+  function inside(corners, isMeant = isShown) {
     const xs = corners.map(([x]) => x), ys = corners.map(([, y]) => y);
     const found = [];
     grid.within(Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys), (point) => {
-      if (!isShown(point)) return;
+      if (!isMeant(point)) return;
       const x = places[2 * point], y = places[2 * point + 1];
       let odd = false;
       for (let at = 0, from = corners.length - 1; at < corners.length; from = at++) {
@@ -424,7 +437,8 @@ function createScatter({ canvas, overlay, places, slowWillDo, onHover, onPick, o
     if (event.type === "pointercancel") {
       began = null;
     } else if (was && was.length > 2) {
-      onLasso(inside(was));
+      const corners = was.map(inPlane);
+      onLasso(inside(corners), corners);
     } else if (began) {
       const point = pointAt(...began);
       if (event.pointerType === "touch") hover(point, ...place);
@@ -454,15 +468,63 @@ function createScatter({ canvas, overlay, places, slowWillDo, onHover, onPick, o
     redraw();
   }
 
-  new ResizeObserver(resize).observe(overlay);
+  /** The nearest shown point on one side of another: right, left, up or down; -1 for none. */
+  function beside(point, right, up) {
+    const [x, y] = places.subarray(2 * point, 2 * point + 2);
+    let best = -1, least = Infinity;
+    for (let other = 0; other < count; other++) {
+      if (other === point || !isShown(other)) continue;
+      const across = places[2 * other] - x, over = places[2 * other + 1] - y;
+      const along = right * across + up * over, aside = right * over - up * across;
+      // Those at one place follow each other by their numbers; those aside come last.
+      const far = along > 0 ? along ** 2 + 4 * aside ** 2 + (Math.abs(aside) > 2 * along ? ASIDE : 0)
+        : !along && !aside && (other - point) * (right - up) > 0 ? -1 / Math.abs(other - point)
+          : Infinity;
+      if (far < least) {
+        best = other;
+        least = far;
+      }
+    }
+    return best;
+  }
+
+  /** The shown point that is nearest to the middle of what is seen; -1 for none. */
+  function middle() {
+    let best = -1, least = Infinity;
+    for (let point = 0; point < count; point++) {
+      const far = (places[2 * point] - view.x) ** 2 + (places[2 * point + 1] - view.y) ** 2;
+      if (far < least && isShown(point)) {
+        best = point;
+        least = far;
+      }
+    }
+    return best;
+  }
+
+  const watching = new ResizeObserver(resize);
+  watching.observe(overlay);
   resize();
   fit();
   restyle();
 
   return {
     painter: painter.name,
-    fit, zoomBy, panBy, atPlaceOf,
+    fit, zoomBy, panBy, atPlaceOf, inside, beside, middle,
     get frames() { return frames; },
+    /** The middle of what is shown, and how many times as large as all of it. */
+    get view() { return { x: view.x, y: view.y, zoom: zoom() }; },
+    /** Whether it is all. */
+    get isFitted() {
+      return Math.abs(zoom() - 1) < 1e-6 && view.x === (grid.low[0] + grid.high[0]) / 2
+        && view.y === (grid.low[1] + grid.high[1]) / 2;
+    },
+    /** The corners of what is seen, in the plane. */
+    frame: () => [[0, 0], [width, 0], [width, height], [0, height]].map(inPlane),
+    look({ x, y, zoom: times }) {
+      const scale = Math.max(FARTHEST, Math.min(NEAREST, times)) * fitted;
+      Object.assign(view, { x, y, scale });
+      redraw();
+    },
     place: (point) => [left(point), top(point)],
     /** Colours by number, as #rrggbb, and that of rings and lassos. */
     paint(given, forInk) {
@@ -485,12 +547,18 @@ function createScatter({ canvas, overlay, places, slowWillDo, onHover, onPick, o
       marked = point;
       redraw();
     },
+    /** Points that have thin rings. */
+    ring(points) {
+      ringed = points;
+      redraw();
+    },
     /** Bring a point into the middle unless it is to be seen. */
     show(point) {
       const x = left(point), y = top(point);
       if (x < 0 || y < 0 || x > width || y > height) {
         [view.x, view.y] = places.subarray(2 * point, 2 * point + 2);
         redraw();
+        onView();
       }
     },
     lassoing(is) {
@@ -500,6 +568,12 @@ function createScatter({ canvas, overlay, places, slowWillDo, onHover, onPick, o
     cancel() {
       lasso = null;
       redraw();
+    },
+    /** Let go of the canvases; they cannot be used again. */
+    close() {
+      isClosed = true;
+      watching.disconnect();
+      painter.close?.();
     },
   };
 }

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ...deadlines import check_time
 from ...errors import LibraryDamaged, LibraryError
 from .connecting import connect, is_in_place, stamp_of, unreadable
 from .schema import CATALOG
@@ -79,10 +80,12 @@ class CatalogFile:
 
     @contextmanager
     def _reading(self, parameters: int = 0) -> Iterator[None]:
+        check_time()
         self._steps.begin(parameters)
         try:
             yield
         except sqlite3.Error as error:
+            check_time()
             self._check_unchanged()
             if self._steps.are_too_many:
                 raise self._damaged("reading it takes longer than its size explains") from error

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from soundsearch_ingest.discover import AudioFile
 
-from ..records import LABEL, ClipRecord, FailureRecord, StoredClip, TagValue
+from ..records import LABEL, ClipRecord, FailureRecord, HumanEvent, StoredClip, TagValue
 from .postings import HUMAN
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
 # The columns that hold a record, in the order in which `row_of` and `_record_of` have them.
 RECORD = (
     "uri", "size", "mtime_ns", "digest", "duration", "padded", "warning", "labels",
-    "human_labels", "tags", "record_sum",
+    "human_labels", "tags", "human_events", "record_sum",
 )  # fmt: skip
 # Those that say where its rows are, and what they were when they were written.
 PLACE = ("first_row", "count", "checksum")
@@ -44,7 +44,7 @@ _TEXT_OR_NONE = (str, type(None))
 _CLIP_TYPES = frozenset(
     product(
         (int,), (int,), (bytes,), (int,), (int,), (bytes,), (float,), (int,), _TEXT_OR_NONE,
-        (bytes,), (bytes,), _TEXT_OR_NONE, (int, type(None)),
+        (bytes,), (bytes,), _TEXT_OR_NONE, _TEXT_OR_NONE, (int, type(None)),
     )
 )  # fmt: skip
 _FAILURE_TYPES = frozenset(product((bytes,), (int,), (int,), (bytes, type(None)), (str,)))
@@ -68,17 +68,22 @@ def row_of(record: ClipRecord) -> tuple[Any, ...]:
         np.array(record.human_labels, HUMAN).tobytes(),
         # As `conditions` expects it: ASCII, no spaces. NULL when there are none.
         json.dumps(dict(record.tags), separators=(",", ":")) if record.tags else None,
+        _packed_events(record.human_events) if record.human_events else None,
     )
     return (*row, record_sum(row))
 
 
 def record_sum(row: Sequence[Any]) -> int:
     """The checksum of the columns `RECORD` before it."""
-    return zlib.crc32(_SUMMED % tuple(row))
+    *first, events = row
+    found = zlib.crc32(_SUMMED % tuple(first))
+    # As before there were any, where there are none.
+    return found if events is None else zlib.crc32(repr(events).encode(), found)
 
 
 def _record_of(row: Sequence[Any]) -> ClipRecord:
-    uri, size, mtime_ns, digest, duration, padded, warning, labels, human_labels, tags, _ = row
+    uri, size, mtime_ns, digest, duration, padded, warning, labels, human_labels, *rest = row
+    tags, human_events, _ = rest
     return ClipRecord(
         file=AudioFile(os.fsdecode(uri), size, mtime_ns),
         digest=digest,
@@ -87,6 +92,7 @@ def _record_of(row: Sequence[Any]) -> ClipRecord:
         warning=warning,
         labels=np.frombuffer(labels, LABEL),
         human_labels=tuple(np.frombuffer(human_labels, HUMAN).tolist()),
+        human_events=_events_of(human_events) if human_events else (),
         tags=_tags_of(tags) if tags else {},
     )
 
@@ -131,6 +137,19 @@ def _tags_of(text: str) -> dict[str, TagValue]:
     if not isinstance(tags, dict) or not all(map(_is_tag, tags.values())):
         raise ValueError("a clip has tags that are none")
     return tags
+
+
+def _packed_events(events: Sequence[HumanEvent]) -> str:
+    return json.dumps([event.packed() for event in events], separators=(",", ":"))
+
+
+def _events_of(text: str) -> tuple[HumanEvent, ...]:
+    """What people said of a clip; raises ValueError where it is none."""
+    try:
+        stored = json.loads(text)
+    except RecursionError:
+        stored = None
+    return HumanEvent.of(stored)
 
 
 def _is_tag(value: Any) -> bool:

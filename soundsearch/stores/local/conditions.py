@@ -46,6 +46,7 @@ _COLUMNS = {
     "segments": ("count", "number"),
     "padded": ("padded", "flag"),
     "warning": ("CAST(warning AS BLOB)", "text"),
+    "modified": ("nullif(mtime_ns, 0) / 1e9", "number"),
 }
 
 

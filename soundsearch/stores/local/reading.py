@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ...deadlines import check_time
 from ...errors import LibraryDamaged, LibraryError
 from ...hints import command
 from ...vectors import Directions
@@ -146,6 +147,7 @@ class LocalReading:
 
     def rows(self, spans: Sequence[Span]) -> tuple[NDArray[np.float32], NDArray[np.void]]:
         """What is stored of stretches of clips, one after the other; see `Reading.rows`."""
+        check_time()
         snapshot = self._snapshot
         clip_ids, firsts, lasts = np.array(spans, np.int64).reshape(-1, 3).T
         places = snapshot.at(clip_ids)
@@ -177,6 +179,7 @@ class LocalReading:
         self, queries: NDArray[np.float32], k: int, filter: Filter | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
         """The segments with the highest cosine to each query; see `Reading.search`."""
+        check_time()
         snapshot = self._snapshot
         selection = snapshot.selection(filter, self._catalog) if filter is not None else None
         return snapshot.search(queries, k, selection)
@@ -195,6 +198,7 @@ class LocalReading:
         self, queries: NDArray[np.float32], k: int, filter: Filter | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The clips with the nearest stretches; see `Reading.search_pooled`."""
+        check_time()
         snapshot = self._snapshot
         selection = snapshot.selection(filter, self._catalog) if filter is not None else None
         return snapshot.search_stretches(queries, k, selection)
@@ -203,6 +207,7 @@ class LocalReading:
         self, along: Directions, k: int, filter: Filter | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The segments with the highest scores along directions; see `Reading.highest`."""
+        check_time()
         snapshot = self._snapshot
         selection = snapshot.selection(filter, self._catalog) if filter is not None else None
         return snapshot.highest(along, k, selection)

@@ -96,12 +96,17 @@ MIGRATIONS = (
     """
     CREATE TABLE places (number INTEGER PRIMARY KEY, places BLOB NOT NULL);
     """,
+    # What people said of stretches of a clip, as JSON; NULL where they said nothing.
+    """
+    ALTER TABLE clips ADD COLUMN human_events TEXT;
+    """,
 )
 
 
 def _fill_sums(connection: sqlite3.Connection) -> None:
     """Take what is there for what was stored, as nothing else is known."""
-    columns = ", ".join(RECORD[:-1])
+    # Columns that a later migration adds are NULL.
+    columns = ", ".join("NULL" if name == "human_events" else name for name in RECORD[:-1])
     last = -1
     while page := connection.execute(
         f"SELECT id, {columns} FROM clips WHERE id > ? ORDER BY id LIMIT 1000", (last,)

@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ...deadlines import is_over
+
 __all__ = ["Objects", "Steps", "check_tables", "harden", "objects_of", "setting_of"]
 
 # Bytes of a text or blob; the labels of ten thousand clips are some hundreds of kilobytes.
@@ -75,7 +77,7 @@ class Steps:
 
     def _look(self) -> bool:
         self._looks += 1
-        return self.are_too_many
+        return is_over() or self.are_too_many
 
     def _size(self) -> int:
         size = 0

@@ -13,6 +13,7 @@ from typing import Any
 
 from soundsearch_ingest.extras import needs
 
+from ...deadlines import check_time
 from ...errors import LibraryError, LibraryNotFound
 from .columns import columns_of
 from .lite import delete_rest, make_way, start_lite, stop_lite
@@ -180,6 +181,7 @@ class MilvusClient:
         limit: int | None = None,
     ) -> list[Row]:
         """The rows that match an expression, in no particular order."""
+        check_time()
         options = {} if limit is None else {"limit": limit}
         return list(
             self._call(
@@ -203,6 +205,7 @@ class MilvusClient:
         expression: str = "",
     ) -> list[list[Row]]:
         """For each vector, the nearest of the rows that match an expression."""
+        check_time()
         found: list[list[Row]] = self._call(
             self._client.search,
             name,

@@ -283,6 +283,8 @@ class _Compiler:
 
     def _missing(self, field: Plain | Tag, wanted: bool) -> Compiled:
         if isinstance(field, Plain):
+            if field.name == "modified":
+                return _UNKNOWN
             if field.name != "warning":
                 return _NONE if wanted else _ALL
             return _leaf('warning == ""' if wanted else 'warning != ""')
@@ -353,6 +355,8 @@ class _Compiler:
         return _joined("or" if wanted else "and", each)
 
     def _plain(self, field: str, name: str, value: TagValue, wanted: bool) -> Compiled:
+        if field == "modified":
+            return _UNKNOWN  # it is in the data of a row, which no expression reads
         expected = {"uri": str, "warning": str, "padded": bool}.get(field, float)
         kind = type(value) if isinstance(value, bool | str) else float
         if kind is not expected:

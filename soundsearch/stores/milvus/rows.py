@@ -37,6 +37,7 @@ from ..records import (
     SEGMENT_LABELS,
     ClipRecord,
     FailureRecord,
+    HumanEvent,
     NewClip,
     StoredClip,
 )
@@ -138,6 +139,8 @@ def clip_row(
         "human_labels": list(map(int, record.human_labels)),
         "tags": dict(record.tags),
     }
+    if record.human_events:
+        data["human_events"] = [event.packed() for event in record.human_events]
     row = {
         **_row(id, record.file.uri, record.digest, edition, revision, segments, data),
         "duration": data["duration"],
@@ -186,7 +189,7 @@ def _row(
         "vector": NO_VECTOR,
     }
     if len(row["data"]) > LONGEST:
-        raise ValueError(f"its tags and warning need more than {LONGEST} bytes")
+        raise ValueError(f"its tags, warning and events by people need more than {LONGEST} bytes")
     for n in range(CLIP_LABELS):
         row[f"label_{n}"], row[f"score_{n}"] = NO_LABEL, 0.0
     return row
@@ -207,6 +210,7 @@ def clip_of(row: Row) -> StoredClip:
         warning=data["warning"],
         labels=np.frombuffer(b64decode(data["labels"]), LABEL),
         human_labels=tuple(data["human_labels"]),
+        human_events=HumanEvent.of(data.get("human_events", ())),
         tags=data["tags"],
     )
     return StoredClip(id=row["id"], count=row["segments"], record=record)

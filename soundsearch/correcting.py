@@ -1,0 +1,115 @@
+"""What people say of clips: which classes are heard in them, or are not, and from when to when."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+from .errors import ArgumentError
+from .labels.ontology import ontology
+from .labels.timeline import Event
+from .labels.vocabulary import Vocabulary
+from .stores.records import ClipRecord, HumanEvent
+
+__all__ = ["corrected", "left", "said_of"]
+
+# Of one clip: stores keep what is said of a clip in one field.
+_MOST = 1000
+
+
+def said_of(record: ClipRecord) -> tuple[HumanEvent, ...]:
+    """All that people said of a clip, labels without a time among it, by class."""
+    heard = {event.class_index for event in record.human_events if event.is_heard}
+    labels = (index for index in record.human_labels if index not in heard)
+    whole = (HumanEvent(index, 0.0, 0.0, True) for index in labels)
+    return tuple(sorted((*whole, *record.human_events), key=lambda event: event.packed()))
+
+
+def corrected(
+    record: ClipRecord,
+    vocabulary: Vocabulary,
+    label: str,
+    at: tuple[float, float | None] | None,
+    heard: bool | None,
+) -> ClipRecord:
+    """A clip's record with what someone says of a label; see `Library.correct`.
+
+    Raises
+    ------
+    ArgumentError
+        There is no such label or stretch, or too much was said.
+    """
+    index = _index(vocabulary, label)
+    onset, offset = (0.0, 0.0) if at is None else _stretch(record, at)
+    place = index, onset, offset
+    said = [
+        event
+        for event in said_of(record)
+        if (event.class_index, event.onset, event.offset) != place
+    ]
+    if heard is not None:
+        said.append(HumanEvent(*place, heard))
+    if len(said) > _MOST:
+        raise ArgumentError(
+            f"{record.uri}: people may say {_MOST} things of a clip; take some back first"
+        )
+    now = dict.fromkeys(event.class_index for event in said if event.is_heard)
+    kept = [each for each in record.human_labels if each in now]
+    added = [each for each in now if each not in kept]
+    timed = {event.class_index for event in said if event.is_heard and not event.is_whole}
+    # What is heard sometime needs no event, while none says when.
+    events = [
+        event
+        for event in said
+        if not (event.is_whole and event.is_heard) or event.class_index in timed
+    ]
+    events.sort(key=lambda event: (event.onset, event.packed()))
+    return replace(record, human_labels=(*kept, *added), human_events=tuple(events))
+
+
+def left(
+    events: Iterable[Event], said: Iterable[HumanEvent], vocabulary: Vocabulary
+) -> list[Event]:
+    """Those of predicted events of which people said nothing.
+
+    Someone who says when a class is heard, or is not, replaces what was predicted of it in that
+    time.
+    """
+    stretches: dict[str, list[tuple[float, float]]] = {}
+    for event in said:
+        if event.is_whole and event.is_heard:
+            continue  # which does not say when
+        end = math.inf if event.is_whole else event.offset
+        name = vocabulary.label(event.class_index, 1.0).name
+        stretches.setdefault(name, []).append((event.onset, end))
+    return [
+        event
+        for event in events
+        if not any(
+            event.onset < end and event.offset > start
+            for start, end in stretches.get(event.label.name, ())
+        )
+    ]
+
+
+def _index(vocabulary: Vocabulary, label: str) -> int:
+    try:
+        return vocabulary.index(label)
+    except ValueError:
+        raise ArgumentError(
+            f"expected the name or id of one of the library's {len(vocabulary)} classes, got "
+            f"{label!r:.100}{ontology().similar(label, vocabulary.own)}"
+        ) from None
+
+
+def _stretch(record: ClipRecord, at: tuple[float, float | None]) -> tuple[float, float]:
+    onset, end = at
+    offset = record.duration if end is None else min(end, record.duration)
+    onset, offset = round(onset, 3), round(offset, 3)
+    if not 0 <= onset < offset:
+        raise ArgumentError(
+            f"{record.uri}: expected a stretch within its {record.duration:.2f} s that ends after "
+            f"it begins, got {onset:g}-{'' if end is None else format(end, 'g')}"
+        )
+    return onset, offset

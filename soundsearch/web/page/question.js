@@ -1,0 +1,113 @@
+// What the address asks, and the answer to it.
+import { useEffect, useState } from "./vendor.js";
+import { QUESTION } from "./address.js";
+import { ApiError, api } from "./api.js";
+import { observable, useStore } from "./store.js";
+import { soundOf } from "./uploads.js";
+
+/** Rows that are asked for at once, and at most in all. */
+export const PAGE = 50;
+export const MOST = 1000;
+
+const ASKED = ["sound", "clip", "like", "label", "text"];
+
+/**
+ * @typedef {{clip_id: number, uri: string, start: number, end: number, duration?: number, rank?: number,
+ *   score?: number, labels: any[], human_labels?: any[], tags?: Record<string, any>, warning?: string}} Row
+ * @typedef {{state: "idle" | "loading" | "done" | "failed", kind: "question" | "list", key: string,
+ *   rows: Row[], labels: any[], words: any, warning: string | null, total: number | null,
+ *   isMore: boolean, error: ApiError | null, sent: number | null}} Answer
+ *   `key`: what the rows answer; `sent`: the part of an upload that was sent
+ */
+const NOTHING = { state: "idle", kind: "list", key: "", rows: [], labels: [], words: null, warning: null,
+  total: null, isMore: false, error: null, sent: null };
+
+/** A clip of the library as a row: its moment is all of it. */
+export const rowOf = ({ id, ...clip }) => ({ clip_id: id, start: 0, end: clip.duration, ...clip });
+
+/** The values of a question in an address. */
+export function questionOf(params) {
+  return new URLSearchParams([...params].filter(([name]) => QUESTION.includes(name)));
+}
+
+/** Whether an address asks for something; with a filter alone, clips are listed. */
+export const isQuestion = (params) => ASKED.some((name) => params.has(name));
+
+async function asked(params, offset, k, signal, onProgress) {
+  const form = new FormData();
+  for (const [name, value] of params) if (!["sound", "offset"].includes(name)) form.append(name, value);
+  form.append("k", k);
+  if (offset) form.append("offset", offset);
+  const digest = params.get("sound");
+  if (digest) {
+    form.append("peaks", 1200);
+    form.append("sound", await soundOf(digest));
+  }
+  const { hits, ...rest } = await api.post("/query", form, { signal, onProgress: digest && onProgress });
+  return { kind: "question", rows: hits, total: null, words: null, ...rest, isMore: hits.length === k };
+}
+
+async function listed(params, offset, limit, signal) {
+  const where = params.get("where");
+  const { clips, total } = await api.get("/clips", { where, offset, limit }, { signal });
+  const isMore = offset + clips.length < total;
+  return { kind: "list", rows: clips.map(rowOf), labels: [], words: null, warning: null, total, isMore };
+}
+
+// Answers that are kept, so that back and forward show them at once.
+const KEPT = 20;
+/** @type {Map<string, Answer>} */
+const known = new Map();
+
+function remember(answer) {
+  known.delete(answer.key);
+  known.set(answer.key, answer);
+  if (known.size > KEPT) known.delete(known.keys().next().value);
+}
+
+/** Forget all answers, as those of a library that was changed. */
+export const forget = () => known.clear();
+
+/** How often what failed was asked again. */
+export const tries = observable({ count: 0 });
+
+/** Ask again what failed. */
+export const askAgain = () => tries.set({ count: tries.value.count + 1 });
+
+/** The answer to what the address asks. @returns {Answer} */
+export function useAnswer(address) {
+  const [answer, setAnswer] = useState(NOTHING);
+  const params = questionOf(address.params);
+  const key = params.toString();
+  const tried = useStore(tries).count;
+  const count = Math.min(MOST, Math.max(1, Math.trunc(Number(address.params.get("k"))) || PAGE));
+  useEffect(() => {
+    if (!key && !address.params.has("all")) {
+      setAnswer(NOTHING);
+      return undefined;
+    }
+    const found = known.get(key);
+    const rows = found?.rows ?? [];
+    if (found && (rows.length >= count || !found.isMore)) {
+      remember(found);
+      setAnswer(found);
+      return undefined;
+    }
+    const stop = new AbortController();
+    setAnswer((before) => ({ ...(found ?? before), state: "loading", error: null, sent: null }));
+    const onProgress = (sent, all) => setAnswer((now) => ({ ...now, sent: all ? sent / all : null }));
+    const ask = isQuestion(params) ? asked : listed;
+    const first = Math.max(0, Math.trunc(Number(params.get("offset"))) || 0);
+    ask(params, first + rows.length, count - rows.length, stop.signal, onProgress).then((more) => {
+      const made = { ...NOTHING, ...more, state: "done", key, rows: [...rows, ...more.rows] };
+      remember(made);
+      setAnswer(made);
+    }, (error) => {
+      if (stop.signal.aborted) return;
+      const told = error instanceof ApiError ? error : new ApiError(0, "Fault", String(error?.message ?? error));
+      setAnswer({ ...NOTHING, state: "failed", key, error: told });
+    });
+    return () => stop.abort();
+  }, [key, count, tried, address.params.has("all")]);
+  return answer;
+}

@@ -1,0 +1,113 @@
+"""The server's page in Chromium, with what a test asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.resources import files
+
+import pytest
+
+
+class Shown:
+    """A page, and what went wrong in it.
+
+    Attributes
+    ----------
+    page : playwright.sync_api.Page
+    at : callable
+        Its `locator`.
+    errors : list of str
+        Errors of scripts, and errors and warnings in the console, except for what Chromium says of
+        each answer that is no success: none is expected.
+    """
+
+    def __init__(self, page, url: str) -> None:
+        self.page, self.at, self.url = page, page.locator, url
+        self.errors: list[str] = []
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", self._heard)
+
+    def _heard(self, said) -> None:
+        # Of how fast it draws, and of answers that are no success.
+        known = any(each in said.text for each in ("GL Driver Message", "Failed to load resource"))
+        if not known and said.type in ("error", "warning"):
+            self.errors.append(said.text)
+
+    def go(self, path: str) -> None:
+        """Load an address of the server."""
+        self.page.goto(self.url + path)
+
+    @property
+    def address(self) -> str:
+        """Path and query of the address."""
+        return self.page.evaluate("location.pathname + location.search")
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def until(self, program: str):
+        """What a program gives as soon as that is true."""
+        for _ in range(500):  # not wait_for_function, which the page's policy forbids
+            if found := self.page.evaluate(program):
+                return found
+            self.page.wait_for_timeout(20)
+        raise AssertionError(f"{program} never came true")
+
+    def names(self) -> list[str]:
+        """The names of the rows of the list, once there are some."""
+        self.at(".hit").first.wait_for()
+        return self.at(".hit .name b").all_inner_texts()
+
+    def until_player(self, condition: str) -> None:
+        """Wait until something is true of the player, `m` is its module."""
+        self.until(f"import('/page/player.js').then((m) => {condition})")
+
+    def player(self) -> dict:
+        """What is played: its clip, start, end, state, message and position."""
+        return self.page.evaluate(
+            "import('/page/player.js').then((m) => ({ ...m.player.value, position: m.position() }))"
+        )
+
+    def violations(self) -> list[str]:
+        """What axe-core finds wrong with the page, in light and in dark colours."""
+        self.page.evaluate(_axe())
+        # Not preloaded: it would put the styles of what is drawn apart into a document of its own.
+        options = "resultTypes: ['violations'], preload: false"
+        found = []
+        for scheme, only in (("light", ""), ("dark", "runOnly: ['color-contrast'],")):
+            self.page.emulate_media(color_scheme=scheme)
+            run = f"axe.run(document, {{ {only} {options} }})"
+            found += [
+                f"{scheme}: {each['id']}: {node['html']} {node['failureSummary']}"
+                for each in self.page.evaluate(run)["violations"]
+                for node in each["nodes"]
+            ]
+        self.page.emulate_media(color_scheme="light")
+        return found
+
+
+@cache
+def _axe() -> str:
+    pytest.importorskip("axe_playwright_python")
+    return files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
+
+
+@contextmanager
+def shown(browser, server, **options) -> Iterator[Shown]:
+    """A page of a server in a context of its own; in the end nothing must have gone wrong.
+
+    `options` are those of Playwright's `new_context`.
+    """
+    options = {"viewport": {"width": 1280, "height": 800}, **options}
+    context = browser.new_context(**options)
+    try:
+        made = Shown(context.new_page(), server.url)
+        yield made
+        assert not made.errors, made.errors
+        assert made.page.evaluate("typeof hacked") == "undefined"
+    finally:
+        context.close()
