@@ -9,8 +9,8 @@ Fields are ``uri``, ``duration`` (seconds), ``segments`` (a count), ``padded``, 
 class of the library's head), ``human_label['NAME, ID OR PATH']`` and ``tag['KEY']``. The operators
 ``==`` ``!=`` ``<`` ``<=`` ``>`` ``>=`` ``like`` ``in`` compare them with quoted texts, numbers,
 ``true``, ``false`` or parameters, ``:name``; ``is missing`` tests for the absence of a tag or
-warning. ``and``, ``or``,
-``not`` and parentheses combine comparisons.
+warning; ``name match 'snare*'`` tests the names of files and folders and the texts of tags: see
+`Named`. ``and``, ``or``, ``not`` and parentheses combine comparisons.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from ..stores.filters import (
     HumanLabel,
     Label,
     Missing,
+    Named,
     Not,
     OneOf,
     Or,
@@ -47,7 +48,7 @@ _PLAIN = {"uri": str, "duration": float, "segments": float, "padded": bool, "war
 _KEYED = ("human_label", "label", "tag")
 _MISSABLE = ("warning", "tag")
 _NAMES = {str: "a text", float: "a number", bool: "true or false"}
-_WORDS = ("and", "or", "not", "in", "is", "like", "missing", "true", "false")
+_WORDS = ("and", "or", "not", "in", "is", "like", "match", "missing", "true", "false")
 # The deepest nesting of parentheses and `not`.
 _DEEPEST = 50
 
@@ -185,6 +186,8 @@ class _Parser:
 
     def _test(self) -> Filter:
         begin = self._peek()
+        if (begin.kind, begin.text) == ("word", "name"):
+            return self._named()
         name, field = self._field()
         if self._took("is"):
             absent = not self._took("not")
@@ -209,10 +212,20 @@ class _Parser:
             self._fail(f"{', '.join(OPERATORS)} or in after {name}", sign)
         return Comparison(field, "==", True)
 
+    def _named(self) -> Filter:
+        self._take()
+        negated = self._took("not")
+        self._must("match")
+        at = self._peek()
+        pattern = self._value()
+        if not isinstance(pattern, str) or not pattern.strip():
+            self._fail("a name with * and ?, as in 'snare*'", at)
+        return Not(Named(pattern)) if negated else Named(pattern)
+
     def _field(self) -> tuple[str, Field]:
         token = self._take()
         if token.kind != "word" or token.text not in (*_PLAIN, *_KEYED):
-            names = ", ".join((*_PLAIN, *(f"{name}['...']" for name in _KEYED)))
+            names = ", ".join((*_PLAIN, "name", *(f"{name}['...']" for name in _KEYED)))
             self._fail(f"a field ({names})", token)
         name = token.text
         if name in _PLAIN:
