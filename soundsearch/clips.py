@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 
 from .asking.by_label import find_labelled
 from .asking.labelled import Labelled
-from .asking.matching import named_like
 from .asking.per import Per, page, parse_per
 from .asking.questions import (
     Embeddings,
@@ -23,6 +22,7 @@ from .asking.questions import (
     Stored,
     as_sound,
     check_k,
+    check_match,
     check_offset,
     check_ranking,
     check_score,
@@ -99,21 +99,20 @@ class Clips(Selection):
         return Clips(self._session, wheres, text)
 
     def match(self, pattern: str) -> Clips:
-        """Select the clips with a name that matches, of the file or of a folder above it.
+        """Select the clips with a name that matches, of the file, of a folder above it, or a tag.
 
         Parameters
         ----------
         pattern : str
-            Such as ``snare*``, in small or capital letters: ``*`` stands for any run of
-            characters, ``?`` for one.
+            Such as ``snare*``, in letters of any case: ``*`` stands for any run of characters,
+            ``?`` for one. The same as ``where("name match 'snare*'")``.
 
         Raises
         ------
         ArgumentError
             It is empty or no text.
         """
-        expression, parameters = named_like(pattern)
-        return self.where(expression, **parameters)
+        return self.where("name match :pattern", pattern=check_match(pattern))
 
     def complete(self, typed: str, count: int = 8) -> list[str]:
         """Labels for what is being typed, of those that the library's head predicts.

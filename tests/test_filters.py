@@ -11,15 +11,19 @@ from soundsearch_ingest.discover import AudioFile
 from soundsearch.asking.expressions import parse_filter
 from soundsearch.errors import ArgumentError
 from soundsearch.stores.filters import (
+    ALIKE,
     And,
     Comparison,
     Missing,
+    Named,
     Not,
     OneOf,
     Or,
     Plain,
     Tag,
+    is_named,
     matches,
+    said_in,
 )
 from soundsearch.stores.records import CLIP_LABELS, LABEL, NO_LABEL, ClipRecord, StoredClip
 
@@ -57,8 +61,37 @@ def test_expressions_become_data():
     assert parse_filter(r"uri == 'it\'s \\ here'") == Comparison(Plain("uri"), "==", r"it's \ here")
 
 
+def test_names_of_files_folders_and_tags():
+    named = clip(
+        "/Field/100% Rain/Snare_01.wav", tags={"kind": "Rim Shot", "take": 3.0, "new": True}
+    )
+    for pattern in (
+        "snare*", "SNARE_0?.WAV", "100% rain", "field", "*rain*", "rim shot", "*shot", "r?m*",
+        "field/100*", "*rain/snare*", "/field", "*",
+    ):  # fmt: skip
+        assert matches(Named(pattern), named), pattern
+        assert lets("name match :p", named, p=pattern)
+        assert not lets("name not match :p", named, p=pattern)
+    for pattern in ("snare", "kind", "3", "true", "rim", "field*snare*", "rain/snare_01.wav", "_"):
+        assert not matches(Named(pattern), named), pattern
+    composed, apart = "/Caf\u00e9.wav", "/cafe\u0301.wav"
+    for uri in (composed, apart):
+        assert is_named("CAF\u00c9*", uri, ()) and is_named("cafe\u0301*", uri, ())
+        assert not is_named("cafe*", uri, ())
+    assert not is_named("*a" * 40 + "b", "/" + "a" * 5000, ())  # in no time
+    assert parse_filter("name match 'a' or not name match 'b'") == Or((Named("a"), Not(Named("b"))))
+
+
+def test_what_is_said_in_a_pattern_is_in_every_name_that_matches():
+    assert said_in("*Snare ?0*.wav") == "snare "
+    texts = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
+    others = {text for text in texts if not text.isascii() and said_in(text)}
+    assert others == set(ALIKE)
+
+
 def test_parameters_are_values_and_never_text():
     evil = "' or uri like '%"
+    assert parse_filter("name match :u", {"u": evil}) == Named(evil)
     assert parse_filter("uri == :u", {"u": evil}) == Comparison(Plain("uri"), "==", evil)
     assert parse_filter("tag[:k] in :values", {"k": "it's", "values": [1, np.float32(2)]}) == OneOf(
         Tag("it's"), (1.0, 2.0)

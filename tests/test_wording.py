@@ -11,6 +11,7 @@ import pytest
 from soundsearch import errors
 from soundsearch.labels import sentences
 from soundsearch.labels.head import bundled_head
+from soundsearch.labels.lexicon import other_words
 from soundsearch.labels.ontology import ontology
 from soundsearch.labels.vocabulary import AUDIOSET, Vocabulary
 from soundsearch.labels.wording import lexicon_of, understood
@@ -100,6 +101,20 @@ def test_typing_errors(typed, label, extra):
     assert not LEXICON.find("dgo").labels  # too short to tell
 
 
+@pytest.mark.parametrize(
+    "word", "hello pizza table orange castle planets Laser copper chair lamp mesa".split()
+)
+def test_a_word_of_something_else_is_no_typing_error(word, extra):
+    assert not LEXICON.find(word).labels
+    with pytest.raises(errors.ArgumentError, match=f"no word of '{word}' is known as a sound"):
+        understood(word, AUDIOSET)
+
+
+def test_no_word_for_a_sound_is_taken_for_another():
+    said = {key[0] for key in LEXICON.phrases if len(key) == 1}
+    assert said and said.isdisjoint(other_words())
+
+
 def test_what_a_head_does_not_predict_is_not_named():
     dog = next(node.class_index for node in ontology().classes if node.name == "Dog")
     vocabulary = Vocabulary(("my drill",))
@@ -158,6 +173,11 @@ def test_completion_of_nothing():
         ("dog & rain", ({"Dog"}, {"Rain"})),
         ("no music, only speech", ({"Speech"}, {"-Music"})),
         ("下雨但没有打雷", ({"Rain"}, {"-Thunder"})),
+        ("pluie, mais pas d’orage", ({"Rain"}, {"-Thunderstorm"})),
+        ("Il n'y a pas de pluie mais du tonnerre", ({"Thunder"}, {"-Rain"})),
+        ("la pluie mais pas le vent", ({"Rain"}, {"-Wind"})),
+        ("des pas de loup", ({"Walk, footsteps"},)),
+        ("le bruit de pas d'un homme", ({"Walk, footsteps"},)),
     ],
 )
 def test_joined_words(text, classes, extra):
@@ -165,7 +185,7 @@ def test_joined_words(text, classes, extra):
     signed = tuple({f"{'-' if w < 0 else ''}{name}" for name, w in part.items()} for part in found)
     for part, expected in zip(signed, classes, strict=True):
         assert expected <= part, (signed, classes)
-        if "chat" not in text:  # which is English too
+        if "chat" not in text and "pas " not in text:  # chat is English too, and free words add
             assert part == expected
 
 

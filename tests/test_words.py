@@ -12,7 +12,7 @@ from support.heads import spec, written
 from support.stores import CLIPS, SETTINGS, filled, new_clip
 
 import soundsearch
-from soundsearch import Embeddings, Examples, Labelled, Words, errors
+from soundsearch import Embeddings, Examples, Labelled, Stored, Words, errors
 from soundsearch.cli.main import main
 from soundsearch.labels.head import bundled_head
 from soundsearch.labels.ontology import ontology
@@ -175,6 +175,12 @@ def test_a_long_clip_has_one_score_however_many_are_wanted(tmp_path):
                     assert meows[round(hit.start / 0.96)] == pytest.approx(meows.max(), abs=1e-6)
             among = scores_of(lib.where("duration > 30").query(Words(text), 3))
             assert among.items() <= dict(found).items()
+        for like in (Embeddings(clips[7].embeddings[:3]), Examples([1, 2]), Stored(3)):
+            question = Labelled(["Meow", "Rain"], like)
+            found = [(hit.clip_id, hit.start, hit.score) for hit in lib.query(question, 100)]
+            for k in (1, 4, 30):
+                few = [(h.clip_id, h.start, h.score) for h in lib.query(question, k)]
+                assert few == found[:k]
 
 
 def test_what_words_became_can_be_edited(lib):
@@ -208,12 +214,24 @@ def test_names_of_files_count_as_peoples_labels(lib):
 
 @pytest.mark.parametrize(
     ("pattern", "count"),
-    [("snare*", 26), ("SNARE*", 26), ("snare_0?.wav", 18), ("*rain*", 8), ("100% *", 8),
-     ("it's*", 8), ("kick", 0), ("' or 1=1", 0), ("*", 50)],
+    [("snare*", 26), ("SNARE*", 26), ("snare_0?.wav", 9), ("snare?0?.wav", 18), ("*rain*", 8),
+     ("100% *", 8), ("it's*", 8), ("kick", 0), ("' or 1=1", 0), ("*", 50)],
 )  # fmt: skip
 def test_filters_by_name(lib, pattern, count):
     assert len(lib.match(pattern)) == count
     assert len(lib.where("duration > 0").match(pattern)) == count
+
+
+def test_tags_are_names_too(every):
+    every.tag({clip.uri: {"kind": "Old Door"} for clip in list(every)[:3]})
+    doors = list(every.match("*door"))
+    assert [clip.id for clip in doors] == [1, 2, 3] == [c.id for c in every.match("OLD DO?R")]
+    assert [clip.id for clip in every.where("name match '*door*' and name match 'snare*'")] == [
+        1,
+        2,
+    ]
+    found = every.query(Words("old door", weight=1, names=True), 100)
+    assert {hit.clip_id for hit in found if hit.score == 1} == {1, 2, 3}
 
 
 def test_a_head_with_classes_of_its_own(tmp_path):

@@ -26,7 +26,7 @@ from ..stores.records import Settings
 from ..vectors import Directions, loudness_weights
 from .examples import Asked
 from .labelled import Labelled
-from .ranking import RANKINGS, first_best, pool_query, span_blocks, spans, window
+from .ranking import RANKINGS, first_best, pool_query, span_blocks, window
 from .searching import OnCompared, candidates_near, not_told, shown_hits
 
 __all__ = [
@@ -81,8 +81,6 @@ class Labels:
     named: Filter | None = None
     # How many candidates near a sound there are for each clip that is wanted.
     candidates: ClassVar[int] = 1
-    # Whether these are compared whole, not only around what was found of them.
-    whole: ClassVar[bool] = False
 
     @classmethod
     def of(cls, question: Labelled, head: Head | None, vocabulary: Vocabulary) -> Labels:
@@ -190,7 +188,7 @@ def find_labelled(
     """Find the clips with the highest scores for labels, or the segments if `moments` is set.
 
     Where a sound is asked with as well, the score is the mean of the labels' and of the cosine,
-    both of the same stretch of the clip; the labels' counts `labels.weight`.
+    each anywhere in the clip; the labels' counts `labels.weight`.
 
     Raises
     ------
@@ -380,14 +378,11 @@ def _near(
             found.setdefault(clip, set()).add(number)
     ids = [clip for clip in found if clip not in asked.clips]
     counts = reading.lengths(np.array(ids, np.int64)).tolist()
+    # Clips whole: what was found of them depends on how many are wanted, and their score must not.
     those = [
         (clip, first, last)
         for clip, count in zip(ids, counts, strict=True)
-        for first, last in (
-            [(n, n + 1) for n in found[clip]]
-            if moments
-            else spans(found[clip], count if labels.whole else window(len(query)) - 1, count)
-        )
+        for first, last in ([(n, n + 1) for n in found[clip]] if moments else [(0, count)])
     ]
     best: dict[Place, float] = {}
     of_clips: dict[int, float] = {}
@@ -398,12 +393,12 @@ def _near(
         on_compared(min(done, total), total)
         lengths = [last - first for _, first, last in block]
         starts = np.cumsum([0, *lengths[:-1]])
-        cosines, rows = RANKINGS[ranking](
+        cosines, _ = RANKINGS[ranking](
             query, loudness_weights(levels), vectors, loudness_weights(segments["level"]), starts
         )
         of_labels = labels.scores(vectors, segments)
-        if labels.whole:  # what is shown of a clip is where the labels are heard
-            rows = first_best(labels.together(of_labels).astype(np.float32), starts)
+        # What is shown of a clip is where the labels are heard.
+        rows = first_best(labels.together(of_labels).astype(np.float32), starts)
         owners = np.repeat([clip for clip, _, _ in block], lengths)
         for column, clips in enumerate(given):
             of_labels[np.isin(owners, clips), column] = 1

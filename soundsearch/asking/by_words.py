@@ -22,7 +22,7 @@ from ..labels.vocabulary import Vocabulary
 from ..labels.wording import wanted_text
 from ..results import Meaning
 from ..stores.base import Reading
-from ..stores.filters import And, Comparison, Filter, HumanLabel, Or, Plain
+from ..stores.filters import And, Comparison, Filter, HumanLabel, Named, Or
 from ..vectors import unit
 from .by_label import (
     Labels,
@@ -70,8 +70,6 @@ class Worded(Labels):
     against: tuple[int, ...] = ()
     # Where words lie is nearer to the whole of a clip than to any segment of it.
     candidates: ClassVar[int] = 8
-    # What is not to be heard is to be nowhere in a clip, however many of its segments were found.
-    whole: ClassVar[bool] = True
 
     @classmethod
     def meant(
@@ -225,14 +223,7 @@ def where_words_lie(question: Words, labels: Worded, dimension: int, space: str)
 
 
 def _named(text: str, vocabulary: Vocabulary) -> Filter | None:
-    """Lets clips through whose path has all words of a text."""
+    """Lets clips through that have all words of a text in their names and tags."""
     said = words_of(wanted_text(text, vocabulary))
-    words = [singular(word) for word in said if word not in EMPTY]
-    each = [
-        Or(tuple(
-            Comparison(Plain("uri"), "like", f"%{form}%")
-            for form in dict.fromkeys((word, word.capitalize(), word.upper()))
-        ))
-        for word in dict.fromkeys(words)
-    ]  # fmt: skip
-    return And(tuple(each)) if each else None
+    words = dict.fromkeys(singular(word) for word in said if word not in EMPTY)
+    return And(tuple(Named(f"*{word}*") for word in words)) if words else None

@@ -10,7 +10,8 @@ Fields are ``uri``, ``duration`` (seconds), ``segments`` (a count), ``padded``, 
 class of the library's head), ``human_label['NAME, ID OR PATH']`` and ``tag['KEY']``. The operators
 ``==`` ``!=`` ``<`` ``<=`` ``>`` ``>=`` ``like`` ``in`` compare them with quoted texts, numbers,
 ``true``, ``false`` or parameters, ``:name``; ``is missing`` tests for the absence of a tag, warning
-or date. ``and``, ``or``, ``not`` and parentheses combine comparisons.
+or date; ``name match 'snare*'`` tests the names of files and folders and the texts of tags: see
+`Named`. ``and``, ``or``, ``not`` and parentheses combine comparisons.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from ..stores.filters import (
     HumanLabel,
     Label,
     Missing,
+    Named,
     Not,
     OneOf,
     Or,
@@ -50,7 +52,7 @@ _DATES = ("modified",)
 _KEYED = ("human_label", "label", "tag")
 _MISSABLE = ("warning", "modified", "tag")
 _NAMES = {str: "a text", float: "a number", bool: "true or false"}
-_WORDS = ("and", "or", "not", "in", "is", "like", "missing", "true", "false")
+_WORDS = ("and", "or", "not", "in", "is", "like", "match", "missing", "true", "false")
 # The deepest nesting of parentheses and `not`.
 _DEEPEST = 50
 
@@ -190,6 +192,8 @@ class _Parser:
 
     def _test(self) -> Filter:
         begin = self._peek()
+        if (begin.kind, begin.text) == ("word", "name"):
+            return self._named()
         name, field = self._field()
         if self._took("is"):
             absent = not self._took("not")
@@ -215,10 +219,21 @@ class _Parser:
             self._fail(f"{', '.join(OPERATORS)} or in after {name}", sign)
         return Comparison(field, "==", True)
 
+    def _named(self) -> Filter:
+        self._take()
+        negated = self._took("not")
+        self._must("match")
+        at = self._peek()
+        pattern = self._value()
+        if not isinstance(pattern, str) or not pattern.strip():
+            self._fail("a name with * and ?, as in 'snare*'", at)
+        return Not(Named(pattern)) if negated else Named(pattern)
+
     def _field(self) -> tuple[str, Field]:
         token = self._take()
         if token.kind != "word" or token.text not in (*_PLAIN, *_DATES, *_KEYED):
-            names = ", ".join((*_PLAIN, *_DATES, *(f"{name}['...']" for name in _KEYED)))
+            keyed = (f"{name}['...']" for name in _KEYED)
+            names = ", ".join((*_PLAIN, *_DATES, "name", *keyed))
             self._fail(f"a field ({names})", token)
         name = token.text
         if name in (*_PLAIN, *_DATES):

@@ -31,7 +31,7 @@ class Labelled:
         heard at once: what counts is the one that is the least likely.
     like : question or what a sound is made of, optional
         What the clips are to sound like as well. Their score is then the mean of the label's and
-        of the cosine to this.
+        of the cosine to this, each anywhere in the clip.
     weight : float
         How much the label counts in this mean, 0 to 1.
 

@@ -29,6 +29,7 @@ __all__ = [
     "Stored",
     "as_sound",
     "check_k",
+    "check_match",
     "check_offset",
     "check_ranking",
     "check_score",
@@ -321,6 +322,13 @@ def check_k(k: Any) -> int:
     if wanted < 1 or isinstance(k, bool):
         raise ArgumentError(f"k: expected a whole number of at least 1, got {k!r}")
     return wanted
+
+
+def check_match(pattern: Any) -> str:
+    """Return a pattern for names; raise ArgumentError unless it is a text that says something."""
+    if not isinstance(pattern, str) or not pattern.strip():
+        raise ArgumentError(f"match: expected a name with * and ?, as in snare*, got {pattern!r}")
+    return pattern
 
 
 def check_offset(offset: Any) -> int:

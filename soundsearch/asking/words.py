@@ -44,7 +44,8 @@ class Words:
         How much the labels count beside the cosine, 0 to 1: by default 0.5 beside a sound, else
         0.2 beside where the words lie in the library's space.
     names : bool
-        Whether a clip with the words in its path counts as if people had given it the labels.
+        Whether a clip with the words in its path or tags counts as if people had given it the
+        labels.
 
     Raises
     ------

@@ -29,13 +29,15 @@ _classes: Any = click.option(
     "heard. Give several times for several.",
 )
 _names: Any = click.option(
-    "--names", is_flag=True, help="With --text: clips with these words in their path count too."
+    "--names",
+    is_flag=True,
+    help="With --text: clips with these words in their path or tags count too.",
 )
 match_option: Callable[[Any], Any] = click.option(
     "--match",
     metavar="PATTERN",
-    help="Only clips with such a name of file or folder: 'snare*', where * is any run of "
-    "characters and ? is one.",
+    help="Only clips with such a name of file or folder, or such a tag: 'snare*', where * is any "
+    "run of characters and ? is one.",
 )
 
 

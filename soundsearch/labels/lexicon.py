@@ -16,7 +16,17 @@ from pathlib import Path
 from .ontology import ontology
 from .vocabulary import Vocabulary
 
-__all__ = ["EMPTY", "Lexicon", "Naming", "parts_of", "singular", "spelt", "words_of"]
+__all__ = [
+    "EMPTY",
+    "Lexicon",
+    "Naming",
+    "is_one_word",
+    "other_words",
+    "parts_of",
+    "singular",
+    "spelt",
+    "words_of",
+]
 
 _TABLES = ("synonyms.tsv", "translations.tsv")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
@@ -90,6 +100,11 @@ def spelt(text: str) -> str:
     )
 
 
+def is_one_word(text: str) -> bool:
+    """Whether a text is one word; in a script without spaces, whether it has two signs at most."""
+    return len(text.split()) == 1 and (len(text) <= 2 or not _UNSPACED.search(text))
+
+
 def singular(word: str) -> str:
     """An English word without the ending of a plural."""
     if len(word) <= 3 or word.endswith(("ss", "us", "is")) or not word.endswith("s"):
@@ -122,6 +137,13 @@ def _others() -> dict[str, list[str]]:
     return found
 
 
+@cache
+def other_words() -> frozenset[str]:
+    """Words, in the singular, that mean something else than the sound that they are spelt like."""
+    path = Path(__file__).with_name("other_words.txt")
+    return frozenset(path.read_text("utf-8").split())
+
+
 def _key(text: str) -> tuple[str, ...]:
     return tuple(map(singular, words_of(text)))
 
@@ -138,6 +160,8 @@ class Lexicon:
 
     Attributes
     ----------
+    phrases : dict of tuple of str to dict of str to float
+        The words of what labels are called, in the singular, and these labels with their weights.
     longest : int
         How many words the longest phrase has.
     """
@@ -145,7 +169,7 @@ class Lexicon:
     def __init__(self, vocabulary: Vocabulary, predicted: frozenset[int] | None = None) -> None:
         self._vocabulary = vocabulary
         self._predicted = frozenset(range(len(vocabulary))) if predicted is None else predicted
-        self._phrases: dict[tuple[str, ...], dict[str, float]] = {}
+        self.phrases: dict[tuple[str, ...], dict[str, float]] = {}
         self._said: dict[tuple[str, ...], str] = {}
         self._silent: dict[tuple[str, ...], str] = {}
         for name in self.names:
@@ -155,12 +179,12 @@ class Lexicon:
             whole = {name, _IN_BRACKETS.sub("", name)}
             for phrase in (*parts_of(name), *_others().get(name, ())):
                 self._add(phrase, name, 1.0 if phrase in whole else _OTHER_WORD)
-        self.longest = max(map(len, self._phrases))
+        self.longest = max(map(len, self.phrases))
 
     def _add(self, phrase: str, name: str, weight: float) -> None:
         key = _key(phrase)
         if key:
-            names = self._phrases.setdefault(key, {})
+            names = self.phrases.setdefault(key, {})
             names[name] = max(weight, names.get(name, 0.0))
             self._said.setdefault(key, phrase)
 
@@ -181,7 +205,7 @@ class Lexicon:
 
     def is_phrase(self, words: Iterable[str]) -> bool:
         """Whether words are, as a whole, what a label is called."""
-        return tuple(map(singular, words)) in self._phrases
+        return tuple(map(singular, words)) in self.phrases
 
     def silent(self, text: str) -> str | None:
         """The label that a text is the name of, if nothing is predicted of it."""
@@ -227,7 +251,7 @@ class Lexicon:
 
     @cached_property
     def _unspaced(self) -> re.Pattern[str]:
-        phrases = [key[0] for key in self._phrases if len(key) == 1 and _UNSPACED.search(key[0])]
+        phrases = [key[0] for key in self.phrases if len(key) == 1 and _UNSPACED.search(key[0])]
         return re.compile("|".join(map(re.escape, sorted(phrases, key=len, reverse=True))))
 
     def _guessed(self, words: Sequence[str]) -> Naming:
@@ -235,8 +259,8 @@ class Lexicon:
         read: dict[str, str] = {}
         of_word = {word: dict.fromkeys(self._by_word.get(word, ()), _PART) for word in words}
         if not any(of_word.values()):
-            read = {word: near for word in words if (near := self._misspelt(word))}
-            of_word = {word: self._phrases[_key(near)] for word, near in read.items()}
+            read = {word: near for word in words if (near := self.misspelt(word))}
+            of_word = {word: self.phrases[_key(near)] for word, near in read.items()}
         known = {word for word, labels in of_word.items() if labels}
         rest = tuple(word for word in words if word not in known)
         if len(rest) > len(known):  # more likely words of something else
@@ -246,7 +270,7 @@ class Lexicon:
 
     def _meant(self, key: tuple[str, ...]) -> dict[str, float]:
         """The labels of a phrase: those whose whole name it is, if there are such."""
-        names = self._phrases[key]
+        names = self.phrases[key]
         whole = {name: weight for name, weight in names.items() if weight == 1.0}
         return whole or names
 
@@ -255,21 +279,24 @@ class Lexicon:
         for length in range(min(self.longest, len(keys) - at), 0, -1):
             phrase = tuple(keys[at : at + length])
             is_empty = length == 1 < len(keys) and phrase[0] in EMPTY
-            if phrase in self._phrases and not is_empty:
+            if phrase in self.phrases and not is_empty:
                 return length
         return 0
 
-    def _misspelt(self, word: str) -> str | None:
-        """The phrase of one word that is the nearest to a word, if one is near."""
+    def misspelt(self, word: str) -> str | None:
+        """The phrase of one word that is the nearest to a word, if one is near.
+
+        None for a word that is known to mean something else.
+        """
         from rapidfuzz.distance import OSA
         from rapidfuzz.process import extractOne
 
-        if len(word) < _SHORTEST:
+        if len(word) < _SHORTEST or word in other_words():
             return None
         most = 2 if len(word) >= _LONG else 1
         single = [
             key[0]
-            for key in self._phrases
+            for key in self.phrases
             if len(key) == 1 and len(key[0]) >= _SHORTEST and key[0][0] == word[0]
         ]
         found = extractOne(word, single, scorer=OSA.distance, score_cutoff=most)
@@ -319,7 +346,7 @@ class Lexicon:
         from rapidfuzz.fuzz import WRatio
         from rapidfuzz.process import extract
 
-        keys = {" ".join(key): names for key, names in self._phrases.items()}
+        keys = {" ".join(key): names for key, names in self.phrases.items()}
         text = " ".join(_key(text))
         found = extract(text, list(keys), scorer=WRatio, limit=4 * _NEAREST, score_cutoff=least)
         names = [name for key, *_ in found for name in keys[key]]
@@ -331,7 +358,7 @@ class Lexicon:
         """What is said and the labels that it stands for, short before long."""
         said = ((" ".join(words_of(text)), key) for key, text in self._said.items())
         ordered = sorted(said, key=lambda each: (len(each[0]), each[0]))
-        return [(text, list(self._phrases[key])) for text, key in ordered]
+        return [(text, list(self.phrases[key])) for text, key in ordered]
 
     def complete(self, typed: str, count: int = 8) -> list[str]:
         """Labels for what is being typed: what begins so, then words that do, then what is near.

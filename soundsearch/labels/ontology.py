@@ -97,23 +97,25 @@ class Ontology:
         """
         *above, last = (part.strip() for part in name.lower().split(_BELOW))
         wanted = {
-            node.mid
-            for node in self.nodes.values()
-            if node.mid == name.strip().lower()
-            or (
-                last == node.name.lower()
-                and {self.nodes[mid].name.lower() for mid in self.ancestors(node.mid)}.issuperset(
-                    above
-                )
-            )
+            mid
+            for mid in self._called.get(last, ())
+            if {self.nodes[each].name.lower() for each in self.ancestors(mid)}.issuperset(above)
         }
+        wanted |= {name.strip().lower()} & self.nodes.keys()
         if not wanted:
             return None
-        return frozenset(
-            index
-            for index, node in enumerate(self.classes)
-            if node.mid in wanted or not wanted.isdisjoint(self.ancestors(node.mid))
+        nodes = (
+            self.nodes[mid] for mid in wanted.union(*(self.descendants[mid] for mid in wanted))
         )
+        return frozenset(node.class_index for node in nodes if node.class_index is not None)
+
+    @cached_property
+    def _called(self) -> dict[str, list[str]]:
+        """The ids of nodes by their names in small letters."""
+        found: dict[str, list[str]] = {}
+        for node in self.nodes.values():
+            found.setdefault(node.name.lower(), []).append(node.mid)
+        return found
 
     def classes_below(self, name: str) -> frozenset[int]:
         """As `find_below`, but raises SoundsearchError if there is no such node."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 
 from ..errors import ArgumentError
 from ..results import Meaning
-from .lexicon import EMPTY, Lexicon, spelt, words_of
+from .lexicon import EMPTY, Lexicon, is_one_word, spelt, words_of
 from .sentences import LEAST, Sentences, has_sentences, is_language, is_word
 from .vocabulary import Vocabulary
 
@@ -28,8 +29,6 @@ _AGREED = 0.4
 _FALL = 0.05
 _UNNAMED = 0.4
 _WORTH = 0.1
-# Nearer than this, a word that no label has is no typing error, if the encoder knows it as a word.
-_SURE = 0.75
 _NOT = frozenset(
     "not without except excluding no minus nicht ohne kein keine keinen sans sin senza sem geen "
     "zonder".split()
@@ -37,6 +36,13 @@ _NOT = frozenset(
 _BUT = frozenset("but only just aber nur mais pero ma mas maar".split())
 _OR = frozenset("or oder ou o oppure".split())
 _AND = frozenset("and und et y e & +".split())
+# In French, pas is a step as well: not after an article or de.
+_PAS = re.compile(
+    r"(?:\bil )?\b(?:n['’]y a )?"
+    r"(?<!\bde )(?<!\bun )(?<!\ble )(?<!\bdes )(?<!\bles )(?<!\bses )\bpas (?:de |d['’])"
+    r"|(?<=\bmais )pas ",
+    re.IGNORECASE,
+)
 # What joins in Chinese, where no space is around it.
 _UNSPACED = {"没有": "not", "不要": "not", "但是": "but", "但": "but", "或者": "or", "或": "or"}
 
@@ -177,9 +183,9 @@ class _Told:
         names, sentences = _sentences_of(lexicon, self._vocabulary)
         near = sentences.near(text)
         if not naming.labels:
-            is_one = len(text.split()) == 1
+            is_one = is_one_word(text)
             is_known = near.max() >= LEAST[is_one] and is_language(text)
-            if not is_known or (is_one and not (near.max() >= _SURE and is_word(text))):
+            if not is_known or (is_one and not is_word(text)):
                 guess = lexicon.find(text)
                 if guess.labels:
                     self.read |= guess.read
@@ -225,6 +231,7 @@ def _split(text: str, lexicon: Lexicon) -> Iterator[_Part]:
     """The parts of a text, between words that join them."""
     for sign, word in _UNSPACED.items():
         text = text.replace(sign, f" {word} ")
+    text = _PAS.sub("sans ", " ".join(text.split()))
     tokens = text.split()
     folded = [token.strip(string.punctuation.replace("&", "").replace("+", "")).casefold()
               for token in tokens]  # fmt: skip

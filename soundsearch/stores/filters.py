@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 from .records import NO_LABEL, StoredClip, TagValue
 
 __all__ = [
+    "ALIKE",
     "OPERATORS",
     "And",
     "Comparison",
@@ -28,13 +30,16 @@ __all__ = [
     "HumanLabel",
     "Label",
     "Missing",
+    "Named",
     "Not",
     "OneOf",
     "Or",
     "Plain",
     "Tag",
+    "is_named",
     "like_pattern",
     "matches",
+    "said_in",
 ]
 
 # In the order in which the tokenizer must try them.
@@ -109,6 +114,18 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """Whether the name of a clip's file, of a folder above it or a tag that is a text matches.
+
+    In the pattern ``*`` stands for any run of characters and ``?`` for one. Letters are the same
+    in any case, and with an accent as one character or two. A pattern with slashes is that of as
+    many names that follow each other.
+    """
+
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
 class Not:
     part: Filter
 
@@ -123,7 +140,7 @@ class Or:
     parts: tuple[Filter, ...]
 
 
-Filter = Comparison | OneOf | Missing | Not | And | Or
+Filter = Comparison | OneOf | Missing | Named | Not | And | Or
 
 
 def matches(filter: Filter, clip: StoredClip) -> bool:
@@ -137,6 +154,8 @@ def matches(filter: Filter, clip: StoredClip) -> bool:
             return not matches(part, clip)
         case Missing(field):
             return _value(field, clip) is None
+        case Named(pattern):
+            return is_named(pattern, clip.record.uri, clip.record.tags.values())
         case OneOf(field, values):
             return any(matches(Comparison(field, "==", value), clip) for value in values)
         case Comparison(field, name, value):
@@ -172,15 +191,46 @@ def _kind(value: TagValue) -> type:
     return str if isinstance(value, str) else float
 
 
+def is_named(pattern: str, uri: str, tags: Iterable[TagValue]) -> bool:
+    """Whether a clip at a uri, with tags of these values, is `Named` so."""
+    pattern = _folded(pattern)
+    expression = like_pattern(pattern, "*?")
+    names, count = _folded(uri).split("/"), pattern.count("/") + 1
+    rows = ("/".join(names[at : at + count]) for at in range(len(names) - count + 1))
+    texts = (_folded(value) for value in tags if isinstance(value, str))
+    return any(expression.fullmatch(text) for texts in (rows, texts) for text in texts)
+
+
+def said_in(pattern: str) -> str:
+    """A text that is in every name that a pattern of `Named` matches, in small letters.
+
+    In ASCII that JSON writes as it is, and that no other character has as its small letter but
+    those of `ALIKE`.
+    """
+    return max(_SAID.findall(_folded(pattern)), key=len, default="")
+
+
+def _folded(text: str) -> str:
+    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text).lower()
+
+
+_SAID = re.compile(r"[a-z0-9 ._-]+")
+# What is not ASCII and yet has small letters that are.
+ALIKE = "\u0130\u212a"
+
+
 @lru_cache(maxsize=64)
-def like_pattern(pattern: str) -> re.Pattern[str]:
+def like_pattern(pattern: str, signs: str = "%_") -> re.Pattern[str]:
     """Translate a pattern of ``like`` to a regular expression that must match the whole text.
+
+    `signs` are those for any run of characters and for one.
 
     In time that does not explode with the number of ``%``: the first place of each part between
     two of them is as good as any other, so that none is tried again (as in Python's `fnmatch`).
     """
+    run, one = signs[0], signs[1]
     first, *rest = (
-        "".join("." if c == "_" else re.escape(c) for c in part) for part in pattern.split("%")
+        "".join("." if c == one else re.escape(c) for c in part) for part in pattern.split(run)
     )
     parts = [f"(?=(?P<p{n}>.*?{part}))(?P=p{n})" for n, part in enumerate(rest[:-1]) if part]
     last = [f".*{rest[-1]}"] if rest else []

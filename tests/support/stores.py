@@ -22,6 +22,7 @@ from soundsearch.stores.filters import (
     HumanLabel,
     Label,
     Missing,
+    Named,
     Not,
     OneOf,
     Or,
@@ -216,6 +217,7 @@ def random_filter(rng: random.Random, depth: int = 0) -> Filter:
         return rng.choice([And, Or, lambda parts: Not(parts[0])])(parts)
     makers: list[Callable[[random.Random], Filter]] = [
         _on_tag, _on_tag, _on_text, _on_number, _on_padded, _on_label, _missing, _one_of,
+        _named,
     ]  # fmt: skip
     return rng.choice(makers)(rng)
 
@@ -237,6 +239,10 @@ def _on_text(rng: random.Random) -> Filter:
     if rng.random() < 0.5:
         return Comparison(Plain(name), "like", rng.choice(PATTERNS))
     return Comparison(Plain(name), rng.choice(_ORDER), rng.choice(values))
+
+
+def _named(rng: random.Random) -> Filter:
+    return Named(rng.choice(PATTERNS).translate(str.maketrans("%_", "*?")).removeprefix("/"))
 
 
 def _on_number(rng: random.Random) -> Filter:

@@ -14,6 +14,7 @@ import sqlite3
 from typing import Any
 
 from ..filters import (
+    ALIKE,
     And,
     Comparison,
     Field,
@@ -21,12 +22,15 @@ from ..filters import (
     HumanLabel,
     Label,
     Missing,
+    Named,
     Not,
     OneOf,
     Or,
     Plain,
     Tag,
+    is_named,
     like_pattern,
+    said_in,
 )
 from ..records import TagValue
 
@@ -37,7 +41,7 @@ Condition = tuple[str, list[Any]]
 _NEVER: Condition = ("0", [])
 _ALWAYS: Condition = ("1", [])
 _OPERATORS = {"==": "=", "!=": "<>", "<=": "<=", ">=": ">=", "<": "<", ">": ">"}
-_PARAMETERS_PER_TEST = 4
+_PARAMETERS_PER_TEST = 7
 _DEEPEST = 10
 # The columns of a clip's own fields, and what they hold.
 _COLUMNS = {
@@ -85,6 +89,8 @@ def condition_of(filter: Filter) -> Condition:
             return f"NOT {sql}", values
         case Missing(field):
             return f"{_column(field)[0]} IS NULL", []
+        case Named(pattern):
+            return _named(pattern)
         case OneOf(field, values):
             return _one_of(field, values)
         case Comparison(field, "like", str(pattern)):
@@ -175,6 +181,19 @@ def _like(field: Field, pattern: str) -> Condition:
     return f"coalesce(like_text({column}, ?), 0)", [bound]
 
 
+def _named(pattern: str) -> Condition:
+    if not pattern.strip("*"):
+        return _ALWAYS
+    # Most clips are told by SQLite alone, whose small letters are those of ASCII.
+    tests = ["instr(lower(CAST(uri AS TEXT)), ?)", "instr(lower(ifnull(tags, '')), ?)"]
+    values: list[Any] = [said_in(pattern)] * 2
+    for sign in ALIKE:
+        tests += ["instr(uri, ?)", "instr(ifnull(tags, ''), ?)"]
+        values += [sign.encode(), json.dumps(sign).strip('"')]
+    sql = f"({' OR '.join(tests)}) AND named(uri, tags, ?)"
+    return sql, [*values, _code_points(pattern)]
+
+
 def _like_uri(pattern: str) -> Condition | None:
     """What SQLite can do by itself: a text at the start (by the index), at the end, or anywhere.
 
@@ -231,6 +250,7 @@ def add_functions(connection: sqlite3.Connection) -> None:
         ("tag", 3, _tag),
         ("code_points", 1, _code_points_of_uri),
         ("like_text", 2, _like_text),
+        ("named", 3, _is_named),
     ):
         connection.create_function(name, arguments, function, deterministic=True)
 
@@ -254,3 +274,8 @@ def _like_text(text: bytes | None, pattern: bytes) -> bool | None:
         return None
     expression = like_pattern(pattern.decode("utf-8", "surrogatepass"))
     return expression.fullmatch(text.decode("utf-8", "surrogatepass")) is not None
+
+
+def _is_named(uri: bytes, tags: str | None, pattern: bytes) -> bool:
+    values = json.loads(tags).values() if tags else ()
+    return is_named(pattern.decode("utf-8", "surrogatepass"), os.fsdecode(uri), values)

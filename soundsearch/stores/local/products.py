@@ -32,7 +32,7 @@ Ints = NDArray[np.int64]
 # exact, and by which factor more cells are visited while a filter leaves fewer; and by how many
 # standard deviations in a cell they are estimated high. Measured with
 # `benchmarks.labels`.
-_SCORED = 32_000
+_SCORED = 16_000
 _SCORED_PER_RESULT = 40
 _STEPS = 8
 _ESTIMATED = 3

@@ -114,10 +114,12 @@ class LocalReading:
 
     def counts(self, filter: Filter | None = None) -> Counts:
         """How many clips and segments a filter lets through; failures have no filter."""
-        if filter is None:
-            return self._catalog.counts()
+        if filter is None and isinstance(self._taken, LibraryDamaged):
+            return self._catalog.counts()  # which reads every clip
         snapshot = self._snapshot
-        counts = snapshot.counts[snapshot.selection(filter, self._catalog).clips]
+        counts = snapshot.counts
+        if filter is not None:
+            counts = counts[snapshot.selection(filter, self._catalog).clips]
         return Counts(len(counts), int(counts.sum()), self._catalog.failure_count())
 
     def clip_at(self, uri: str) -> StoredClip | None:

@@ -80,6 +80,8 @@ def let_through(
             return inner(parts[0])
         case And((one, other)):
             return known(one) & known(other)
+        case Or((one, other)):
+            return known(one) | known(other)
         case And(parts):
             left, right = (inner(And(half)) for half in _halves(parts))
             return left & right

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +35,12 @@ from .stretchfile import StretchFile, known_file
 __all__ = ["Selection", "Snapshot", "Snapshots"]
 
 Ints = NDArray[np.int64]
+_Kept = TypeVar("_Kept")
 
 # Filters whose clips are remembered, for each snapshot.
 _SELECTIONS = 8
+# Parts of filters whose clips are, without what a search needs beside.
+_MASKS = 32
 
 
 @dataclass(slots=True)
@@ -77,6 +81,7 @@ class Snapshot:
         self._by_id: Ints | None = None
         self._in_order: bool | None = None
         self._selections: OrderedDict[str, Selection] = OrderedDict()
+        self._masks: OrderedDict[str, NDArray[np.bool_]] = OrderedDict()
         self._lock = threading.Lock()
 
     def at(self, clip_ids: Ints) -> Ints:
@@ -186,23 +191,34 @@ class Snapshot:
 
     def selection(self, filter: Filter, catalog: Catalog) -> Selection:
         """The clips that a filter lets through; `catalog` shows the state of this snapshot."""
+        return self._remembered(
+            self._selections, _SELECTIONS, filter, lambda: Selection(self._through(catalog, filter))
+        )
+
+    def _through(self, catalog: Catalog, filter: Filter) -> NDArray[np.bool_]:
+        people, known = partial(self._given, catalog), partial(self._through, catalog)
+
+        def made() -> NDArray[np.bool_]:
+            return let_through(filter, catalog, self.first_rows, people, known)
+
+        return self._remembered(self._masks, _MASKS, filter, made)
+
+    def _remembered(
+        self, those: OrderedDict[str, _Kept], most: int, filter: Filter, make: Callable[[], _Kept]
+    ) -> _Kept:
+        """What is remembered of a filter, or made; the latest are kept."""
         # Not the filter itself: 1 and true are equal, and mean other things in one.
         key = repr(filter)
         with self._lock:
-            if found := self._selections.get(key):
-                self._selections.move_to_end(key)
-                return found
-        people = partial(self._given, catalog)
-        known = partial(self._let_through, catalog)
-        made = Selection(let_through(filter, catalog, self.first_rows, people, known))
+            if key in those:
+                those.move_to_end(key)
+                return those[key]
+        made = make()
         with self._lock:
-            made = self._selections.setdefault(key, made)
-            while len(self._selections) > _SELECTIONS:
-                self._selections.popitem(last=False)
+            made = those.setdefault(key, made)
+            while len(those) > most:
+                those.popitem(last=False)
         return made
-
-    def _let_through(self, catalog: Catalog, filter: Filter) -> NDArray[np.bool_]:
-        return self.selection(filter, catalog).clips
 
     def _given(self, catalog: Catalog) -> HumanLabels:
         if not self._people_known:

@@ -43,6 +43,7 @@ from ..filters import (
     HumanLabel,
     Label,
     Missing,
+    Named,
     Not,
     OneOf,
     Or,
@@ -214,6 +215,8 @@ class _Compiler:
                 )
             case Missing(field):
                 return self._missing(field, wanted)
+            case Named():
+                return _UNKNOWN
             case OneOf(field, values):
                 return self._one_of(field, values, wanted)
             case Comparison(Label(classes), name, value):
