@@ -56,7 +56,13 @@ RIGHT = 0.99
 MINUTE = "in a minute"
 # Recordings that ESC-50 has under two source numbers: their whitened waves correlate by .32 to .64,
 # in one peak; those of other clips do by .02 at most.
-AGAIN = {"197408": "140199", "23222": "24524", "133889": "134915"}
+AGAIN = {
+    "197408": "140199",
+    "23222": "24524",
+    "133889": "134915",
+    "68734": "68670",
+    "30322": "28314",
+}
 COSINES = np.linspace(0.5, 1, 251)
 
 
