@@ -189,12 +189,12 @@ def _probe(
     middle = offset + (found.speed - 1) * len(here) / SAMPLE_RATE / 2
     is_coherent, precise = _coherence(here, there, middle)
     same = placed(*shown, precise / FRAME)
-    if not (is_coherent and same.score >= found.score - _NEARLY) and _is_told(found, shown):
-        pass
-    elif is_coherent:
-        offset, found = precise, same
-    else:
+    is_same = is_coherent and same.score >= found.score - _NEARLY
+    is_told = not is_same and _is_told(found, shown)
+    if not is_coherent and not is_told:
         return None
+    if not is_told:
+        offset, found = precise, same
     level, bandwidth = _changes(here, there, bands, found)
     return _Probe(found, begin, first + offset, level, bandwidth)
 
