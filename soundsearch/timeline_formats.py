@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 
 from .labels.timeline import Event, Timeline
+from .times import clock
 
 __all__ = ["FORMATS", "ONE_FILE", "cue_rows", "rows"]
 
@@ -91,10 +92,8 @@ def cue_rows(start: float, end: float, text: str) -> Iterator[Row]:
 
 
 def _clock(seconds: float) -> str:
-    """A time as WebVTT has it, hours:minutes:seconds.milliseconds."""
-    minutes, rest = divmod(round(1000 * seconds), 60_000)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:02}:{minutes:02}:{rest // 1000:02}.{rest % 1000:03}"
+    """A time as WebVTT has it, hours:minutes:seconds.milliseconds, two digits of hours at least."""
+    return clock(seconds, 3, hours=True).zfill(len("00:00:00.000"))
 
 
 _RAVEN = ("Selection", "View", "Channel", "Begin Time (s)", "End Time (s)")

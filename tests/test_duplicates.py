@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import shutil
 import subprocess
 
@@ -24,8 +25,9 @@ from soundsearch.duplicates.aligning import align, threshold
 from soundsearch.duplicates.comparing import Match, compare
 from soundsearch.duplicates.grouping import Link, grouped
 from soundsearch.duplicates.hearing import Voices
-from soundsearch.duplicates.pictures import FRAME, magnitudes, picture, prints
+from soundsearch.duplicates.pictures import BANDS, FRAME, magnitudes, picture, prints, sketch
 from soundsearch.duplicates.proposing import Content
+from soundsearch.duplicates.sketches import Sketch, Sketches
 from soundsearch.stores.opening import create_store
 
 
@@ -68,6 +70,58 @@ def test_different_sounds_are_not_the_same():
                 assert found is None or found.score < threshold(found)
     assert not len(prints(seen(steady[0]))[0]) and not len(prints(seen(steady[3]))[0])
     assert align(seen(np.zeros(10, np.float32)), seen(different[0])) is None
+
+
+def test_short_sounds_are_told_by_their_waves(tmp_path):
+    # Of one knock in silence, pictures do not tell at which speed it is the same.
+    knock = babble(20, 0.3) * np.linspace(1, 0, 4800, dtype=np.float32) ** 2
+    one, other = np.zeros((2, 5 * RATE), np.float32)
+    one[20_000:24_800], other[60_123:64_923] = knock, 0.3 * knock
+    voices = Voices()
+    paths = [str(write(tmp_path / f"{n}.wav", sound)) for n, sound in enumerate((one, other))]
+    first, second = ((path, voices.hear(stat_file(path), b"")) for path in paths)
+    found = compare(voices, first, second)
+    assert found is not None and found.speed == 1 and found.pitch == 0
+    assert found.offset == pytest.approx(40_123 / RATE, abs=1e-3)
+
+
+def test_a_sound_that_is_longer_is_not_told_as_unchanged_by_its_beginning(tmp_path):
+    sound = babble(21)
+    long = np.interp(np.arange(5 * RATE) / 1.004, np.arange(5 * RATE), sound).astype(np.float32)
+    voices = Voices()
+    paths = [str(write(tmp_path / f"{n}.wav", each)) for n, each in enumerate((sound, long))]
+    found = compare(voices, *((path, voices.hear(stat_file(path), b"")) for path in paths))
+    assert found is not None and found.is_within
+
+
+def test_sketches_are_what_was_kept_until_the_disk_is_full(tmp_path):
+    sounds = [babble(1, 130), babble(2, 3)]
+    with Sketches() as sketches:
+        voices = Voices(sketches)
+        for number, sound in enumerate(sounds):
+            path = str(write(tmp_path / f"{number}.wav", sound, subtype="FLOAT"))
+            voice = voices.hear(stat_file(path), b"")
+            whole = sketch(seen(sound))
+            assert abs(voice.sketch.rows - len(whole)) <= 1
+            for start, end in ((0, 1), (58, 63), (119.5, 200), (2.5, 2.5), (500, 510)):
+                rows = slice(round(start / 0.08), round(end / 0.08))
+                there = voices.sketch(voice, start, end)
+                # At the ends of parts of a minute, what is steady is told from fewer frames.
+                assert abs(len(there) - len(whole[rows])) <= 1
+                if len(there) > 20:
+                    both = np.vstack((there.ravel(), whole[rows][: len(there)].ravel()))
+                    assert np.corrcoef(both)[0, 1] > 0.97
+        rows = np.ones((1000, BANDS), np.float32)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        before = sketches.put(rows[:5])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, limits[1]))
+        try:
+            assert sketches.put(rows) is None and sketches.put(rows[:1]) is None
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert sketches.put(rows) is None
+        assert sketches.read(Sketch((before,), 5, 5), 0, 9) == pytest.approx(rows[:5])
+        assert voices.hear(stat_file(path), b"").sketch is None
 
 
 def test_the_beeps_of_one_clock_are_like_those_of_another(tmp_path):
@@ -280,6 +334,10 @@ def test_the_script_does_nothing_until_it_is_uncommented(tmp_path):
     ]
     assert len(lines) in (len(NAMES), len(NAMES) + 1)
     script.write_bytes(b"\n".join(lines))
+    os.rename(rows[0]["kept"], tmp_path / "away")
+    subprocess.run(["sh", "-eu", script], cwd=tmp_path)
+    os.rename(tmp_path / "away", rows[0]["kept"])
+    assert sorted(os.listdir(os.fsencode(top))) == before
     subprocess.run(["sh", "-eu", script], cwd=tmp_path, check=True)
     kept = {os.fsencode(rows[0]["kept"]), os.fsencode(str(top / "different.wav"))}
     if os.fsencode(str(link)) in kept:
@@ -307,6 +365,9 @@ def test_on_the_command_line(tmp_path):
     assert "No clip of the library matches" in run("duplicates", "--where", "duration < 0")
     assert run("duplicates", "--where", "duration < 0", "--json") == ""
     run("duplicates", "--script", tmp_path / "no" / "such.sh", code=1)
+    printed = run("duplicates", "--script", "-")
+    assert printed.startswith("#!/bin/sh\n") and printed.count("rm -- ") == 1
+    run("duplicates", "--script", "-", "--json", code=2)
 
 
 def test_groups_hold_no_clip_twice_and_nothing_more_than_what_is_kept():

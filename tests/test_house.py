@@ -31,6 +31,7 @@ _CLIPS = {*_ASKING, "asking", "hearing", "naming", "neighbours", "selection", "s
 ROOMS: dict[str, set[str]] = {
     "deadlines": set(),
     "hints": set(),
+    "times": set(),
     "errors": {GROUND, "hints"},
     "results": {GROUND},
     "vectors": {GROUND},
@@ -47,10 +48,10 @@ ROOMS: dict[str, set[str]] = {
     "asking": _ASKING,
     "hearing": {*_ASKING, "asking"},
     "timelines": {*_ASKING, "asking", "hearing"},
-    "timeline_formats": {*_BASE, "labels"},
+    "timeline_formats": {*_BASE, "labels", "times"},
     "watching": {*_CLIPS, "clips"},
     "listening": {*_CLIPS, "clips", "timelines", "watching"},
-    "captions": {*_BASE, "labels", "timeline_formats"},
+    "captions": {*_BASE, "labels", "timeline_formats", "times"},
     "describing": {*_ASKING, "asking", "captions", "hearing", "timelines"},
     "waiting": {*_RECORDS, *_BASE},
     "session": {*_ASKING, "hearing", "stores.opening", "waiting"},
@@ -134,7 +135,7 @@ ROOMS: dict[str, set[str]] = {
     | {"stores.local", "stores.milvus", "stores.opening", *_RECORDS, *_BASE},
     "cli": {"", "audioset", "demo_sounds", "evaluate", "learn", "library", "models", "session"}
     | {"exporting", "recall", "relabelling", "stores.parts", "stores.records", "tagfiles", *_BASE}
-    | {"captions", "duplicates", "mapping", "stores.opening", "timeline_formats", "web"},
+    | {"captions", "duplicates", "mapping", "stores.opening", "timeline_formats", "times", "web"},
     "__main__": {"cli"},
     # The package itself: the public names, loaded when they are first used.
     "": {"asking", "clips", "hearing", "labels", "learn", "library", "evaluate", "neighbours"}

@@ -276,6 +276,8 @@ def test_what_is_no_sound_is_an_error_with_advice(tmp_path):
     assert done.exit_code == 1 and "standard input: is empty" in done.stderr
     done = run("label", tmp_path / "none", "--events", "--live")
     assert done.exit_code == 1 and "No such file" in done.stderr
+    done = run("label", "https://host.invalid/a.mp3", "--events", "--live")
+    assert done.exit_code == 1 and "pipe the sound in, as in `ffmpeg" in done.stderr
     done = run("label", "-", "--events", "--live", input=b"some text\n" * 1000)
     assert done.exit_code == 1 and "s16le:16000:1" in done.stderr
 

@@ -11,10 +11,11 @@ from ..labels.head import SILENCE
 from ..labels.ontology import ontology
 from ..labels.timeline import Event, in_order
 from ..results import Label
+from ..times import clock
 from .phrases import Phrase, phrase_of
 from .records import PERHAPS, Caption, Scene, Sentence
 from .scenes import PLACES
-from .spans import clock, covered, stretches, within
+from .spans import covered, stretches, within
 
 __all__ = ["NAMED", "NOTHING", "SURE", "caption", "groups", "place_of"]
 
@@ -223,7 +224,7 @@ def _when(group: Group, start: float, end: float) -> str:
     if share > _MOST:
         return "most of the time"
     # What began before is not named by a moment.
-    began = [clock(onset) for onset, _ in spans if onset >= start]
+    began = [_moment(onset) for onset, _ in spans if onset >= start]
     goes_on = len(began) < len(spans)
     if len(spans) > _MOMENTS:
         often = "on and off" if share > _OFTEN else _times(len(spans))
@@ -241,14 +242,19 @@ def _once(span: tuple[float, float], start: float, end: float) -> str:
         # Pauses that are too short to tell keep it from being throughout.
         return "on and off" if lasts else "at first"
     if min(offset, end) - onset < min(_LONG, _LONG_SHARE * (end - start)):
-        return f"at {clock(onset)}"
+        return f"at {_moment(onset)}"
     if lasts:
-        return f"from {clock(onset)} on"
-    return "at first" if onset < start + _APART else f"for a while from {clock(onset)}"
+        return f"from {_moment(onset)} on"
+    return "at first" if onset < start + _APART else f"for a while from {_moment(onset)}"
 
 
 def _length(events: Iterable[Event]) -> float:
     return sum(event.offset - event.onset for event in events)
+
+
+def _moment(seconds: float) -> str:
+    """A moment in whole seconds, rounded down."""
+    return clock(int(seconds + 1e-6))
 
 
 def _times(count: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ..labels.timeline import Event, in_order
 
-__all__ = ["clock", "covered", "stretches", "within"]
+__all__ = ["covered", "stretches", "within"]
 
 
 def within(events: Iterable[Event], start: float, end: float) -> list[Event]:
@@ -29,10 +29,3 @@ def covered(events: Iterable[Event], start: float, end: float) -> float:
     """For how many seconds between two moments one of some events is heard."""
     spans = stretches(events)
     return sum(max(min(offset, end) - max(onset, start), 0.0) for onset, offset in spans)
-
-
-def clock(seconds: float) -> str:
-    """A moment as people write it, ``0:05`` or ``1:02:05``: whole seconds, rounded down."""
-    minutes, rest = divmod(int(seconds + 1e-6), 60)
-    hours, part = divmod(minutes, 60)
-    return f"{hours}:{part:02}:{rest:02}" if hours else f"{part}:{rest:02}"

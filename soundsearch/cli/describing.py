@@ -10,6 +10,7 @@ import click
 
 import soundsearch
 
+from ..times import clock
 from .asking import each_heard
 from .layout import clocks, cut, room
 from .options import (
@@ -93,14 +94,13 @@ class _Printer:
         self._several, self._full, self._as_json = several, full, as_json
 
     def minute(self, caption: Caption) -> None:
-        from ..captions.spans import clock
 
         with above_bar():
             if self._as_json:
                 self._print_json("minute", caption)
                 return
             self._head()
-            moment = f"{clock(caption.start)}-{clock(caption.end)}"
+            moment = f"{clock(int(caption.start + 1e-6))}-{clock(int(caption.end + 1e-6))}"
             self._print_text(f"{moment:>{_MOMENT}}  ", caption.text)
 
     def whole(self, description: Description) -> None:

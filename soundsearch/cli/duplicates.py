@@ -39,7 +39,8 @@ _REASON = 12
     "--script",
     metavar="FILE",
     type=click.Path(dir_okay=False),
-    help="Write a shell script that would remove all but one of each group, all commented out.",
+    help="Write a shell script that would remove all but one of each group, all commented out; - "
+    "is standard output, in place of the table.",
 )
 @json_option
 def duplicates(
@@ -49,21 +50,27 @@ def duplicates(
 
     With --json, a pair a line; those of a group have its number and the clip to keep.
     """
+    is_piped = script == "-"
+    if is_piped and as_json:
+        raise click.UsageError("--script - and --json both print: give the script a file.")
     with soundsearch.open(library) as lib:
         selection = lib if where is None else lib.where(where)
         count = len(selection)
         if not count and not as_json:
             empty = f"The library is empty; `{command('ingest FOLDER', lib.address)}` fills it."
-            say(empty if where is None else "No clip of the library matches the filter.")
+            none = empty if where is None else "No clip of the library matches the filter."
+            say(none, err=is_piped)
         with check_progress(count) as callbacks:
             found = selection.duplicates(similar=similar, **callbacks)
-    if script is not None:
+    if is_piped:
+        _pipe(found)
+    elif script is not None:
         _write(script, found)
     if as_json:
         print_json(_rows(found))
-    elif count:
+    elif count and not is_piped:
         _print(found)
-    if script is not None:
+    if script is not None and not is_piped:
         say(f"{script}: review it, and uncomment what is to go", err=True)
 
 
@@ -117,9 +124,19 @@ def _write(path: str, found: Duplicates) -> None:
     from ..exporting import replacing
 
     with replacing(Path(path)) as beside, open(beside, "wb") as file:
-        for line in _script(found):
-            # Names of bytes that are no text are surrogates, as which os gives them.
-            file.write(line.encode("utf-8", "surrogateescape") + b"\n")
+        file.writelines(_lines(found))
+
+
+def _pipe(found: Duplicates) -> None:
+    """Write the script to standard output."""
+    with click.open_file("-", "wb") as file:
+        file.writelines(_lines(found))
+
+
+def _lines(found: Duplicates) -> Iterator[bytes]:
+    """The script; names of bytes that are no text are surrogates, as which os gives them."""
+    for line in _script(found):
+        yield line.encode("utf-8", "surrogateescape") + b"\n"
 
 
 def _script(found: Duplicates) -> Iterator[str]:
@@ -128,7 +145,8 @@ def _script(found: Duplicates) -> Iterator[str]:
     yield "# Listen, then take the '# ' from the rm lines of what is to go."
     yield "#"
     yield "# Of each group one clip is kept, which holds all that the others hold: the longest; of"
-    yield "# those as long, one that is not band-limited; of these, the largest file."
+    yield "# those as long, one that is not band-limited; of these, the largest file. Nothing is"
+    yield "# removed while that one is not there."
     for number, group in enumerate(found.groups, 1):
         yield ""
         yield f"# {number}. kept: {_as_comment(group.uri)}"
@@ -143,8 +161,11 @@ def _removals(group: DuplicateGroup) -> Iterator[str]:
             yield f"#    no file on this disk: {_as_comment(pair.uri)}"
         elif os.path.realpath(pair.uri) == os.path.realpath(group.uri):
             yield f"#    the same file, by a link: {_as_comment(pair.uri)}"
-        else:
+        elif not os.path.isabs(group.uri):
+            yield "#    the one to keep is no file on this disk: see that it is there"
             yield f"# {_removal(pair.uri)}"
+        else:
+            yield f"# {_test(group.uri)} && {_removal(pair.uri)}"
 
 
 def _as_comment(name: str) -> str:
@@ -152,23 +173,39 @@ def _as_comment(name: str) -> str:
     return shown(name)
 
 
+def _test(name: str) -> str:
+    """The command that succeeds where a file is there."""
+    if _is_plain(name):
+        return f"[ -f {_quoted(name)} ]"
+    return f'{_printed("kept", name)} && [ -f "${{kept%_}}" ]'
+
+
 def _removal(name: str) -> str:
-    """The command, in one line of POSIX shell, that removes a file of any name.
+    """The command, in one line of POSIX shell, that removes a file of any name."""
+    if _is_plain(name):
+        return f"rm -- {_quoted(name)}"
+    return f'{_printed("name", name)} && rm -- "${{name%_}}"'
+
+
+def _is_plain(name: str) -> bool:
+    return all(char.isprintable() or "\udc80" <= char <= "\udcff" for char in name)
+
+
+def _printed(variable: str, name: str) -> str:
+    """A shell variable with a name and a mark after it, which keeps line breaks at the end.
 
     A line break within quotes would end the comment that the command is in: control characters
-    are written by printf, and the mark after them keeps line breaks at the end.
+    are written by printf.
     """
-    if all(char.isprintable() or "\udc80" <= char <= "\udcff" for char in name):
-        return f"rm -- {_quoted(name)}"
     parts = []
     for char in name:
         if char in "\\%":
             parts.append(char * 2)
-        elif char.isprintable() or "\udc80" <= char <= "\udcff":
+        elif _is_plain(char):
             parts.append(char)
         else:
             parts += [f"\\{byte:03o}" for byte in char.encode("utf-8", "surrogateescape")]
-    return f'name=$(printf {_quoted("".join(parts) + "_")}) && rm -- "${{name%_}}"'
+    return f"{variable}=$(printf {_quoted(''.join(parts) + '_')})"
 
 
 def _quoted(text: str) -> str:

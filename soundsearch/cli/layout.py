@@ -8,6 +8,8 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from ..times import clock
+
 __all__ = ["clocks", "columns", "cut", "fitted", "moments", "padded", "room", "short_path"]
 
 # Below this, tables wrap: there would be nothing left of names.
@@ -67,15 +69,9 @@ def short_path(uri: str) -> str:
 
 def clocks(times: Iterable[float]) -> list[str]:
     """Times as people read them, minutes:seconds; all with hours where one has them."""
-    hundredths = [round(seconds * 100) for seconds in times]
-    with_hours = any(number >= 360_000 for number in hundredths)
-    found = []
-    for number in hundredths:
-        minutes, rest = divmod(number, 6000)
-        hours, part = divmod(minutes, 60) if with_hours else (0, minutes)
-        start = f"{hours}:{part:02}" if with_hours else f"{part}"
-        found.append(f"{start}:{rest // 100:02}.{rest % 100:02}")
-    return found
+    times = list(times)
+    hours = any(round(100 * seconds) >= 360_000 for seconds in times)
+    return [clock(seconds, 2, hours) for seconds in times]
 
 
 def moments(spans: Sequence[tuple[float, float]]) -> list[str]:

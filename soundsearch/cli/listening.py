@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any, BinaryIO
 
+from soundsearch_ingest.urls import is_url
+
 import soundsearch
 
 from ..errors import AudioError
@@ -63,6 +65,13 @@ def _opened(file: str) -> Iterator[BinaryIO]:
         # Without its buffer: a thread that waits in there keeps Python from ending.
         yield getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
         return
+    if is_url(file):
+        piped = "ffmpeg -loglevel error -i URL -f wav - | soundsearch label - --events --live"
+        raise AudioError(
+            file,
+            "is no file on this disk, and --live copies none here; expected a file or -; pipe the "
+            f"sound in, as in `{piped}`, or leave out --live",
+        )
     try:
         opened = open(file, "rb", buffering=0)  # noqa: SIM115 - closed below
     except OSError as error:

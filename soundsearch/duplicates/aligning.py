@@ -12,26 +12,31 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from .pictures import BANDS_PER_OCTAVE
+from .pictures import BANDS_PER_OCTAVE, sketch
 
-__all__ = ["Alignment", "align", "elsewhere", "threshold"]
+__all__ = ["Alignment", "align", "elsewhere", "is_promising", "placed", "threshold"]
 
 Floats = NDArray[np.float32]
 
-# Speeds that are tried first, and the steps around the best of them.
-_SPEEDS = tuple(1 + step / 100 for step in range(-4, 5))
-_NEAR_SPEEDS = (-0.005, -0.0025, 0.0, 0.0025, 0.005)
-_SHIFTS = range(-4, 5)
-_NEAR_SHIFTS = (-0.5, 0.0, 0.5)
+# Speeds and shifts along frequency, in bands, that are tried first, on sketches.
+_SPEEDS = tuple(1 + step / 100 for step in range(-4, 5, 2))
+_MOST = 4
+_SHIFTS = range(-_MOST, _MOST + 1)
+# What is tried around the best of these, on pictures: steps of the speed, bands, and frames.
+_FINER = (
+    ((-0.01, -0.005, 0.0, 0.005, 0.01), (-0.5, 0.0, 0.5), 2),
+    ((-0.0025, 0.0, 0.0025), (0.0,), 1),
+)
 # What is best at the end of what is tried would be better beyond it: it is by chance.
 _FARTHEST = (0.043, 1.25)
 # How much of a picture must lie on the other, and with how much of its energy.
 _OVERLAP = 0.5
+_LEAST = 2
 _ENERGY = 0.3
 # Below this root mean square, what a picture shows is rounding.
 _ROUNDING = 0.01
 # Below this, a first look is not worth a second.
-_PROMISING = 0.18
+_PROMISING = 0.22
 # Nearly as good, a sound that was not changed is the simpler finding.
 _AS_GOOD = 0.02
 # Frames from the best place on that count as another place.
@@ -68,6 +73,16 @@ class Alignment:
     share: float = 0.0
     frames: int = 0
 
+    @property
+    def is_changed(self) -> bool:
+        """Whether the speed or the pitch is not the same."""
+        return self.speed != 1 or self.pitch != 0
+
+    @property
+    def is_farthest(self) -> bool:
+        """Whether it is at the end of what is tried, and would be better beyond: by chance."""
+        return abs(self.speed - 1) > _FARTHEST[0] or abs(self.pitch) > _FARTHEST[1]
+
 
 def threshold(found: Alignment) -> float:
     """The correlation that different sounds do not reach in an overlap that is so long.
@@ -75,8 +90,19 @@ def threshold(found: Alignment) -> float:
     Short ones have less to tell by; and where speed and pitch are free, more is tried, and a call
     that glides comes near to another one.
     """
-    is_changed = found.speed != 1 or found.pitch != 0
-    return (0.42 if is_changed else 0.36) + 6.0 / max(found.frames, 10)
+    return (0.42 if found.is_changed else 0.36) + 6.0 / max(found.frames, 10)
+
+
+def is_promising(shorter: Floats, longer: Floats) -> bool:
+    """Whether sounds whose `sketch` these are are worth reading again to be aligned.
+
+    Parameters
+    ----------
+    shorter, longer : float32 [frames, bands]
+    """
+    if len(shorter) < _LEAST or len(longer) < _LEAST:
+        return False
+    return _first_look(shorter, longer).score >= _PROMISING
 
 
 def align(shorter: Floats, longer: Floats) -> Alignment | None:
@@ -91,32 +117,39 @@ def align(shorter: Floats, longer: Floats) -> Alignment | None:
     Alignment or None
         None where nothing comes near.
     """
-    if len(shorter) < 4 or len(longer) < 4:
+    if len(shorter) < 2 * _LEAST or len(longer) < 2 * _LEAST:
         return None
-    first = _first_look(shorter, longer)
-    if first.score < _PROMISING:
+    best = _first_look(sketch(shorter), sketch(longer))
+    if best.score < _PROMISING:
         return None
-    best = first
-    for step in _NEAR_SPEEDS:
-        speed = first.speed + step
-        stretched = _stretched(shorter, speed)
-        for move in _NEAR_SHIFTS:
-            bands = first.pitch / 12 * BANDS_PER_OCTAVE + move
-            moved = _moved(stretched, bands)
-            for shift in range(round(first.shift) - 2, round(first.shift) + 3):
-                score = _score(moved, longer, shift)
-                if score > best.score:
-                    pitch = bands * 12 / BANDS_PER_OCTAVE
-                    best = Alignment(score, shift, speed, pitch)
-    for shift in range(round(best.shift) - 2, round(best.shift) + 3):
+    best = replace(best, score=-1.0)
+    for steps, moves, around in _FINER:
+        first = best
+        for step in steps:
+            stretched = _stretched(shorter, first.speed + step)
+            for move in moves:
+                bands = first.pitch / 12 * BANDS_PER_OCTAVE + move
+                moved = _moved(stretched, bands)
+                for shift in range(round(first.shift) - around, round(first.shift) + around + 1):
+                    score = _score(moved, longer, shift)
+                    if score > best.score:
+                        pitch = bands * 12 / BANDS_PER_OCTAVE
+                        best = Alignment(score, shift, first.speed + step, pitch)
+    middle = round(best.shift + (best.speed - 1) * len(shorter) / 2)
+    for shift in range(middle - 2, middle + 3):
         score = _score(shorter, longer, shift)
         if score >= best.score - _AS_GOOD:
             best = Alignment(score, shift)
-    if abs(best.speed - 1) > _FARTHEST[0] or abs(best.pitch) > _FARTHEST[1]:
-        return None
     moved = _moved(_stretched(shorter, best.speed), best.pitch / 12 * BANDS_PER_OCTAVE)
     share, frames = _extent(moved, longer, round(best.shift))
     return replace(best, share=share, frames=frames)
+
+
+def placed(shorter: Floats, longer: Floats, shift: float) -> Alignment:
+    """A picture at a place on another one, unchanged."""
+    whole = round(shift)
+    share, frames = _extent(shorter, longer, whole)
+    return Alignment(_score(shorter, longer, whole), shift, share=share, frames=frames)
 
 
 def elsewhere(shorter: Floats, longer: Floats, found: Alignment) -> float:
@@ -132,28 +165,27 @@ def elsewhere(shorter: Floats, longer: Floats, found: Alignment) -> float:
 
 
 def _first_look(shorter: Floats, longer: Floats) -> Alignment:
-    """The best of a few speeds, all shifts along frequency, and all places."""
-    count = fft.next_fast_len(int(len(shorter) * 1.05) + len(longer) + 2, real=True)
-    there = fft.rfft(longer, count, axis=0)
+    """The best of a few speeds, all shifts along frequency, and all places, of two sketches."""
+    stretched = [_stretched(shorter, speed) for speed in _SPEEDS]
+    count = fft.next_fast_len(max(map(len, stretched)) + len(longer), real=True)
+    others = fft.rfft(longer, count, axis=0)
+    padded = np.pad(others, ((0, 0), (_MOST, _MOST)))
+    moved = np.lib.stride_tricks.sliding_window_view(padded, others.shape[1], axis=1)
+    owns = np.stack([fft.rfft(each, count, axis=0) for each in stretched], axis=1)
+    products = np.matmul(np.conj(owns), moved.transpose(0, 2, 1))
+    scores = fft.irfft(products, count, axis=0)
     energies = _energies(longer)
     best = Alignment(-1.0, 0.0)
-    for speed in _SPEEDS:
-        stretched = _stretched(shorter, speed)
-        here = np.conj(fft.rfft(stretched, count, axis=0))
-        least = max(4, int(_OVERLAP * min(len(stretched), len(longer))))
-        shifts = np.arange(least - len(stretched), len(longer) - least + 1)
-        scale = _scale(_energies(stretched), energies, shifts, shorter.shape[1])
-        products = np.empty((len(_SHIFTS), len(here)), np.complex64)
-        for product, move in zip(products, _SHIFTS, strict=True):
-            low, high = max(0, -move), shorter.shape[1] - max(0, move)
-            np.einsum(
-                "fb,fb->f", here[:, low:high], there[:, low + move : high + move], out=product
-            )
-        scores = fft.irfft(products, count, axis=1)[:, shifts % count] * scale
-        row, place = divmod(int(scores.argmax()), len(shifts))
-        if scores[row, place] > best.score:
+    for number, speed in enumerate(_SPEEDS):
+        own = stretched[number]
+        least = max(_LEAST, int(_OVERLAP * min(len(own), len(longer))))
+        shifts = np.arange(least - len(own), len(longer) - least + 1)
+        scale = _scale(_energies(own), energies, shifts, own.shape[1])
+        found = scores[shifts % count, number] * scale[:, None]
+        place, row = divmod(int(found.argmax()), len(_SHIFTS))
+        if found[place, row] > best.score:
             pitch = _SHIFTS[row] * 12 / BANDS_PER_OCTAVE
-            best = Alignment(float(scores[row, place]), float(shifts[place]), speed, pitch)
+            best = Alignment(float(found[place, row]), 2 * float(shifts[place]), speed, pitch)
     return best
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import fft
 from soundsearch_ingest.decode import SAMPLE_RATE
 
-from .aligning import Alignment, align, elsewhere, threshold
+from .aligning import Alignment, align, elsewhere, is_promising, placed, threshold
 from .hearing import ALIKE, Voice, Voices
 from .pictures import FRAME, magnitudes, picture
 
@@ -26,14 +26,18 @@ _BESIDE = 1.5
 # Pairs of prints whose places are tried, and how many prints of the shorter one are looked at.
 _HINTS = 3
 _ASKED = 64
+# Of the prints so many seconds around such a place, the two most alike must be alike in the mean;
+# those count that begin within half a second of each other.
+_AROUND = 2.5
+_ASIDE = 0.5
 # Pictures that correlate so well are the same, whatever the waves say: a tape that ran a thousandth
 # too fast has the same picture and other waves.
 _CERTAIN = 0.6
 # And so much better than anywhere else.
 _BETTER = 0.1
-# As much of a change may be found where a frame begins between two of the other sound, and there
-# is none.
-_BARELY = (0.02, 0.4)
+# Where the waves are the same, pictures need not correlate as well as those of a changed sound do:
+# a frame may begin between two of the other one.
+_NEARLY = 0.1
 # Whitened waves of different sounds do not correlate so, nor as sharply: with nothing beside the
 # peak that is so high. What hums has lower peaks beside it.
 _COHERENT = ((0.1, 0.35), (0.3, 0.7))
@@ -145,43 +149,74 @@ def _hints(own: Voice, other: Voice) -> list[tuple[float, float]]:
         if alike[row, column] < ALIKE:
             break
         start, at = float(own.seconds[rows[row]]), float(other.seconds[column])
-        if all(abs((at - start) - (b - a)) > 2 for a, b in hints):
+        is_new = all(abs((at - start) - (b - a)) > 2 for a, b in hints)
+        if is_new and _alike_around(own, other, start, at):
             hints.append((start, at))
     is_short = own.duration <= _PROBE and other.duration <= 2 * _PROBE
     return hints[: 1 if is_short else _HINTS]
+
+
+def _alike_around(own: Voice, other: Voice, start: float, at: float) -> bool:
+    """Whether the prints around a moment are those around one of another sound."""
+    rows = np.flatnonzero(np.abs(own.seconds - start) <= _AROUND)
+    apart = np.abs(other.seconds[:, None] - (own.seconds[rows] + np.float32(at - start)))
+    others = apart.argmin(axis=0)
+    fits = apart[others, np.arange(len(rows))] <= _ASIDE
+    rows, others = rows[fits], others[fits]
+    alike = np.sort(own.paired(rows, other, others))
+    return float(alike[-2:].mean()) >= ALIKE
 
 
 def _probe(
     voices: Voices, own: tuple[str, Voice], other: tuple[str, Voice], start: float, at: float
 ) -> _Probe | None:
     """Look for the part of a sound around a moment near a moment of another one."""
-    begin = 0.0 if own[1].duration <= _PROBE else max(0.0, min(start, own[1].duration - _PROBE))
-    here, begin = voices.part(own[0], begin, begin + _PROBE)
-    if other[1].duration <= 2 * _PROBE:
-        there, first = voices.part(other[0], 0, 2 * _PROBE)
-    else:
-        first = max(0.0, at - (start - begin) - _BESIDE)
-        last = at - (start - begin) + len(here) / SAMPLE_RATE + _BESIDE
-        there, first = voices.part(other[0], first, last)
+    looked = _looked_at(own[1], other[1], start, at)
+    sketch, other_sketch = (
+        voices.sketch(voice, *part) for (_, voice), part in zip((own, other), looked, strict=True)
+    )
+    if sketch is not None and other_sketch is not None and not is_promising(sketch, other_sketch):
+        return None
+    here, begin = voices.part(own[0], *looked[0])
+    there, first = voices.part(other[0], *looked[1])
     bands = magnitudes(here), magnitudes(there)
     shown = picture(bands[0]), picture(bands[1])
     found = align(*shown)
     if found is None:
         return None
     offset = found.shift * FRAME
-    is_changed = found.speed != 1 or found.pitch != 0
-    is_coherent = False
-    if abs(found.speed - 1) <= _BARELY[0] and abs(found.pitch) <= _BARELY[1]:
-        is_coherent, precise = _coherence(here, there, offset)
-        if is_coherent:
-            offset = precise
-            found = replace(found, speed=1.0, pitch=0.0, shift=offset / FRAME)
-    if not is_coherent:
-        least = threshold(found) if is_changed else max(_CERTAIN, threshold(found))
-        if found.score < least or found.score < elsewhere(*shown, found) + _BETTER:
-            return None
+    # Where the sound is short, speed and offset are not told well, but its middle is.
+    middle = offset + (found.speed - 1) * len(here) / SAMPLE_RATE / 2
+    is_coherent, precise = _coherence(here, there, middle)
+    same = placed(*shown, precise / FRAME)
+    is_same = is_coherent and same.score >= found.score - _NEARLY
+    is_told = not is_same and _is_told(found, shown)
+    if not is_coherent and not is_told:
+        return None
+    if not is_told:
+        offset, found = precise, same
     level, bandwidth = _changes(here, there, bands, found)
     return _Probe(found, begin, first + offset, level, bandwidth)
+
+
+def _is_told(found: Alignment, shown: tuple[Floats, Floats]) -> bool:
+    """Whether pictures tell by themselves that two sounds are the same."""
+    least = threshold(found) if found.is_changed else max(_CERTAIN, threshold(found))
+    if found.is_farthest or found.score < least:
+        return False
+    return found.score >= elsewhere(*shown, found) + _BETTER
+
+
+def _looked_at(
+    own: Voice, other: Voice, start: float, at: float
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Seconds from and to, of a sound around a moment and of another one where that would be."""
+    begin = 0.0 if own.duration <= _PROBE else max(0.0, min(start, own.duration - _PROBE))
+    if other.duration <= 2 * _PROBE:
+        return (begin, begin + _PROBE), (0.0, 2 * _PROBE)
+    first = at - (start - begin) - _BESIDE
+    last = at - (start - begin) + min(_PROBE, own.duration - begin) + _BESIDE
+    return (begin, begin + _PROBE), (max(0.0, first), last)
 
 
 def _matched(

@@ -21,6 +21,7 @@ from .grouping import Link
 from .hearing import Unheard, Voice, Voices
 from .proposing import Content, alike_prints, contents
 from .reporting import Known, report
+from .sketches import Sketches
 
 __all__ = ["find_duplicates"]
 
@@ -46,20 +47,21 @@ def find_duplicates(
     clips = store.clips(filter)
     while page := list(islice(clips, _PAGE)):
         contents(page, by_digest)
-    finder = _Finder(list(by_digest.values()), similar)
-    finder.hear(on_clips)
-    on_step("looking for pairs that are alike")
-    finder.propose(graph)
-    finder.compare(on_step)
-    return report(finder.known, finder.compared, store)
+    with Sketches() as sketches:
+        finder = _Finder(list(by_digest.values()), similar, Voices(sketches))
+        finder.hear(on_clips)
+        on_step("looking for pairs that are alike")
+        finder.propose(graph)
+        finder.compare(on_step)
+        return report(finder.known, finder.compared, store)
 
 
 class _Finder:
     """Goes from contents to links between them, by their places in a list."""
 
-    def __init__(self, found: list[Content], similar: float) -> None:
+    def __init__(self, found: list[Content], similar: float, voices: Voices) -> None:
         self.known = Known(found, similar)
-        self._voices = Voices()
+        self._voices = voices
         self._tried: dict[tuple[int, int], Link | None] = {}
         self._pairs: set[tuple[int, int]] = set()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,20 +17,24 @@ from soundsearch_ingest.sources import fetched, stat
 from soundsearch_ingest.urls import is_url, split
 
 from ..errors import SoundsearchError
-from .pictures import FRAME, PRINT, magnitudes, picture, prints
+from .pictures import FRAME, PRINT, magnitudes, picture, prints, sketch
+from .sketches import Sketch, Sketches
 
 __all__ = ["ALIKE", "Unheard", "Voice", "Voices", "check"]
 
 Floats = NDArray[np.float32]
 
 # Prints that are no nearer than this, by their cosine, are those of different sounds.
-ALIKE = 0.45
+ALIKE = 0.4
 # What is kept of sounds at a time, bytes, and how long one may be to be kept whole, seconds.
 _KEPT = 256 << 20
 _LONG = 120
 # A long sound is printed in parts, which lie over each other by more than a print is long.
 _PART = 60 * SAMPLE_RATE
 _OVER = round(3.2 * SAMPLE_RATE)
+# Rows of the sketch of such a part, and how many seconds one lasts.
+_ROW = 2 * FRAME
+_ROWS = round(60 / _ROW)
 # Of a long clip, so many seconds before and after a moment are looked at.
 _AROUND = 20.0
 # How many prints of a short sound, in seconds, are looked for; and how often one of a long sound.
@@ -37,6 +42,7 @@ _SHORT, _STRONGEST = 30.0, 4
 _EVERY = 10.0
 # Prints are kept as whole numbers: the largest number in one is about this.
 _LARGEST = 0.42
+_SCALE = np.float32((_LARGEST / 127) ** 2)
 
 
 class Unheard(Exception):
@@ -58,6 +64,8 @@ class Voice:
         Where each begins.
     strengths : float32 [n]
     is_silent : bool
+    sketch : Sketch, optional
+        None where none was kept.
     """
 
     digest: bytes
@@ -66,6 +74,7 @@ class Voice:
     seconds: Floats
     strengths: Floats
     is_silent: bool
+    sketch: Sketch | None = None
 
     @property
     def duration(self) -> float:
@@ -74,9 +83,14 @@ class Voice:
 
     def likeness(self, rows: NDArray[np.int64], other: Voice) -> Floats:
         """The cosines of some prints to those of another sound, float32 [rows, others]."""
-        scale = np.float32((_LARGEST / 127) ** 2)
         cosines: Floats = self.prints[rows].astype(np.float32) @ other.prints.T.astype(np.float32)
-        return cosines * scale
+        return cosines * _SCALE
+
+    def paired(self, rows: NDArray[np.int64], other: Voice, others: NDArray[np.int64]) -> Floats:
+        """The cosines of some prints to those of another sound, one to one: float32 [rows]."""
+        own, there = self.prints[rows].astype(np.float32), other.prints[others].astype(np.float32)
+        cosines: Floats = np.einsum("rp,rp->r", own, there) * _SCALE
+        return cosines
 
     def telling(self) -> NDArray[np.int64]:
         """The prints that show most; of a long sound one in every ten seconds: int64 [n]."""
@@ -90,9 +104,16 @@ class Voice:
 
 
 class Voices:
-    """Reads the sounds of clips; safe in threads."""
+    """Reads the sounds of clips; safe in threads.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    sketches : Sketches, optional
+        Where the sketch of each sound is kept.
+    """
+
+    def __init__(self, sketches: Sketches | None = None) -> None:
+        self._sketches = sketches
         self._kept: OrderedDict[str, Floats] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
@@ -113,37 +134,58 @@ class Voices:
         """`hear`, of no more than what is around a moment; of a long clip."""
         check(file, digest)
         start = max(0.0, at - _AROUND)
-        rows, seconds, strengths = _printed(self._read(file.uri, start, at + _AROUND), 0)
+        shown = picture(magnitudes(self._read(file.uri, start, at + _AROUND)))
+        rows, seconds, strengths = _printed(shown, 0)
         samples = round(duration * SAMPLE_RATE)
         nobody = blake3(file.uri.encode(errors="surrogateescape")).digest()
         return Voice(nobody, samples, _as_numbers(rows), seconds + start, strengths, False)
 
-    def _heard(self, uri: str, decoder: Decoder) -> Voice:
+    def sketch(self, voice: Voice, start: float, end: float) -> Floats | None:
+        """The sketch of a part of a sound, as far as there is one; None where none was kept."""
+        if self._sketches is None or voice.sketch is None:
+            return None
+        return self._sketches.read(voice.sketch, round(start / _ROW), round(end / _ROW))
+
+    def _heard(self, uri: str, decoder: Iterable[Floats]) -> Voice:
         hasher = blake3()
         found: list[tuple[Floats, Floats, Floats]] = []
-        begin = samples = 0
+        places: list[tuple[int, float] | None] = []
+        begin = samples = rows = 0
         loudest = 0.0
         part = np.empty(0, np.float32)
+
+        def note(samples: Floats, most: int | None) -> None:
+            nonlocal rows
+            shown = picture(magnitudes(samples))
+            found.append(_printed(shown, begin))
+            if self._sketches is not None:
+                drawn = sketch(shown)[:most]
+                places.append(self._sketches.put(drawn))
+                rows += len(drawn)
+
         for block in decoder:
             hasher.update(block.tobytes())
             samples += len(block)
             loudest = max(loudest, float(np.abs(block).max(initial=0)))
             part = np.concatenate((part, block))
             while len(part) > _PART + _OVER:
-                found.append(_printed(part[: _PART + _OVER], begin))
+                note(part[: _PART + _OVER], _ROWS)
                 part, begin = part[_PART:], begin + _PART
         if begin == 0:
             self._keep(uri, part)
         if len(part):
-            found.append(_printed(part, begin))
-        rows = [np.empty((0, PRINT), np.float32), *(each[0] for each in found)]
+            note(part, None)
+        kept = [place for place in places if place is not None]
+        is_kept = bool(kept) and len(kept) == len(places)
+        prints = [np.empty((0, PRINT), np.float32), *(each[0] for each in found)]
         return Voice(
             hasher.digest(),
             samples,
-            _as_numbers(np.concatenate(rows)),
+            _as_numbers(np.concatenate(prints)),
             np.concatenate([np.empty(0, np.float32), *(each[1] for each in found)]),
             np.concatenate([np.empty(0, np.float32), *(each[2] for each in found)]),
             loudest < 1e-4,
+            Sketch(tuple(kept), _ROWS, rows) if is_kept else None,
         )
 
     def part(self, uri: str, start: float, end: float) -> tuple[Floats, float]:
@@ -211,6 +253,6 @@ def _as_numbers(rows: Floats) -> NDArray[np.int8]:
     return np.rint(rows.clip(-_LARGEST, _LARGEST) * (127 / _LARGEST)).astype(np.int8)
 
 
-def _printed(samples: Floats, begin: int) -> tuple[Floats, Floats, Floats]:
-    rows, starts, strengths = prints(picture(magnitudes(samples)))
+def _printed(shown: Floats, begin: int) -> tuple[Floats, Floats, Floats]:
+    rows, starts, strengths = prints(shown)
     return rows, (begin / SAMPLE_RATE + starts * FRAME).astype(np.float32), strengths
