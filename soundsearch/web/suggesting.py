@@ -7,7 +7,6 @@ from collections import Counter
 from functools import cache
 from typing import Any
 
-from ..asking.matching import name_like
 from ..asking.words import Words
 from ..clips import Clips
 from ..labels.head import SILENCE
@@ -84,10 +83,19 @@ def _with_all(pieces: list[str]) -> Filter:
     """Lets clips through whose uri has all pieces, in small letters, capital ones or as typed."""
     return And(
         tuple(
-            Or(tuple(Comparison(Plain("uri"), "like", f"%{form}%") for form in name_like(piece)))
+            Or(tuple(Comparison(Plain("uri"), "like", f"%{form}%") for form in _forms(piece)))
             for piece in pieces
         )
     )
+
+
+def _forms(piece: str) -> list[str]:
+    """A piece as `like` may find it, which tells small letters from capital ones.
+
+    `Named` does not, but reads the tags of every clip, too: this is asked at each letter typed.
+    """
+    forms = (piece, piece.lower(), piece.capitalize(), piece.title(), piece.upper())
+    return [form.replace("%", "_") for form in dict.fromkeys(forms)]
 
 
 def _place(uri: str, pieces: list[str]) -> tuple[int, int]:
