@@ -205,13 +205,16 @@ def _entry(kept: _Kept) -> Iterator[str]:
     if kept.clip is None:
         yield f"# {_line(kept.name)}: is not in the library any more"
         return
+    uri = kept.clip.uri
+    if not is_url(uri) and not os.path.isabs(uri):  # it might begin as an option does
+        yield f"# {_line(uri)}: is no file"
+        return
     start, end = _span(kept, kept.clip)
-    yield f"#EXTINF:{max(0, round(end - start))},{_line(basename(kept.clip.uri))}"
+    yield f"#EXTINF:{max(0, round(end - start))},{_line(basename(uri))}"
     if kept.at is not None:
         yield f"#EXTVLCOPT:start-time={start:.2f}"
         yield f"#EXTVLCOPT:stop-time={end:.2f}"
-    uri = kept.clip.uri
-    if is_url(uri) or not os.path.isabs(uri) or _line(uri) == uri:
+    if is_url(uri) or _line(uri) == uri:
         yield _line(uri)
     else:
         yield f"file://{quote(os.fsencode(uri))}"

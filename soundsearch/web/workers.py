@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, BinaryIO, cast
 
+from anyio import CancelScope
+
 from ..errors import AudioError, EncoderError, MissingExtra, SoundsearchError, SpaceMismatch
 from .limits import Gate, Limits
 from .messages import receive, send
@@ -109,7 +111,8 @@ class Workers:
         """
         async with self.gate.turn():
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._ask, name, job)
+            with CancelScope(shield=True):  # who asked may go; the job goes on, and what it writes
+                return await loop.run_in_executor(self._threads, self._ask, name, job)
 
     def _ask(self, name: str, job: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         worker = self._idle.get()
