@@ -117,6 +117,10 @@ export function Hits({ rows, label, name = "", isBusy = false, onMore = null, on
     if (isShown) grid.current.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });
   }, [isShown]);
   useEffect(() => {
+    // Where what had the focus is gone, or asked this, keys go on here.
+    const from = document.activeElement;
+    const isFree = from === document.body || from?.matches("[data-asked=true]");
+    if (isFree && navigator.userActivation?.hasBeenActive) grid.current.querySelector("[aria-selected=true]")?.focus({ preventScroll: true });
     if (kept().list === name) grid.current.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });
     return () => { selection.set({ row: null }); prefetch([]); };
   }, []);
