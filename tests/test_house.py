@@ -82,13 +82,21 @@ ROOMS: dict[str, set[str]] = {
     }
     | {"tags"},
     "adding": {*_ASKING, "asking", "hearing", "ingesting", "session", "tags"},
-    "reembedding": {*_ASKING, "hearing", "ingesting", "keepers", "pruning", "session"},
+    "reembedding": {
+        *_ASKING,
+        "hearing",
+        "ingesting",
+        "keepers",
+        "pruning",
+        "session",
+        "using_heads",
+    },
     "telling": {*_RECORDS, *_BASE, "labels"},
     "naming": {"pruning", *_RECORDS, *_BASE},
     "pruning": {*_RECORDS, *_BASE},
     "tags": {*_RECORDS, *_BASE},
     "correcting": {*_RECORDS, *_BASE, "labels"},
-    "using_heads": {*_RECORDS, *_BASE, "labels", "session"},
+    "using_heads": {*_RECORDS, *_BASE, "correcting", "labels", "session"},
     "care": {*_CLIPS, "checking", "clips", "copying", "correcting", "stores.opening", "tags"}
     | {"using_heads"},
     "clusters": {*_ASKING, "engines", "hearing", "ingesting", "keepers", "session"}

@@ -57,7 +57,7 @@ function Start({ state, onStart }) {
     <form onSubmit=${submit}>
       <label for="folder">Folder on the server</label>
       <span class="folder">
-        <input id="folder" name="folder" list="folders" required autocomplete="off" spellcheck="false" defaultValue=${first} />
+        <input id="folder" name="folder" list="folders" required autocomplete="off" spellcheck=${false} defaultValue=${first} />
         <datalist id="folders">${folders.map((each) => html`<option value=${each} />`)}</datalist>
         <button>Ingest</button>
       </span>
@@ -101,7 +101,7 @@ export function Ingest({ isEmpty, onChange }) {
     setProblem("");
     return doing.then(tell, (error) => setProblem(error.message));
   };
-  if (!state) return null;
+  if (!state || (isEmpty && !state.is_allowed)) return null;
   const isRunning = state.state === "running";
   return html`
     <section class="ingest" aria-labelledby="ingest">
@@ -110,7 +110,7 @@ export function Ingest({ isEmpty, onChange }) {
       ${!isRunning && html`<${Last} state=${state} />`}
       ${!isRunning && state.is_allowed && html`
         <${Start} state=${state} onStart=${(asked) => act(api.post("/ingest", asked))} />`}
-      ${!state.is_allowed && !isEmpty && html`
+      ${!state.is_allowed && html`
         <p>Add sounds, or bring the library up to date, with: <code>${shown(state.command)}</code></p>`}
       ${problem && html`<p class="problem" role="alert">${shown(problem)}</p>`}
     </section>`;
