@@ -35,6 +35,7 @@ const isSteerable = (params) => ["sound", "clip", "like"].some((name) => params.
 function steer(row, name) {
   const id = String(row.clip_id), other = name === "like" ? "unlike" : "like";
   const params = given();
+  uris.set(id, row.uri);
   const others = params.getAll(other).filter((each) => each !== id);
   go(kept(params, { [name]: toggled(params.getAll(name), id), [other]: others }), { path: "/" });
 }
@@ -59,6 +60,11 @@ function Act({ mark, label, help, onAct, ...rest }) {
   return html`<button class="plain" tabindex="-1" aria-label=${label} title=${help ?? label} onClick=${run} ...${rest}><${Icon} name=${mark} /></button>`;
 }
 
+/** What is seen of a row's buttons until one is near: of a thousand rows they would be most of the page. */
+export function Kept({ row }) {
+  return useStore(tray, () => isKept(row)) && html`<${Icon} name="kept" />`;
+}
+
 /** Buttons of a row. @param {{row: import("./question.js").Row}} props */
 export function Actions({ row }) {
   const { params, view } = useAddress();
@@ -66,7 +72,6 @@ export function Actions({ row }) {
   const id = String(row.clip_id);
   const is = (name) => view === "ask" && params.getAll(name).includes(id);
   const isSteered = view === "ask" && isSteerable(params);
-  uris.set(id, row.uri);
   return html`
     <${Act} mark="more" label="More like this" help="More like this (m)" aria-pressed=${is("like")} onAct=${() => steer(row, "like")} />
     <${Act} mark="less" label="Not this" help=${isSteered ? "Not this (n)" : NEEDS} aria-pressed=${is("unlike")}
