@@ -214,7 +214,11 @@ def test_what_is_typed_is_completed_by_keys(page, server):
     options.first.wait_for()
     page.press("ArrowDown", "Enter")
     assert asked(page) == {"label": ["Sine wave"]} and page.names()[0].startswith("tone")
-    assert box.input_value() == "Sine wave"
+    assert box.input_value() == "Sine wave" and not box.evaluate("(box) => box.spellcheck")
+    # Keys go on in the list, whose rows have the label before all that is heard more surely.
+    page.until("document.activeElement.matches('.hit')")
+    heard = page.at(".hit .labels").all_inner_texts()
+    assert all(each.startswith("Sine wave") for each in heard)
     # A clip by its name, which is text whatever it holds.
     box.fill("img src")
     page.at("[role=option]", has_text="clip").wait_for()

@@ -128,7 +128,10 @@ def test_a_label_is_corrected_and_found(page, server, folder):
     assert bars(page, "no")[0].startswith(label)
     page.press("u")
     assert bars(page, "head")[0] == name
-    page.press("ArrowRight", "c")
+    page.until("document.activeElement.matches('.event [aria-current]')")
+    page.press("e", "Escape")
+    page.until("document.activeElement.matches('.event [aria-current]')")
+    page.press("c")
     assert bars(page, "people")[0].startswith(label) and found(folder, label)
     assert page.violations() == []
     page.at("#label").fill("")

@@ -85,6 +85,9 @@ def row(page, name):
 
 
 def button(page, name, within=None):
+    """A button; those of a row are there while the mouse is over it."""
+    if within:
+        within.hover()
     return (within or page.page).get_by_role("button", name=name, exact=True)
 
 
@@ -339,11 +342,15 @@ def test_a_row_leaves_the_browser(page, server, ids, folder):
     )
     assert data["text/plain"] == str(folder / "s/tones/tone3.wav")
     with page.page.expect_download() as found:
+        row(page, "tone3").hover()
         row(page, "tone3").get_by_role("link", name="Save as WAV").click()
     assert found.value.suggested_filename == name
     content = Path(found.value.path()).read_bytes()
     assert content == server.client.get(url).content and content[:4] == b"RIFF"
     row(page, "tone3").click()
+    with page.page.expect_download() as found:
+        page.press("d")
+    assert found.value.suggested_filename == name
     page.press("c")
     page.at(".notice", has_text="Copied").wait_for()
     assert page.page.evaluate("navigator.clipboard.readText()") == data["text/plain"]

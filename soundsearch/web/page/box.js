@@ -76,7 +76,7 @@ export function Box({ address, isBeside }) {
     const { key } = event;
     if (event.isComposing) return;
     if (key === "ArrowDown" || key === "ArrowUp") move(key === "ArrowDown" ? 1 : -1);
-    else if (key === "Escape") { if (isOpen) close(); else type(""); }
+    else if (key === "Escape") { if (isOpen) close(); else if (typed) type(""); else input.current.blur(); }
     else if (key === "Enter" && isOpen && active >= 0) choose(options[active].asks);
     else if (key === "Tab") { close(); return; } else return;
     event.preventDefault();
@@ -84,12 +84,13 @@ export function Box({ address, isBeside }) {
   const submit = (event) => {
     event.preventDefault();
     if (typed.trim()) choose(asTyped(typed.trim()));
+    else input.current.focus();
   };
   return html`
     <form class="box" role="search" onSubmit=${submit}>
       <input ref=${input} type="text" role="combobox" aria-label="What to search for" aria-autocomplete="list" aria-controls="options"
         aria-expanded=${isOpen} aria-activedescendant=${isOpen && active >= 0 ? `option-${active}` : null} autocomplete="off"
-        spellcheck="false" maxlength="2000" enterkeyhint="search" placeholder="Words, a label or a path; or drop a sound" value=${typed}
+        spellcheck=${false} maxlength="2000" enterkeyhint="search" data-asked=${typed === said} placeholder="Words, a label or a path; or drop a sound" value=${typed}
         onInput=${(event) => type(event.target.value)} onKeyDown=${press} onBlur=${close} />
       <ul id="options" role="listbox" aria-label="What may be meant" hidden=${!isOpen}>
         ${isOpen && options.map((option, at) => html`

@@ -41,7 +41,7 @@ export function Edit({ item, start, end, duration, isBusy, onSave }) {
   return html`
     <form onSubmit=${submit}>
       <span class="wide"><label for="label">Label</label> <input id="label" name="label" list="classes" required
-        autocomplete="off" spellcheck="false" defaultValue=${item?.label.name ?? ""}
+        autocomplete="off" spellcheck=${false} defaultValue=${item?.label.name ?? ""}
         onInput=${(event) => setTyped(event.target.value)} /></span>
       <datalist id="classes">${names.map((name) => html`<option value=${name} />`)}</datalist>
       ${second("from", "from, s", start)}${second("until", "to, s", end)}

@@ -216,7 +216,7 @@ function Panel({ params, answer }) {
       <${Dates} span=${parts.modified} facets=${facets} onSpan=${(modified) => set({ modified })} /><//>
     <${Tags} chosen=${parts.tags} onTags=${(tags) => set({ tags })} />
     <${Group} name="As text" isOpen=${parts.rest !== ""}>
-      <${Typed} tag="textarea" rows="2" aria-label="Filter as text" placeholder="uri like '%/field/%' and not padded" spellcheck="false" value=${parts.rest}
+      <${Typed} tag="textarea" rows="2" aria-label="Filter as text" placeholder="uri like '%/field/%' and not padded" spellcheck=${false} value=${parts.rest}
         aria-invalid=${Boolean(error)} aria-describedby=${error ? "filter-problem" : null}
         onValue=${(rest) => set({ rest })} />
       ${error && html`<p class="problem" id="filter-problem">${shown(error)}</p>`}<//>`;

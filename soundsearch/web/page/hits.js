@@ -7,7 +7,7 @@ import { folderOf, nameOf, shown, time } from "./names.js";
 import { ending, play, player, prefetch, stop, toggle, usePosition } from "./player.js";
 import { Spectrogram } from "./spectrogram.js";
 import { observable, selection, useStore } from "./store.js";
-import { Actions, actionKeys, askWith } from "./steer.js";
+import { Actions, Kept, actionKeys, askWith } from "./steer.js";
 import { dragRow } from "./taking.js";
 
 // Rows after the selected one whose moments are fetched ahead.
@@ -40,17 +40,20 @@ function Played({ row }) {
 }
 
 class Row extends Component {
-  shouldComponentUpdate(next) {
-    return ["row", "isSelected", "playing"].some((name) => next[name] !== this.props[name]);
+  state = { isUnder: false };
+
+  shouldComponentUpdate(next, { isUnder }) {
+    return isUnder !== this.state.isUnder || ["row", "isSelected", "playing"].some((name) => next[name] !== this.props[name]);
   }
 
-  render({ row, at, isSelected, playing, onSelect, onPlay }) {
+  render({ row, at, isSelected, playing, onSelect, onPlay }, { isUnder }) {
     const given = row.human_labels ?? [];
     const tags = Object.entries(row.tags ?? {});
     const isOn = playing === "playing" || playing === "loading";
     return html`
       <div role="row" class="hit" aria-rowindex=${at + 1} aria-selected=${isSelected} aria-label=${said(row)}
         tabindex=${isSelected ? 0 : -1} data-clip=${row.clip_id} onClick=${onSelect}
+        onPointerEnter=${() => this.setState({ isUnder: true })} onPointerLeave=${() => this.setState({ isUnder: false })}
         draggable=${true} onDragStart=${(event) => dragRow(event, row)}>
         <span role="gridcell" class="press">
           <button class="plain" tabindex="-1" aria-label=${isOn ? "Pause" : "Play"} title="Play (Space)"
@@ -70,7 +73,7 @@ class Row extends Component {
           ${row.warning && html`<small class="soft">${shown(row.warning)}</small>`}
           ${tags.map(([name, value]) => html`<span class="tag">${shown(name)} ${shown(value)}</span> `)}
         </span>
-        <span role="gridcell" class="actions"><${Actions} row=${row} /></span>
+        <span role="gridcell" class="actions"><${isSelected || isUnder ? Actions : Kept} row=${row} /></span>
       </div>`;
   }
 }
@@ -114,6 +117,10 @@ export function Hits({ rows, label, name = "", isBusy = false, onMore = null, on
     if (isShown) grid.current.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });
   }, [isShown]);
   useEffect(() => {
+    // Where what had the focus is gone, or asked this, keys go on here.
+    const from = document.activeElement;
+    const isFree = from === document.body || from?.matches("[data-asked=true]");
+    if (isFree && navigator.userActivation?.hasBeenActive) grid.current.querySelector("[aria-selected=true]")?.focus({ preventScroll: true });
     if (kept().list === name) grid.current.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });
     return () => { selection.set({ row: null }); prefetch([]); };
   }, []);

@@ -9,9 +9,10 @@ import { observable, useStore } from "./store.js";
 const tables = [];
 const help = observable({ isOpen: false });
 
-// What takes all keys, and what takes those that press it.
-const TYPING = "input, select, textarea, [contenteditable], [data-keys=own]";
-const PRESSED = "button, a, summary, [role=button], [role=option], [role=treeitem]";
+// What takes all keys, what takes those that press it, and those that move it.
+const TYPING = "input:not([type=checkbox], [type=file], [type=range]), select, textarea, [contenteditable], [data-keys=own]";
+const PRESSED = "button, a, summary, [type=checkbox], [type=file], [role=button], [role=option], [role=treeitem]";
+const MOVED = "[type=range]";
 
 function nameOf(event) {
   const key = event.key === " " ? "Space" : event.key;
@@ -23,7 +24,8 @@ addEventListener("keydown", (event) => {
   const name = nameOf(event), target = event.target;
   const isTyping = target.closest?.(TYPING);
   const isPress = /(Space|Enter)$/.test(name) && target.closest?.(PRESSED);
-  if (document.querySelector("dialog:modal") || isPress) return;
+  const isMove = /^(Arrow|Page|Home|End)/.test(name) && target.closest?.(MOVED);
+  if (document.querySelector("dialog:modal") || isPress || isMove) return;
   for (const table of [...tables].reverse()) {
     const found = table.current.find((each) => each.keys.includes(name) && (each.isFree || !isTyping));
     if (found) {

@@ -48,7 +48,7 @@ function Search({ value }) {
   useEffect(() => () => clearTimeout(timer.current), []);
   return html`
     <label class="field"><span>Find</span>
-      <input type="search" placeholder="Name, label, tag" autocomplete="off" spellcheck="false"
+      <input type="search" placeholder="Name, label, tag" autocomplete="off" spellcheck=${false}
         value=${value} onInput=${typed} /></label>`;
 }
 

@@ -33,6 +33,15 @@ export function questionOf(params) {
 /** Whether an address asks for something; with a filter alone, clips are listed. */
 export const isQuestion = (params) => ASKED.some((name) => params.has(name));
 
+/** What gives rows the label that alone was asked for, which need not be among their first. */
+function labelled(params) {
+  const [name, ...others] = params.getAll("label");
+  if (!name || others.length || ["sound", "clip", "like"].some((each) => params.has(each))) return (row) => row;
+  const isIt = (label) => label.name.toLowerCase() === name.toLowerCase();
+  return (row) => ({ ...row, labels: [
+    row.labels.find(isIt) ?? { name, score: row.score, path: [name] }, ...row.labels.filter((each) => !isIt(each))] });
+}
+
 async function asked(params, offset, k, signal, onProgress) {
   const form = new FormData();
   for (const [name, value] of params) if (!["sound", "offset"].includes(name)) form.append(name, value);
@@ -44,7 +53,7 @@ async function asked(params, offset, k, signal, onProgress) {
     form.append("sound", await soundOf(digest));
   }
   const { hits, ...rest } = await api.post("/query", form, { signal, onProgress: digest && onProgress });
-  return { kind: "question", rows: hits, total: null, words: null, ...rest, isMore: hits.length === k };
+  return { kind: "question", rows: hits.map(labelled(params)), total: null, words: null, ...rest, isMore: hits.length === k };
 }
 
 async function listed(params, offset, limit, signal) {

@@ -46,7 +46,8 @@ function Recording({ clip, address }) {
     const about = item ? (item.onset + item.offset) / 2 : (part.from + part.until) / 2;
     show(zoomed(part, by, about, duration));
   };
-  const focus = () => requestAnimationFrame(() => document.querySelector('.event [aria-current="true"]')?.focus());
+  const focus = () => requestAnimationFrame(() => (
+    document.querySelector('.event [aria-current="true"]') ?? document.querySelector('.event [tabindex="0"]'))?.focus());
   const choose = (next) => {
     setKey(next?.key ?? null);
     setMark(null);
@@ -54,7 +55,7 @@ function Recording({ clip, address }) {
       const length = part.until - part.from;
       show(partOf(next.onset - length / 10, next.onset + 0.9 * length, duration));
     }
-    focus();
+    if (next) focus();
   };
   const step = (by) => {
     const at = items.findIndex((each) => each.key === key);
@@ -70,6 +71,15 @@ function Recording({ clip, address }) {
     if (document.activeElement === document.body) focus(); // what had it is gone
   };
   const keyOf = (name, [onset, offset], isNone = false) => `${name} ${fixed(onset)}-${fixed(offset)} ${isNone}`;
+  const takeBack = async () => {
+    if (await undo() && item?.by === "no") setKey(keyOf(item.label.name, [item.onset, item.offset]));
+    requestAnimationFrame(() => { if (document.activeElement === document.body) focus(); });
+  };
+  const leave = () => {
+    if (document.activeElement?.matches(".correct input")) { focus(); return; }
+    stop();
+    choose(null);
+  };
   const confirm = () => item && item.by !== "people"
     && correct(instead({ ...item, by: "head" }, item.label.mid || item.label.name, [item.onset, item.offset]));
   const reject = () => item && item.by !== "no"
@@ -98,11 +108,11 @@ function Recording({ clip, address }) {
     { keys: ["e"], help: "Change the label", run: () => document.getElementById("label")?.select() },
     { keys: ["["], help: "Begin the event where it plays", run: () => edge(0) },
     { keys: ["]"], help: "End the event where it plays", run: () => edge(1) },
-    { keys: ["u"], help: "Undo", run: undo },
+    { keys: ["u"], help: "Undo", run: takeBack },
     { keys: ["+", "="], help: "Zoom in", run: () => zoom(0.5) },
     { keys: ["-"], help: "Zoom out", run: () => zoom(2) },
     { keys: ["0"], help: "Show all", run: () => show({ from: 0, until: duration }) },
-    { keys: ["Escape"], help: "Stop, choose nothing", run: () => { stop(); choose(null); } },
+    { keys: ["Escape"], help: "Stop, choose nothing", isFree: true, run: leave },
   ]);
   const length = part.until - part.from;
   const isZoomed = length < duration - 0.001;
@@ -126,7 +136,7 @@ function Recording({ clip, address }) {
         ${item.by === "no" && html`<button onClick=${() => correct([without(item)])} disabled=${isBusy}>Take back</button>`}
       </span>`}
       ${start !== null && html`<a href=${href({ clip: id, at: `${fixed(start)}-${fixed(end)}` }, { path: "/" })}>Find in library</a>`}
-      <button class="undo" onClick=${undo} disabled=${!canUndo || isBusy}>Undo</button>
+      ${(canUndo || item) && html`<button class="undo" onClick=${takeBack} disabled=${!canUndo || isBusy}>Undo</button>`}
       <${Edit} key=${item?.key ?? (mark ? `${start} ${end}` : "")} item=${item} start=${start} end=${end}
         duration=${duration} isBusy=${isBusy} onSave=${save} />
       ${error && html`<p class="problem" role="alert">${shown(error.message)}</p>`}

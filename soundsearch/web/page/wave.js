@@ -109,7 +109,7 @@ export function Marking({ address, wave, duration, position, isPlaying, onPlay, 
       <button type="button" aria-label=${isPlaying ? "Stop the question" : at ? "Play the part" : "Play the question"}
         onClick=${() => (isPlaying ? onStop() : onPlay(start, end))}><${Icon} name=${isPlaying ? "pause" : "play"} /></button>
       ${number("start", "From")} ${number("until", "to")}
-      <span class="soft time">of ${time(duration)}</span>
+      <span class="soft time">of ${time(duration)}${wave && wave.duration < duration - 1 && `, shown to ${time(wave.duration)}`}</span>
       ${at && html`<button type="button" onClick=${() => go({ at: null })}>All of it</button>`}
     </div>`;
 }
