@@ -78,6 +78,7 @@ def test_names_of_files_folders_and_tags():
     for uri in (composed, apart):
         assert is_named("CAF\u00c9*", uri, ()) and is_named("cafe\u0301*", uri, ())
         assert not is_named("cafe*", uri, ())
+    assert is_named("\u03a3\u0391\u03a3*", "/\u03c3\u03b1\u03c3\u03b1", ())  # sigmas, not final
     assert not is_named("*a" * 40 + "b", "/" + "a" * 5000, ())  # in no time
     assert parse_filter("name match 'a' or not name match 'b'") == Or((Named("a"), Not(Named("b"))))
 

@@ -102,7 +102,7 @@ def test_typing_errors(typed, label, extra):
 
 
 @pytest.mark.parametrize(
-    "word", "hello pizza table orange castle planets Laser copper chair lamp mesa".split()
+    "word", "hello pizza table orange castle planets Laser copper mesa".split()
 )
 def test_a_word_of_something_else_is_no_typing_error(word, extra):
     assert not LEXICON.find(word).labels

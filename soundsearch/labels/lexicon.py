@@ -1,7 +1,8 @@
 """What the words of a text name among the classes of a library, without any model.
 
 Names, their parts, ids, synonyms, plurals and typing errors. The tables of synonyms and of words in
-other languages beside this module are this project's own.
+other languages beside this module are this project's own; that of words that are no typing errors
+is made by ``recipes.mini.other_words``.
 """
 
 from __future__ import annotations

@@ -211,7 +211,10 @@ def said_in(pattern: str) -> str:
 
 
 def _folded(text: str) -> str:
-    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text).lower()
+    if text.isascii():
+        return text.lower()
+    # A sigma becomes another letter at the end of a word, which a pattern need not have.
+    return unicodedata.normalize("NFC", text).lower().replace("\u03c2", "\u03c3")
 
 
 _SAID = re.compile(r"[a-z0-9 ._-]+")
