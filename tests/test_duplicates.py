@@ -370,6 +370,38 @@ def test_on_the_command_line(tmp_path):
     run("duplicates", "--script", "-", "--json", code=2)
 
 
+def heard(voices, path, sound):
+    uri = str(write(path, np.asarray(sound / max(1, np.abs(sound).max()), np.float32)))
+    return uri, voices.hear(stat_file(uri), b"")
+
+
+def test_two_takes_of_one_clock_are_not_told_by_their_waves(tmp_path):
+    # Each beep has the phase of the last: the waves correlate, and as well a beep further on.
+    voices = Voices()
+    beep = tone(2050, 0.06, 0.4) * np.exp(-np.arange(960) / 1920)
+    beep[:20] *= np.linspace(0, 1, 20)
+    takes = []
+    for seed in (0, 1):
+        rng = np.random.default_rng(seed)
+        take = rng.normal(0, 0.003 * (1 + seed), 8 * RATE)
+        for at in 0.2 + 0.3 * rng.random() + np.add.outer(range(7), 0.12 * np.arange(4)).ravel():
+            take[int(at * RATE) :][:960] += beep
+        takes.append(heard(voices, tmp_path / f"{seed}.wav", take))
+    assert compare(voices, *takes) is None
+
+
+def test_a_sound_with_another_one_over_it_holds_more(tmp_path):
+    voices = Voices()
+    sound, other = babble(22), babble(23)
+    alone = heard(voices, tmp_path / "alone.wav", sound)
+    echo = np.concatenate((np.zeros(12_000, np.float32), sound[:-12_000]))
+    for number, over in enumerate((other, echo)):
+        found = compare(voices, alone, heard(voices, tmp_path / f"{number}.wav", sound + over))
+        assert found is not None and not found.is_within
+    softer = compare(voices, alone, heard(voices, tmp_path / "softer.wav", sound + 0.1 * other))
+    assert softer is not None and softer.is_whole
+
+
 def test_groups_hold_no_clip_twice_and_nothing_more_than_what_is_kept():
     rng = random.Random(0)
     for _ in range(200):

@@ -41,10 +41,16 @@ _NEARLY = 0.1
 # Whitened waves of different sounds do not correlate so, nor as sharply: with nothing beside the
 # peak that is so high. What hums has lower peaks beside it.
 _COHERENT = ((0.1, 0.35), (0.3, 0.7))
+# A peak that is lower must also be higher than any other: a clock's beeps keep their phases, and
+# lie about as well on those of another recording, whichever begins with which.
+_STRONG, _REPEATED = 0.3, 0.8
 _WHITE = 1024
 # In bins of these: how wide a cliff may be, and up to where sounds are compared (7.4 kHz).
 _CLIFF = 26
 _TOP = 474
+# So much of the energy of either is what a filter makes of the other: 0.64 or more where a copy is
+# encoded, clipped or of 8 kHz, and 0.5 where another sound as loud lies over it.
+_ALONE = 0.6
 # So much of the shorter one must lie in the longer one, and be the same, for it to hold no more; of
 # a long one less, as there may be nothing to see in one of its parts.
 _WHOLE = 0.9
@@ -195,6 +201,8 @@ def _probe(
         return None
     if not is_told:
         offset, found = precise, same
+        if (shared := _shared(here, there, precise)) < _ALONE:
+            found = replace(found, share=min(found.share, shared))
     level, bandwidth = _changes(here, there, bands, found)
     return _Probe(found, begin, first + offset, level, bandwidth)
 
@@ -281,24 +289,50 @@ def _coherence(here: Floats, there: Floats, offset: float) -> tuple[bool, float]
     own, other = _whitened(here), _whitened(there[first:last])
     if not len(own) or not len(other):
         return False, offset
-    count = fft.next_fast_len(len(own) + len(other), real=True)
-    product = fft.irfft(np.conj(fft.rfft(own, count)) * fft.rfft(other, count), count)
-    shifts = np.arange(2 * reach + 1) + begin - first
-    low = np.clip(-shifts, 0, len(own))
-    high = np.maximum(low, np.minimum(len(own), len(other) - shifts))
-    energies = [
-        np.concatenate(([0.0], np.cumsum(np.square(each, dtype=np.float64))))
-        for each in (own, other)
-    ]
-    energy = (energies[0][high] - energies[0][low]) * (
-        energies[1][high + shifts] - energies[1][low + shifts]
-    )
-    correlations = np.abs(product[shifts % count]) / np.sqrt(np.maximum(energy, 1e-12))
+    correlations = _correlations(own, other, np.arange(2 * reach + 1) + begin - first)
     best = int(correlations.argmax())
     beside = np.concatenate((correlations[: max(0, best - 160)], correlations[best + 161 :]))
     peak, side = float(correlations[best]), float(beside.max(initial=0))
     is_sharp = any(peak >= least and side <= most * peak for least, most in _COHERENT)
+    if is_sharp and peak < _STRONG:
+        half = min(len(own), len(there)) // 2
+        shifts = np.arange(half - len(own), len(there) - half + 1)
+        shifts = shifts[(shifts < begin) | (shifts > begin + 2 * reach)]
+        repeated = _correlations(own, _whitened(there), shifts).max(initial=0)
+        is_sharp = bool(repeated <= _REPEATED * peak)
     return is_sharp, (begin + best) / SAMPLE_RATE
+
+
+def _correlations(own: Floats, other: Floats, shifts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How well waves correlate where the first is shifted along the other, of either sign."""
+    count = fft.next_fast_len(len(own) + len(other), real=True)
+    product = fft.irfft(np.conj(fft.rfft(own, count)) * fft.rfft(other, count), count)
+    low = np.clip(-shifts, 0, len(own))
+    high = np.maximum(low, np.minimum(len(own), len(other) - shifts))
+    here, there = (
+        np.concatenate(([0.0], np.cumsum(np.square(each, dtype=np.float64))))
+        for each in (own, other)
+    )
+    energy = (here[high] - here[low]) * (there[high + shifts] - there[low + shifts])
+    found: NDArray[np.float64] = np.abs(product[shifts % count]) / np.sqrt(
+        np.maximum(energy, 1e-12)
+    )
+    return found
+
+
+def _shared(here: Floats, there: Floats, offset: float) -> float:
+    """How much of the energy of two sounds a filter makes of the other: of both, the less, 0 to 1.
+
+    That is their magnitude-squared coherence in windows of 64 ms, weighted by energy.
+    """
+    shift = round(offset * SAMPLE_RATE)
+    first, last = max(0, -shift), min(len(here), len(there) - shift)
+    if last - first < 4 * _WHITE:
+        return 1.0
+    own, other = _spectra(here[first:last]), _spectra(there[first + shift : last + shift])
+    both = np.square(np.abs(np.einsum("fb,fb->b", own.conj(), other)))
+    powers = [np.square(np.abs(each)).sum(axis=0) + 1e-9 for each in (own, other)]
+    return min(float((both / one).sum() / two.sum()) for one, two in (powers, powers[::-1]))
 
 
 def _whitened(samples: Floats) -> Floats:
@@ -362,7 +396,14 @@ def _edges(here: Floats, there: Floats) -> tuple[float, float] | None:
 
 def _spectrum(samples: Floats) -> NDArray[np.float64]:
     """The mean power of a sound in bins of 16 Hz, smoothed over nine."""
-    frames = np.lib.stride_tricks.sliding_window_view(samples, _WHITE)[:: _WHITE // 2]
-    window = np.hanning(_WHITE).astype(np.float32)
-    power = np.square(np.abs(fft.rfft(frames * window, axis=1))).mean(axis=0) + 1e-10
+    power = np.square(np.abs(_spectra(samples))).mean(axis=0) + 1e-10
     return np.convolve(power, np.ones(9) / 9, "same")
+
+
+def _spectra(samples: Floats) -> NDArray[np.complex64]:
+    """The spectra of windows of a sound, complex64 [windows, bins]."""
+    frames = np.lib.stride_tricks.sliding_window_view(samples, _WHITE)[:: _WHITE // 2]
+    spectra: NDArray[np.complex64] = fft.rfft(
+        frames * np.hanning(_WHITE).astype(np.float32), axis=1
+    )
+    return spectra
