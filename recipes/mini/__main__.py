@@ -176,8 +176,8 @@ class Recipe:
             print(f"{step}: {time.monotonic() - start:.0f} s", flush=True)
 
     def ablate(self) -> None:
-        """Measure what the seed, the terms of the loss and the whitening are worth."""
-        ablation.ablate(self.o.work, self.o.data, self.mn04)
+        """Measure what context, gates, the terms of the loss and the whitening are worth."""
+        ablation.ablate(self.o.work, self.o.data, self.mn04, self.run)
 
     def miniature(self) -> None:
         """Do the steps on a few formula sounds with a tiny student, in under five minutes."""

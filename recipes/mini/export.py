@@ -156,6 +156,8 @@ def to_onnx(student: Student, path: Path, space: str, log_mel: NDArray[np.float3
 
 def floating(student: Student, space: str) -> tuple[onnx.ModelProto, list[str]]:
     """Return the network in float, and the nodes that are to stay so."""
+    if student.gate is not None:
+        raise ValueError("gates are for the comparison only: no graph is written of them")
     graph = Graph()
     data = graph.add("Unsqueeze", ["patches", graph.constant(np.array([1]), "axis")])
     data = graph.add("Add", [data, graph.number(1.5)])

@@ -35,7 +35,7 @@ class Shape:
     around : int
         Columns of which the mean is given to each column in the middle of them; 0 for none.
     gates : int
-        Columns over whose mean the last two stages weigh their channels; 0 for none.
+        Columns over whose mean a column weighs its channels; 0 for none.
     """
 
     stem: int = 16
@@ -99,21 +99,17 @@ class Gate(nn.Module):
 
 
 class Block(nn.Module):
-    """Two convolutions, perhaps a gate, and a shortcut."""
+    """Two convolutions and a shortcut."""
 
-    def __init__(
-        self, width: int, kernel: tuple[int, int] = (3, 3), dilation: int = 1, gate: int = 0
-    ) -> None:
+    def __init__(self, width: int, kernel: tuple[int, int] = (3, 3), dilation: int = 1) -> None:
         super().__init__()
         self.first = Conv(width, width, kernel, dilation=dilation)
         self.second = Conv(width, width, (3, 3) if kernel == (3, 3) else (1, 1), relu=False)
-        self.gate = Gate(width, gate) if gate else None
         nn.init.zeros_(self.second.norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block."""
-        y = self.second(self.first(x))
-        return func.relu(x + (self.gate(y) if self.gate is not None else y))
+        return func.relu(x + self.second(self.first(x)))
 
 
 class Student(nn.Module):
@@ -124,13 +120,12 @@ class Student(nn.Module):
         self.shape = shape
         layers: list[nn.Module] = [Conv(1, shape.stem, stride=2)]
         width = shape.stem
-        for i, wider in enumerate(shape.widths):
-            late = len(shape.widths) - i  # 1 for the last stage
-            gate = (shape.gates * 2 ** (late - 1)) | 1 if shape.gates and late <= 2 else 0
-            layers += [Conv(width, wider, stride=2), Block(wider, gate=gate)]
+        for wider in shape.widths:
+            layers += [Conv(width, wider, stride=2), Block(wider)]
             width = wider
         layers.append(Conv(width, shape.top, kernel=(1, 1)))
         self.body = nn.Sequential(*layers)
+        self.gate = Gate(shape.top, shape.gates) if shape.gates else None
         wide = shape.context
         self.context = nn.Sequential(
             Conv(shape.top, wide, (1, 1)), *(Block(wide, (5, 1), d) for d in shape.dilations)
@@ -140,14 +135,24 @@ class Student(nn.Module):
         self.head = nn.Linear(SIZE, CLASSES)
         nn.init.constant_(self.head.bias, -6.0)
 
+    def columns(self, mel: Tensor) -> Tensor:
+        """Return what the body makes of each column, [n, top, 3 k, 1]."""
+        x = (mel[:, None] + 1.5) * 0.4
+        found: Tensor = self.body(x.contiguous(memory_format=torch.channels_last))
+        return found.mean(3, keepdim=True)
+
     def segments(self, mel: Tensor) -> Tensor:
         """Return what the projection sees of each segment, float32 [n, k, features]."""
-        x = (mel[:, None] + 1.5) * 0.4
-        x = self.body(x.contiguous(memory_format=torch.channels_last)).mean(3, keepdim=True)
+        return self.among(self.columns(mel))
+
+    def among(self, x: Tensor) -> Tensor:
+        """Return the same, given the columns."""
+        if self.gate is not None:
+            x = self.gate(x)
         parts = [x, self.context(x)]
         if self.mean is not None:
             parts.append(self.mean(around(x, self.shape.around)))
-        with torch.autocast(mel.device.type, enabled=False):
+        with torch.autocast(x.device.type, enabled=False):
             columns = func.avg_pool2d(torch.cat(parts, 1).float(), (COLUMNS, 1))[..., 0]
             return columns.transpose(1, 2)
 

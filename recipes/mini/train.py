@@ -83,7 +83,7 @@ class Batch:
     Attributes
     ----------
     mel : float32 [n, 96 k, 64]
-        What the student hears, log-mel.
+        What the student hears, log-mel; or, of a body that is known, its columns.
     target : float32 [n, k, 128]
     scores : float32 [n, k, 527]
         Of each segment as a part of its piece.
@@ -141,17 +141,40 @@ class Pool:
         rows = same[torch.randint(len(same), (count,), generator=self.random)]
         mel = self.mel[rows].float().reshape(-1, piece * PATCH, BANDS)
         mel = torch.log(heard(mel, self.random) + LOG_OFFSET)
-        slices = self.slices[rows.numpy()].astype(np.float32).reshape(-1, piece, WIDTH)
-        whole = slices.mean(1)
-        target = self.projection.apply(slices.reshape(-1, WIDTH), self.power)
-        asked = WHOLE * whole[:, None] + (1 - WHOLE) * slices
-        scores = self.teacher.scores(asked.reshape(-1, WIDTH))
-        return Batch(
-            mel,
-            torch.from_numpy(target.reshape(-1, piece, SIZE)),
-            torch.from_numpy(scores.reshape(-1, piece, CLASSES)),
-            torch.from_numpy(self.teacher.scores(whole)),
-        )
+        slices = self.slices[rows.numpy()]
+        return batch_of(mel, slices, piece, self.teacher, self.projection, self.power)
+
+
+def batch_of(
+    heard: Tensor, slices: NDArray[np.float16], piece: int, teacher: Teacher,
+    projection: Projection, power: float,
+) -> Batch:  # fmt: skip
+    """Return rows with what the student should say of them.
+
+    Parameters
+    ----------
+    heard : float32 [n, ...]
+        What it hears of each piece.
+    slices : float16 [rows, 10, 384]
+        What the teacher heard.
+    piece : int
+        Segments in a piece.
+    teacher : Teacher
+    projection : Projection
+    power : float
+        See `Plan`.
+    """
+    pieces = slices.astype(np.float32).reshape(-1, piece, WIDTH)
+    whole = pieces.mean(1)
+    target = projection.apply(pieces.reshape(-1, WIDTH), power)
+    asked = WHOLE * whole[:, None] + (1 - WHOLE) * pieces
+    scores = teacher.scores(asked.reshape(-1, WIDTH))
+    return Batch(
+        heard,
+        torch.from_numpy(target.reshape(-1, piece, SIZE)),
+        torch.from_numpy(scores.reshape(-1, piece, CLASSES)),
+        torch.from_numpy(teacher.scores(whole)),
+    )
 
 
 def listened(teacher: Teacher, mix: Mix) -> Floats:
