@@ -27,7 +27,7 @@ from . import (
     waves,
     whiten,
 )
-from .model import Shape
+from .model import Shape, load_student
 from .teacher import load_projection
 
 STEPS = (
@@ -133,7 +133,7 @@ class Recipe:
     def whiten(self) -> None:
         """Whiten the newest checkpoint's embedding."""
         checkpoint = self.run / "student.pt"
-        student = train.load_student(checkpoint)
+        student = load_student(checkpoint)
         white = whiten.whiten(student, self.o.work, count=self.rows, power=self.o.power)
         whiten.save(white, self.run / "white.pt", checkpoint)
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from benchmarks import encoder
 
 from .mixing import PIECES, ROW, Mixer, heard
-from .model import Shape, Student
+from .model import Shape, Student, load_student
 from .teacher import COLUMNS, WIDTH, Projection, Teacher
 from .train import (
     Batch,
@@ -31,7 +31,6 @@ from .train import (
     descend,
     file_classes,
     listened,
-    load_student,
     optimiser_of,
     prepare,
 )

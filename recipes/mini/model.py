@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as func
@@ -170,3 +172,16 @@ class Student(nn.Module):
             if isinstance(module, Conv):
                 module.fold()
         return other
+
+
+def load_student(path: Path) -> Student:
+    """Return the average student of a checkpoint, batch norms folded."""
+    held = torch.load(path, map_location="cpu", weights_only=True)
+    student = Student(read_shape(held["shape"]))
+    student.load_state_dict(held["average"])
+    return student.folded()
+
+
+def read_shape(held: dict[str, Any]) -> Shape:
+    """Return the shape kept in a checkpoint."""
+    return Shape(**held | {name: tuple(held[name]) for name in ("widths", "dilations")})

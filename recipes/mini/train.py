@@ -452,16 +452,3 @@ def optimiser_of(parameters: Iterable[nn.Parameter], plan: Plan) -> torch.optim.
 def sizes_of(state: dict[str, Any]) -> list[int]:
     """Return how many parameters each group of an optimiser's state has."""
     return [len(group["params"]) for group in state["param_groups"]]
-
-
-def load_student(path: Path) -> Student:
-    """Return the average student of a checkpoint, batch norms folded."""
-    held = torch.load(path, map_location="cpu", weights_only=True)
-    student = Student(read_shape(held["shape"]))
-    student.load_state_dict(held["average"])
-    return student.folded()
-
-
-def read_shape(held: dict[str, Any]) -> Shape:
-    """Return the shape kept in a checkpoint."""
-    return Shape(**held | {name: tuple(held[name]) for name in ("widths", "dilations")})

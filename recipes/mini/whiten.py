@@ -14,8 +14,7 @@ from soundsearch_ingest.logmel import LOG_OFFSET, PATCH_FRAMES, mel_magnitudes
 from torch import Tensor, nn
 
 from .mixing import Mixer, heard, known_classes, samples_of
-from .model import SIZE, Student
-from .train import read_shape
+from .model import SIZE, Student, read_shape
 from .waves import Store, open_store
 
 POWER = 0.25
