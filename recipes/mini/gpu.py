@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from . import teacher as cpu
 from .mixing import PIECE_SHARES, PIECES, ROW, Mixer, heard, samples_of
-from .model import Shape, Student
+from .model import Shape, Student, save
 from .rounding import round_activations
 from .teacher import COLUMNS, WIDTH, Projection
 from .train import (
@@ -37,7 +37,6 @@ from .train import (
     file_classes,
     optimiser_of,
     prepare,
-    save,
 )
 from .waves import open_store
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,13 @@ class Student(nn.Module):
             if isinstance(module, Conv):
                 module.fold()
         return other
+
+
+def save(path: Path, **parts: object) -> None:
+    """Write a checkpoint so that a cut leaves the old one."""
+    temporary = path.with_suffix(".tmp")
+    torch.save(parts, temporary)
+    os.replace(temporary, path)
 
 
 def load_student(path: Path) -> Student:

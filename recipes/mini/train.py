@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -21,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from .mixing import PIECES, ROW, Mix, Mixer, heard, known_classes, samples_of
-from .model import SIZE, Shape, Student
+from .model import SIZE, Shape, Student, save
 from .start import begin_with
 from .teacher import CLASSES, WIDTH, Projection, Teacher, fit_projection, load_projection
 from .waves import open_store
@@ -258,13 +257,6 @@ def prepare(work: Path, run: Path, mn04: Path, seed: int, rows: int = 1500) -> P
     )
     projection.save(path)
     return projection
-
-
-def save(path: Path, **parts: object) -> None:
-    """Write a checkpoint so that a cut leaves the old one."""
-    temporary = path.with_suffix(".tmp")
-    torch.save(parts, temporary)
-    os.replace(temporary, path)
 
 
 def train(
