@@ -128,12 +128,13 @@ class Care(Clips):
         self,
         head: Target | None,
         *,
+        forget: bool = False,
         on_clips: OnClips = _ignore,
         on_step: OnStep = _ignore,
     ) -> None:
         """Predict the labels of all clips anew with a head, and keep it for those to come.
 
-        Nothing is embedded again: the head reads stored vectors. What people gave, tags, keys and
+        Nothing is embedded again: the head reads stored vectors. What people said, tags, keys and
         ids stay. It is done in one step: the library answers as before until then, and is as
         before where this is interrupted or killed; the same call goes on. Memory does not grow
         with the number of clips.
@@ -144,6 +145,8 @@ class Care(Clips):
             A head's file, see `soundsearch.Head`; None goes back to the encoder's own. Where that
             one does not read the library's vectors, clips then have no labels until `ingest` with
             `again` hears their files.
+        forget : bool
+            Let go what people said of classes that only the head before had.
         on_clips : callable
             Told how many more clips were labelled.
         on_step : callable
@@ -155,12 +158,14 @@ class Care(Clips):
             The file cannot be read as a head.
         SpaceMismatch
             It reads another space than the library's.
+        LibraryError
+            It lacks classes of which people said something.
         LibraryBusy
             Another process is writing to the library.
         """
         from .using_heads import use_head
 
-        use_head(self._session, head, on_clips, on_step)
+        use_head(self._session, head, forget, on_clips, on_step)
 
     def remove(self, uris: Iterable[Target | Key]) -> int:
         """Take clips out, named by uri or key, a folder above or a pattern; returns how many.

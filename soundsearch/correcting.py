@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from .errors import ArgumentError
-from .labels.ontology import ontology
+from .labels.ontology import CLASSES, ontology
 from .labels.timeline import Event
 from .labels.vocabulary import Vocabulary
+from .stores.base import SaidOf, Store
 from .stores.records import ClipRecord, HumanEvent
 
-__all__ = ["corrected", "left", "said_of"]
+__all__ = ["corrected", "left", "said_in", "said_of", "unsayable"]
 
 # Of one clip: stores keep what is said of a clip in one field.
 _MOST = 1000
@@ -66,6 +69,49 @@ def corrected(
     ]
     events.sort(key=lambda event: (event.onset, event.packed()))
     return replace(record, human_labels=(*kept, *added), human_events=tuple(events))
+
+
+def said_in(new: Vocabulary, old: Vocabulary) -> SaidOf:
+    """What makes records with what people said of the classes of an old vocabulary in a new one.
+
+    What they said of classes that it lacks is left out.
+    """
+    numbers = {index: index for index in range(CLASSES)}
+    theirs = {name.lower(): index for index, name in enumerate(new.own, CLASSES)}
+    for index, name in enumerate(old.own, CLASSES):
+        if name.lower() in theirs:
+            numbers[index] = theirs[name.lower()]
+    return partial(_renumbered, numbers)
+
+
+def _renumbered(numbers: Mapping[int, int], record: ClipRecord) -> ClipRecord:
+    labels = (numbers[index] for index in record.human_labels if index in numbers)
+    events = (
+        replace(event, class_index=numbers[event.class_index])
+        for event in record.human_events
+        if event.class_index in numbers
+    )
+    return replace(record, human_labels=tuple(labels), human_events=tuple(events))
+
+
+def unsayable(store: Store, old: Vocabulary, new: Vocabulary) -> dict[str, int]:
+    """Own classes of a store's vocabulary that another lacks: of how many clips people said them.
+
+    None of which nobody said anything; the most frequent first.
+    """
+    theirs = {name.lower() for name in new.own}
+    lacked = {
+        index: name for index, name in enumerate(old.own, CLASSES) if name.lower() not in theirs
+    }
+    if not lacked:
+        return {}
+    counts = Counter(
+        lacked[index]
+        for clip in store.clips()
+        for index in {event.class_index for event in said_of(clip.record)}
+        if index in lacked
+    )
+    return dict(counts.most_common())
 
 
 def left(

@@ -15,10 +15,12 @@ from .hearing import Listener
 from .hints import command
 from .ingesting import Ingest, optimise
 from .keepers import OnLong
+from .labels.vocabulary import AUDIOSET
 from .pruning import check_plausible
 from .results import IngestReport
 from .session import Session
 from .stores.base import OnStep, Store, not_in
+from .using_heads import check_sayable
 
 __all__ = ["reembed"]
 
@@ -50,6 +52,7 @@ def reembed(
         segment_seconds=encoder.segment_seconds,
     )
     with session.writing() as store:
+        check_sayable(store, AUDIOSET)
         with closing(store.successor(settings)) as successor:
             with successor.writing():
                 told = on_file, on_sound, store, False, on_long

@@ -11,20 +11,26 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import LibraryDamaged
+from .correcting import said_in, unsayable
+from .errors import LibraryDamaged, LibraryError
 from .hints import command
 from .labels.head import Head, unlabelled
-from .labels.kept import head_file
+from .labels.kept import head_file, vocabulary_of
 from .labels.predict import predict
+from .labels.vocabulary import AUDIOSET, Vocabulary
 from .session import Session
-from .stores.base import LabelsOf, OnClips, OnStep
+from .stores.base import LabelsOf, OnClips, OnStep, Store
 from .stores.records import CLIP_LABELS, SEGMENT_LABELS
 
-__all__ = ["use_head"]
+__all__ = ["check_sayable", "use_head"]
 
 
 def use_head(
-    session: Session, path: str | os.PathLike[str] | None, on_clips: OnClips, on_step: OnStep
+    session: Session,
+    path: str | os.PathLike[str] | None,
+    forget: bool,
+    on_clips: OnClips,
+    on_step: OnStep,
 ) -> None:
     """Keep a head, and label all clips with it; see `soundsearch.Library.use_head`."""
     file = None if path is None else head_file(Path(path).expanduser())
@@ -35,15 +41,33 @@ def use_head(
             session.check_head(file.head, store)
         if store.head_digest() == (None if file is None else file.digest):
             return
+        old = vocabulary_of(store)
+        new = AUDIOSET if file is None else file.head.vocabulary
+        if not forget:
+            check_sayable(store, new)
         head = session.default_head() if file is None else file.head
         if head is None:
             on_step(
                 "the encoder's own labels need the sound: clips have none until their files are "
                 f"heard again, with: {command('ingest --again FOLDER', session.address)}"
             )
-        store.relabel(None if file is None else file.content, _labels_of(head), on_clips)
+        store.relabel(
+            None if file is None else file.content, _labels_of(head), on_clips, said_in(new, old)
+        )
         with suppress(LibraryDamaged):  # which a check tells of
             store.optimise(on_step)
+
+
+def check_sayable(store: Store, new: Vocabulary) -> None:
+    """Raise LibraryError where people said something of classes that a new vocabulary lacks."""
+    if lost := unsayable(store, vocabulary_of(store), new):
+        name, count = next(iter(lost.items()))
+        more = f" (and so of {len(lost) - 1} more)" if len(lost) > 1 else ""
+        raise LibraryError(
+            f"{store.address}: people said of {count} clip{'s' * (count != 1)} whether {name!r} is "
+            f"heard{more}, a class of its head alone; use a head that has it, too, or let go what "
+            f"they said, with: {command('head use --default --forget', store.address)}"
+        )
 
 
 def _labels_of(head: Head | None) -> LabelsOf:

@@ -66,7 +66,7 @@ ROOMS: dict[str, set[str]] = {
     "checking": {*_RECORDS, *_BASE},
     "copying": {*_RECORDS, *_BASE, "stores.milvus", "stores.opening", "waiting"},
     "keepers": {*_RECORDS, *_BASE},
-    "featured": _ASKING,
+    "featured": {*_ASKING, "tags"},
     "copies": {*_RECORDS, *_BASE},
     "engines": {*_ASKING, "copies", "hearing", "keepers"},
     "surveying": {*_RECORDS, *_BASE},
@@ -82,13 +82,21 @@ ROOMS: dict[str, set[str]] = {
     }
     | {"tags"},
     "adding": {*_ASKING, "asking", "hearing", "ingesting", "session", "tags"},
-    "reembedding": {*_ASKING, "hearing", "ingesting", "keepers", "pruning", "session"},
+    "reembedding": {
+        *_ASKING,
+        "hearing",
+        "ingesting",
+        "keepers",
+        "pruning",
+        "session",
+        "using_heads",
+    },
     "telling": {*_RECORDS, *_BASE, "labels"},
     "naming": {"pruning", *_RECORDS, *_BASE},
     "pruning": {*_RECORDS, *_BASE},
     "tags": {*_RECORDS, *_BASE},
     "correcting": {*_RECORDS, *_BASE, "labels"},
-    "using_heads": {*_RECORDS, *_BASE, "labels", "session"},
+    "using_heads": {*_RECORDS, *_BASE, "correcting", "labels", "session"},
     "care": {*_CLIPS, "checking", "clips", "copying", "correcting", "stores.opening", "tags"}
     | {"using_heads"},
     "clusters": {*_ASKING, "engines", "hearing", "ingesting", "keepers", "session"}

@@ -333,6 +333,9 @@ def test_a_row_leaves_the_browser(page, server, ids, folder):
     content = Path(found.value.path()).read_bytes()
     assert content == server.client.get(url).content and content[:4] == b"RIFF"
     row(page, "tone3").click()
+    with page.page.expect_download() as found:
+        page.press("d")
+    assert found.value.suggested_filename == name
     page.press("c")
     page.at(".notice", has_text="Copied").wait_for()
     assert page.page.evaluate("navigator.clipboard.readText()") == data["text/plain"]

@@ -21,7 +21,7 @@ from soundsearch.labels.ontology import CLASSES, ontology
 from soundsearch.stores.local import indexing, stretching
 from soundsearch.stores.local.store import LocalStore
 from soundsearch.stores.opening import create_store, place_of
-from soundsearch.stores.records import FailureRecord
+from soundsearch.stores.records import FailureRecord, HumanEvent
 
 
 @pytest.fixture
@@ -79,6 +79,28 @@ def test_all_clips_are_labelled_anew(lib, mine):
     assert any("ingest --again" in step for step in steps)
     assert all(clip.labels == () for clip in lib)
     assert everything_else(lib) == before
+
+
+def test_what_people_said_of_own_classes_moves_with_them(lib, mine):
+    lib.use_head(mine)
+    lib.correct("/given.wav", "my drill", at=(0, 1))
+    lib.correct("/more/1.wav", "kettle", heard=False)
+    other = written(mine.with_name("other.head"), spec(1, names=("Kettle", "my owl", "my drill")))
+    lib.use_head(other)
+    store = lib._session.store
+    drill, kettle = lib.classes.index("my drill"), lib.classes.index("Kettle")
+    assert [label.name for label in lib.clip("/given.wav").human_labels] == ["Dog", "my drill"]
+    assert store.clip_at("/given.wav").record.human_events == (HumanEvent(drill, 0, 1, True),)
+    assert store.clip_at("/more/1.wav").record.human_events == (HumanEvent(kettle, 0, 0, False),)
+    assert [clip.uri for clip in lib.where("human_label['my drill']")] == ["/given.wav"]
+    assert lib.query(Labelled("my drill"), 1)[0].uri == "/given.wav"
+    with pytest.raises(errors.LibraryError, match=r"of 1 clip whether .*drill.*--default --forget"):
+        lib.use_head(written(mine.with_name("third.head"), spec(2, names=("Kettle", "Dog"))))
+    assert lib.head.spec.names[1] == "my owl"
+    lib.use_head(None, forget=True)
+    record = store.clip_at("/given.wav").record
+    assert (record.human_labels, record.human_events) == ((DOG,), ())
+    assert lib.check() == [] and len(list(lib)) == len(MANY)
 
 
 def test_own_classes_in_filters_and_questions(lib, mine, tmp_path):

@@ -24,12 +24,15 @@ def head() -> None:
 @head.command("use")
 @click.argument("file", type=click.Path(), required=False)
 @click.option("--default", is_flag=True, help="In place of FILE: the encoder's own head again.")
+@click.option(
+    "--forget", is_flag=True, help="Let go what people said of classes that it does not have."
+)
 @library_option
 @wait_option
-def use(file: str | None, default: bool, library: str | None, wait: bool) -> None:
+def use(file: str | None, default: bool, forget: bool, library: str | None, wait: bool) -> None:
     """Predict the labels of all clips anew with the head in FILE, and of those to come.
 
-    Nothing is embedded again; tags and what people gave stay. It happens in one step at the end:
+    Nothing is embedded again; tags and what people said stay. It happens in one step at the end:
     if it is interrupted, the library is as before, and the same command does it.
     """
     if (file is None) != default:
@@ -37,7 +40,7 @@ def use(file: str | None, default: bool, library: str | None, wait: bool) -> Non
     with soundsearch.open(library, wait=wait, on_wait=partial(say, err=True)) as lib:
         count = len(lib)
         with check_progress(count) as watchers:
-            lib.use_head(file, **watchers)
+            lib.use_head(file, forget=forget, **watchers)
     whose = "the encoder's own head" if file is None else file
     say(f"{counted(count, 'clip')} labelled by {whose}")
 

@@ -31,6 +31,7 @@ __all__ = [
     "OnClips",
     "OnStep",
     "Reading",
+    "SaidOf",
     "Span",
     "Store",
     "not_in",
@@ -48,6 +49,8 @@ LabelsOf = Callable[
     [Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]],
     list[tuple[NDArray[np.void], NDArray[np.void]]],
 ]
+# Makes of a clip's record one with what people say of it, where classes get other indices.
+SaidOf = Callable[[ClipRecord], ClipRecord]
 
 
 class ClipChanged(Exception):
@@ -366,7 +369,11 @@ class Store(Protocol):
         ...
 
     def relabel(
-        self, head: bytes | None, labels: LabelsOf, on_clips: OnClips = lambda _count: None
+        self,
+        head: bytes | None,
+        labels: LabelsOf,
+        on_clips: OnClips = lambda _count: None,
+        said: SaidOf = lambda record: record,
     ) -> None:
         """Give all clips other predicted labels and keep the file of their head, in one step.
 
@@ -379,6 +386,7 @@ class Store(Protocol):
         labels : LabelsOf
         on_clips : callable
             Told how many more clips were labelled.
+        said : SaidOf
 
         Raises
         ------

@@ -71,11 +71,13 @@ class Service:
         self.room = Room(limits.waiting_bytes)
         self.exports = Gate(limits.exports, 0, "exports")
         self.workers = Workers(limits)
-        self.maps = Maps(self.ask, self.new_path, limits)
+        asking = functools.partial(self.ask, seconds=limits.question_seconds)
+        self.maps = Maps(asking, self.new_path, limits)
         self._make_folder()
         self._threads = ThreadPoolExecutor(limits.questions, "soundsearch-question")
         self._played: OrderedDict[Any, asyncio.Future[tuple[str, str | None]]] = OrderedDict()
         self._summaries: OrderedDict[Any, tuple[float, Any]] = OrderedDict()
+        self._summing: dict[Any, asyncio.Future[Any]] = {}
         self._prepared: set[str] = set()
         self._files = 0
 
@@ -121,20 +123,35 @@ class Service:
             self._threads.submit(self._ask, prepare)
 
     async def summary(self, key: Any, make: Callable[[Library], _Found]) -> _Found:
-        """What `make` says of the whole library, kept for a minute while its size is the same."""
+        """What `make` says of the whole library, kept for a minute while its size is the same.
+
+        It is made once, however many ask for it meanwhile.
+        """
         counts = await self.ask(lambda library: library._session.store.counts())
-        known = self._summaries.get((key, counts))
+        place = key, counts
+        known = self._summaries.get(place)
         if known is not None and time.monotonic() - known[0] < _SUMMARY_SECONDS:
             return known[1]  # type: ignore[no-any-return]
-        found = await self.ask(make)
-        self._summaries[key, counts] = time.monotonic(), found
+        making = self._summing.get(place)
+        if making is None:
+            making = self._summing[place] = asyncio.ensure_future(self.ask(make))
+            making.add_done_callback(functools.partial(self._keep_summary, place))
+        return await asyncio.shield(making)
+
+    def _keep_summary(self, place: Any, made: asyncio.Future[Any]) -> None:
+        if self._summing.get(place) is not made:
+            return  # labels have changed since it began
+        del self._summing[place]
+        if made.cancelled() or made.exception() is not None:
+            return
+        self._summaries[place] = time.monotonic(), made.result()
         while len(self._summaries) > _SUMMARIES:
             self._summaries.popitem(last=False)
-        return found
 
     def forget_summaries(self) -> None:
         """Count anew when asked again, as labels have changed."""
         self._summaries.clear()
+        self._summing.clear()
 
     def _make_folder(self) -> None:
         self._folder = tempfile.mkdtemp(prefix="soundsearch-web-")

@@ -25,8 +25,8 @@ __all__ = ["complete", "examples"]
 
 # Clips that are looked at for the names that fit best.
 _LOOKED_AT = 200
-# Fewer characters are in the names of most clips.
-_SHORTEST = 2
+# Fewer characters are in the names of most clips, and each piece is looked for in all names.
+_SHORTEST, _PIECES = 2, 16
 # Between words, and what no pattern of a filter can hold.
 _BETWEEN = re.compile(r"[\s%_*?\\]+")
 # Asked before anybody asks in words: what reads them takes seconds to load.
@@ -66,7 +66,7 @@ def _clips_called(library: Clips, typed: str, count: int) -> list[dict[str, Any]
         exact = reading.clip_at(typed)
         if exact is not None:
             return [exact]
-        pieces = [piece for piece in _BETWEEN.split(typed) if piece]
+        pieces = [*dict.fromkeys(filter(None, _BETWEEN.split(typed)))][:_PIECES]
         if max(map(len, pieces), default=0) < _SHORTEST:
             return []
         ids = reading.ids(_with_all(pieces))[:_LOOKED_AT].tolist()

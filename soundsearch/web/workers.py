@@ -112,7 +112,8 @@ class Workers:
         async with self.gate.turn():
             loop = asyncio.get_running_loop()
             with CancelScope(shield=True):  # who asked may go; the job goes on, and what it writes
-                return await loop.run_in_executor(self._threads, self._ask, name, job)
+                found = await loop.run_in_executor(self._threads, self._ask, name, job)
+            return found
 
     def _ask(self, name: str, job: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         worker = self._idle.get()

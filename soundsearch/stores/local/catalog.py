@@ -8,7 +8,7 @@ import json
 import os
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any
 
@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from ...errors import LibraryDamaged
 from ...hints import command
+from ..base import SaidOf
 from ..filters import Filter
 from ..records import ClipRecord, Counts, FailureRecord, NewClip, Settings, StoredClip, Tuning
 from .catalogfile import CatalogFile
-from .codec import FAILURE, PLACE, POSTED, RECORD, clip_of, failure_of, record_sum, row_of
+from .codec import FAILURE, PLACE, POSTED, RECORD, clip_of, failure_of, row_of
 from .conditions import condition_of
 from .keys import Keys
 from .placing import PLACE_COLUMNS, Places, add_gone, add_places, fill_places
@@ -395,23 +396,21 @@ class Catalog(CatalogFile):
     def _forget(self, uris: Sequence[bytes]) -> None:
         self.connection.executemany("DELETE FROM failures WHERE uri = ?", [(uri,) for uri in uris])
 
-    def relabel(self, found: Mapping[int, tuple[bytes, int]]) -> None:
+    def relabel(self, found: Mapping[int, tuple[NDArray[np.void], int]], said: SaidOf) -> None:
         """Give clips other predicted labels, LABEL, and the checksums of rows that hold others."""
-        ids = list(found)
+        ids, given = list(found), slice(POSTED.start, None)
+        assigned = ", ".join(f"{name} = ?" for name in (*RECORD[given], "checksum"))
         for begin in range(0, len(ids), _TOGETHER):
             part = ids[begin : begin + _TOGETHER]
             rows = self._query(f"SELECT {_CLIP} FROM clips WHERE id IN ({_marks(part)})", *part)
             values = []
             for row in rows:
                 with self._reading():
-                    clip_of(row)  # raises where the record is damaged
+                    record = clip_of(row).record
                 labels, checksum = found[row[0]]
-                record = [*row[2:-1]]
-                record[POSTED.start] = labels
-                values.append((labels, record_sum(record), checksum, row[0]))
-            self.connection.executemany(
-                "UPDATE clips SET labels = ?, record_sum = ?, checksum = ? WHERE id = ?", values
-            )
+                record = replace(said(record), labels=labels)
+                values.append((*row_of(record)[given], checksum, row[0]))
+            self.connection.executemany(f"UPDATE clips SET {assigned} WHERE id = ?", values)
 
     def use_generation(self, generation: int) -> None:
         """Say that rows with the same places are in the files of another generation."""

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from ...errors import LibraryDamaged
 from ...hints import command
-from ..base import LabelsOf, OnClips
-from ..records import LABEL, SEGMENT
+from ..base import LabelsOf, OnClips, SaidOf
+from ..records import SEGMENT
 from .files import open_own
 from .rows import link_or_copy, row_files, vectors_of
 from .sums import rows_sum, sync_folder
@@ -30,7 +30,9 @@ _SEGMENTS = 8192
 _CLIPS = 1024
 
 
-def relabel(writer: Writer, head: bytes | None, labels: LabelsOf, on_clips: OnClips) -> None:
+def relabel(
+    writer: Writer, head: bytes | None, labels: LabelsOf, on_clips: OnClips, said: SaidOf
+) -> None:
     """See `Store.relabel`; `use_files` is still to come."""
     catalog, folder = writer.catalog, writer.folder
     rows, generation = catalog.setting("rows"), catalog.setting("generation") + 1
@@ -40,7 +42,7 @@ def relabel(writer: Writer, head: bytes | None, labels: LabelsOf, on_clips: OnCl
         segments.unlink(missing_ok=True)
         with open_own(segments, new=True) as file:
             for places in _parts(catalog.places()):
-                catalog.relabel(_written(writer, places, labels, file))
+                catalog.relabel(_written(writer, places, labels, file), said)
                 on_clips(len(places))
             file.truncate(rows * SEGMENT.itemsize)  # also behind the last clip, and where some were
             file.flush()
@@ -63,7 +65,7 @@ def _parts(places: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
 
 def _written(
     writer: Writer, places: NDArray[np.int64], labels: LabelsOf, file: BinaryIO
-) -> dict[int, tuple[bytes, int]]:
+) -> dict[int, tuple[NDArray[np.void], int]]:
     """Write what is kept beside vectors; return clips' labels and the checksums of their rows."""
     heard: list[tuple[NDArray[np.float32], NDArray[Any]]] = []
     stored = []
@@ -84,6 +86,5 @@ def _written(
         written = segments.tobytes()
         file.seek(first * SEGMENT.itemsize)
         file.write(written)
-        blob = of_clip.astype(LABEL, copy=False).tobytes()
-        found[clip_id] = blob, rows_sum(written, rows_sum(vectors, 0))
+        found[clip_id] = of_clip, rows_sum(written, rows_sum(vectors, 0))
     return found

@@ -26,7 +26,7 @@ from ...errors import (
 )
 from ...hints import command
 from ...results import Finding
-from ..base import LabelsOf, OnClips, OnStep, Store
+from ..base import LabelsOf, OnClips, OnStep, SaidOf, Store
 from ..filters import Filter
 from ..parts import Part
 from ..records import (
@@ -367,10 +367,14 @@ class LocalStore:
         self._held.use_files()
 
     def relabel(
-        self, head: bytes | None, labels: LabelsOf, on_clips: OnClips = lambda _count: None
+        self,
+        head: bytes | None,
+        labels: LabelsOf,
+        on_clips: OnClips = lambda _count: None,
+        said: SaidOf = lambda record: record,
     ) -> None:
         """Give all clips other labels, and keep their head, in one step; see `Store.relabel`."""
-        relabel(self._held, head, labels, on_clips)
+        relabel(self._held, head, labels, on_clips, said)
         self._held.use_files()
 
     def _delete_adopted(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..base import LabelsOf, OnClips, Store, not_in
+from ..base import LabelsOf, OnClips, SaidOf, Store, not_in
 from ..records import ClipRecord, NewClip, StoredClip
 
 __all__ = ["relabel"]
@@ -18,12 +18,15 @@ _SEGMENTS = 8192
 _CLIPS = 256
 
 
-def relabel(store: Store, successor: Store, labels: LabelsOf, on_clips: OnClips) -> None:
+def relabel(
+    store: Store, successor: Store, labels: LabelsOf, on_clips: OnClips, said: SaidOf
+) -> None:
     """Have in a successor, which may hold some of them, all clips with other labels."""
     for clips in _parts(store.clips()):
         missing = []
         at = successor.clips_at([clip.uri for clip in clips])
-        for clip in clips:
+        for stored in clips:
+            clip = replace(stored, record=said(stored.record))
             there = at.get(clip.uri)
             if there is None or _without_labels(there) != _without_labels(clip):
                 missing.append(clip)

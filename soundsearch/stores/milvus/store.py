@@ -12,7 +12,7 @@ import blake3
 from ...errors import LibraryError, LibraryNotFound
 from ...hints import command
 from ...results import Finding
-from ..base import ClipChanged, LabelsOf, OnClips, OnStep, Store
+from ..base import ClipChanged, LabelsOf, OnClips, OnStep, SaidOf, Store
 from ..filters import Filter, matches
 from ..parts import Part
 from ..records import (
@@ -409,7 +409,11 @@ class MilvusStore:
         return MilvusStore(self.uri, _parent=self)
 
     def relabel(
-        self, head: bytes | None, labels: LabelsOf, on_clips: OnClips = lambda _count: None
+        self,
+        head: bytes | None,
+        labels: LabelsOf,
+        on_clips: OnClips = lambda _count: None,
+        said: SaidOf = lambda record: record,
     ) -> None:
         """Give all clips other labels, and keep their head, in one step; see `Store.relabel`.
 
@@ -417,7 +421,7 @@ class MilvusStore:
         """
         with closing(self._begun(self.settings, head)) as successor:
             with successor.writing():
-                relabel(self, successor, labels, on_clips)
+                relabel(self, successor, labels, on_clips, said)
             self.adopt(successor)
 
     def adopt(self, successor: Store) -> None:
