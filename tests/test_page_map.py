@@ -281,7 +281,7 @@ def test_a_library_that_changes_is_mapped_again(browser, tmp_path, monkeypatch):
 
 
 def test_no_clips_and_none_that_match(page):
-    page.go("/map?where=duration+%3E+99")
+    page.go("/map?method=pca&where=duration+%3E+99")
     page.at("main p.soft").wait_for()
     assert page.at("main p.soft").inner_text() == "No clips match the filter."
     page.at("a", has_text="Show all").click()
