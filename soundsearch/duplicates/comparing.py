@@ -48,7 +48,7 @@ _WHITE = 1024
 # In bins of these: how wide a cliff may be, and up to where sounds are compared (7.4 kHz).
 _CLIFF = 26
 _TOP = 474
-# So much of the energy of either is what a filter makes of the other: 0.64 or more where a copy is
+# So much of the energy of either is what a filter makes of the other: 0.61 or more where a copy is
 # encoded, clipped or of 8 kHz, and 0.5 where another sound as loud lies over it.
 _ALONE = 0.6
 # So much of the shorter one must lie in the longer one, and be the same, for it to hold no more; of
@@ -323,13 +323,17 @@ def _correlations(own: Floats, other: Floats, shifts: NDArray[np.int64]) -> NDAr
 def _shared(here: Floats, there: Floats, offset: float) -> float:
     """How much of the energy of two sounds a filter makes of the other: of both, the less, 0 to 1.
 
-    That is their magnitude-squared coherence in windows of 64 ms, weighted by energy.
+    That is their magnitude-squared coherence in windows of 64 ms, weighted by energy,
+    up to where both have sound.
     """
     shift = round(offset * SAMPLE_RATE)
     first, last = max(0, -shift), min(len(here), len(there) - shift)
     if last - first < 4 * _WHITE:
         return 1.0
-    own, other = _spectra(here[first:last]), _spectra(there[first + shift : last + shift])
+    parts = here[first:last], there[first + shift : last + shift]
+    edges = _edges(*parts)
+    top = _WHITE if edges is None else round(min(edges) * _WHITE / SAMPLE_RATE)
+    own, other = (_spectra(part)[:, :top] for part in parts)
     both = np.square(np.abs(np.einsum("fb,fb->b", own.conj(), other)))
     powers = [np.square(np.abs(each)).sum(axis=0) + 1e-9 for each in (own, other)]
     return min(float((both / one).sum() / two.sum()) for one, two in (powers, powers[::-1]))
