@@ -22,6 +22,7 @@ from .stores.records import (
     NewClip,
     StoredClip,
 )
+from .tags import inherited
 
 __all__ = ["featured"]
 
@@ -56,20 +57,23 @@ def featured(
         ):
             segments[number]["labels"] = predicted
             labels[number] = best
+    digests = [blake3.blake3(record.features.tobytes()).digest() for record, _, _ in records]
     return [
         NewClip(
             record=ClipRecord(
                 file=file,
-                digest=blake3.blake3(record.features.tobytes()).digest(),
+                digest=digest,
                 duration=max(record.end - record.start, len(mine) * segment_seconds),
                 labels=best,
-                human_labels=tuple(label for label in record.labels if label < CLASSES),
-                tags=before.record.tags if before else {},
+                **{
+                    "human_labels": tuple(label for label in record.labels if label < CLASSES),
+                    **inherited(before.record if before else None, digest),
+                },
             ),
             embeddings=part,
             segments=mine,
         )
-        for (record, file, before), part, mine, best in zip(
-            records, embeddings, segments, labels, strict=True
+        for (record, file, before), digest, part, mine, best in zip(
+            records, digests, embeddings, segments, labels, strict=True
         )
     ]

@@ -241,6 +241,8 @@ class Ingest:
         clips, self._clips, self._segments = self._clips, [], 0
         embedded, self._embedded = self._embedded, []
         failed, self._failed = self._failed, []
+        if self._embed_again and self._predecessor is self._store:
+            self._follow(embedded)
         uris = [clip.record.uri for clip in clips] + [result.file.uri for result in embedded]
         there = self._store.clips_at(uris)
         if embedded:
@@ -261,6 +263,13 @@ class Ingest:
                 self.report.failed.append(Failure(failure.file.uri, failure.reason))
                 self._on_file(failure.file.uri, "failed")
         self._flushed = time.monotonic()
+
+    def _follow(self, embedded: Iterable[pipeline.Embedded]) -> None:
+        """Have clips whose file has moved keep what belongs to them at its place now."""
+        for result in embedded:
+            own, _ = self._copies.find(result.file.uri, result.digest)
+            if own is not None and own.uri != result.file.uri:
+                self._store.amend({own.id: replace(own.record, file=result.file)})
 
     def _added(self, file: AudioFile, duration: float, warning: str | None, replaced: bool) -> None:
         self.report.seconds += duration

@@ -12,12 +12,23 @@ import numpy as np
 import pytest
 from support.milvus_places import lite, milvus, milvus_store
 from support.milvus_server import MilvusServer, why_not
+from support.page import browser, page, window
 from support.sounds import RATE, noise, tone, write
 from support.stores import place, store
 
 import soundsearch
 
-__all__ = ["lite", "milvus", "milvus_store", "place", "store"]  # fixtures
+# Fixtures.
+__all__ = [
+    "browser",
+    "lite",
+    "milvus",
+    "milvus_store",
+    "page",
+    "place",
+    "store",
+    "window",
+]
 
 # The tests do not see encoders that are installed on this machine.
 os.environ["SOUNDSEARCH_MODELS"] = os.path.join(os.path.dirname(__file__), "no models")

@@ -65,6 +65,16 @@ def test_stored_clips_can_be_questions(lib):
     assert [label.name for label in answer.labels] == ["Bark"]
 
 
+def test_what_people_say_outlives_a_feature_file_that_is_touched(lib, features):
+    url = "https://www.youtube.com/watch?v=id-0-00003&t=30"
+    lib.correct(url, "Bark", heard=False)
+    lib.correct(url, "Cat", at=(1, 2))
+    for file in features.iterdir():
+        os.utime(file, ns=(1, 1))
+    assert lib.ingest([features]).replaced
+    assert [label.name for label in lib.clip(url).human_labels] == ["Cat"]
+
+
 def test_human_labels(lib):
     dogs = list(lib.where("human_label['Dog']"))
     assert len(dogs) == 30 and len(lib.where("human_label['/m/0bt9lr']")) == 30

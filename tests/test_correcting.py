@@ -110,6 +110,7 @@ def test_what_people_say_is_found_and_kept(tmp_path, kind):
             lib.correct("no such.wav", "Bark")
     with soundsearch.open(address) as lib:  # kept, through whatever becomes of the file
         path.rename(tmp_path / "s" / "c.wav")
+        assert not lib.ingest(tmp_path / "s", again=True).missing
         write(tmp_path / "s" / "d.wav", tone(300, 3))
         lib.ingest(tmp_path / "s")
         lib.ingest(tmp_path / "s", again=True)

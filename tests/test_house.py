@@ -66,7 +66,7 @@ ROOMS: dict[str, set[str]] = {
     "checking": {*_RECORDS, *_BASE},
     "copying": {*_RECORDS, *_BASE, "stores.milvus", "stores.opening", "waiting"},
     "keepers": {*_RECORDS, *_BASE},
-    "featured": _ASKING,
+    "featured": {*_ASKING, "tags"},
     "copies": {*_RECORDS, *_BASE},
     "engines": {*_ASKING, "copies", "hearing", "keepers"},
     "surveying": {*_RECORDS, *_BASE},

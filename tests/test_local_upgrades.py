@@ -246,6 +246,20 @@ def test_an_older_library_that_is_being_written_to(folder, monkeypatch):
     assert version_of(folder) == 2
 
 
+def test_a_library_that_is_upgraded_while_it_is_open_is_not_written_to(folder):
+    with closing(LocalStore.create(folder, SETTINGS)) as store:
+        [clip_id] = filled(store, CLIPS[:1])
+        with closing(sqlite3.connect(folder / "catalog.sqlite")) as catalog, catalog:
+            catalog.execute("PRAGMA user_version = 99")
+        assert store.clip_at(CLIPS[0].record.uri)
+        with pytest.raises(errors.LibraryVersion, match=r"upgraded it \(schema 99.*start again"):
+            amend(store, clip_id, tags={})
+        with closing(sqlite3.connect(folder / "catalog.sqlite")) as catalog, catalog:
+            catalog.execute("UPDATE clips SET record_sum = 0")  # of columns not known here
+        with pytest.raises(errors.LibraryVersion):
+            store.clip_at(CLIPS[0].record.uri)
+
+
 def test_migrations_are_never_edited():
     digest = hashlib.blake2b("".join(schema.MIGRATIONS).encode(), digest_size=8).hexdigest()
     assert (len(schema.MIGRATIONS), digest) == (8, "e95f5f6d7e5c60b4")

@@ -9,7 +9,6 @@ import shutil
 from io import BytesIO
 
 import pytest
-from support.browser import chromium
 from support.sounds import noise, tone, write
 
 import soundsearch
@@ -25,12 +24,6 @@ NAMES = [
     "café ♫.wav",
 ]
 VALUE = "</script><script>hacked=1</script><!--"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

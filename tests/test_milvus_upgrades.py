@@ -179,7 +179,7 @@ def test_vectors_are_not_written_again(old, monkeypatch):
 CALLS = ("upsert", "create_collection", "drop_collection", "create_index", "flush")
 
 
-# The 12th switches to schema 2, those after it clean up and go on to schema 3.
+# The 12th switches to schema 2, those after it clean up and go on to schemas 3 and 4.
 @pytest.mark.parametrize("number", [0, 3, 6, 9, 12, 13, 14, 17, 20, 23, 26])
 def test_killed_at_any_instant(old, monkeypatch, number):
     uri = old("awkward")
@@ -257,7 +257,7 @@ def test_a_user_who_may_not_upgrade_is_told_how(old, monkeypatch):
                 MilvusStore(uri)
         # A version that never existed, and a newer one.
         row = state_of(client, f"{place.name}_state", SETTINGS_ROW)
-        for schema, words in ((0, "never"), (4, "newer soundsearch made it.*pip install")):
+        for schema, words in ((0, "never"), (5, "newer soundsearch made it.*pip install")):
             changed = state_row(SETTINGS_ROW, {**row, "schema": schema})
             client.upsert(f"{place.name}_state", [changed])
             with pytest.raises(errors.LibraryVersion, match=words):

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.browser import chromium
 from support.page import shown
 from support.server import Server
 from support.sounds import noise, tone, write
@@ -40,27 +39,6 @@ def server(folder):
     served = Server(folder / "l", workers=1)
     yield served
     served.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def window(browser, server):
-    with shown(browser, server) as made:
-        yield made
-
-
-@pytest.fixture
-def page(window):
-    """One page for all tests, which is as it was at first."""
-    window.page.set_viewport_size({"width": 1280, "height": 800})
-    yield window
-    window.page.evaluate("localStorage.clear(); history.replaceState(null, '')")
-    assert not window.errors, window.errors
 
 
 def test_files_are_those_of_the_page_and_no_others(server):

@@ -11,7 +11,6 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pytest
 import soundfile
-from support.browser import chromium
 from support.page import shown
 from support.server import Server
 from support.sounds import RATE, noise, tone, write
@@ -24,7 +23,6 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
 MARKUP = '<img src=x onerror="hacked=1">&amp;.wav'
-FAKE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 
 @pytest.fixture(scope="module")
@@ -53,18 +51,6 @@ def server(folder):
     served = Server(folder / "l", workers=1, upload_bytes=3 << 20)
     yield served
     served.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium(*FAKE) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def page(browser, server):
-    with shown(browser, server) as made:
-        yield made
 
 
 def wav(samples, format="WAV") -> bytes:
@@ -116,7 +102,7 @@ def test_a_file_is_dropped_heard_and_found_again(page, browser, server):
     address, names = page.address, page.names()
     page.page.reload()
     assert page.names() == names and page.address == address
-    page.at(".top a", has_text="Map").click()
+    page.at(".top a", has_text="Library").click()
     page.page.go_back()
     assert page.names() == names
     assert page.violations() == []

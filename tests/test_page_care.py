@@ -6,7 +6,6 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from support.browser import chromium
 from support.page import shown
 from support.server import Server
 from support.sounds import noise, tone, write
@@ -45,18 +44,6 @@ def server(folder):
     served = Server(folder / "l", workers=1, ingest=[str(folder / "new")])
     yield served
     served.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def page(browser, server):
-    with shown(browser, server) as made:
-        yield made
 
 
 def found(folder, label) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-from support.browser import chromium
 from support.page import shown
 from support.server import Server
 from support.sounds import noise, tone, write
@@ -37,12 +36,6 @@ def server(folder):
     served = Server(folder / "l", workers=1)
     yield served
     served.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 class Mapped:
@@ -92,9 +85,8 @@ class Mapped:
 
 
 @pytest.fixture
-def mapped(browser, server):
-    with shown(browser, server) as made:
-        yield Mapped(made, server)
+def mapped(page, server):
+    return Mapped(page, server)
 
 
 def test_a_map_is_made_shown_and_read(mapped):
@@ -288,12 +280,11 @@ def test_a_library_that_changes_is_mapped_again(browser, tmp_path, monkeypatch):
             server.close()
 
 
-def test_no_clips_and_none_that_match(browser, server):
-    with shown(browser, server) as made:
-        made.go("/map?where=duration+%3E+99")
-        made.at("main p.soft").wait_for()
-        assert made.at("main p.soft").inner_text() == "No clips match the filter."
-        made.at("a", has_text="Show all").click()
-        made.until("window.soundsearchMap?.frames > 0")
-        made.go("/map?where=nonsense")
-        assert "expected" in made.at(".problem").inner_text()
+def test_no_clips_and_none_that_match(page):
+    page.go("/map?method=pca&where=duration+%3E+99")
+    page.at("main p.soft").wait_for()
+    assert page.at("main p.soft").inner_text() == "No clips match the filter."
+    page.at("a", has_text="Show all").click()
+    page.until("window.soundsearchMap?.frames > 0")
+    page.go("/map?where=nonsense")
+    assert "expected" in page.at(".problem").inner_text()

@@ -11,8 +11,6 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from support.browser import chromium
-from support.page import shown
 from support.server import Server
 from support.sounds import noise, tone, write
 
@@ -61,19 +59,6 @@ def server(folder):
     served = Server(folder / "l", workers=1)
     yield served
     served.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def page(browser, server):
-    with shown(browser, server) as made:
-        made.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-        yield made
 
 
 def asked(page) -> dict[str, list[str]]:
@@ -221,20 +206,20 @@ def test_order_groups_and_duplicates(page, ids, server):
     assert asked(page)["per"] == ["folder:1"]
 
 
-def test_a_drawer_on_a_narrow_screen(browser, server, ids):
-    with shown(browser, server, viewport={"width": 390, "height": 844}) as page:
-        page.go(f"/?clip={ids['tone0']}")
-        page.names()
-        assert not page.at("#filters").count()
-        button(page, "Filters").click()
-        page.page.get_by_role("dialog", name="Filters").wait_for()
-        page.at("summary", has_text="Folders").click()
-        page.page.get_by_role("checkbox", name="hiss").check()
-        assert page.violations() == []
-        page.press("Escape")
-        page.at("#filters").wait_for(state="detached")
-        page.until("document.querySelectorAll('.hit').length === 4")
-        assert page.page.evaluate("document.documentElement.scrollWidth") == 390
+def test_a_drawer_on_a_narrow_screen(page, ids):
+    page.page.set_viewport_size({"width": 390, "height": 844})
+    page.go(f"/?clip={ids['tone0']}")
+    page.names()
+    assert not page.at("#filters").count()
+    button(page, "Filters").click()
+    page.page.get_by_role("dialog", name="Filters").wait_for()
+    page.at("summary", has_text="Folders").click()
+    page.page.get_by_role("checkbox", name="hiss").check()
+    assert page.violations() == []
+    page.press("Escape")
+    page.at("#filters").wait_for(state="detached")
+    page.until("document.querySelectorAll('.hit').length === 4")
+    assert page.page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 def downloaded(page, name) -> tuple[str, bytes]:
@@ -348,6 +333,9 @@ def test_a_row_leaves_the_browser(page, server, ids, folder):
     content = Path(found.value.path()).read_bytes()
     assert content == server.client.get(url).content and content[:4] == b"RIFF"
     row(page, "tone3").click()
+    with page.page.expect_download() as found:
+        page.press("d")
+    assert found.value.suggested_filename == name
     page.press("c")
     page.at(".notice", has_text="Copied").wait_for()
     assert page.page.evaluate("navigator.clipboard.readText()") == data["text/plain"]

@@ -268,7 +268,7 @@ def test_it_ends_with_the_server(local, serving):
     """Also where that was killed: the process sees that nobody listens."""
     process = processes.spawn("laying", 1 << 32, 1 << 32)
     vectors = local.parent / "vectors"
-    np.random.default_rng(0).normal(size=(9000, 32)).astype(np.float32).tofile(vectors)
+    np.random.default_rng(0).normal(size=(2000, 32)).astype(np.float32).tofile(vectors)
     job = {"vectors": str(vectors), "dimension": 32, "method": "tsne", "places": None}
     send(process.stdin, {**job, "out": str(local.parent / "out")})
     assert receive(process.stdout)[0]["steps"] > 750

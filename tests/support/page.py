@@ -9,6 +9,8 @@ from importlib.resources import files
 
 import pytest
 
+from support.browser import chromium
+
 
 class Shown:
     """A page, and what went wrong in it.
@@ -111,3 +113,33 @@ def shown(browser, server, **options) -> Iterator[Shown]:
         assert made.page.evaluate("typeof hacked") == "undefined"
     finally:
         context.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A browser whose microphone beeps."""
+    with chromium(
+        "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def window(browser, server):
+    """A page of the module's server, which may use the clipboard."""
+    with shown(browser, server, permissions=["clipboard-read", "clipboard-write"]) as made:
+        yield made
+
+
+@pytest.fixture
+def page(window):
+    """One page for all tests of a module, as it is at first to each: what is loaded last is shown.
+
+    A new one for each test would cost a second of processor time.
+    """
+    window.page.set_viewport_size({"width": 1280, "height": 800})
+    yield window
+    window.page.evaluate("localStorage.clear(); history.replaceState(null, '')")
+    errors = window.errors.copy()
+    window.errors.clear()
+    assert not errors, errors

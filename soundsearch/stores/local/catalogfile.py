@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from ...deadlines import check_time
 from ...errors import LibraryDamaged, LibraryError
 from .connecting import connect, is_in_place, stamp_of, unreadable
-from .schema import CATALOG
+from .schema import CATALOG, check_not_newer
 
 __all__ = ["CatalogFile"]
 
@@ -33,6 +33,12 @@ class CatalogFile:
         self.folder = folder
         self._path = folder / CATALOG
         self.connection, self._stamp, self._steps = connect(self._path, for_writing)
+        if for_writing:
+            try:
+                check_not_newer(folder, self.connection)  # upgraded since it was opened
+            except BaseException:
+                self.connection.close()
+                raise
 
     def close(self) -> None:
         """Close the connection."""
@@ -91,6 +97,7 @@ class CatalogFile:
                 raise self._damaged("reading it takes longer than its size explains") from error
             raise unreadable(self._path, error) from error
         except (ValueError, TypeError, OverflowError) as error:
+            check_not_newer(self.folder, self.connection)
             raise self._damaged(str(error)) from error
         finally:
             self._steps.end()

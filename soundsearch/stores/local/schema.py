@@ -27,6 +27,7 @@ __all__ = [
     "HOLDER",
     "LOCK",
     "MIGRATIONS",
+    "check_not_newer",
     "check_schema",
     "held_by",
     "make_catalog",
@@ -252,11 +253,7 @@ def _checked_version(folder: Path, connection: sqlite3.Connection) -> int:
             f"{folder / CATALOG}: has the schema version {version}, which no library has; restore "
             "the library's folder from a copy"
         )
-    if version > len(MIGRATIONS):
-        raise LibraryVersion(
-            f"{folder}: a newer soundsearch made it (schema {version}; this one knows up to "
-            f"schema {len(MIGRATIONS)}); upgrade with: pip install --upgrade soundsearch"
-        )
+    check_not_newer(folder, connection)
     try:
         check_tables(connection, _objects_of_version(version))
     except ValueError as error:
@@ -265,6 +262,17 @@ def _checked_version(folder: Path, connection: sqlite3.Connection) -> int:
             "trusted; restore the library's folder from a copy, or ingest again into a new library"
         ) from error
     return version
+
+
+def check_not_newer(folder: Path, connection: sqlite3.Connection) -> None:
+    """Raise LibraryVersion where a newer soundsearch has made or upgraded a catalogue."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise LibraryVersion(
+            f"{folder}: a newer soundsearch made or upgraded it (schema {version}; this one knows "
+            f"up to schema {len(MIGRATIONS)}); upgrade with: pip install --upgrade soundsearch, "
+            "and start again what has the library open"
+        )
 
 
 @cache

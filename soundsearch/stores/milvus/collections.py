@@ -59,7 +59,7 @@ __all__ = [
 ]
 
 # The schema version.
-VERSION = 3
+VERSION = 4
 # Ids of state rows; 2 is the lease.
 SETTINGS, NUMBERS, SUCCESSOR, KEY = 0, 1, 3, 4
 

@@ -4,8 +4,10 @@ A step runs under the writer's lease and changes nothing that the older version 
 complete; then one row, the settings, gets the new version. After a kill, the next process that
 opens the library runs the step again and overwrites what was left. Vectors are not moved.
 
-Version 3 added the stretches of clips, in a collection of their own. Version 2 added fields to
-filter clips by, in a new collection, ``NAME_clips_v2``; version 1 used ``NAME_clips``.
+Version 4 keeps what people said of stretches of clips in a clip's data, from which older versions
+would take it away. Version 3 added the stretches of clips, in a collection of their own. Version 2
+added fields to filter clips by, in a new collection, ``NAME_clips_v2``; version 1 used
+``NAME_clips``.
 """
 
 from __future__ import annotations
@@ -242,7 +244,20 @@ def _fill_stretches(client: MilvusClient, uri: MilvusUri, lease: Lease, row: Row
     client.flush(name)
 
 
+# From 3 to 4
+
+
+def _from_3_to_4(client: MilvusClient, uri: MilvusUri, lease: Lease, row: Row) -> None:
+    state = state_collection(uri)
+    successor = state_of(client, state, SUCCESSOR)
+    if successor is not None and successor["schema"] == 3:
+        client.upsert(state, [state_row(SUCCESSOR, {**successor, "schema": 4})])
+    lease.check()
+    client.upsert(state, [state_row(SETTINGS, {**row, "schema": 4})])
+
+
 _STEPS: dict[int, Callable[[MilvusClient, MilvusUri, Lease, Row], None]] = {
     1: _from_1_to_2,
     2: _from_2_to_3,
+    3: _from_3_to_4,
 }

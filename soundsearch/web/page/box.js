@@ -84,6 +84,7 @@ export function Box({ address, isBeside }) {
   const submit = (event) => {
     event.preventDefault();
     if (typed.trim()) choose(asTyped(typed.trim()));
+    else input.current.focus();
   };
   return html`
     <form class="box" role="search" onSubmit=${submit}>

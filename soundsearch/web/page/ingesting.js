@@ -69,8 +69,9 @@ function Start({ state, onStart }) {
 export function Ingest({ isEmpty, onChange }) {
   const [state, setState] = useState(null);
   const [problem, setProblem] = useState("");
+  const isRunning = state?.state === "running";
   const before = useRef(null);
-  const turn = useRef(0);
+  const turn = useRef(0), section = useRef();
   const told = useRef(0);
   const tell = (found) => {
     const was = before.current;
@@ -95,16 +96,19 @@ export function Ingest({ isEmpty, onChange }) {
     };
     look();
     return () => { stop.abort(); clearTimeout(timer); };
-  }, [state?.state === "running"]);
+  }, [isRunning]);
+  useEffect(() => {
+    // The button that began or stopped it is gone.
+    if (document.activeElement === document.body && navigator.userActivation?.hasBeenActive) section.current?.focus();
+  }, [isRunning]);
   const act = (doing) => {
     turn.current += 1; // what was asked before is old
     setProblem("");
     return doing.then(tell, (error) => setProblem(error.message));
   };
   if (!state || (isEmpty && !state.is_allowed)) return null;
-  const isRunning = state.state === "running";
   return html`
-    <section class="ingest" aria-labelledby="ingest">
+    <section class="ingest" aria-labelledby="ingest" tabindex="-1" ref=${section}>
       <h2 id="ingest">Ingest</h2>
       ${isRunning && html`<${Running} state=${state} onStop=${() => act(api.delete("/ingest"))} />`}
       ${!isRunning && html`<${Last} state=${state} />`}

@@ -6,11 +6,13 @@ import { FilterChips } from "./chips.js";
 import { Icon } from "./icons.js";
 import { isKept, toggleKept, tray } from "./keeping.js";
 import { nameOf, shown } from "./names.js";
+import { say } from "./notice.js";
 import { panel } from "./panel.js";
 import { useStore } from "./store.js";
-import { copy, fileName, soundUrl } from "./taking.js";
+import { copy, fileName, saveRow, soundUrl } from "./taking.js";
 import { toggled } from "./where.js";
 
+const NEEDS = "Not this: needs an example first (m)";
 // What limits an answer, whatever is asked.
 const LIMITS = ["where", "min_score", "per", "ranking", "segments"];
 
@@ -47,8 +49,9 @@ function kept(params, changes) {
 /** What keys do with the selected row. */
 export const actionKeys = (row) => [
   { keys: ["m"], help: "More like this", run: () => steer(row, "like") },
-  { keys: ["n"], help: "Not this", run: () => isSteerable(given()) && steer(row, "unlike") },
+  { keys: ["n"], help: "Not this", run: () => (isSteerable(given()) ? steer(row, "unlike") : say(NEEDS)) },
   { keys: ["t"], help: "Put into the tray, or take it out", run: () => toggleKept(row) },
+  { keys: ["d"], help: "Save the moment as WAV", run: () => saveRow(row) },
   { keys: ["c"], help: "Copy its path", run: () => copy(row.uri) },
 ];
 
@@ -71,11 +74,11 @@ export function Actions({ row }) {
   const isSteered = view === "ask" && isSteerable(params);
   return html`
     <${Act} mark="more" label="More like this" help="More like this (m)" aria-pressed=${is("like")} onAct=${() => steer(row, "like")} />
-    <${Act} mark="less" label="Not this" help=${isSteered ? "Not this (n)" : "Not this: needs an example first"} aria-pressed=${is("unlike")}
+    <${Act} mark="less" label="Not this" help=${isSteered ? "Not this (n)" : NEEDS} aria-pressed=${is("unlike")}
       disabled=${!isSteered} onAct=${() => steer(row, "unlike")} />
     <${Act} mark="similar" label="Similar" help="Similar (Enter)" onAct=${() => askWith(row)} />
     <${Act} mark=${isIn ? "kept" : "tray"} label="In the tray" help="Keep in the tray (t)" aria-pressed=${isIn} onAct=${() => toggleKept(row)} />
-    <a class="plain" tabindex="-1" href=${soundUrl(row)} download=${fileName(row)} aria-label="Save as WAV" title="Save the moment as WAV; or drag the row out"
+    <a class="plain" tabindex="-1" href=${soundUrl(row)} download=${fileName(row)} aria-label="Save as WAV" title="Save the moment as WAV (d); or drag the row out"
       onClick=${(event) => event.stopPropagation()}><${Icon} name="save" /></a>
     <${Act} mark="copy" label="Copy path" help="Copy its path (c)" onAct=${() => copy(row.uri)} />`;
 }

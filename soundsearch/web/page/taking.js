@@ -37,13 +37,20 @@ export const isRowDragged = (event) => event.dataTransfer.types.includes(TYPE);
 /** The key of the row that was dropped: see `keyOf` of hits.js. */
 export const droppedRow = (event) => event.dataTransfer.getData(TYPE);
 
-function save(blob, name) {
+function download(href, name) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
+  Object.assign(link, { href, download: name });
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
+
+function save(blob, name) {
+  const source = URL.createObjectURL(blob);
+  download(source, name);
+  setTimeout(() => URL.revokeObjectURL(source), 60_000);
+}
+
+/** Save the moment of a row as WAV. */
+export const saveRow = (row) => download(soundUrl(row), fileName(row));
 
 /**
  * Save rows as a file.
