@@ -239,7 +239,8 @@ def test_a_client_that_goes_frees_its_place(server, folder, ids):
 def test_names_are_usable_and_each_its_own():
     names = FileNames("missing.txt")
     wanted = ["", "...", "missing.TXT", "A.wav", "a.wav", "a (2).wav", "nul", "com1.txt", " . x . ",
-              "e\u0301.wav", "\xe9.wav", "/etc/passwd", "a" * 300, "a.b" * 90, "conIN$"]  # fmt: skip
+              "e\u0301.wav", "\xe9.wav", "/etc/passwd", "a" * 300, "a.b" * 90,
+              "conIN$"]  # fmt: skip
     given = [names.new(each) for each in wanted]
     assert given[:11] == [
         "sound", "sound (2)", "missing (2).TXT", "A.wav", "a (2).wav", "a (2) (2).wav", "_nul",
