@@ -10,6 +10,7 @@ import sys
 import tarfile
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ pytest.importorskip("uvicorn")
 if sys.platform == "win32":
     pytest.skip("workers are bounded on POSIX only", allow_module_level=True)
 
+from soundsearch.web import questions
 from soundsearch.web.filenames import FileNames
 
 HOSTILE = [
@@ -237,13 +239,14 @@ def test_a_client_that_goes_frees_its_place(server, folder, ids):
 def test_names_are_usable_and_each_its_own():
     names = FileNames("missing.txt")
     wanted = ["", "...", "missing.TXT", "A.wav", "a.wav", "a (2).wav", "nul", "com1.txt", " . x . ",
-              "e\u0301.wav", "\xe9.wav", "/etc/passwd", "a" * 300, "a.b" * 90]  # fmt: skip
+              "e\u0301.wav", "\xe9.wav", "/etc/passwd", "a" * 300, "a.b" * 90,
+              "conIN$"]  # fmt: skip
     given = [names.new(each) for each in wanted]
     assert given[:11] == [
         "sound", "sound (2)", "missing (2).TXT", "A.wav", "a (2).wav", "a (2) (2).wav", "_nul",
         "_com1.txt", "x", "\xe9.wav", "\xe9 (2).wav",
     ]  # fmt: skip
-    assert given[11] == "_etc_passwd"
+    assert given[11] == "_etc_passwd" and given[-1] == "_conIN$"
     assert len({each.casefold() for each in given}) == len(given)
     assert all(len(each.encode()) <= 190 for each in given)
 
@@ -294,3 +297,17 @@ def test_facets_are_what_filters_find(server, folder):
         some = server.get("/facets", params={"where": "duration < 2"}).json()
         assert some["total"] == 10 and some["folders"] == []
     assert "least: expected" in problem(server.get("/facets?least=2"), 422)
+
+
+def test_all_who_ask_at_once_share_one_count(server, monkeypatch):
+    counted, count = [], questions.facets_of
+
+    def slowly(*given):
+        counted.append(given)
+        time.sleep(0.1)
+        return count(*given)
+
+    monkeypatch.setattr(questions, "facets_of", slowly)
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda _: server.get("/facets?least=0.4").json(), range(8)))
+    assert len(counted) == 1 and all(each == found[0] for each in found)

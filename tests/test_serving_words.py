@@ -240,6 +240,7 @@ def test_a_question_that_takes_too_long_frees_its_place(folder):
             served.get("/similar", params={"clip": 1}),
             served.get("/clips", params={"where": "uri like '%k_ck%'"}),
             served.get("/complete", params=asked),
+            served.get("/map", params={"where": "uri like '%k_ck%'"}),
         ):
             assert "given up after 0 s; ask for fewer clips" in problem(response, 504)
         assert served.service.questions.running == 0

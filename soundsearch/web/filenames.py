@@ -10,7 +10,9 @@ __all__ = ["FileNames"]
 
 # What Windows, which is the strictest, does not take in names, and what it keeps for itself.
 _BAD = re.compile(r'[<>:"/\\|?*]')
-_DEVICES = re.compile(r"(?:con|prn|aux|nul|(?:com|lpt)[0-9\u00b9\u00b2\u00b3])(?:\.|$)", re.I)
+_DEVICES = re.compile(
+    r"(?:con(?:(?:in|out)\$)?|prn|aux|nul|(?:com|lpt)[0-9\u00b9\u00b2\u00b3])(?:\.|$)", re.I
+)
 # Characters that are not seen, or turn the text around them: controls, formats, lone surrogates,
 # what nobody has assigned, separators of lines.
 _UNSEEN = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")

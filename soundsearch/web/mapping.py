@@ -26,7 +26,7 @@ async def map(call: Call) -> Response:
     request = call.request.headers
     headers = {
         "Cache-Control": "private, no-cache",
-        "ETag": f'"{found.tag}"',
+        "ETag": f'W/"{found.tag}"',  # of the packed and the plain form alike
         "Vary": "Accept-Encoding",
     }
     if f'"{found.tag}"' in request.get("if-none-match", ""):
