@@ -232,8 +232,8 @@ def test_a_client_that_goes_frees_its_place(server, folder, ids):
     deadline = time.monotonic() + 20
     while server.service.exports.running and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert unzipped(export(server, clip=[ids[str(folder / "s" / "a" / "bell.wav")]]))
     assert server.service.exports.running == 0 and not os.listdir(server.service.folder)
+    assert unzipped(export(server, clip=[ids[str(folder / "s" / "a" / "bell.wav")]]))
 
 
 def test_names_are_usable_and_each_its_own():
