@@ -13,7 +13,7 @@ from .labels.ontology import CLASSES, ontology
 from .labels.timeline import Event
 from .labels.vocabulary import Vocabulary
 from .stores.base import SaidOf, Store
-from .stores.records import ClipRecord, HumanEvent
+from .stores.records import NO_LABEL, ClipRecord, HumanEvent
 
 __all__ = ["corrected", "left", "said_in", "said_of", "unsayable"]
 
@@ -94,15 +94,17 @@ def _renumbered(numbers: Mapping[int, int], record: ClipRecord) -> ClipRecord:
     return replace(record, human_labels=tuple(labels), human_events=tuple(events))
 
 
-def unsayable(store: Store, old: Vocabulary, new: Vocabulary) -> dict[str, int]:
+def unsayable(store: Store, old: Vocabulary | None, new: Vocabulary) -> dict[str, int]:
     """Own classes of a store's vocabulary that another lacks: of how many clips people said them.
 
     None of which nobody said anything; the most frequent first.
     """
-    theirs = {name.lower() for name in new.own}
-    lacked = {
-        index: name for index, name in enumerate(old.own, CLASSES) if name.lower() not in theirs
-    }
+    if old is None:  # nobody knows what they are called
+        lacked = dict.fromkeys(range(CLASSES + len(new.own), NO_LABEL), "of a damaged head")
+    else:
+        theirs = {name.lower() for name in new.own}
+        named = enumerate(old.own, CLASSES)
+        lacked = {index: name for index, name in named if name.lower() not in theirs}
     if not lacked:
         return {}
     counts = Counter(

@@ -15,6 +15,7 @@ from .hearing import Listener
 from .hints import command
 from .ingesting import Ingest, optimise
 from .keepers import OnLong
+from .labels.kept import vocabulary_of
 from .labels.vocabulary import AUDIOSET
 from .pruning import check_plausible
 from .results import IngestReport
@@ -52,7 +53,7 @@ def reembed(
         segment_seconds=encoder.segment_seconds,
     )
     with session.writing() as store:
-        check_sayable(store, AUDIOSET)
+        check_sayable(store, vocabulary_of(store), AUDIOSET)
         with closing(store.successor(settings)) as successor:
             with successor.writing():
                 told = on_file, on_sound, store, False, on_long

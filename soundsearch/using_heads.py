@@ -41,10 +41,12 @@ def use_head(
             session.check_head(file.head, store)
         if store.head_digest() == (None if file is None else file.digest):
             return
-        old = vocabulary_of(store)
         new = AUDIOSET if file is None else file.head.vocabulary
+        old = None
+        with suppress(LibraryDamaged):  # which keeping a head mends
+            old = vocabulary_of(store)
         if not forget:
-            check_sayable(store, new)
+            check_sayable(store, old, new)
         head = session.default_head() if file is None else file.head
         if head is None:
             on_step(
@@ -52,15 +54,22 @@ def use_head(
                 f"heard again, with: {command('ingest --again FOLDER', session.address)}"
             )
         store.relabel(
-            None if file is None else file.content, _labels_of(head), on_clips, said_in(new, old)
+            None if file is None else file.content,
+            _labels_of(head),
+            on_clips,
+            said_in(new, old or new),
         )
         with suppress(LibraryDamaged):  # which a check tells of
             store.optimise(on_step)
 
 
-def check_sayable(store: Store, new: Vocabulary) -> None:
-    """Raise LibraryError where people said something of classes that a new vocabulary lacks."""
-    if lost := unsayable(store, vocabulary_of(store), new):
+def check_sayable(store: Store, old: Vocabulary | None, new: Vocabulary) -> None:
+    """Raise LibraryError where people said something of classes that a new vocabulary lacks.
+
+    The old one is None where the library's head is damaged: a head with as many classes is then
+    taken to be the same one, kept again.
+    """
+    if lost := unsayable(store, old, new):
         name, count = next(iter(lost.items()))
         more = f" (and so of {len(lost) - 1} more)" if len(lost) > 1 else ""
         raise LibraryError(

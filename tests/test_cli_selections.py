@@ -180,6 +180,7 @@ def test_help_lists_every_command_and_loads_none():
         "soundsearch.cli.printing",
         "soundsearch.errors",
         "soundsearch.hints",
+        "soundsearch.times",
         "soundsearch_ingest",
         "soundsearch_ingest.errors",
     ]

@@ -203,7 +203,9 @@ def test_keys_go_from_clip_to_clip(mapped):
     mapped.until("!location.search.includes('view=')")
     mapped.shown.press("?")
     assert "List what is in view" in mapped.at("dialog").inner_text()
-    mapped.shown.press("Escape", "v")
+    mapped.shown.press("Escape")
+    mapped.until("!document.querySelector('dialog[open]')")
+    mapped.shown.press("v")
     mapped.until("document.querySelectorAll('.hit').length === 6")
     mapped.shown.press("Escape", "Escape")
     mapped.until("!location.search.includes('lasso')")
@@ -264,7 +266,6 @@ def test_a_library_that_changes_is_mapped_again(browser, tmp_path, monkeypatch):
             with shown(browser, server) as made:
                 mapped = Mapped(made, server)
                 made.go("/map?method=pca")
-                mapped.at(".making").wait_for()
                 mapped.until("window.soundsearchMap?.frames > 0")
                 before = mapped.place("track:1")
                 lib.add(tone(400, 2), 16_000, uri="track:3")

@@ -91,6 +91,7 @@ def made(server, **params):
             return response.json()
         assert response.headers["retry-after"] == "1"
         assert 0 <= response.json()["share"] <= 1
+        time.sleep(0.05)
     raise AssertionError("the map is never made")
 
 
