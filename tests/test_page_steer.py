@@ -70,9 +70,9 @@ def row(page, name):
 
 
 def button(page, name, within=None):
-    """A button; those of a row are there while the mouse is over it."""
+    """A button; those of a row are there while it is selected."""
     if within:
-        within.hover()
+        within.click()
     return (within or page.page).get_by_role("button", name=name, exact=True)
 
 
