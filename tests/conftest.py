@@ -89,3 +89,15 @@ def milvus_server(tmp_path_factory):
     server = MilvusServer(tmp_path_factory.mktemp("milvus"))
     yield server
     server.close()
+
+
+@pytest.fixture(scope="module")
+def without_sentences():
+    """Words are read without the extra `text`, which takes seconds to load."""
+    from soundsearch.asking import by_words
+    from soundsearch.labels import wording
+
+    with pytest.MonkeyPatch.context() as patched:
+        for module in (by_words, wording):
+            patched.setattr(module, "has_sentences", lambda: False)
+        yield

@@ -16,9 +16,8 @@ from support.server import Server
 from support.sounds import RATE, noise, tone, write
 
 import soundsearch
-from soundsearch.asking import by_words
-from soundsearch.labels import wording
 
+pytestmark = pytest.mark.usefixtures("without_sentences")
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
@@ -35,15 +34,6 @@ def folder(tmp_path_factory):
     with soundsearch.open(top / "l") as lib:
         lib.ingest(top / "s")
     return top
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_sentences():
-    """Words are read without the extra `text`, which takes seconds to load."""
-    with pytest.MonkeyPatch.context() as patched:
-        for module in (by_words, wording):
-            patched.setattr(module, "has_sentences", lambda: False)
-        yield
 
 
 @pytest.fixture(scope="module")

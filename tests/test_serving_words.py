@@ -13,10 +13,9 @@ from support.sounds import noise, tone, write
 
 import soundsearch
 from soundsearch import Sound, Words
-from soundsearch.asking import by_words
 from soundsearch.deadlines import OutOfTime, within
-from soundsearch.labels import wording
 
+pytestmark = pytest.mark.usefixtures("without_sentences")
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 if sys.platform == "win32":
@@ -46,15 +45,6 @@ def folder(tmp_path_factory):
 def library(folder):
     with soundsearch.open(folder / "l") as lib:
         yield lib
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_sentences():
-    """Words are read without the extra `text`, which takes seconds to load."""
-    with pytest.MonkeyPatch.context() as patched:
-        for module in (by_words, wording):
-            patched.setattr(module, "has_sentences", lambda: False)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 // What steers a question: more like this, not this; and what is done with a row.
-import { html, useEffect, useState } from "./vendor.js";
+import { html } from "./vendor.js";
 import { QUESTION, go, href, useAddress } from "./address.js";
-import { api } from "./api.js";
 import { FilterChips } from "./chips.js";
+import { useClip } from "./clips.js";
 import { Icon } from "./icons.js";
 import { isKept, toggleKept, tray } from "./keeping.js";
 import { nameOf, shown } from "./names.js";
@@ -86,18 +86,8 @@ export function Actions({ row }) {
 /** What an example is called: names of clips that the page has not seen are asked for. */
 function useName(example) {
   const known = /^\d+$/.test(example) ? uris.get(example) : example;
-  const [uri, setUri] = useState(known);
-  useEffect(() => {
-    setUri(known);
-    if (known !== undefined) return undefined;
-    const stop = new AbortController();
-    api.get(`/clips/${example}`, {}, { signal: stop.signal }).then((clip) => {
-      uris.set(example, clip.uri);
-      setUri(clip.uri);
-    }, () => {});
-    return () => stop.abort();
-  }, [example]);
-  return uri;
+  const clip = useClip(known === undefined ? example : null);
+  return known ?? clip?.uri;
 }
 
 function Example({ example, name, params }) {
