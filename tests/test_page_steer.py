@@ -141,6 +141,10 @@ def test_filters_change_answers_and_address(page, library, ids):
     assert asked(page)["where"] == [f"{where} and duration < 20"]
     page.page.go_back()
     assert asked(page)["where"] == [where]
+    # Shown, before it is left again.
+    page.until(
+        "[...document.querySelectorAll('#filters input')].every((each) => each.value !== '20')"
+    )
     page.page.go_back()
     page.until("document.querySelectorAll('.hit').length === 8")
     assert not box.is_checked() and "where" not in asked(page)
