@@ -1,5 +1,5 @@
 // The map: clips near each other where they sound alike.
-import { html, useEffect, useMemo, useRef, useState } from "./vendor.js";
+import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor.js";
 import { go, href } from "./address.js";
 import { coloursBy, wordsOf } from "./columns.js";
 import { useKeys } from "./keys.js";
@@ -40,16 +40,18 @@ function Progress({ step, hasMap }) {
 
 function Search({ value }) {
   const timer = useRef(0);
+  const [draft, setDraft] = useState(null); // whatever is drawn meanwhile
   const typed = (event) => {
     const find = event.target.value;
+    setDraft(find);
     clearTimeout(timer.current);
-    timer.current = setTimeout(() => now({ find }), 150);
+    timer.current = setTimeout(() => { setDraft(null); now({ find }); }, 150);
   };
   useEffect(() => () => clearTimeout(timer.current), []);
   return html`
     <label class="field"><span>Find</span>
       <input type="search" placeholder="Name, label, tag" autocomplete="off" spellcheck=${false}
-        value=${value} onInput=${typed} /></label>`;
+        value=${draft ?? value} onInput=${typed} /></label>`;
 }
 
 function Tools({ scatter, isLassoing, setLassoing, hears, setHears, onView }) {
@@ -76,16 +78,16 @@ function Shown({ map, address, answer, step }) {
   const heard = useRef(-1), timer = useRef(0), written = useRef(params.get("view"));
   const dark = useDark(), texts = useRef(null);
 
-  // Colours.
+  // Colours. What the plot is told it is told at once: the pointer or a key may be faster than a frame.
   const column = map.columns.find((each) => each.key === params.get("by")) ?? map.columns[0];
   const palette = map.colours[dark ? "dark" : "light"];
   const { kinds, legend } = useMemo(() => coloursBy(column, palette.length - 2), [map, column.key]);
   const hide = params.get("hide") ?? "";
   const hidden = useMemo(() => new Set(hide.split(",").filter(Boolean).map(Number)), [hide]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     scatter?.colour(kinds.map((kind) => (hidden.has(kind) ? HIDDEN : kind)));
   }, [scatter, kinds, hidden]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     scatter?.paint(palette, getComputedStyle(document.body).color);
   }, [scatter, palette]);
 
@@ -103,23 +105,23 @@ function Shown({ map, address, answer, step }) {
   const listed = useMemo(() => meant?.filter((point) => !hidden.has(kinds[point])), [meant, hidden, kinds]);
   const hits = useMemo(() => new Map(answer.rows.map((row) => [map.pointOf(row.clip_id), row])), [map, answer.rows]);
   const asked = ["clip", "like"].flatMap((name) => params.getAll(name)).map(map.pointOf).filter((each) => each >= 0);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const bright = meant && new Uint8Array(map.count);
     meant?.forEach((point) => { bright[point] = 1; });
     scatter?.highlight(bright);
   }, [scatter, meant]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     scatter?.ring([...hits.keys()].filter((point) => point >= 0));
   }, [scatter, hits]);
 
   // What is picked, by a click or in the list.
   const picked = params.has("pick") ? map.pointOf(params.get("pick")) : -1;
-  useEffect(() => setMarked(picked >= 0 ? picked : asked[0] ?? -1), [picked, asked.join()]);
+  useLayoutEffect(() => setMarked(picked >= 0 ? picked : asked[0] ?? -1), [picked, asked.join()]);
   useEffect(() => selection.watch(({ row }) => {
     const point = row ? map.pointOf(row.clip_id) : -1;
     if (point >= 0) setMarked(point);
   }), [map]);
-  useEffect(() => scatter?.mark(marked), [scatter, marked]);
+  useLayoutEffect(() => scatter?.mark(marked), [scatter, marked]);
   const rowAt = (point) => hits.get(point) ?? rowOf(map, point);
   const hear = (point) => {
     const row = hits.get(point);
@@ -139,7 +141,7 @@ function Shown({ map, address, answer, step }) {
 
   // What the address says of the view, and what it is told.
   const view = params.get("view");
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!scatter || (view === written.current && view === null)) return;
     written.current = view;
     const place = viewOf(view);

@@ -1,5 +1,5 @@
 // The plot of a map: clips as points that are pointed at, played, picked and lassoed.
-import { html, useEffect, useRef, useState } from "./vendor.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor.js";
 import { createScatter } from "./scatter.js";
 import { clock, several } from "./columns.js";
 import { nameOf, shown } from "./names.js";
@@ -43,7 +43,7 @@ export function Plot({ map, on, label, children }) {
   const points = useRef(), overlay = useRef(), handlers = useRef(on);
   const [hover, setHover] = useState(null), [scatter, setScatter] = useState(null);
   handlers.current = on;
-  useEffect(() => {
+  useLayoutEffect(() => { // before the first key
     let timer = 0, before = -1;
     const made = createScatter({
       canvas: points.current, overlay: overlay.current, places: map.places,
