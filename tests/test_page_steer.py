@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
     write(top / "s" / "hiss" / HOSTILE, noise(9, 3))
     with soundsearch.open(top / "l") as lib:
         lib.ingest(top / "s")
-        tones = [clip.uri for clip in lib if "tones" in clip.uri]
+        tones = sorted(clip.uri for clip in lib if "tones" in clip.uri)
         lib.tag(
             {uri: {"mic's": "A'KG" if number % 2 else "Rode"} for number, uri in enumerate(tones)}
         )
@@ -79,7 +79,7 @@ def button(page, name, within=None):
 def until_names(page, wanted):
     """Wait until the list shows these names, in any order."""
     page.until(
-        "[...document.querySelectorAll('.hit .name b')].map((each) => each.innerText).sort().join()"
+        "[...document.querySelectorAll('.hit .name b')].map((b) => b.textContent).sort().join()"
         f" === {sorted(wanted)!r}.sort().join()"
     )
 
@@ -243,19 +243,19 @@ def test_the_tray_is_kept_ordered_and_saved(page, library, ids, folder):
     for name in ("tone2", "hiss0"):
         button(page, "In the tray", row(page, name)).click()
     assert button(page, "In the tray", hostile).get_attribute("aria-pressed") == "true"
-    moments = [row(page, name).locator(".moment").inner_text() for name in ("onerror", "tone2")]
+    moments = [row(page, name).locator(".moment").text_content() for name in ("onerror", "tone2")]
     page.page.get_by_role("link", name="Tray").click()
     page.page.reload()
     first, *names = page.names()
     assert names == ["tone2.wav", "hiss0.wav"] and "\\u202e" in first
-    assert [each.inner_text() for each in page.at(".moment").all()][:2] == moments
+    assert page.at(".moment").all_text_contents()[:2] == moments
     assert page.violations() == []
     # Ordered by keys and by dragging; taken out.
     row(page, "hiss0").click()
-    page.press("Shift+ArrowUp")
-    page.until("document.querySelectorAll('.hit b')[1].innerText === 'hiss0.wav'")
+    page.press("Shift+ArrowUp", "Shift+ArrowUp", "Shift+ArrowDown")
+    page.until("document.querySelectorAll('.hit b')[1].textContent === 'hiss0.wav'")
     row(page, "tone2").drag_to(page.at(".hit").first)
-    page.until("document.querySelector('.hit b').innerText === 'tone2.wav'")
+    page.until("document.querySelector('.hit b').textContent === 'tone2.wav'")
     page.page.reload()
     assert page.names()[::2] == ["tone2.wav", "hiss0.wav"]
     # What is saved.
@@ -292,7 +292,7 @@ def test_the_tray_is_kept_ordered_and_saved(page, library, ids, folder):
     until_names(page, ["tone2.wav", "hiss0.wav"])
     page.page.goto(address + "&item=999@0-1&item=nonsense")
     page.page.get_by_text("3 sounds, 2 not in this library").wait_for()
-    assert [each.inner_text() for each in page.at(".moment").all()][1] == moments[0]
+    assert page.at(".moment").all_text_contents()[1] == moments[0]
     button(page, "Add all to my tray").click()
     page.page.get_by_role("link", name="My tray").click()
     assert len(page.names()) == 3 and page.address == "/tray"

@@ -43,7 +43,7 @@ class Row extends Component {
   state = { isUnder: false };
 
   shouldComponentUpdate(next, { isUnder }) {
-    return isUnder !== this.state.isUnder || ["row", "isSelected", "playing"].some((name) => next[name] !== this.props[name]);
+    return isUnder !== this.state.isUnder || ["row", "at", "isSelected", "playing"].some((name) => next[name] !== this.props[name]);
   }
 
   render({ row, at, isSelected, playing, onSelect, onPlay }, { isUnder }) {
