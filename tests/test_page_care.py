@@ -73,7 +73,6 @@ def test_an_ingest_moves_and_ends_and_its_failures_are_shown(page, server, folde
     assert "none of the folders" in page.at(".ingest .problem").inner_text()
     page.at("#folder").fill(str(folder / "new"))
     page.press("Enter")
-    page.at(".running").wait_for()
     page.at("[role=status]:has-text('Ingested')").wait_for(timeout=60_000)
     assert "(6 added, 1 failed)" in page.at(".ingest [role=status]").inner_text()
     assert "files" in page.page.evaluate("[...window.seen].join()")
@@ -97,10 +96,8 @@ def test_without_leave_the_command_is_told(browser, folder):
 
 def bars(page, by) -> list[str]:
     """The names of the events of the timeline that are by someone, once there are some."""
-    page.at(f'.event[data-by="{by}"] button').first.wait_for()
-    return [
-        each.get_attribute("aria-label") for each in page.at(f'.event[data-by="{by}"] button').all()
-    ]
+    buttons = f"[...document.querySelectorAll('.event[data-by={by}] button')]"
+    return page.until(f"{buttons}.map((each) => each.ariaLabel)")
 
 
 def test_a_label_is_corrected_and_found(page, server, folder):
@@ -114,7 +111,7 @@ def test_a_label_is_corrected_and_found(page, server, folder):
     page.press("x")
     assert bars(page, "no")[0].startswith(label)
     page.press("u")
-    assert bars(page, "head")[0] == name
+    page.at(f'.event[data-by="head"] button[aria-label="{name}"]').wait_for()
     page.until("document.activeElement.matches('.event [aria-current]')")
     page.press("e", "Escape")
     page.until("document.activeElement.matches('.event [aria-current]')")
@@ -175,10 +172,10 @@ def test_a_stretch_is_marked_played_and_named(page, server):
     bar.focus()
     page.press("Enter")
     edge = page.at(".edge.offset").bounding_box()
-    drag(edge["x"] + 5, x(7), edge["y"] + edge["height"] / 2)
-    page.at('.event button[aria-label^="Rain"]:not([aria-label*="to 0:06.0"])').wait_for()
+    drag(edge["x"] + 5, x(7.1), edge["y"] + edge["height"] / 2)
+    page.at('.event button[aria-current][data-item^="Rain"][data-item*="-7."]').wait_for()
     said = {each["label"]["name"]: each for each in server.get("/clips/1/events").json()["said"]}
-    assert said["Rain"]["offset"] == pytest.approx(7, abs=0.2)
+    assert said["Rain"]["offset"] == pytest.approx(7.1, abs=0.1)
     page.press("Escape")
     page.at("#label").fill("Cat")
     page.at("form button:has-text('Add')").click()

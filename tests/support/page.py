@@ -60,13 +60,22 @@ class Shown:
         raise AssertionError(f"{program} never came true")
 
     def names(self) -> list[str]:
-        """The names of the rows of the list, once there are some."""
-        self.at(".hit").first.wait_for()
-        return self.at(".hit .name b").all_inner_texts()
+        """The names of the rows of the list, once there are some and they answer what is asked.
+
+        Their `innerText` would be empty until they are drawn.
+        """
+        return self.until(
+            "!document.querySelector('.answers[aria-busy=true]')"
+            " && [...document.querySelectorAll('.hit .name b')].map((name) => name.textContent)"
+        )
 
     def until_player(self, condition: str) -> None:
         """Wait until something is true of the player, `m` is its module."""
         self.until(f"import('/page/player.js').then((m) => {condition})")
+
+    def until_heard(self) -> None:
+        """Wait until what was to be played plays, or played and has ended: moments are short."""
+        self.until_player("['playing', 'paused'].includes(m.player.value.state)")
 
     def player(self) -> dict:
         """What is played: its clip, start, end, state, message and position."""

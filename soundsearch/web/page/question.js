@@ -1,5 +1,5 @@
 // What the address asks, and the answer to it.
-import { useEffect, useState } from "./vendor.js";
+import { useLayoutEffect, useState } from "./vendor.js";
 import { QUESTION } from "./address.js";
 import { ApiError, api } from "./api.js";
 import { observable, useStore } from "./store.js";
@@ -90,7 +90,7 @@ export function useAnswer(address) {
   const key = params.toString();
   const tried = useStore(tries).count;
   const count = Math.min(MOST, Math.max(1, Math.trunc(Number(address.params.get("k"))) || PAGE));
-  useEffect(() => {
+  useLayoutEffect(() => { // what is not yet answered is never shown as if it were
     if (!key && !address.params.has("all")) {
       setAnswer(NOTHING);
       return undefined;

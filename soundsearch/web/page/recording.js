@@ -46,8 +46,13 @@ function Recording({ clip, address }) {
     const about = item ? (item.onset + item.offset) / 2 : (part.from + part.until) / 2;
     show(zoomed(part, by, about, duration));
   };
-  const focus = () => requestAnimationFrame(() => (
-    document.querySelector('.event [aria-current="true"]') ?? document.querySelector('.event [tabindex="0"]'))?.focus());
+  const focus = () => {
+    const from = document.activeElement;
+    requestAnimationFrame(() => {
+      if (![from, document.body].includes(document.activeElement)) return; // a key took it elsewhere
+      (document.querySelector('.event [aria-current="true"]') ?? document.querySelector('.event [tabindex="0"]'))?.focus();
+    });
+  };
   const choose = (next) => {
     setKey(next?.key ?? null);
     setMark(null);
@@ -66,7 +71,8 @@ function Recording({ clip, address }) {
   const playAll = (start = 0) => play(clip, { start });
   /** Say something, and go on with what comes of it. */
   const correct = async (changes, next = null) => {
-    if (await say(changes) && next) setKey(next);
+    const isSaid = await say(changes);
+    if (isSaid && next) setKey((now) => (now === key ? next : now)); // unless another was chosen
     setMark(null);
     if (document.activeElement === document.body) focus(); // what had it is gone
   };
