@@ -41,6 +41,13 @@ def server(folder):
     served.close()
 
 
+@pytest.fixture(scope="module")
+def clip(server):
+    """The lowest tone's id, which the ingest may give to any clip."""
+    clips = server.get("/clips", params={"limit": 100}).json()["clips"]
+    return next(each["id"] for each in clips if each["uri"].endswith("tone0.wav"))
+
+
 def test_files_are_those_of_the_page_and_no_others(server):
     client = httpx.Client(base_url=server.url, trust_env=False)
     names = {each.name for each in files("soundsearch.web").joinpath("page").iterdir()}
@@ -103,18 +110,18 @@ def chosen(page) -> str:
     return page.at(".hit[aria-selected=true] .name b").inner_text()
 
 
-def test_keys_move_through_the_list_and_play(page, server):
-    page.go("/?clip=1")
+def test_keys_move_through_the_list_and_play(page, server, clip):
+    page.go(f"/?clip={clip}")
     names = page.names()
-    hits = server.query(json={"clip": 1}).json()["hits"]
+    hits = server.query(json={"clip": clip}).json()["hits"]
     page.press("j", "ArrowDown")
     assert chosen(page) == names[2]
     page.press("k")
     assert page.page.evaluate("document.activeElement.dataset.clip") == str(hits[1]["clip_id"])
     page.press("Space")
     page.until_player(f"m.position() > {hits[1]['start']} + 0.05")
+    page.until_heard()
     playing = page.player()
-    assert playing["state"] == "playing"
     assert (playing["start"], playing["end"]) == (hits[1]["start"], hits[1]["end"])
     page.press("Space")
     page.until_player("m.player.value.state === 'paused'")
@@ -133,17 +140,17 @@ def test_keys_move_through_the_list_and_play(page, server):
     page.page.wait_for_load_state("networkidle")
     page.page.context.set_offline(True)
     page.press("Space")
-    page.until_player("m.player.value.state === 'playing'")
+    page.until_heard()
     page.page.context.set_offline(False)
     page.press("Enter")
     page.until(f"location.search === '?clip={hits[1]['clip_id']}'")
     page.page.go_back()
     page.until("document.querySelector('.hit[aria-selected=true]')?.ariaRowIndex === '2'")
-    assert page.address == "/?clip=1" and page.names() == names
+    assert page.address == f"/?clip={clip}" and page.names() == names
 
 
-def test_what_cannot_be_played_says_why(page, server):
-    page.go("/?clip=1")
+def test_what_cannot_be_played_says_why(page, server, clip):
+    page.go(f"/?clip={clip}")
     page.at(".hit", has_text="track:1").locator(".press button").click()
     said = page.at(".player [role=alert]")
     said.wait_for()
@@ -152,11 +159,11 @@ def test_what_cannot_be_played_says_why(page, server):
     page.until_player("m.player.value.state === 'failed'")
     assert "is no file" in said.inner_text()
     page.press("k", "Space")  # others still are
-    page.until_player("m.player.value.state === 'playing'")
+    page.until_heard()
 
 
-def test_a_spectrogram_is_shown_and_plays_from_where_it_is_clicked(page):
-    page.go("/?clip=1")
+def test_a_spectrogram_is_shown_and_plays_from_where_it_is_clicked(page, clip):
+    page.go(f"/?clip={clip}")
     page.names()
     page.press("s", "j")
     picture = page.at(".spectrogram img")
@@ -167,21 +174,21 @@ def test_a_spectrogram_is_shown_and_plays_from_where_it_is_clicked(page):
     assert page.at(".hertz span").all_inner_texts() == ["100", "500", "1k", "2k", "4k", "8k", "Hz"]
     size = page.at(".drawn").bounding_box()
     page.page.mouse.click(size["x"] + size["width"] / 2, size["y"] + 9)
-    page.until_player("m.player.value.state === 'playing'")
+    page.until_heard()
     assert page.player()["start"] >= 1
     assert page.violations() == []
     page.press("s")
     assert picture.count() == 0
 
 
-def test_more_rows_come_below_and_the_address_says_how_many(page):
-    page.go("/?clip=1&k=2")
+def test_more_rows_come_below_and_the_address_says_how_many(page, clip):
+    page.go(f"/?clip={clip}&k=2")
     names = page.names()
     assert len(names) == 2
     page.press("End", "j")
     page.until("document.querySelectorAll('.hit').length === 5")
     assert page.names()[:2] == names and chosen(page) == page.names()[2]
-    assert page.address == "/?clip=1&k=52"
+    assert page.address == f"/?clip={clip}&k=52"
     page.page.reload()
     assert len(page.names()) == 5
 
@@ -194,30 +201,31 @@ def test_a_filter_alone_lists_clips(page):
     assert "duration" in page.at(".problem").inner_text()
 
 
-def test_keys_are_listed_and_not_taken_from_what_is_typed(page):
-    page.go("/?clip=1")
-    page.names()
-    page.press("?")
-    page.at("dialog dd", has_text="Play the moment").wait_for()
+def test_keys_are_listed_and_not_taken_from_what_is_typed(page, clip):
+    page.go(f"/?clip={clip}")
+    names = page.names()
+    page.press("?", "j")  # which is not the list's behind it
+    page.at("dialog[open] dd", has_text="Play the moment").wait_for()
     assert page.violations() == []
     page.press("Escape")
     page.at("dialog").wait_for(state="hidden")
+    assert chosen(page) == names[0]
     page.at("[aria-label='Use dark colours']").click()
     assert page.page.evaluate("getComputedStyle(document.body).colorScheme") == "dark"
     page.page.reload()
     page.at("[aria-label='Use light colours']").wait_for()
 
 
-def test_small_and_large_windows_hold_it(page):
+def test_small_and_large_windows_hold_it(page, clip):
     for width in (390, 2560):
         page.page.set_viewport_size({"width": width, "height": 844})
-        page.go("/?clip=1")
+        page.go(f"/?clip={clip}")
         page.names()
         assert page.page.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_a_token_is_asked_for_once(browser, folder):
-    served = Server(folder / "l", token="correct horse battery".replace(" ", "-"))
+    served = Server(folder / "l", token="correct horse battery".replace(" ", "-"), workers=1)
     try:
         with shown(browser, served) as page:
             page.go("/?label=Sine%20wave")
@@ -234,10 +242,10 @@ def test_a_token_is_asked_for_once(browser, folder):
         served.close()
 
 
-def test_a_lost_server_is_waited_for(browser, folder):
+def test_a_lost_server_is_waited_for(browser, folder, clip):
     served = Server(folder / "l", workers=1)
     with shown(browser, served) as page:
-        page.go("/?clip=1")
+        page.go(f"/?clip={clip}")
         page.names()
         served.close()
         page.page.get_by_role("link", name="Tray").click()  # a view that was not loaded
@@ -249,7 +257,7 @@ def test_a_lost_server_is_waited_for(browser, folder):
         try:
             page.at(".banner").wait_for(state="detached")
             page.until("document.querySelector('.answers')?.ariaBusy === 'false'")
-            assert page.address != "/?clip=1" and len(page.names()) == 5
+            assert page.address != f"/?clip={clip}" and len(page.names()) == 5
             page.page.get_by_role("link", name="Tray").click()
             page.at("main h1", has_text="Tray").wait_for(state="attached")
             page.errors.clear()
@@ -258,7 +266,7 @@ def test_a_lost_server_is_waited_for(browser, folder):
 
 
 def test_an_empty_library_says_how_to_fill_it(browser, folder, tmp_path):
-    served = Server(tmp_path / "l")
+    served = Server(tmp_path / "l", workers=1)
     try:
         with shown(browser, served) as page:
             page.go("/")
@@ -278,10 +286,10 @@ def test_from_a_label_to_the_tray_and_back(page):
     names = page.names()
     asked = page.address
     page.press("j", "Space")
-    page.until_player("m.player.value.state === 'playing'")
+    page.until_heard()
     page.press("m")
-    page.until("new URLSearchParams(location.search).has('like')")
-    page.until("document.querySelector('.answers').ariaBusy === 'false'")
+    page.names()
+    assert "like=" in page.address
     page.press("t")
     page.page.get_by_role("link", name="Tray").click()
     page.until("location.pathname === '/tray'")
@@ -294,18 +302,18 @@ def test_from_a_label_to_the_tray_and_back(page):
     page.until("location.pathname.startsWith('/clip/')")
     page.page.get_by_text(kept).first.wait_for()
     page.page.evaluate("history.go(-4)")
-    page.until("document.querySelectorAll('.hit').length > 1")
+    page.until("location.search.includes('like=')")
     page.page.go_back()
     page.until(f"location.pathname + location.search === {json.dumps(asked)}")
     assert page.names() == names
 
 
-def test_addresses_that_people_write_are_answered_or_told_why_not(page):
-    page.go("/?clip=1")
+def test_addresses_that_people_write_are_answered_or_told_why_not(page, clip):
+    page.go(f"/?clip={clip}")
     names = page.names()
-    page.go("/?clip=1&offset=2&k=2")
+    page.go(f"/?clip={clip}&offset=2&k=2")
     assert page.names() == names[2:4]
-    page.go("/?clip=1&k=none&offset=-1&utm=x")
+    page.go(f"/?clip={clip}&k=none&offset=-1&utm=x")
     assert page.names() == names
     for address, said in (
         ("/?clip=99", "99"),

@@ -1,5 +1,5 @@
 // Asking: one box, and what was made of the question.
-import { html, useEffect, useState } from "./vendor.js";
+import { html, useEffect, useLayoutEffect, useState } from "./vendor.js";
 import { go, href } from "./address.js";
 import { api } from "./api.js";
 import { askWith, asking } from "./asking.js";
@@ -81,7 +81,7 @@ function Sound({ address, asked }) {
         ${asked.clip && html`<a href=${`/clip/${asked.clip.id}`}>Open</a>`}
         <button class="plain" aria-label="Leave out the sound" title="Leave it out" onClick=${() => go({ sound: null, clip: null, at: null })}><${Icon} name="close" /></button></p>
       ${asked.problem && html`<p class="soft">${shown(asked.problem)}</p>`}
-      ${asked.duration > 0 && html`<${Marking} address=${address} wave=${asked.wave} duration=${asked.duration}
+      ${asked.duration > 0 && html`<${Marking} address=${address} wave=${asked.wave} isWaved=${!asked.problem} duration=${asked.duration}
         position=${position} isPlaying=${isPlaying} onPlay=${listen} onStop=${stop} />`}
       <${Heard} labels=${asked.labels} events=${asked.events} />
     </section>`;
@@ -119,7 +119,7 @@ export function Ask({ address, answer }) {
   const labels = params.getAll("label");
   const isAlone = !asked && !params.has("like"); // then the box says it
   const isSending = answer.state === "loading" && answer.sent !== null && answer.sent < 1;
-  useEffect(() => { asking.set({ problem: "" }); }, [params.toString()]);
+  useLayoutEffect(() => { asking.set({ problem: "" }); }, [params.toString()]);
   const pick = (event) => {
     askWith([...event.target.files]);
     event.target.value = "";

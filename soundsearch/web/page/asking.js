@@ -1,6 +1,7 @@
 // What is done with what a person gives: a file, a label, words or a clip becomes the address.
 import { QUESTION, go, read } from "./address.js";
 import { ApiError } from "./api.js";
+import { say } from "./notice.js";
 import { askAgain } from "./question.js";
 import { observable } from "./store.js";
 import { keepSound } from "./uploads.js";
@@ -39,7 +40,7 @@ export async function askWith(files) {
     const isSame = read().params.get("sound") === sound;
     ask({ sound });
     if (isSame) askAgain(); // where its sound was missing
-    if (others.length) asking.set({ problem: `One sound at a time: this is the first of ${files.length} files.` });
+    if (others.length) say(`One sound at a time: this is the first of ${files.length} files.`);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     asking.set({ problem: error.message });

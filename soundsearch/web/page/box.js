@@ -1,6 +1,6 @@
 // The box: words, a label, or a clip's path, with completion (a combobox with a list, by the ARIA
 // practices).
-import { html, useEffect, useRef, useState } from "./vendor.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor.js";
 import { api } from "./api.js";
 import { ask } from "./asking.js";
 import { useKeys } from "./keys.js";
@@ -37,19 +37,22 @@ export function Box({ address, isBeside }) {
   const [options, setOptions] = useState([]);
   const [active, setActive] = useState(-1);
   const [isOpen, setOpen] = useState(false);
+  const [hasAsked, setAsked] = useState(false); // since it got the focus, or was typed in
   const input = useRef(), wanted = useRef(null);
   const said = saidIn(address);
-  useEffect(() => { setTyped(said); setOpen(false); }, [said, address.params.toString()]);
+  useLayoutEffect(() => { setTyped(said); setOpen(false); }, [said, address.params.toString()]);
   useEffect(() => () => wanted.current?.abort(), []);
   useKeys([{ keys: ["/"], help: "Type what to search for", run: () => { input.current.focus(); input.current.select(); } }]);
 
   const close = () => { wanted.current?.abort(); setOpen(false); setActive(-1); };
   const choose = (asks) => {
     close();
+    setAsked(true);
     ask(asks, { isBeside: isBeside && !("clip" in asks) });
   };
   const type = (text) => {
     setTyped(text);
+    setAsked(false);
     setActive(-1);
     wanted.current?.abort();
     const words = text.trim();
@@ -90,8 +93,8 @@ export function Box({ address, isBeside }) {
     <form class="box" role="search" onSubmit=${submit}>
       <input ref=${input} type="text" role="combobox" aria-label="What to search for" aria-autocomplete="list" aria-controls="options"
         aria-expanded=${isOpen} aria-activedescendant=${isOpen && active >= 0 ? `option-${active}` : null} autocomplete="off"
-        spellcheck=${false} maxlength="2000" enterkeyhint="search" data-asked=${typed === said} placeholder="Words, a label or a path; or drop a sound" value=${typed}
-        onInput=${(event) => type(event.target.value)} onKeyDown=${press} onBlur=${close} />
+        spellcheck=${false} maxlength="2000" enterkeyhint="search" data-asked=${hasAsked} placeholder="Words, a label or a path; or drop a sound" value=${typed}
+        onInput=${(event) => type(event.target.value)} onKeyDown=${press} onFocus=${() => setAsked(false)} onBlur=${close} />
       <ul id="options" role="listbox" aria-label="What may be meant" hidden=${!isOpen}>
         ${isOpen && options.map((option, at) => html`
           <li id=${`option-${at}`} role="option" aria-selected=${at === active} onMouseDown=${(event) => event.preventDefault()}

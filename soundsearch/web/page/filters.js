@@ -1,5 +1,5 @@
 // The panel of filters. `where` of the address is what holds: the panel reads it and writes it.
-import { html, useEffect, useMemo, useRef, useState } from "./vendor.js";
+import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor.js";
 import { go } from "./address.js";
 import { api } from "./api.js";
 import { dayAfter, dayBefore, daysOf, readPer, secondsOf, writePer } from "./limits.js";
@@ -8,6 +8,7 @@ import { narrow, panel } from "./panel.js";
 import { isQuestion } from "./question.js";
 import { useStore } from "./store.js";
 import { Tree } from "./tree.js";
+import { Typed } from "./typed.js";
 import { LEAST, readWhere, toggled, writeWhere } from "./where.js";
 
 const SCORES = [0.1, 0.3, 0.5, 0.7, 0.9];
@@ -41,24 +42,6 @@ function useCounts(path, params = {}) {
     return () => { isOver = true; };
   }, [path, JSON.stringify(params)]);
   return found;
-}
-
-/** A field that holds what is typed until that is done, whatever is drawn meanwhile. */
-function Typed({ tag = "input", value, onValue, ...rest }) {
-  const [draft, setDraft] = useState(null);
-  const done = (event) => {
-    if (draft === null) return;
-    setDraft(null);
-    if (event.target.value !== value) onValue(event.target.value);
-  };
-  const onKeyDown = (event) => {
-    if (event.key !== "Enter" || event.shiftKey) return;
-    event.preventDefault();
-    done(event);
-  };
-  const fit = rest.type === "number" && !Number.isFinite(Number(value)) ? "" : value;
-  return html`<${tag} value=${draft ?? fit} onInput=${(event) => setDraft(event.target.value)} onBlur=${done}
-    onKeyDown=${onKeyDown} ...${rest} />`;
 }
 
 function Group({ name, isOpen = false, children }) {
@@ -232,7 +215,7 @@ export function Filters({ address, answer }) {
     narrow.addEventListener("change", update);
     return () => narrow.removeEventListener("change", update);
   }, []);
-  useEffect(() => {
+  useLayoutEffect(() => { // before the next key
     if (isNarrow && isOpen && !drawer.current.open) drawer.current.showModal();
   }, [isNarrow, isOpen]);
   const close = () => panel.set({ isOpen: false });

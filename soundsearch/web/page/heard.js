@@ -3,6 +3,7 @@ import { html } from "./vendor.js";
 import { go, href } from "./address.js";
 import { Icon } from "./icons.js";
 import { shown, time } from "./names.js";
+import { Typed } from "./typed.js";
 
 // Labels that are told, and the least score that says something.
 const MOST = 6, LEAST = 0.05;
@@ -27,13 +28,13 @@ const edited = (classes) => ({ classes: classes.map((group) => JSON.stringify(gr
 /** A class that words became: its weight can be changed, and it can be taken away. */
 function Class({ name, weight, onChange }) {
   const isAgainst = weight < 0;
-  const set = (event) => {
-    const value = Math.min(1, Math.max(0.05, Number(event.target.value) || 0.05));
+  const set = (typed) => {
+    const value = Math.min(1, Math.max(0.05, Number(typed) || 0.05));
     onChange(isAgainst ? -value : value);
   };
   return html`
     <span class="chip class">${isAgainst && html`<b class="problem">not</b> `}${shown(name)}
-      <input type="number" min="0.05" max="1" step="0.05" value=${Math.abs(weight)} aria-label=${`Weight of ${shown(name)}`} onChange=${set} />
+      <${Typed} type="number" min="0.05" max="1" step="0.05" value=${String(Math.abs(weight))} aria-label=${`Weight of ${shown(name)}`} onValue=${set} />
       <button class="plain" aria-label=${`Leave out ${shown(name)}`} onClick=${() => onChange(null)}><${Icon} name="close" /></button></span>`;
 }
 

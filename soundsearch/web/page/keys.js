@@ -1,13 +1,11 @@
 // One table of keys: what each does at the moment, which `?` shows.
-import { html, useEffect, useLayoutEffect, useRef } from "./vendor.js";
-import { observable, useStore } from "./store.js";
+import { html, useLayoutEffect, useRef, useState } from "./vendor.js";
 
 /**
  * @typedef {{keys: string[], help: string, run: (event: KeyboardEvent) => void, isFree?: boolean}} Key
  *   `keys` as KeyboardEvent has them, "Space", "Shift+Space"; `isFree`: also while a text is typed
  */
 const tables = [];
-const help = observable({ isOpen: false });
 
 // What takes all keys, what takes those that press it, and those that move it.
 const TYPING = "input:not([type=checkbox], [type=file], [type=range]), select, textarea, [contenteditable], [data-keys=own]";
@@ -54,16 +52,15 @@ function Names({ keys }) {
 
 /** The button and the dialog that show all keys. */
 export function Help() {
-  const { isOpen } = useStore(help);
+  const [isOpen, setOpen] = useState(false);
   const dialog = useRef();
-  useKeys([{ keys: ["?"], help: "Show keys", run: () => help.set({ isOpen: true }) }]);
-  useEffect(() => {
-    if (isOpen && !dialog.current.open) dialog.current.showModal();
-  }, [isOpen]);
+  // At once: the next key may come before a frame is drawn, and is the dialog's.
+  const open = () => { setOpen(true); dialog.current.showModal(); };
+  useKeys([{ keys: ["?"], help: "Show keys", run: open }]);
   const all = isOpen ? [...tables].reverse().flatMap((table) => table.current) : [];
   return html`
-    <button class="plain" aria-label="Keys" title="Keys (?)" onClick=${() => help.set({ isOpen: true })}>?</button>
-    <dialog ref=${dialog} class="keys" aria-label="Keys" onClose=${() => help.set({ isOpen: false })}>
+    <button class="plain" aria-label="Keys" title="Keys (?)" onClick=${open}>?</button>
+    <dialog ref=${dialog} class="keys" aria-label="Keys" onClose=${() => setOpen(dialog.current.open)}>
       <dl>${all.map((each) => html`<div><dt><${Names} keys=${each.keys} /></dt><dd>${each.help}</dd></div>`)}</dl>
       <form method="dialog"><button>Close</button></form>
     </dialog>`;

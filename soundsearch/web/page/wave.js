@@ -4,6 +4,7 @@ import { go } from "./address.js";
 import { Icon } from "./icons.js";
 import { useKeys } from "./keys.js";
 import { time } from "./names.js";
+import { Typed } from "./typed.js";
 
 const NONCE = document.querySelector("link[nonce]")?.nonce;
 // Shorter parts are slips of the hand, seconds.
@@ -82,8 +83,11 @@ export function Wave({ wave, part, position, onSeek, onMark }) {
   return html`<div class="wave" ref=${box}></div>`;
 }
 
-/** The wave with what marks a part of it by keys, and plays. */
-export function Marking({ address, wave, duration, position, isPlaying, onPlay, onStop }) {
+/**
+ * The wave with what marks a part of it by keys, and plays. Where `isWaved`, a wave that is not there yet
+ * has its place: what is below it stays under the pointer.
+ */
+export function Marking({ address, wave, isWaved, duration, position, isPlaying, onPlay, onStop }) {
   const at = address.params.get("at");
   const { start, end } = partOf(at);
   const until = end ?? duration;
@@ -100,11 +104,12 @@ export function Marking({ address, wave, duration, position, isPlaying, onPlay, 
     { keys: ["p"], help: "Play the question", run: () => (isPlaying ? onStop() : onPlay(start, end)) },
   ]);
   const number = (name, label) => html`
-    <label>${label} <input type="number" min="0" max=${fixed(duration)} step="0.01" value=${fixed(now[name])}
-      onChange=${(event) => event.target.value && change({ [name]: Number(event.target.value) })} /></label>`;
+    <label>${label} <${Typed} type="number" min="0" max=${fixed(duration)} step="0.01" value=${fixed(now[name])}
+      onValue=${(value) => value && change({ [name]: Number(value) })} /></label>`;
   return html`
-    ${wave && html`<${Wave} wave=${wave} part=${at ? { start, end } : null} position=${position}
-      onSeek=${(seconds) => onPlay(seconds, null)} onMark=${(first, last) => mark(first, last, duration)} />`}
+    ${wave ? html`<${Wave} wave=${wave} part=${at ? { start, end } : null} position=${position}
+      onSeek=${(seconds) => onPlay(seconds, null)} onMark=${(first, last) => mark(first, last, duration)} />`
+      : isWaved && html`<div class="wave"></div>`}
     <div class="marking" role="group" aria-label="Part of the sound">
       <button type="button" aria-label=${isPlaying ? "Stop the question" : at ? "Play the part" : "Play the question"}
         onClick=${() => (isPlaying ? onStop() : onPlay(start, end))}><${Icon} name=${isPlaying ? "pause" : "play"} /></button>
