@@ -28,6 +28,7 @@ class Shown:
     def __init__(self, page, url: str) -> None:
         self.page, self.at, self.url = page, page.locator, url
         self.errors: list[str] = []
+        self.is_loaded = False
         page.set_default_timeout(10_000)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", self._heard)
@@ -39,8 +40,13 @@ class Shown:
             self.errors.append(said.text)
 
     def go(self, path: str) -> None:
-        """Load an address of the server."""
-        self.page.goto(self.url + path)
+        """Show an address of the server: the first is loaded, others as by a link of the page."""
+        if self.is_loaded:
+            visit = "(path) => import('/page/address.js').then((m) => m.visit(path))"
+            self.page.evaluate(visit, path)
+        else:
+            self.page.goto(self.url + path)
+            self.is_loaded = True
 
     @property
     def address(self) -> str:
@@ -83,13 +89,15 @@ class Shown:
             "import('/page/player.js').then((m) => ({ ...m.player.value, position: m.position() }))"
         )
 
-    def violations(self) -> list[str]:
-        """What axe-core finds wrong with the page, in light and in dark colours."""
+    def violations(self, in_dark: bool = False) -> list[str]:
+        """What axe-core finds wrong with the page, and with its contrasts in dark colours."""
         self.page.evaluate(_axe())
         # Not preloaded: it would put the styles of what is drawn apart into a document of its own.
         options = "resultTypes: ['violations'], preload: false"
         found = []
-        for scheme, only in (("light", ""), ("dark", "runOnly: ['color-contrast'],")):
+        for scheme, only in [("light", ""), ("dark", "runOnly: ['color-contrast'],")][
+            : 1 + in_dark
+        ]:
             self.page.emulate_media(color_scheme=scheme)
             run = f"axe.run(document, {{ {only} {options} }})"
             found += [
@@ -142,11 +150,12 @@ def window(browser, server):
 
 @pytest.fixture
 def page(window):
-    """One page for all tests of a module, as it is at first to each: what is loaded last is shown.
+    """One page for all tests of a module, which each of them loads anew.
 
     A new one for each test would cost a second of processor time.
     """
     window.page.set_viewport_size({"width": 1280, "height": 800})
+    window.is_loaded = False
     yield window
     window.page.evaluate("localStorage.clear(); history.replaceState(null, '')")
     errors = window.errors.copy()
