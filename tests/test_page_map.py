@@ -249,14 +249,13 @@ def test_without_webgl_and_with_an_address_of_nonsense(browser, server):
         mapped.until(f"location.search.includes('pick={mapped.ids['low.wav']}')")
 
 
-def test_webgl_and_a_small_screen(browser, server):
-    with shown(browser, server, viewport={"width": 390, "height": 844}) as made:
-        mapped = Mapped(made, server)
-        mapped.go("/map?method=pca#webgl")
-        assert mapped.at(".plot").get_attribute("data-painter") == "WebGL"
-        assert mapped.page.evaluate("document.documentElement.scrollWidth") == 390
-        mapped.page.mouse.click(*mapped.place("low.wav"))
-        assert mapped.names() == ["low.wav"]
+def test_webgl_and_a_small_screen(mapped):
+    mapped.page.set_viewport_size({"width": 390, "height": 844})
+    mapped.go("/map?method=pca#webgl")
+    assert mapped.at(".plot").get_attribute("data-painter") == "WebGL"
+    assert mapped.page.evaluate("document.documentElement.scrollWidth") == 390
+    mapped.page.mouse.click(*mapped.place("low.wav"))
+    assert mapped.names() == ["low.wav"]
 
 
 def test_a_library_that_changes_is_mapped_again(browser, tmp_path, monkeypatch):
