@@ -83,16 +83,23 @@ class Shown:
         raise AssertionError(f"{program} never came true")
 
 
+@pytest.fixture(scope="module")
+def tab(browser):
+    """One page for all tests, each of which loads the map anew: a new one takes more."""
+    with browser.new_context() as context:
+        yield context.new_page()
+
+
 @pytest.fixture
-def shown(browser, folder, request):
+def shown(tab, folder, request):
     options = getattr(request, "param", {})
-    context = browser.new_context(viewport={"width": 1000, "height": 700}, accept_downloads=True)
-    made = Shown(context.new_page(), folder)
+    tab.set_viewport_size({"width": 1000, "height": 700})
+    tab.goto("about:blank")
+    made = Shown(tab, folder)
     made.page.goto((folder / "map.html").as_uri() + options.get("hash", ""))
     yield made
     assert made.errors == []
     assert made.page.evaluate("typeof hacked") == "undefined"
-    context.close()
 
 
 def assert_drawn(shown, painter):
