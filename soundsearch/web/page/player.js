@@ -125,10 +125,11 @@ export function stop() {
   player.set({ clip: null, state: "idle", message: "" });
 }
 
-/** Pause, or go on. */
+/** Pause, or go on; what is still fetched is given up. */
 export function toggle() {
   const { clip, start, end, state } = player.value;
   if (state === "playing") audio.pause();
+  else if (state === "loading") stop();
   else if (state === "paused" && !audio.ended) audio.play().catch((error) => fail(error, turn));
   else if (clip) play(clip, { start, end });
 }
