@@ -48,7 +48,7 @@ class Server:
         self.port = self._server.servers[0].sockets[0].getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self.port}"
-        self.client = httpx.Client(base_url=f"{self.url}{API}", timeout=30, trust_env=False)
+        self.client = httpx.Client(base_url=f"{self.url}{API}", timeout=120, trust_env=False)
 
     @property
     def service(self):
