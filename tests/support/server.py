@@ -36,7 +36,8 @@ class Server:
         ingest: list[str] | None = None,
         **limits,
     ) -> None:
-        place, bounds = place_of(library), Limits(**limits)
+        # Where others need the processor, a question may take longer than a person waits.
+        place, bounds = place_of(library), Limits(**{"question_seconds": 100.0, **limits})
         self._server = make_server(
             place, host=host, port=port, token=token, limits=bounds, ingest=ingest
         )
