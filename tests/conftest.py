@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -32,6 +33,11 @@ __all__ = [
 
 # The tests do not see encoders that are installed on this machine.
 os.environ["SOUNDSEARCH_MODELS"] = os.path.join(os.path.dirname(__file__), "no models")
+
+# Hundreds of processes would compile every module anew where nothing may be kept of that: a third
+# of what each costs.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A shell that runs pytest in the background ignores Ctrl-C, and so would what is tested.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import struct
-import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 from soundsearch_ingest import tfrecord
 from soundsearch_ingest.audioset import ListedClip, Record, read_list, read_records, write_records
 from soundsearch_ingest.errors import AudioError, SoundsearchError
+from support import commands
 
 from soundsearch.audioset import stats
 from soundsearch.labels.ontology import ontology
@@ -393,10 +394,7 @@ def test_stats(tmp_path):
     assert stats([listed, records]).to_dict() == expected
     assert stats([]).to_dict() == {"clips": 0, "mean_labels": 0.0, "classes": []}
 
-    def run(*arguments):
-        command = [sys.executable, "-m", "soundsearch", "audioset", "stats", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
-
+    run = partial(commands.run, "audioset", "stats")
     assert json.loads(run(listed, records, "--json").stdout) == expected
     table = run(listed, records)
     assert (table.returncode, table.stderr) == (0, "")

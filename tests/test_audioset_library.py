@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
+from functools import partial
 
 import numpy as np
 import pytest
 from soundsearch_ingest.audioset import Record, write_records
+from support import commands
 from support.sounds import tone, write
 
 import soundsearch
@@ -132,15 +132,7 @@ def test_features_and_sounds_do_not_mix(lib, features, sounds, tmp_path, monkeyp
 
 
 def test_on_the_command_line(features, tmp_path):
-    def run(*arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "soundsearch", *map(str, arguments)],
-            env={**os.environ, "SOUNDSEARCH_LIBRARY": str(tmp_path / "c.lib")},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-
+    run = partial(commands.run, library=tmp_path / "c.lib")
     done = run("ingest", features / "00.tfrecord", features / "01.tfrecord")
     assert done.returncode == 0 and "51 added" in done.stdout
     rows = [

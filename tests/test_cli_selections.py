@@ -10,6 +10,7 @@ import sys
 import pytest
 import soundfile
 from click.testing import CliRunner
+from support import commands
 from support.sounds import noise
 
 import soundsearch
@@ -28,14 +29,7 @@ def library(sounds, tmp_path):
 
 def run(*arguments, library=None, code=0):
     """What a command prints to standard output and to standard error."""
-    options = ["--library", str(library)] if library else []
-    done = subprocess.run(
-        [sys.executable, "-m", "soundsearch", *map(str, arguments), *options],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "PYTHONWARNINGS": ""},
-    )
+    done = commands.run(*arguments, library=library)
     assert done.returncode == code, done.stderr
     return done.stdout, done.stderr
 

@@ -6,7 +6,6 @@ import os
 import pickle
 import subprocess
 import sys
-import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 from support.milvus_places import Killed, all_segments, die
 from support.stores import CLIPS, filled, new_clip, rows
+from support.waiting import until
 
 from soundsearch import errors
 from soundsearch.stores.milvus import delegate
@@ -54,10 +54,8 @@ def test_clips_are_settled_that_another_wrote(store):
         failure = FailureRecord(new.record.file, b"x" * 32, "no sound")
         store.fail([failure])
         both = {b"x" * 32, CLIPS[0].record.digest}
-        end = time.monotonic() + 20  # a server shows what another wrote a moment later
-        while writing.known(list(both), True, True) != both and time.monotonic() < end:
-            time.sleep(0.1)
-        assert writing.known(list(both), True, True) == both
+        # A server shows what another wrote a moment later.
+        until(lambda: writing.known(list(both), True, True) == both)
         assert writing.known([b"x" * 32, CLIPS[0].record.digest], False, False) == set()
         pairs = drawn(store, [changed, new])
         assert pairs[0][1].id == ids[1]

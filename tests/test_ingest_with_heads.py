@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from soundsearch_ingest.audioset import Record, write_records
+from support import commands
 from support.heads import DOG, NAMES, spec, written
 from support.stores import as_if_older
 
@@ -118,14 +116,7 @@ def test_audiosets_features_have_labels_of_a_head(tmp_path):
 
 
 def run(*arguments, library=None, code=0):
-    options = ["--library", str(library)] if library else []
-    done = subprocess.run(
-        [sys.executable, "-m", "soundsearch", *map(str, arguments), *options],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONWARNINGS": ""},
-        timeout=60,
-    )
+    done = commands.run(*arguments, library=library)
     assert done.returncode == code, done.stderr
     return done
 

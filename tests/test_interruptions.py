@@ -87,7 +87,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
     assert "new library" in process.stderr.readline()
     first = process.stderr.readline()
     process.send_signal(signal.SIGINT)
-    _, rest = process.communicate(timeout=30)
+    _, rest = process.communicate(timeout=120)
     lines = (first + rest).splitlines()
     assert "Traceback" not in rest
     assert process.returncode == 130
@@ -131,7 +131,7 @@ main(sys.argv[1:])
         [sys.executable, "-c", script, where],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 130
@@ -195,7 +195,7 @@ def test_a_file_that_takes_hours_to_fetch_is_left_when_it_is_stopped(tmp_path):
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     # What does not stop it, ends it, so that the test fails.
-    timer = threading.Timer(20, late.set)
+    timer = threading.Timer(120, late.set)
     timer.start()
 
     other = tmp_path / "no.wav"
@@ -209,7 +209,7 @@ def test_a_file_that_takes_hours_to_fetch_is_left_when_it_is_stopped(tmp_path):
     try:
         with closing(pipeline.run(files(), encoders.load(), 0.96, workers=2)) as results:
             assert next(results).file.uri == str(other)
-        left.wait(20)
+        left.wait(120)
         assert not late.is_set()
     finally:
         timer.cancel()

@@ -237,7 +237,7 @@ for line in sys.stdin:
         store = LocalStore.create(folder, SETTINGS)
         with store.writing():
             store.add(CLIPS)
-            time.sleep(0.2)
+            time.sleep(0.02)
         print("stored", flush=True)
     except errors.LibraryError as error:
         print(type(error).__name__, str(error), flush=True)

@@ -66,13 +66,13 @@ def test_a_file_system_without_flock_has_another_lock(tmp_path, code):
     assert said == "holds it"
     second, said = hold(folder, NO_FLOCK.format(code))
     assert f"process {traced_child(first)}" in said and "is writing to it" in said, said
-    second.communicate(timeout=30)
+    second.communicate(timeout=120)
     # A kill lets go of it, whatever is left behind.
     subprocess.run(["kill", "-9", str(traced_child(first))], check=True)
-    first.communicate(timeout=30)
+    first.communicate(timeout=120)
     third, said = hold(folder, NO_FLOCK.format(code))
     assert said == "holds it"
-    third.communicate(timeout=30)
+    third.communicate(timeout=120)
     with closing(LocalStore(folder)) as store:
         assert store.counts().clips == 1
         assert store.check() == []

@@ -11,7 +11,8 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from support.milvus_places import Counted, run
+from support.commands import run_apart
+from support.milvus_places import Counted
 from support.milvus_server import MilvusServer, why_not
 from support.stores import CLIPS, SETTINGS, filled, new_clip, search
 
@@ -158,11 +159,11 @@ def in_a_guarded_server(address, certificate, sounds):
     administrator.close()
     trusting = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(certificate)}
     library = f"https://root:Milvus@{address}/music/sounds"
-    assert b"6 added" in run("ingest", sounds, library=library, **trusting).stdout
+    assert "6 added" in run_apart("ingest", sounds, library=library, **trusting).stdout
     library = f"milvuss://{address}/music/sounds"
-    found = run("query", sounds / "low.wav", "-k", 1, library=library,
+    found = run_apart("query", sounds / "low.wav", "-k", 1, library=library,
                 MILVUS_TOKEN="root:Milvus", **trusting)  # fmt: skip
-    assert b"low.wav" in found.stdout
+    assert "low.wav" in found.stdout
     for library, environment, expected in [
         (f"https://root:Secret.2@{address}/music/sounds", trusting, "not accept the token"),
         (f"https://Secret.2@{address}/music/sounds", trusting, "not accept the token"),
@@ -174,11 +175,11 @@ def in_a_guarded_server(address, certificate, sounds):
         (f"milvus://root:Milvus@{address}/music/sounds", {}, "no Milvus server answers"),
     ]:
         began = time.monotonic()
-        refused = run("info", library=library, **environment)
+        refused = run_apart("info", library=library, **environment)
         assert refused.returncode == 1 and not refused.stdout
-        [line] = refused.stderr.decode().splitlines()
+        [line] = refused.stderr.splitlines()
         assert expected in line and "Secret" not in line
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 60
 
 
 def test_a_query_waits_for_the_server_three_times(store, uri, monkeypatch):

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from soundsearch_ingest.discover import AudioFile
-from support.milvus_places import run
+from support.commands import run
 from support.stores import SETTINGS, filled, new_clip, rows, same_record, search
 
 import soundsearch
@@ -177,7 +177,7 @@ def test_copy_from_the_command_line(sounds, tmp_path, lite):
     assert run("ingest", sounds, library=library).returncode == 0
     done = run("copy", "--to", lite, library=library)
     assert done.returncode == 0, done.stderr
-    assert b"6 copied" in done.stdout and b"6 clips compared, equal" in done.stdout
+    assert "6 copied" in done.stdout and "6 clips compared, equal" in done.stdout
     shutil.rmtree(library)
     found = run("query", sounds / "low.wav", "-k", 1, library=lite)
-    assert b"low.wav" in found.stdout
+    assert "low.wav" in found.stdout

@@ -13,7 +13,8 @@ from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 
 import numpy as np
 import pytest
-from support.milvus_places import Killed, all_segments, die, run
+from support.commands import run
+from support.milvus_places import Killed, all_segments, die
 from support.sounds import noise, tone, write
 from support.stores import SETTINGS, new_clip, rows
 
@@ -203,16 +204,16 @@ def test_the_command_line_in_three_parts(folder, lite, tmp_path):
 
 def test_what_needs_the_whole_is_refused(folder, lite, tmp_path):
     for options, message in (
-        (["--prune"], b"shard: cannot be given with prune; ingest the same targets with it"),
-        (["--reembed"], b"--shard cannot be given with --reembed"),
-        (["--tags", tmp_path / "none.csv"], b"--shard cannot be given with"),
+        (["--prune"], "shard: cannot be given with prune; ingest the same targets with it"),
+        (["--reembed"], "--shard cannot be given with --reembed"),
+        (["--tags", tmp_path / "none.csv"], "--shard cannot be given with"),
     ):
         done = run("ingest", folder, "--shard", "1/2", *options, library=lite)
         assert done.returncode in (1, 2) and message in done.stderr
     done = run("ingest", folder, "--shard", "9/2", library=lite)
-    assert b"shard: expected I/N with I from 1 to N" in done.stderr and done.returncode == 2
+    assert "shard: expected I/N with I from 1 to N" in done.stderr and done.returncode == 2
     done = run("ingest", folder, "--shard", "1/2", library=tmp_path / "lib")
-    assert done.returncode == 1 and b"a folder is written by one process at a time" in done.stderr
+    assert done.returncode == 1 and "a folder is written by one process at a time" in done.stderr
 
 
 @pytest.mark.server

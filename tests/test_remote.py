@@ -12,6 +12,7 @@ import zipfile
 import pytest
 from soundsearch_ingest import sources
 from soundsearch_ingest.discover import Absence, discover, expand
+from support import commands
 from support.sounds import noise, tone, write
 from support.web import Web
 
@@ -376,11 +377,7 @@ def test_local_files_need_no_fsspec(folder, tmp_path):
 
 def test_commands_take_urls(folder, web, tmp_path):
     def run(*arguments):
-        done = subprocess.run(
-            [sys.executable, "-m", "soundsearch", *arguments, "--library", tmp_path / "c.lib"],
-            capture_output=True,
-            text=True,
-        )
+        done = commands.run(*arguments, library=tmp_path / "c.lib")
         return done.returncode, json.loads(done.stdout.splitlines()[0])
 
     web.cut.add("b.flac")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -241,6 +242,7 @@ def kill_within(library, target, least=150_000):
         while kept_bytes(library / "heard") < least:
             assert process.poll() is None, "it ended before it was killed"
             time.sleep(0.002)
+        process.send_signal(signal.SIGSTOP)  # it has not ended when it is killed
         with soundsearch.open(library) as lib, pytest.raises(LibraryBusy):
             lib.ingest(target)  # two at once
     finally:

@@ -349,7 +349,7 @@ def test_a_signal_lets_requests_end(folder):
         begun.sendall(form[20:])
         with begun.makefile("rb") as answer:
             assert answer.read().startswith(b"HTTP/1.1 200 OK")
-    assert process.wait(30) == 0
+    assert process.wait(120) == 0
     assert process.stderr.read() == ""
     process.stderr.close()
 

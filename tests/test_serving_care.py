@@ -14,6 +14,7 @@ import pytest
 from support.mounts import in_mounts
 from support.server import Server, problem
 from support.sounds import noise, tone, write
+from support.waiting import until
 
 import soundsearch
 from soundsearch.stores.local.store import LocalStore
@@ -55,10 +56,8 @@ def serving(folder):
 
 
 def ended(server, **of) -> dict:
-    end = time.monotonic() + 60
-    while (found := server.get("/ingest").json())["state"] == "running":
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: server.get("/ingest").json()["state"] != "running")
+    found = server.get("/ingest").json()
     assert found.items() >= of.items(), found
     return found
 

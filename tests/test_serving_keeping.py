@@ -18,6 +18,7 @@ import pytest
 import soundfile
 from support.server import Server, problem
 from support.sounds import RATE, noise, tone, write
+from support.waiting import until
 
 import soundsearch
 
@@ -229,10 +230,8 @@ def test_a_client_that_goes_frees_its_place(server, folder, ids):
         gone.recv(20)
         busy = export(server, clip=[1])
         assert busy.status_code in (200, 503)  # the other may have been sent by now
-    deadline = time.monotonic() + 20
-    while server.service.exports.running and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert server.service.exports.running == 0 and not os.listdir(server.service.folder)
+    until(lambda: not server.service.exports.running)
+    assert not os.listdir(server.service.folder)
     assert unzipped(export(server, clip=[ids[str(folder / "s" / "a" / "bell.wav")]]))
 
 
@@ -304,6 +303,7 @@ def test_all_who_ask_at_once_share_one_count(server, monkeypatch):
 
     def slowly(*given):
         counted.append(given)
+        until(lambda: len(server._server.server_state.tasks) == 8)  # all have asked
         time.sleep(0.1)
         return count(*given)
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 from soundsearch_ingest import decode, spooling
+from support.commands import run
 from support.sounds import RATE, noise, tone, write
 
 import soundsearch
@@ -98,14 +99,11 @@ def test_on_the_command_line(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("Error: standard input: is no audio, as far as its first")
     path = write(tmp_path / "long.wav", tone(440, 30))
-    command = [sys.executable, "-m", "soundsearch", "label", "--max-duration", "10"]
     for arguments, count in (["-"], 10), ([str(path)], 31):
-        done = subprocess.run(
-            [*command, *arguments], input=path.read_bytes(), capture_output=True, timeout=60
-        )
+        done = run("label", "--max-duration", "10", *arguments, given=path.read_bytes())
         assert done.returncode == 0
-        assert len(done.stdout.split(b"\n\n")[1].splitlines()) == count
-        assert (b"only its first 10.00 s" in done.stderr) == (count == 10)
+        assert len(done.stdout.split("\n\n")[1].splitlines()) == count
+        assert ("only its first 10.00 s" in done.stderr) == (count == 10)
 
 
 def test_a_limit_that_is_not_reached_is_not_mentioned(tmp_path):

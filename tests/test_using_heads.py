@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import time
 from contextlib import closing
 
 import numpy as np
@@ -13,6 +12,7 @@ from soundsearch_ingest.discover import AudioFile
 from soundsearch_ingest.logmel import SILENT
 from support.heads import DOG, MANY, NAMES, best, check_labelled, expected, spec, written
 from support.stores import CLIPS, SETTINGS, filled, new_clip
+from support.waiting import until
 
 import soundsearch
 from soundsearch import Labelled, errors
@@ -166,10 +166,7 @@ def test_labels_of_heads_without_directions(lib, tmp_path, fields):
 
 def see(reader, lib):
     """Wait until a reader sees what another one did; a server shows it a moment later."""
-    ends = time.monotonic() + 20
-    while reader._session.store.head_digest() != lib._session.store.head_digest():
-        assert time.monotonic() < ends
-        time.sleep(0.05)
+    until(lambda: reader._session.store.head_digest() == lib._session.store.head_digest())
 
 
 def test_whoever_has_the_library_open_sees_the_change(lib, mine, monkeypatch):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import subprocess
-import sys
 import threading
 from contextlib import closing
 
@@ -24,16 +21,6 @@ import sys, soundsearch
 lib = soundsearch.open(sys.argv[1])
 lib.ingest(sys.argv[2], on_file=lambda uri, outcome: print(outcome, uri, flush=True))
 """
-
-
-def run(*arguments, library, **environment):
-    """Run the command line in its own process."""
-    return subprocess.run(
-        [sys.executable, "-m", "soundsearch", *map(str, arguments), "--library", str(library)],
-        capture_output=True,
-        env={**os.environ, "PYTHONWARNINGS": "", **environment},
-        timeout=60,
-    )
 
 
 class Killed(BaseException):

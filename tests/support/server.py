@@ -36,7 +36,8 @@ class Server:
         ingest: list[str] | None = None,
         **limits,
     ) -> None:
-        place, bounds = place_of(library), Limits(**limits)
+        # Where others need the processor, a question may take longer than a person waits.
+        place, bounds = place_of(library), Limits(**{"question_seconds": 100.0, **limits})
         self._server = make_server(
             place, host=host, port=port, token=token, limits=bounds, ingest=ingest
         )
@@ -48,7 +49,7 @@ class Server:
         self.port = self._server.servers[0].sockets[0].getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self.port}"
-        self.client = httpx.Client(base_url=f"{self.url}{API}", timeout=30, trust_env=False)
+        self.client = httpx.Client(base_url=f"{self.url}{API}", timeout=120, trust_env=False)
 
     @property
     def service(self):
