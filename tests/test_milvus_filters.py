@@ -96,8 +96,8 @@ def test_the_filter_is_applied_within_the_search(store, monkeypatch):
     asked = []
     real = Tables.nearest
 
-    def nearest(tables, collection, queries, limit, expression="", spread=1.0):
-        found = real(tables, collection, queries, limit, expression, spread)
+    def nearest(tables, collection, queries, limit, fields, expression="", clips=None):
+        found = real(tables, collection, queries, limit, fields, expression, clips)
         asked.append((expression, {hit["entity"]["clip"] for hits in found for hit in hits}))
         return found
 

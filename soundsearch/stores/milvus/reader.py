@@ -230,17 +230,8 @@ class MilvusReading:
         that Milvus found: its `distance` is a similarity in some releases and a distance in
         others, and not exact with every index.
         """
-        queries = unit(queries)
         k = min(k, LIMIT)
-        selection = None if filter is None else self._select(filter)
-        segments = self._tables.segments
-        wanted = self._wanted(segments, k)
-        while True:
-            found, full = self._visible(segments, queries, wanted, selection)
-            short = full and any(len(ids) < k for ids, _, _ in found)
-            if not short or wanted == LIMIT:
-                break
-            wanted = min(2 * wanted, LIMIT)
+        found = self._found(unit(queries), k, filter, is_scored=True)
         width = max((min(k, len(ids)) for ids, _, _ in found), default=0)
         clip_ids = np.full((len(queries), width), -1, np.int64)
         numbers = np.full((len(queries), width), -1, np.int64)
@@ -251,6 +242,20 @@ class MilvusReading:
             numbers[row, : len(best)] = ids[best] % SEGMENTS_PER_EDITION
             scores[row, : len(best)] = cosines[best]
         return clip_ids, numbers, scores
+
+    def _found(
+        self, queries: NDArray[np.float32], k: int, filter: Filter | None, is_scored: bool
+    ) -> list[_Hits]:
+        """For each query `k` visible segments or more, if there are so many; see `_visible`."""
+        selection = None if filter is None else self._select(filter)
+        segments = self._tables.segments
+        wanted = self._wanted(segments, k)
+        while True:
+            found, full = self._visible(segments, queries, wanted, selection, is_scored)
+            short = full and any(len(ids) < k for ids, _, _ in found)
+            if not short or wanted == LIMIT:
+                return found
+            wanted = min(2 * wanted, LIMIT)
 
     def _wanted(self, collection: str, k: int) -> int:
         """How many are asked for to find `k`."""
@@ -304,7 +309,7 @@ class MilvusReading:
         selection = None if filter is None else self._select(filter)
         wanted = self._wanted(stretches, k)
         while True:
-            found, full = self._visible(stretches, queries, wanted, selection)
+            found, full = self._visible(stretches, queries, wanted, selection, is_scored=True)
             questions = np.repeat(np.arange(len(queries)), [len(ids) for ids, _, _ in found])
             owners = np.concatenate([np.empty(0, np.int64), *(each for _, each, _ in found)])
             scores = np.concatenate([np.empty(0, np.float32), *(each for _, _, each in found)])
@@ -321,11 +326,13 @@ class MilvusReading:
 
         Those that are the nearest by cosine are scored.
         """
-        directions = np.concatenate([weights for weights, _ in along])
-        wanted = max(_SCORED // len(directions), _SCORED_PER_RESULT * k)
-        clip_ids, numbers, _ = self.search(directions, wanted, filter)
-        found = np.stack([clip_ids.ravel(), numbers.ravel()], axis=1)
-        found = np.unique(found[found[:, 0] >= 0], axis=0)
+        directions = unit(np.concatenate([weights for weights, _ in along]))
+        wanted = min(max(_SCORED // len(directions), _SCORED_PER_RESULT * k), LIMIT)
+        # Each is near many directions, and its vector is fetched once.
+        near = self._found(directions, wanted, filter, is_scored=False)
+        clip_ids = np.concatenate([owners for _, owners, _ in near])
+        numbers = np.concatenate([ids for ids, _, _ in near]) % SEGMENTS_PER_EDITION
+        found = np.unique(np.stack([clip_ids, numbers], axis=1), axis=0)
         vectors, _ = self.rows([(clip, number, number + 1) for clip, number in found.tolist()])
         best = np.argsort(-scores_along(vectors, along), kind="stable")[:k]
         return found[best, 0], found[best, 1]
@@ -343,28 +350,33 @@ class MilvusReading:
         queries: NDArray[np.float32],
         wanted: int,
         selection: Selection | None,
+        is_scored: bool,
     ) -> tuple[list[_Hits], bool]:
         """For each query the ids, clips and cosines of visible segments, or stretches; and
-        whether Milvus may have more."""
+        whether Milvus may have more. Where they are not scored, their cosines are 0."""
         tables = self._tables
         expressions = [""] if selection is None else selection.expressions()
         clips = None if selection is None else len(selection.ids)
         batch = max(1, tables.segments_per_batch // wanted)
+        fields = ["clip", "vector"] if is_scored else ["clip"]
         found: list[_Hits] = []
         full = False
         for begin in range(0, len(queries), batch):
             part = queries[begin : begin + batch]
             answers = [
-                tables.nearest(collection, part, wanted, text, clips) for text in expressions
+                tables.nearest(collection, part, wanted, fields, text, clips)
+                for text in expressions
             ]
             full = full or any(len(hits) == wanted for answer in answers for hits in answer)
             for n, query in enumerate(part):
                 hits = [hit for answer in answers for hit in answer[n]]
                 ids = np.array([hit["id"] for hit in hits], np.int64)
                 owners = np.array([hit["entity"]["clip"] for hit in hits], np.int64)
-                vectors = np.array([hit["entity"]["vector"] for hit in hits], np.float32)
-                cosines = unit(vectors.reshape(len(hits), -1)) @ query if hits else ids * 0.0
-                found.append((ids, owners, np.asarray(cosines, np.float32)))
+                cosines = np.zeros(len(hits), np.float32)
+                if is_scored and hits:
+                    vectors = np.array([hit["entity"]["vector"] for hit in hits], np.float32)
+                    cosines = unit(vectors) @ query
+                found.append((ids, owners, cosines))
         owning = {id for _, owners, _ in found for id in owners.tolist()}
         if selection is not None:
             for id, then in selection.seen(owning).items():

@@ -117,10 +117,11 @@ class Tables:
         collection: str,
         queries: NDArray[np.float32],
         limit: int,
+        fields: Sequence[str],
         expression: str = "",
         clips: int | None = None,
     ) -> list[list[Row]]:
-        """For each query, the nearest matching segments, or stretches, with clip and vector.
+        """For each query, the nearest matching segments, or stretches, with these fields.
 
         `clips` is how many clips the expression lets through: of fewer, an IVF index must probe
         more cells.
@@ -138,7 +139,7 @@ class Tables:
                     list(queries),
                     limit,
                     search_parameters(index, limit, spread),
-                    ["clip", "vector"],
+                    fields,
                     "Strong" if behind else self.level,
                     expression,
                 )
