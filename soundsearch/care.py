@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .clips import Clips
 from .labels.head import Head
@@ -15,6 +15,9 @@ from .selection import shown
 from .stores.base import OnClips, OnStep
 from .stores.opening import Place, place_of
 from .stores.records import ClipName, Key, TagsOf
+
+if TYPE_CHECKING:
+    from .correcting import Correction
 
 __all__ = ["Care"]
 
@@ -102,6 +105,31 @@ class Care(Clips):
             record = corrected(found.record, vocabulary, label, at, heard)
             store.amend({found.id: record})
         return shown(replace(found, record=record), vocabulary)
+
+    def correct_all(self, corrections: Iterable[Correction]) -> dict[int, str]:
+        """`correct` for many labels and clips, in few writes.
+
+        Parameters
+        ----------
+        corrections : iterable of Correction
+            In the order in which they were said.
+
+        Returns
+        -------
+        dict of int to str
+            Which of them, from 0 on, could not be, and why; all others are stored.
+
+        Raises
+        ------
+        ArgumentError
+            One names no clip, but something else.
+        LibraryBusy
+            Another process is writing to the library.
+        """
+        from .correcting import correct_all
+
+        with self._session.writing() as store:
+            return correct_all(store, corrections)
 
     @property
     def key(self) -> str | None:

@@ -19,7 +19,7 @@ from .stores.base import Reading, Store
 from .stores.filters import Comparison, Plain
 from .stores.records import ClipName, Key, StoredClip
 
-__all__ = ["clips_named", "find", "find_all", "listed", "not_found"]
+__all__ = ["by_name", "clips_named", "find", "find_all", "listed", "not_found"]
 
 # Clips that a message names, and those that are looked at for names alike.
 _NAMED = 3
@@ -81,6 +81,23 @@ def find_all(reading: Reading, clips: Sequence[ClipName]) -> list[StoredClip | N
             found.append(ids.get(clip))
         else:
             found.append(keyed.get(clip) if isinstance(clip, Key) else find(reading, clip))
+    return found
+
+
+def by_name(store: Store, names: Iterable[ClipName]) -> dict[ClipName, StoredClip]:
+    """Those of a store's clips that have one of many names, by it; asks the store few times."""
+    names = list(names)
+    keys = [name for name in names if isinstance(name, Key)]
+    uris = {name: os.fspath(name) for name in names if not isinstance(name, (Key, int))}
+    paths = {name: absolute(uri) for name, uri in uris.items()}
+    at = store.clips_at([*uris.values(), *paths.values()]) if uris else {}
+    found: dict[ClipName, StoredClip] = dict(store.clips_keyed(keys).items()) if keys else {}
+    for name, uri in uris.items():
+        if (clip := at.get(uri) or at.get(paths[name])) is not None:
+            found[name] = clip
+    if ids := [name for name in names if isinstance(name, int)]:
+        with store.reading() as reading:
+            found.update(dict(reading.clips_by_id(ids).items()))
     return found
 
 

@@ -17,7 +17,7 @@ from soundsearch import Key, errors, exporting
 from soundsearch.audioset import class_names
 from soundsearch.cli import exporting as cli
 from soundsearch.stores.opening import create_store, place_of
-from soundsearch.stores.records import CLIP_LABELS, LABEL, NO_LABEL
+from soundsearch.stores.records import CLIP_LABELS, LABEL, NO_LABEL, HumanEvent
 from soundsearch.vectors import loudness_weights
 
 DOG, BARK = (class_names().index(name) for name in ("Dog", "Bark"))
@@ -32,8 +32,19 @@ def labels(*scores):
 
 CLIPS = [
     new_clip("/a, b.wav", 3, 1, labels=labels((BARK, 0.75)), tags={"id": "t1", "take": 2.0}),
-    new_clip("/é.wav", 1, 2, human_labels=(BARK,), tags={"id": 17.0, "ok": True}),
+    new_clip(
+        "/é.wav",
+        1,
+        2,
+        human_labels=(BARK,),
+        human_events=(HumanEvent(DOG, 0, 0, False), HumanEvent(BARK, 0.25, 0.75, True)),
+        tags={"id": 17.0, "ok": True},
+    ),
     new_clip('/"q"\n\udcff.wav', 5, 3, labels=labels((DOG, 0.5), (BARK, 0.25)), warning="cut"),
+]
+SAID = [
+    {"label": "Dog", "onset": None, "offset": None, "heard": False},
+    {"label": "Bark", "onset": 0.25, "offset": 0.75, "heard": True},
 ]
 URIS = [clip.record.uri for clip in CLIPS]
 
@@ -111,6 +122,7 @@ def test_npz(local, tmp_path, which):
         assert found["label_class"][2, :3].tolist() == [DOG, BARK, -1]
         assert found["label_score"][0, 0] == 0.75
         assert json.loads(found["human_labels"][1]) == ["Bark"]
+        assert list(map(json.loads, found["human_events"])) == [[], SAID, []]
         assert json.loads(found["tags"][0]) == {"id": "t1", "take": 2.0}
         assert found["space"] == SETTINGS.space
         assert ("vectors" in found) is (which != "none")
@@ -137,6 +149,7 @@ def test_parquet(local, tmp_path, which):
     ]
     assert [row["warning"] for row in rows] == [None, None, "cut"]
     assert [row["human_labels"] for row in rows] == [[], ["Bark"], []]
+    assert [row["human_events"] for row in rows] == [[], SAID, []]
     assert json.loads(rows[1]["tags"]) == {"id": 17.0, "ok": True}
     if which == "clips":
         np.testing.assert_array_equal([row["vector"] for row in rows], local.vectors(URIS))
@@ -155,10 +168,11 @@ def test_csv_and_a_selection(lib, tmp_path):
     assert [float(row["duration"]) for row in rows] == [c.record.duration for c in CLIPS[:2]]
     assert json.loads(rows[0]["labels"]) == {"Bark": 0.75}
     assert json.loads(rows[1]["tags"]) == {"id": 17.0, "ok": True}
+    assert [json.loads(row["human_events"]) for row in rows] == [[], SAID]
     vectors = [[float(row[f"v{n}"]) for n in range(16)] for row in rows]
     np.testing.assert_array_equal(np.array(vectors, np.float32), lib.vectors(URIS[:2]))
     assert lib.export(tmp_path / "rows", format="csv") == 3
-    assert (tmp_path / "rows").read_text("utf-8").splitlines()[0].endswith("human_labels,tags")
+    assert (tmp_path / "rows").read_text("utf-8").splitlines()[0].endswith("human_events,tags")
 
 
 @pytest.mark.parametrize("name", ["none.npz", "none.csv", "none.parquet"])

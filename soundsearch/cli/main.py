@@ -24,6 +24,7 @@ _COMMANDS = {
     "clips": ("looking", "List the clips with their labels and tags."),
     "copy": ("ingesting", "Copy the library to another folder or to Milvus."),
     "demo": ("demo", "Make some sounds, ingest them and search them."),
+    "correct": ("correcting", "Say what is heard in clips, or is not."),
     "duplicates": ("duplicates", "Find clips that are the same sound."),
     "describe": ("describing", "Say what a sound is made of, in words."),
     "evaluate": ("evaluating", "Measure how well clips of one class find each other."),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import LibraryDamaged, SoundsearchError
 from ..results import Label
-from ..stores.records import NO_LABEL
+from ..stores.records import NO_LABEL, HumanEvent
 from .ontology import CLASSES, ontology
 
 __all__ = ["AUDIOSET", "MOST_CLASSES", "Vocabulary", "class_of"]
@@ -144,6 +144,18 @@ class Vocabulary:
     def given(self, classes: Iterable[int]) -> tuple[Label, ...]:
         """Human labels, by class index, as records with score 1."""
         return tuple(self.label(index, 1.0) for index in classes)
+
+    def said(self, events: Iterable[HumanEvent]) -> tuple[dict[str, Any], ...]:
+        """What people said of stretches, for JSON; see `soundsearch.Clip`."""
+        return tuple(
+            {
+                "label": self.label(event.class_index, 1.0).name,
+                "onset": None if event.is_whole else event.onset,
+                "offset": None if event.is_whole else event.offset,
+                "heard": event.is_heard,
+            }
+            for event in events
+        )
 
 
 # The classes where no head has others.

@@ -38,7 +38,10 @@ _SECOND = 48_000 * 2 * 2
 # What a cell of a table begins with that spreadsheets compute; the wide ones are taken for the
 # others in some languages.
 _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-_COLUMNS = ("id", "uri", "start", "end", "score", "duration", "labels", "human_labels", "tags")
+_COLUMNS = (
+    *("id", "uri", "start", "end", "score", "duration", "labels", "human_labels"),
+    *("human_events", "tags"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +183,7 @@ def _row(kept: _Kept) -> list[Any]:
         round(clip.duration, 3),
         _cell(_json(labels)),
         _cell(_json([label.name for label in clip.human_labels])),
+        _cell(_json(clip.human_events)),
         _cell(_json(clip.tags)),
     ]
 
