@@ -20,7 +20,7 @@ from .errors import AudioError, MissingExtra, SoundsearchError
 from .extras import needs
 from .files import AudioFile
 from .patterns import has_wildcards
-from .urls import plain, redacted
+from .urls import chained, plain, redacted
 
 __all__ = [
     "Gone",
@@ -67,7 +67,7 @@ def _scheme(url: str) -> str:
 def _file_system(url: str) -> tuple[Any, str]:
     """The file system of a URL, and what it calls that."""
     fsspec = needs("fsspec", "remote")
-    if "::" in url:
+    if len(chained(url)) > 1:
         raise AudioError(
             plain(url), "is a chain of addresses; expected one, or zip:// or tar:// before one"
         )
