@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from soundsearch_ingest.files import expanded
+
 from .correcting import Correction
 from .errors import ArgumentError
 from .tagfiles import RowProblem, table_of, text_of, uri_in
@@ -54,7 +56,7 @@ def read_corrections(path: str | os.PathLike[str]) -> CorrectionsFile:
     ArgumentError
         The file cannot be used: it cannot be read, is not UTF-8, or has other columns.
     """
-    file = CorrectionsFile(Path(path))
+    file = CorrectionsFile(expanded(path))
     line, names, rows = table_of(file.path, text_of(file.path), file.problems)
     names = [name.lower() for name in names]
     clips = [name for name in names if name in _CLIPS]

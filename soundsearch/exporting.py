@@ -18,6 +18,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from soundsearch_ingest.extras import needs
+from soundsearch_ingest.files import expanded
 
 from .errors import ArgumentError, SoundsearchError
 from .gathering import pooled, portions
@@ -58,7 +59,7 @@ def check_export(
     path: str | os.PathLike[str], format: str | None, vectors: str | None
 ) -> tuple[Path, str, str]:
     """The path, the format and which vectors are written; raises ArgumentError, MissingExtra."""
-    target = Path(path).expanduser()
+    target = expanded(path)
     chosen = format or target.suffix.lower().lstrip(".")
     if chosen not in FORMATS:
         raise ArgumentError(

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from soundsearch_ingest.files import expanded
+
 from .errors import ArgumentError
 from .stores.records import TagValue, is_storable
 
@@ -97,7 +99,7 @@ def read_tags(path: str | os.PathLike[str]) -> TagsFile:
         The file cannot be used: it cannot be read, is not UTF-8, has another suffix, or has no
         column that names clips.
     """
-    file = TagsFile(Path(path).expanduser())
+    file = TagsFile(expanded(path))
     suffix = file.path.suffix.lower()
     if suffix == ".csv":
         _read_table(file, text_of(file.path))

@@ -126,7 +126,7 @@ ROOMS: dict[str, set[str]] = {
     "relabelling": {"exporting", "labels", *_BASE},
     "demo_sounds": set(),
     "models": {"labels", "stores.base", *_BASE},
-    "tagfiles": {"errors", "stores.records"},
+    "tagfiles": {GROUND, "errors", "stores.records"},
     "web": {
         "",
         "asking",
