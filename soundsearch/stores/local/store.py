@@ -259,6 +259,7 @@ class LocalStore:
                 "can be written to a library on a Milvus server: milvus://HOST:19530/NAME"
             )
         with writer_lock(self._folder):
+            self._pool.check_place()
             try:
                 self._delete_adopted()
                 with closing(Writer(self._folder, self.settings)) as self._writer:
