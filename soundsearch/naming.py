@@ -127,18 +127,15 @@ def _near(store: Store, uri: str) -> list[str]:
     """Uris that may be meant: those with the same name elsewhere, else alike in their folder."""
     uri = absolute(uri)
     name = os.path.basename(uri) or uri
-    same = store.clips(Comparison(Plain("uri"), "like", f"%{_literal(name)}"))
-    if found := [clip.uri for clip in islice(same, _NAMED)]:
+    # A pattern cannot say % and _ themselves: what fits by other characters is left out.
+    same = (clip.uri for clip in store.clips(Comparison(Plain("uri"), "like", f"%{name}")))
+    if found := list(islice((each for each in same if each.endswith(name)), _NAMED)):
         return found
     folder = uri[: len(uri) - len(os.path.basename(uri))]
-    inside = store.clips(Comparison(Plain("uri"), "like", f"{_literal(folder)}%"))
-    there = {clip.uri[len(folder) :]: clip.uri for clip in islice(inside, _LOOKED_AT)}
+    inside = (clip.uri for clip in store.clips(Comparison(Plain("uri"), "like", f"{folder}%")))
+    below = islice((each for each in inside if each.startswith(folder)), _LOOKED_AT)
+    there = {each[len(folder) :]: each for each in below}
     return [there[each] for each in get_close_matches(name, there, _NAMED)]
-
-
-def _literal(text: str) -> str:
-    """A text as a pattern that only it fits."""
-    return re.sub(r"[%_\\]", r"\\\g<0>", text)
 
 
 def clips_named(store: Store, name: str | os.PathLike[str] | Key) -> list[int]:

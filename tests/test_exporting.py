@@ -31,7 +31,7 @@ def labels(*scores):
 
 
 CLIPS = [
-    new_clip("/a, b.wav", 3, 1, labels=labels((BARK, 0.75)), tags={"id": "t1", "take": 2.0}),
+    new_clip("/a_%, b.wav", 3, 1, labels=labels((BARK, 0.75)), tags={"id": "t1", "take": 2.0}),
     new_clip(
         "/é.wav",
         1,
@@ -102,6 +102,8 @@ def test_unknown_clips_are_named_with_those_near(lib):
         lib.clip("/sea/é.wav")
     with pytest.raises(errors.ClipNotFound, match=r"near it are: /é\.wav"):
         lib.similar("/ê.wav")
+    with pytest.raises(errors.ClipNotFound, match=r"near it are: /a_%, b\.wav"):
+        lib.clip("/sea/a_%, b.wav")
     with pytest.raises(errors.ClipNotFound, match=r"^/x: .*3 are unknown, also 1000000, /y"):
         lib.vectors(["/x", URIS[0], 10**6, "/y"])
     for wrong in (None, 1.5, [True], [None]):
