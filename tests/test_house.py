@@ -140,6 +140,7 @@ ROOMS: dict[str, set[str]] = {
         "mapping",
         "naming",
         "selection",
+        "session",
         "timelines",
     }
     | {"stores.local", "stores.milvus", "stores.opening", *_RECORDS, *_BASE},
