@@ -8,16 +8,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.commands import run
 from support.sounds import noise, tone, write
 from support.stores import SETTINGS, amend, filled, new_clip
 
 import soundsearch
 from soundsearch import errors
 from soundsearch.cli import correcting
-from soundsearch.cli.main import main
 from soundsearch.correcting import corrected, left, said_of
 from soundsearch.correctionfiles import HEARD
 from soundsearch.labels.timeline import Event
@@ -172,8 +171,8 @@ def test_an_older_library_is_upgraded_and_damage_is_found(tmp_path):
 
 
 def corrected_by(library, *arguments):
-    done = CliRunner().invoke(main, ["correct", *map(str, arguments), "--library", str(library)])
-    return done.exit_code, done.output
+    done = run("correct", *arguments, library=library)
+    return done.returncode, done.stdout + done.stderr
 
 
 def test_people_label_in_a_shell_or_a_spreadsheet(place, tmp_path):
