@@ -44,6 +44,7 @@ class Shown:
         if self.is_loaded:
             visit = "(path) => import('/page/address.js').then((m) => m.visit(path))"
             self.page.evaluate(visit, path)
+            self.until("!document.querySelector('.answers[aria-busy=true]')")  # rows of another
         else:
             self.page.goto(self.url + path)
             self.is_loaded = True
@@ -58,12 +59,19 @@ class Shown:
             self.page.keyboard.press(key)
 
     def until(self, program: str):
-        """What a program gives as soon as that is true."""
-        for _ in range(500):  # not wait_for_function, which the page's policy forbids
-            if found := self.page.evaluate(program):
-                return found
-            self.page.wait_for_timeout(20)
-        raise AssertionError(f"{program} never came true")
+        """What an expression gives as soon as that is true, and no empty list."""
+        # Not wait_for_function, which the page's policy forbids.
+        found = self.page.evaluate(
+            f"""(async () => {{
+              for (let tries = 0; tries < 500; tries += 1) {{
+                const found = await ({program});
+                if (found && found.length !== 0) return found;
+                await new Promise((resolve) => {{ setTimeout(resolve, 20); }});
+              }}
+            }})()"""
+        )
+        assert found, f"{program} never came true"
+        return found
 
     def names(self) -> list[str]:
         """The names of the rows of the list, once there are some and they answer what is asked.
