@@ -85,6 +85,14 @@ def test_patterns_and_files_of_a_web_server(web):
             found(missing)
 
 
+def test_colons_in_a_name_are_no_chain_of_addresses(lib, folder, web):
+    """fsspec would take `a.wav` for it, and `b.wav` for a file here."""
+    write(folder / "a.wav::b.wav", tone(1760, 1))
+    named, addressed = str(folder / "a.wav::b.wav"), f"{web.url}/a.wav::b.wav"
+    assert lib.ingest([named, addressed]).added == 2
+    assert (lib.vectors(addressed) == lib.vectors(named)).all()
+
+
 def test_what_is_cut_off_is_tried_again(lib, web):
     web.cut.add("a.wav")
     report = lib.ingest(f"{web.url}/")

@@ -75,8 +75,11 @@ def _file_system(url: str) -> tuple[Any, str]:
     if scheme not in fsspec.available_protocols():
         raise AudioError(plain(url), f"expected a URL that fsspec knows, got {scheme}://")
     try:
-        _silence(fsspec.get_filesystem_class(scheme).__module__)
-        found: tuple[Any, str] = import_module("fsspec.core").url_to_fs(url, **_options(url))
+        # Not `url_to_fs`, which takes any "::" for a chain: it would read another file.
+        system = fsspec.get_filesystem_class(scheme)
+        _silence(system.__module__)
+        options = {**system._get_kwargs_from_urls(url), **_options(url)}
+        return fsspec.filesystem(scheme, **options), system._strip_protocol(url)
     except ImportError as error:
         name = getattr(error.__cause__, "name", None) or getattr(error, "name", None) or scheme
         package = name.partition(".")[0]
@@ -85,7 +88,6 @@ def _file_system(url: str) -> tuple[Any, str]:
             f"{scheme}:// needs the package {package} ({error}); install it with: "
             f"pip install {wanted}"
         ) from error
-    return found
 
 
 def _silence(module: str) -> None:
