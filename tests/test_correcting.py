@@ -220,10 +220,11 @@ def test_people_label_in_a_shell_or_a_spreadsheet(place, tmp_path):
         names = [[label.name for label in clip.human_labels] for clip in clips]
         assert names == [["Dog"], [], ["Bark"]]
         assert clips[2].to_dict()["human_events"] == [bark]
-    assert corrected_by(place, 99, "--label", "Dog") == (
-        1,
-        "0 corrections stored\n  no clip of the library is 99\n",
-    )
+    for number in (99, 1 << 70):
+        assert corrected_by(place, number, "--label", "Dog") == (
+            1,
+            f"0 corrections stored\n  no clip of the library is {number}\n",
+        )
     for wrong in (("--label", "Dog"), (a,), (a, "--label", "Dog", "--file", "t.csv")):
         assert corrected_by(place, *wrong)[0] == 2
     (tmp_path / "t.csv").write_text("path,label,onest\na.wav,Dog,1\n")
