@@ -298,10 +298,17 @@ def test_a_library_in_the_place_of_another_is_not_taken_for_it(store, folder, mo
         reader.counts()
         monkeypatch.chdir("/")
         assert reader.counts().clips == len(CLIPS)
+        asking = (reader.counts, lambda: list(reader.clips()))
+        entering = (reader.reading().__enter__, store.writing().__enter__)
         shutil.rmtree(folder)
-        for ask in (reader.counts, reader.reading().__enter__, lambda: list(reader.clips())):
+        for ask in (*asking, *entering):
             with pytest.raises(errors.LibraryNotFound, match="was removed or moved while it was"):
                 ask()
+        folder.write_text("a file")
+        for ask in asking:
+            with pytest.raises(errors.LibraryNotFound, match="was removed or moved while it was"):
+                ask()
+        folder.unlink()
     with closing(LocalStore.create(folder, SETTINGS)) as new:
         filled(new, [new_clip("/new.wav", 3, 9)])
         for ask in (store.counts, lambda: store.clip_at("/new.wav"), store.writing().__enter__):

@@ -72,7 +72,7 @@ class Pool:
         """
         try:
             found = _identity(self._catalog)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise LibraryNotFound(
                 f"{self._folder}: is not there any more; it was removed or moved while it was open"
             ) from None
