@@ -95,19 +95,27 @@ def test_what_a_killed_server_left_is_removed_by_the_next(folder, monkeypatch):
     path = Path(process.stdout.readline().decode().strip())
     (temporary / "soundsearch-web-new").mkdir()  # one that is just being made
     (temporary / "soundsearch-web-link").symlink_to(folder / "s")
+    shut = [temporary / f"soundsearch-web-shut{number}" for number in range(16)]
+    for each in shut:  # that cannot be looked into, as another user's
+        each.mkdir()
+        (each / "lock").symlink_to("x" * 300)
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     alive = Folder()
     assert (path / "upload-1").exists()
     process.communicate(b"!")
     last = Folder()
-    left = {"soundsearch-web-new", "soundsearch-web-link", *map(os.path.basename, (alive.path,))}
-    assert {*os.listdir(temporary)} == {*left, os.path.basename(last.path)}
+    others = {"soundsearch-web-new", "soundsearch-web-link", *(each.name for each in shut)}
+    used = {os.path.basename(each.path) for each in (alive, last)}
+    assert {*os.listdir(temporary)} == {*others, *used}
     assert os.listdir(folder / "s")
-    shutil.rmtree(last.path)  # cleaned away by the system, as old ones are
-    assert os.path.isdir(last.path)
+    for _ in range(20):
+        shutil.rmtree(last.path)  # cleaned away by the system, as old ones are
+        with ThreadPoolExecutor(8) as threads:
+            [again] = set(threads.map(lambda _: last.path, range(8)))
+        assert os.path.isdir(again)
     alive.close()
     last.close()
-    assert {*os.listdir(temporary)} == {"soundsearch-web-new", "soundsearch-web-link"}
+    assert {*os.listdir(temporary)} == others
 
 
 @pytest.mark.parametrize(

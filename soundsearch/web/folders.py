@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,20 +26,22 @@ class Folder:
     """
 
     def __init__(self) -> None:
+        self._guard = threading.Lock()
         _clear_away()
         self._make()
 
     @property
     def path(self) -> str:
         """The folder: made again where it was cleaned away, as old ones are."""
-        try:
-            is_there = os.path.samestat(self._made, os.stat(self._path))
-        except OSError:
-            is_there = False
-        if not is_there:
-            self._lock.release()
-            self._make()
-        return self._path
+        with self._guard:  # many threads ask, and one makes it
+            try:
+                is_there = os.path.samestat(self._made, os.stat(self._path))
+            except OSError:
+                is_there = False
+            if not is_there:
+                self._lock.release()
+                self._make()
+            return self._path
 
     def close(self) -> None:
         """Remove it, with all that is in it."""
@@ -66,8 +69,10 @@ def _clear_away() -> None:
     """Remove the folders whose locks nobody holds; those without one are just being made."""
     with suppress(OSError), os.scandir(tempfile.gettempdir()) as scan:
         for entry in scan:
-            lock = Path(entry.path, _LOCK)
-            if not entry.name.startswith(_PREFIX) or entry.is_symlink() or not lock.is_file():
+            if not entry.name.startswith(_PREFIX) or entry.is_symlink():
                 continue
-            with suppress(Locked, LibraryError, OSError), FileLock(lock):
-                shutil.rmtree(entry.path, ignore_errors=True)
+            lock = Path(entry.path, _LOCK)
+            with suppress(Locked, LibraryError, OSError):  # such as another user's
+                if lock.is_file():
+                    with FileLock(lock):
+                        shutil.rmtree(entry.path, ignore_errors=True)
