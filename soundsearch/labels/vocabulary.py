@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,6 @@ def class_of(name: str, mid: str = "") -> int | None:
     ValueError
         The id is that of no class, or the name cannot be one.
     """
-    classes = ontology().classes
     if mid:
         node = ontology().nodes.get(mid)
         if node is None or node.class_index is None:
@@ -44,11 +43,14 @@ def class_of(name: str, mid: str = "") -> int | None:
         raise ValueError(
             f"expected a class's name of at most {_LONGEST_NAME} characters, got {len(name)}"
         )
-    wanted = name.lower()
-    return next(
-        (index for index, node in enumerate(classes) if wanted in (node.name.lower(), node.mid)),
-        None,
-    )
+    return _indices().get(name.lower())
+
+
+@cache
+def _indices() -> dict[str, int]:
+    """AudioSet's classes by their names and ids: a table may name them many times."""
+    classes = list(enumerate(ontology().classes))
+    return {text: index for index, node in classes for text in (node.name.lower(), node.mid)}
 
 
 @dataclass(frozen=True)
