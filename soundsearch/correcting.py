@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from typing import Any
 
@@ -197,11 +197,17 @@ def _index(vocabulary: Vocabulary, label: str) -> int:
     try:
         return vocabulary.index(label)
     except ValueError:
-        near = ontology().similar(label, vocabulary.own) if isinstance(label, str) else ""
+        near = _near(label, vocabulary.own) if isinstance(label, str) else ""
         raise ArgumentError(
             f"expected the name or id of one of the library's {len(vocabulary)} classes, got "
             f"{label!r:.100}{near}"
         ) from None
+
+
+@lru_cache(64)
+def _near(label: str, own: tuple[str, ...]) -> str:
+    """What to say of names that are near: the same for all clips that a wrong one is said of."""
+    return ontology().similar(label, own)
 
 
 def _stretch(record: ClipRecord, at: Any) -> tuple[float, float]:

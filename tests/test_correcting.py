@@ -225,6 +225,8 @@ def test_people_label_in_a_shell_or_a_spreadsheet(place, tmp_path):
             1,
             f"0 corrections stored\n  no clip of the library is {number}\n",
         )
+    code, output = corrected_by(place, "--where", "duration > 0", "--label", "Dgo")
+    assert code == 1 and output.count("got 'Dgo'; similar: Dog") == 1
     for wrong in (("--label", "Dog"), (a,), (a, "--label", "Dog", "--file", "t.csv")):
         assert corrected_by(place, *wrong)[0] == 2
     (tmp_path / "t.csv").write_text("path,label,onest\na.wav,Dog,1\n")

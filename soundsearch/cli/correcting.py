@@ -82,7 +82,8 @@ def correct(
             ]
             lines = [None] * len(corrections)
         refused = lib.correct_all(corrections)
-    problems += [(lines[number], reason) for number, reason in refused.items()]
+    # What is wrong of all clips is said once.
+    problems += dict.fromkeys((lines[number], reason) for number, reason in refused.items())
     stored = len(corrections) - len(refused)
     say(f"{counted(stored, 'correction')} stored")
     print_row_problems(file, problems)
