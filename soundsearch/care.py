@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .clips import Clips
 from .labels.head import Head
@@ -122,7 +122,7 @@ class Care(Clips):
         Raises
         ------
         ArgumentError
-            One names no clip, but something else.
+            One is no Correction, or names no clip, but something else.
         LibraryBusy
             Another process is writing to the library.
         """
@@ -195,7 +195,7 @@ class Care(Clips):
 
         use_head(self._session, head, forget, on_clips, on_step)
 
-    def remove(self, uris: Iterable[Target | Key]) -> int:
+    def remove(self, uris: Target | Key | Iterable[Target | Key]) -> int:
         """Take clips out, named by uri or key, a folder above or a pattern; returns how many.
 
         In a pattern of uris, ``*`` and ``?`` stand for what is within a folder, ``**`` for
@@ -210,7 +210,9 @@ class Care(Clips):
 
         store = self._session.store
         found: dict[int, None] = {}
-        for uri in uris:
+        # One name is no collection of its letters: "/" names all that is in folders.
+        is_one = isinstance(uris, (str, os.PathLike, Key))
+        for uri in cast("Iterable[Target | Key]", [uris] if is_one else uris):
             found.update(dict.fromkeys(clips_named(store, uri)))
         with self._session.writing():
             store.remove(list(found))

@@ -53,6 +53,9 @@ def correct_all(store: Store, corrections: Iterable[Correction]) -> dict[int, st
     vocabulary = vocabulary_of(store)
     waiting = enumerate(corrections)
     while batch := list(islice(waiting, _TOGETHER)):
+        for _, each in batch:
+            if not isinstance(each, Correction):
+                raise ArgumentError(f"expected a Correction, got {each!r:.100}")
         named = by_name(store, listed([each.clip for _, each in batch])[0])
         records: dict[int, ClipRecord] = {}
         for number, each in batch:
@@ -104,7 +107,7 @@ def corrected(
         if (event.class_index, event.onset, event.offset) != place
     ]
     if heard is not None:
-        said.append(HumanEvent(*place, heard))
+        said.append(HumanEvent(*place, bool(heard)))
     if len(said) > _MOST:
         raise ArgumentError(
             f"{record.uri}: people may say {_MOST} things of a clip; take some back first"

@@ -254,7 +254,12 @@ def test_what_cannot_be_said_is_told_clearly(tmp_path):
             clip, label, at, heard = (*wrong, None, True)[:4] if len(wrong) < 4 else wrong
             with pytest.raises(errors.ArgumentError, match=message):
                 lib.correct(clip, label, at=at, heard=heard)
+        for wrong in (soundsearch.Correction(1.5, "Dog"), (1, "Dog"), None):
+            with pytest.raises(errors.ArgumentError, match=r"expected (the uri|a Correction)"):
+                lib.correct_all([wrong])
         assert not [clip for clip in lib if clip.human_labels or clip.human_events]
+        [said] = lib.correct(1, "Dog", heard=np.False_).human_events
+        assert said["heard"] is False
 
 
 def test_the_command_and_the_page_say_the_same():
