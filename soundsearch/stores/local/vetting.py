@@ -79,7 +79,7 @@ class Steps:
         )
 
     def were_interrupted(self, error: sqlite3.Error) -> bool:
-        """Whether a Ctrl-C stopped the last statement: it is raised in a look, and dropped there."""
+        """Whether Ctrl-C stopped the last statement: it is raised in a look, and dropped there."""
         is_main = threading.current_thread() is threading.main_thread()
         return is_main and str(error) == "interrupted" and not self._stops
 
