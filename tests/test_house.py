@@ -60,7 +60,7 @@ ROOMS: dict[str, set[str]] = {
     "mapping": {*_ASKING, "exporting"},
     "selection": {*_SELECTION, "asking", "exporting", "mapping"},
     "neighbours": {*_RECORDS, *_BASE, "naming", "stores.pooling"},
-    "duplicates": {*_RECORDS, *_BASE, "neighbours"},
+    "duplicates": {*_RECORDS, *_BASE, "gathering", "neighbours"},
     "preparing": _CLIPS,
     "recommending": _CLIPS,
     "clips": {*_CLIPS, "duplicates", "preparing", "recommending"},

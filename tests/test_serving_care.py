@@ -71,6 +71,8 @@ def test_an_ingest_beside_questions(folder, serving):
     assert asked["state"] == "none" and asked["folders"] == [str(folder / "s")]
     assert asked["command"] == f"soundsearch ingest FOLDER --library {folder / 'l'}"
     started = server.client.post("/ingest", json={"folder": str(folder / "s" / "new")})
+    process = server.service.ingests._run.process
+    process.send_signal(signal.SIGSTOP)  # it has not ended when these are asked
     assert started.json()["state"] == "running"
     assert server.get("/similar?clip=1").is_success
     again = server.client.post("/ingest", json={"folder": str(folder / "s")})
@@ -78,6 +80,7 @@ def test_an_ingest_beside_questions(folder, serving):
     assert "is under way" in problem(
         server.client.post("/clips/1/labels", json={"label": "Dog"}), 409
     )
+    process.send_signal(signal.SIGCONT)
     found = ended(server, state="done", files=2, total=2, sound=2.0, left=None, message=None)
     assert found["outcomes"] == {"added": 1, "failed": 1} and found["seconds"] > 0
     assert server.get("/clips").json()["total"] == 3

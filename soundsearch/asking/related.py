@@ -171,5 +171,6 @@ def hits_of(
         (id, best[id].number, score, row)
         for row, (id, score) in enumerate(zip(clip_ids.tolist(), scores.tolist(), strict=True))
     ]
-    segments = np.array([best[id].segment for id, *_ in places])
+    kept = [best[id].segment for id, *_ in places]
+    segments = np.array(kept, kept[0].dtype)
     return shown_hits(reading, settings, places, segments, offset)

@@ -114,7 +114,8 @@ def find_hits(
         (clip_id, best[clip_id].number, best[clip_id].score, row)
         for row, clip_id in enumerate(order)
     ]
-    segments = np.array([best[clip_id].segment for clip_id in order])
+    kept = [best[clip_id].segment for clip_id in order]
+    segments = np.array(kept, kept[0].dtype)  # else found by comparing those of all
     return shown_hits(reading, settings, places, segments, offset)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from soundsearch_ingest.files import AudioFile
 from soundsearch_ingest.logmel import SILENT
 
+from ..gathering import portions
 from ..stores.base import ClipChanged, Store
 from .comparing import Match
 from .found import DuplicateGroup, DuplicatePair, Duplicates
@@ -18,6 +19,9 @@ from .hearing import Unheard, Voice, check
 from .proposing import Content
 
 __all__ = ["Known", "report", "told"]
+
+# Clips that are read together: those of a large library that was moved are many.
+_TOGETHER = 1024
 
 
 @dataclass(slots=True, eq=False)
@@ -124,11 +128,14 @@ def _merely(known: Known, in_groups: dict[int, int], store: Store) -> Iterator[D
     """Pairs whose embeddings are near, and no more."""
     linked = {frozenset((link.own, link.other)) for link in known.links}
     silent = {place for place, voice in enumerate(known.voices) if voice and voice.is_silent}
-    silent |= _silent(known, store)
-    for (own, other), cosine in sorted(known.near.items(), key=lambda item: -item[1]):
-        if cosine < known.similar or frozenset((own, other)) in linked or silent & {own, other}:
-            continue
-        if in_groups.get(own, -1) == in_groups.get(other, -2):
+    near = [
+        (pair, cosine)
+        for pair, cosine in sorted(known.near.items(), key=lambda item: -item[1])
+        if cosine >= known.similar and frozenset(pair) not in linked
+    ]
+    silent |= _silent(known, {place for pair, _ in near for place in pair}, store)
+    for (own, other), cosine in near:
+        if silent & {own, other} or in_groups.get(own, -1) == in_groups.get(other, -2):
             continue
         first, second = known.contents[own], known.contents[other]
         notes = [
@@ -147,19 +154,32 @@ def _merely(known: Known, in_groups: dict[int, int], store: Store) -> Iterator[D
         )
 
 
-def _silent(known: Known, store: Store) -> set[int]:
-    """The contents without a voice that are silent as far as their segments tell."""
-    silent = set()
-    for place in known.why:
+def _silent(known: Known, places: set[int], store: Store) -> set[int]:
+    """Those of some contents without a voice that are silent as far as their segments tell."""
+    place_of = {known.contents[place].id: place for place in places if place in known.why}
+    ids = sorted(place_of)
+    found: set[int] = set()
+    for begin in range(0, len(ids), _TOGETHER):
+        found |= _silent_clips(ids[begin : begin + _TOGETHER], store)
+    return {place_of[id] for id in found}
+
+
+def _silent_clips(ids: Sequence[int], store: Store) -> set[int]:
+    """Those of these clips that are there and all of whose segments are silent."""
+    silent: set[int] = set()
+    try:
         with store.reading() as reading:
-            try:
-                id = known.contents[place].id
-                count = int(reading.lengths(np.array([id]))[0])
-                _, segments = reading.rows([(id, 0, count)])
-            except ClipChanged:
-                continue
-        if (segments["level"] < SILENT).all():
-            silent.add(place)
+            for clips in portions(list(reading.clips_by_id(ids).values())):
+                _, segments = reading.rows([(clip.id, 0, clip.count) for clip in clips])
+                ends = np.cumsum([clip.count for clip in clips]).tolist()
+                for clip, end in zip(clips, ends, strict=True):
+                    if (segments["level"][end - clip.count : end] < SILENT).all():
+                        silent.add(clip.id)
+    except ClipChanged:  # one of them, and no matter if it is by itself
+        if len(ids) < 2:
+            return set()
+        half = len(ids) // 2
+        return _silent_clips(ids[:half], store) | _silent_clips(ids[half:], store)
     return silent
 
 

@@ -193,14 +193,18 @@ def _kind(value: TagValue) -> type:
 
 def is_named(pattern: str, uri: str, tags: Iterable[TagValue]) -> bool:
     """Whether a clip at a uri, with tags of these values, is `Named` so."""
+    texts = [value for value in tags if isinstance(value, str)]
+    said = said_in(pattern)
+    if all(text.isascii() and said not in text.lower() for text in (uri, *texts)):
+        return False  # as of most, without folding
     pattern = _folded(pattern)
     expression = like_pattern(pattern, "*?")
     names, count = _folded(uri).split("/"), pattern.count("/") + 1
-    rows = ("/".join(names[at : at + count]) for at in range(len(names) - count + 1))
-    texts = (_folded(value) for value in tags if isinstance(value, str))
-    return any(expression.fullmatch(text) for texts in (rows, texts) for text in texts)
+    rows = ["/".join(names[at : at + count]) for at in range(len(names) - count + 1)]
+    return any(expression.fullmatch(text) for text in (*rows, *map(_folded, texts)))
 
 
+@lru_cache(maxsize=64)
 def said_in(pattern: str) -> str:
     """A text that is in every name that a pattern of `Named` matches, in small letters.
 

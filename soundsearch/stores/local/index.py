@@ -39,9 +39,9 @@ Ints = NDArray[np.int64]
 
 # Up to here an exact search of 128-d vectors takes less than about 2 ms on one core.
 EXACT_ROWS = 125_000
-# Candidates taken from an approximate index for each result wanted, at least; and altogether, of
-# an index that is not tuned, which version 0.1.0 made.
-_CANDIDATES_PER_RESULT = 5
+# Candidates taken from an approximate index for each result wanted, at least, which hold all but
+# one in 3000 of these; and altogether, of an index that is not tuned, which version 0.1.0 made.
+_CANDIDATES_PER_RESULT = 3
 _UNTUNED_CANDIDATES = 200
 # Rows that are read, or pairs that are scored, at a time; queries that are searched for.
 BLOCK = 1 << 16

@@ -20,7 +20,7 @@ from ..filters import Filter
 from ..keyed import by_key, declared
 from ..records import Counts, Key, StoredClip
 from .catalog import Catalog
-from .rows import ranges
+from .rows import ranges, rows_of
 from .schema import CATALOG
 from .snapshot import Snapshot
 from .sums import are_finite
@@ -192,7 +192,7 @@ class LocalReading:
         self._refuse(snapshot.damaged(compared))
         rows = ranges(snapshot.first_rows[places] + firsts, lasts - firsts)
         vectors = np.asarray(snapshot.vectors.vectors[rows])
-        segments = np.asarray(snapshot.vectors.segments[rows])
+        segments = rows_of(snapshot.vectors.segments, rows)
         if not (are_finite(vectors) and are_finite(segments["level"])):
             self._refuse(snapshot.damaged(places))
         return vectors, segments

@@ -40,7 +40,9 @@ _FAIR_COST = 50_000
 # Twice the cost pays off if it takes away a quarter of what is missed.
 _PAYS_OFF = 0.75
 _HARDLY = 1.1
-# Twice the cells are not tried if the last doubling found less than this more.
+# How many numbers of cells are tried from one to twice as many; of which no more are, if the last
+# doubling found less than this more.
+_STEPS = 4
 _LITTLE = 0.001
 # Rows that all queries are compared with at a time: the scores stay in the processor's cache.
 _COMPARED = 1 << 12
@@ -102,19 +104,19 @@ def _measured(shards: Shards, vectors: Rows, queries: Floats, own: Ints) -> list
         found = shards.search(queries, _CANDIDATES[-1], *visited, everything)
         is_near = exact_scores(vectors, queries, found) >= enough
         for candidates in _CANDIDATES:
-            if cells < min(cells_holding(candidates, shards.cells, shards.rows), grid[-1]):
-                continue  # the search would visit more
             hits = is_near[:, :candidates].sum(axis=1) - own
             recalls = np.clip(hits / _RECALL_AT, 0, 1)
             # What is asked may be of either kind.
             recall = min(_likely(recalls[own == kind]) for kind in (0, 1))
             cost = compared + scanned[cells - 1] + _ROWS_PER_CANDIDATE * candidates
-            settings.append(_Setting(cells, candidates, recall, float(cost)))
+            # With fewer cells, the search would visit more.
+            if cells >= min(cells_holding(candidates, shards.cells, shards.rows), grid[-1]):
+                settings.append(_Setting(cells, candidates, recall, float(cost)))
         enough_costs = [setting.cost for setting in settings if setting.recall >= _TARGET]
-        reached.append(max((setting.recall for setting in settings), default=0.0))
-        is_flat = reached[-1] > 0.5 and reached[-1] - min(reached[-3:]) < _LITTLE
+        reached.append(recall)  # with the most candidates
+        is_flat = reached[-1] > 0.5 and reached[-1] - min(reached[-_STEPS - 1 :]) < _LITTLE
         if min(enough_costs, default=np.inf) <= compared + scanned[cells - 1] or (
-            len(reached) > 2 and is_flat
+            settings and len(reached) > _STEPS and is_flat
         ):
             break
     return settings
@@ -185,6 +187,6 @@ def _nearest(queries: Floats, vectors: Rows, rows: int) -> Floats:
 
 
 def _cells(most: int) -> list[int]:
-    """How many cells may be visited: from 1 by a factor of the square root of 2."""
-    steps = np.arange(2 * np.log2(most) + 1)
-    return sorted({*np.round(2 ** (steps / 2)).astype(int).tolist(), most})
+    """How many cells may be visited: from 1, in so many steps to twice as many."""
+    steps = np.arange(np.floor(_STEPS * np.log2(most)) + 1)
+    return sorted({*np.round(2 ** (steps / _STEPS)).astype(int).tolist(), most})

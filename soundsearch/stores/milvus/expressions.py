@@ -20,8 +20,8 @@ chain of a hundred ``or`` breaks the server, whose messages may nest 100 deep, s
 as balanced trees. A comparison with a missing key is false on the server and unknown in Lite, even
 below ``not``, so ``not`` is pushed down to the comparisons and the absence is written out there.
 
-`compile_filter` drops or widens what an expression cannot say; `matches` then checks the clips
-that got through.
+`compile_filter` drops or widens what an expression cannot say, and tells of it; `matches` then
+checks that of the clips that got through, of names and tags with rows that hold little more.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import operator
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,12 +77,14 @@ _UNSAYABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 class Compiled:
     """An expression, and whether it lets through exactly what its filter does, or more.
 
-    ``text`` is "" if everything is let through and None if nothing is.
+    ``text`` is "" if everything is let through and None if nothing is. ``rest`` is what then is to
+    be checked of the clips that it lets through; None if it is exact.
     """
 
     text: str | None
     exact: bool = True
     depth: int = 0
+    rest: Filter | None = None
 
 
 _ALL = Compiled("")
@@ -99,7 +101,30 @@ def compile_filter(filter: Filter, lite: bool) -> Compiled:
     lite : bool
         Whether to compile for Milvus Lite.
     """
-    return _Compiler(lite).compile(filter, True)
+    compiled = _Compiler(lite).compile(filter, True)
+    rest = None if compiled.exact else filter
+    if isinstance(rest, And) and compiled.text:
+        parts = [compile_filter(part, lite).rest for part in rest.parts]
+        rest = And(tuple(part for part in parts if part is not None))
+    return replace(compiled, rest=rest)
+
+
+def are_enough(fields: Sequence[str], filter: Filter) -> bool:
+    """Whether these fields of a clip's row tell if a filter lets it through."""
+    match filter:
+        case And(parts) | Or(parts):
+            return all(are_enough(fields, part) for part in parts)
+        case Not(part):
+            return are_enough(fields, part)
+        case Named():
+            return "uri" in fields and "tags" in fields
+        case Comparison(Plain(name)) | OneOf(Plain(name)) | Missing(Plain(name)):
+            return name in fields
+        case Comparison(HumanLabel()):
+            return "human_labels" in fields
+        case Comparison(Tag()) | OneOf(Tag()) | Missing(Tag()):
+            return "tags" in fields
+    return False
 
 
 def among(field: str, values: Sequence[int] | NDArray[np.int64]) -> str:

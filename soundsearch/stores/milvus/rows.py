@@ -22,7 +22,7 @@ import os
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
+from urllib.parse import quote, quote_from_bytes, unquote, unquote_to_bytes
 
 import blake3
 import numpy as np
@@ -46,6 +46,7 @@ from .client import Row
 __all__ = [
     "CLIP_FIELDS",
     "LONGEST",
+    "NAMED_FIELDS",
     "NO_VECTOR",
     "SEEN_FIELDS",
     "SEGMENTS_PER_EDITION",
@@ -55,6 +56,7 @@ __all__ = [
     "failure_id",
     "failure_of",
     "failure_row",
+    "named_clip",
     "packed_uri",
     "segment_ids",
     "segment_rows",
@@ -73,7 +75,11 @@ LONGEST = 65_535
 # Longer warnings and reasons are cut off, in characters.
 _LONGEST_TEXT = 10_000
 
+_NO_LABELS = np.empty(0, LABEL)
+
 SEEN_FIELDS = ("id", "edition", "revision", "segments")
+# Those that `named_clip` reads.
+NAMED_FIELDS = (*SEEN_FIELDS, "uri", "tags")
 CLIP_FIELDS = ("id", "uri", "digest", "edition", "revision", "segments", "data")
 SEGMENT_FIELDS = ("id", "level", "labels", "vector")
 
@@ -212,6 +218,19 @@ def clip_of(row: Row) -> StoredClip:
         human_labels=tuple(data["human_labels"]),
         human_events=HumanEvent.of(data.get("human_events", ())),
         tags=data["tags"],
+    )
+    return StoredClip(id=row["id"], count=row["segments"], record=record)
+
+
+def named_clip(row: Row) -> StoredClip:
+    """As much of the clip of a row with `NAMED_FIELDS` as these say."""
+    tags = {unquote(key[2:], errors="surrogatepass"): value for key, value in row["tags"].items()}
+    record = ClipRecord(
+        file=AudioFile(unpacked_uri(row["uri"]), 0, 0),
+        digest=b"",
+        duration=0.0,
+        labels=_NO_LABELS,
+        tags=tags,
     )
     return StoredClip(id=row["id"], count=row["segments"], record=record)
 

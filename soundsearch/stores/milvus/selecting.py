@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..filters import Filter, matches
-from .expressions import among, compile_filter
-from .rows import CLIP_FIELDS, SEEN_FIELDS, clip_of
-from .tables import Tables
+from ..records import StoredClip
+from .expressions import among, are_enough, compile_filter
+from .rows import CLIP_FIELDS, NAMED_FIELDS, SEEN_FIELDS, clip_of, named_clip
+from .tables import BATCH_IDS, Tables
 
-__all__ = ["Seen", "Selection", "select"]
+__all__ = ["Seen", "Selection", "clips_of", "select"]
 
 # The most clip ids that one search lists.
 _LISTED = 50_000
@@ -78,14 +79,36 @@ class Selection:
 def select(tables: Tables, filter: Filter) -> Selection:
     """Find the clips that a filter lets through."""
     compiled = compile_filter(filter, tables.uri.lite)
+    rest = compiled.rest
+    fields: Sequence[str] = CLIP_FIELDS
+    clip, page = clip_of, _WHOLE_PAGE
+    if rest is None:
+        fields, page = SEEN_FIELDS, _SEEN_PAGE
+    elif are_enough(NAMED_FIELDS, rest):
+        fields, clip = NAMED_FIELDS, named_clip
     numbers: list[tuple[int, ...]] = []
     if compiled.text is not None:
-        fields, page = (SEEN_FIELDS, _SEEN_PAGE) if compiled.exact else (CLIP_FIELDS, _WHOLE_PAGE)
         for rows in tables.all_clips(fields, page, compiled.text):
             numbers += [
                 tuple(row[name] for name in SEEN_FIELDS)
                 for row in rows
-                if compiled.exact or matches(filter, clip_of(row))
+                if rest is None or matches(rest, clip(row))
             ]
     array = np.array(sorted(numbers), np.int64).reshape(-1, len(SEEN_FIELDS))
     return Selection(*np.ascontiguousarray(array.T))
+
+
+def clips_of(tables: Tables, filter: Filter) -> Iterator[StoredClip]:
+    """The clips that a filter lets through, ordered by id; read in pages."""
+    compiled = compile_filter(filter, tables.uri.lite)
+    if compiled.text is None:
+        return
+    if compiled.rest is None:
+        for rows in tables.clip_pages(CLIP_FIELDS, _WHOLE_PAGE, compiled.text):
+            yield from map(clip_of, rows)
+        return
+    ids = select(tables, filter).ids.tolist()
+    for begin in range(0, len(ids), BATCH_IDS):
+        rows = tables.by_ids(tables.clips, ids[begin : begin + BATCH_IDS], CLIP_FIELDS)
+        clips = map(clip_of, sorted(rows, key=lambda row: int(row["id"])))
+        yield from (clip for clip in clips if matches(filter, clip))  # as it is now

@@ -13,7 +13,7 @@ from ...errors import LibraryError, LibraryNotFound
 from ...hints import command
 from ...results import Finding
 from ..base import ClipChanged, LabelsOf, OnClips, OnStep, SaidOf, Store
-from ..filters import Filter, matches
+from ..filters import Filter
 from ..parts import Part
 from ..records import (
     ClipRecord,
@@ -47,7 +47,6 @@ from .collections import (
     stretches_schema,
 )
 from .delegate import Delegate
-from .expressions import compile_filter
 from .heads import write_head
 from .lease import Lease, Permit
 from .lite import opening
@@ -56,6 +55,7 @@ from .parts import drop_ended, ended_parts, part_written, seized_parts
 from .reader import MilvusReading
 from .relabelling import relabel
 from .rows import CLIP_FIELDS, clip_of, failure_of, packed_uri, state_row
+from .selecting import clips_of
 from .tables import Tables
 from .upgrades import drop_leftovers, upgraded
 from .uri import MilvusUri
@@ -65,9 +65,8 @@ __all__ = ["MilvusStore"]
 
 # Seconds in which a reader may not see that another process relabelled the library.
 _UNSEEN = 1.0
-# How many clips are read at a time without and with a filter.
+# How many clips are read at a time.
 _PAGE = 1024
-_FILTERED_PAGE = 4096
 
 
 class MilvusStore:
@@ -222,12 +221,7 @@ class MilvusStore:
         if filter is None:
             pages = tables.clip_pages(CLIP_FIELDS, _PAGE)
             return (clip_of(row) for rows in pages for row in rows)
-        compiled = compile_filter(filter, self.uri.lite)
-        if compiled.text is None:
-            return iter(())
-        pages = tables.clip_pages(CLIP_FIELDS, _FILTERED_PAGE, compiled.text)
-        found = (clip_of(row) for rows in pages for row in rows)
-        return found if compiled.exact else (clip for clip in found if matches(filter, clip))
+        return clips_of(tables, filter)
 
     def clip_at(self, uri: str) -> StoredClip | None:
         """The clip at this uri."""
