@@ -173,7 +173,8 @@ def measure(server: str, pid: int, options: argparse.Namespace, folder: Path) ->
     in_chromium(server, options.method)
     add(folder)
     time.sleep(61)  # a map is given out for a minute
-    print(f"placed: {until_made(url):.1f} s")
+    before, placed = serving.processor_seconds(pid), until_made(url)
+    print(f"placed: {placed:.1f} s, core {serving.processor_seconds(pid) - before:.1f} s")
 
 
 def main() -> None:

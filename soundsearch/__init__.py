@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .asking.words import Words
     from .captions.records import Caption, Description, Scene, Sentence, Share
     from .clips import Clips
+    from .correcting import Correction
     from .describing import describe
     from .duplicates.found import DuplicateGroup, DuplicatePair, Duplicates
     from .hearing import embed, label
@@ -76,6 +77,7 @@ __all__ = [
     "Clips",
     "ClusterError",
     "CopyReport",
+    "Correction",
     "Description",
     "DuplicateGroup",
     "DuplicatePair",
@@ -133,6 +135,7 @@ __version__ = "0.2.0.dev0"
 # Loaded when first used: `soundsearch --help` needs none of it.
 _LAZY = {
     "Clips": "clips",
+    "Correction": "correcting",
     "Labelled": "asking.labelled",
     **dict.fromkeys(("DuplicateGroup", "DuplicatePair", "Duplicates"), "duplicates.found"),
     "Words": "asking.words",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .clips import Clips
 from .labels.head import Head
@@ -15,6 +15,9 @@ from .selection import shown
 from .stores.base import OnClips, OnStep
 from .stores.opening import Place, place_of
 from .stores.records import ClipName, Key, TagsOf
+
+if TYPE_CHECKING:
+    from .correcting import Correction
 
 __all__ = ["Care"]
 
@@ -103,6 +106,31 @@ class Care(Clips):
             store.amend({found.id: record})
         return shown(replace(found, record=record), vocabulary)
 
+    def correct_all(self, corrections: Iterable[Correction]) -> dict[int, str]:
+        """`correct` for many labels and clips, in few writes.
+
+        Parameters
+        ----------
+        corrections : iterable of Correction
+            In the order in which they were said.
+
+        Returns
+        -------
+        dict of int to str
+            Which of them, from 0 on, could not be, and why; all others are stored.
+
+        Raises
+        ------
+        ArgumentError
+            One is no Correction, or names no clip, but something else.
+        LibraryBusy
+            Another process is writing to the library.
+        """
+        from .correcting import correct_all
+
+        with self._session.writing() as store:
+            return correct_all(store, corrections)
+
     @property
     def key(self) -> str | None:
         """The tag that is the key of clips, see `use_key`; None while none is."""
@@ -167,7 +195,7 @@ class Care(Clips):
 
         use_head(self._session, head, forget, on_clips, on_step)
 
-    def remove(self, uris: Iterable[Target | Key]) -> int:
+    def remove(self, uris: Target | Key | Iterable[Target | Key]) -> int:
         """Take clips out, named by uri or key, a folder above or a pattern; returns how many.
 
         In a pattern of uris, ``*`` and ``?`` stand for what is within a folder, ``**`` for
@@ -182,7 +210,9 @@ class Care(Clips):
 
         store = self._session.store
         found: dict[int, None] = {}
-        for uri in uris:
+        # One name is no collection of its letters: "/" names all that is in folders.
+        is_one = isinstance(uris, (str, os.PathLike, Key))
+        for uri in cast("Iterable[Target | Key]", [uris] if is_one else uris):
             found.update(dict.fromkeys(clips_named(store, uri)))
         with self._session.writing():
             store.remove(list(found))

@@ -5,20 +5,73 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from itertools import islice
+from typing import Any
 
 from .errors import ArgumentError
+from .labels.kept import vocabulary_of
 from .labels.ontology import CLASSES, ontology
 from .labels.timeline import Event
 from .labels.vocabulary import Vocabulary
+from .naming import by_name, listed
 from .stores.base import SaidOf, Store
-from .stores.records import NO_LABEL, ClipRecord, HumanEvent
+from .stores.records import NO_LABEL, ClipName, ClipRecord, HumanEvent
 
-__all__ = ["corrected", "left", "said_in", "said_of", "unsayable"]
+__all__ = ["Correction", "correct_all", "corrected", "left", "said_in", "said_of", "unsayable"]
 
 # Of one clip: stores keep what is said of a clip in one field.
 _MOST = 1000
+# How many corrections are stored at a time, with one sync of the disk.
+_TOGETHER = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What someone says of a label in a clip; see `Library.correct`.
+
+    Parameters
+    ----------
+    clip : uri, id or Key
+    label : str
+    at : (float, float or None), optional
+        From when to when, seconds. By default, of the clip as a whole.
+    heard : bool or None
+        None takes back what was said of this label and time.
+    """
+
+    clip: ClipName
+    label: str
+    at: tuple[float, float | None] | None = None
+    heard: bool | None = True
+
+
+def correct_all(store: Store, corrections: Iterable[Correction]) -> dict[int, str]:
+    """Store corrections, in a store that is locked for writing; see `Library.correct_all`."""
+    refused: dict[int, str] = {}
+    vocabulary = vocabulary_of(store)
+    waiting = enumerate(corrections)
+    while batch := list(islice(waiting, _TOGETHER)):
+        for _, each in batch:
+            if not isinstance(each, Correction):
+                raise ArgumentError(f"expected a Correction, got {each!r:.100}")
+        named = by_name(store, listed([each.clip for _, each in batch])[0])
+        records: dict[int, ClipRecord] = {}
+        for number, each in batch:
+            clip = named.get(each.clip)
+            if clip is None:
+                refused[number] = f"no clip of the library is {each.clip}"
+                continue
+            # Several of these may be of one clip.
+            record = records.get(clip.id, clip.record)
+            try:
+                records[clip.id] = corrected(record, vocabulary, each.label, each.at, each.heard)
+            except ArgumentError as error:
+                refused[number] = str(error)
+        if records:
+            store.amend(records)
+    return refused
 
 
 def said_of(record: ClipRecord) -> tuple[HumanEvent, ...]:
@@ -43,6 +96,8 @@ def corrected(
     ArgumentError
         There is no such label or stretch, or too much was said.
     """
+    if heard not in (True, False, None):
+        raise ArgumentError(f"heard: expected True, False or None, got {heard!r}")
     index = _index(vocabulary, label)
     onset, offset = (0.0, 0.0) if at is None else _stretch(record, at)
     place = index, onset, offset
@@ -52,7 +107,7 @@ def corrected(
         if (event.class_index, event.onset, event.offset) != place
     ]
     if heard is not None:
-        said.append(HumanEvent(*place, heard))
+        said.append(HumanEvent(*place, bool(heard)))
     if len(said) > _MOST:
         raise ArgumentError(
             f"{record.uri}: people may say {_MOST} things of a clip; take some back first"
@@ -145,14 +200,27 @@ def _index(vocabulary: Vocabulary, label: str) -> int:
     try:
         return vocabulary.index(label)
     except ValueError:
+        near = _near(label, vocabulary.own) if isinstance(label, str) else ""
         raise ArgumentError(
             f"expected the name or id of one of the library's {len(vocabulary)} classes, got "
-            f"{label!r:.100}{ontology().similar(label, vocabulary.own)}"
+            f"{label!r:.100}{near}"
         ) from None
 
 
-def _stretch(record: ClipRecord, at: tuple[float, float | None]) -> tuple[float, float]:
-    onset, end = at
+@lru_cache(64)
+def _near(label: str, own: tuple[str, ...]) -> str:
+    """What to say of names that are near: the same for all clips that a wrong one is said of."""
+    return ontology().similar(label, own)
+
+
+def _stretch(record: ClipRecord, at: Any) -> tuple[float, float]:
+    try:
+        onset, end = at
+        onset, end = float(onset), None if end is None else float(end)
+    except (TypeError, ValueError):
+        raise ArgumentError(
+            f"at: expected (start, end) in seconds, or end None for the rest, got {at!r:.100}"
+        ) from None
     offset = record.duration if end is None else min(end, record.duration)
     onset, offset = round(onset, 3), round(offset, 3)
     if not 0 <= onset < offset:

@@ -18,13 +18,13 @@ from typing import IO, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from soundsearch_ingest.extras import needs
+from soundsearch_ingest.files import expanded
 
 from .errors import ArgumentError, SoundsearchError
 from .gathering import pooled, portions
 from .labels.head import unlabelled
 from .labels.kept import vocabulary_of
 from .labels.vocabulary import AUDIOSET, Vocabulary
-from .results import Label
 from .stores.base import Reading
 from .stores.records import CLIP_LABELS, NO_LABEL, Settings, StoredClip
 
@@ -59,7 +59,7 @@ def check_export(
     path: str | os.PathLike[str], format: str | None, vectors: str | None
 ) -> tuple[Path, str, str]:
     """The path, the format and which vectors are written; raises ArgumentError, MissingExtra."""
-    target = Path(path).expanduser()
+    target = expanded(path)
     chosen = format or target.suffix.lower().lstrip(".")
     if chosen not in FORMATS:
         raise ArgumentError(
@@ -183,7 +183,8 @@ class _Csv:
         self._file = open(path, "w", encoding="utf-8", newline="")  # noqa: SIM115
         opened.callback(self._file.close)
         self._rows = csv.writer(self._file, lineterminator="\n")
-        names = ["id", "uri", "duration", "segments", "warning", "labels", "human_labels", "tags"]
+        names = ["id", "uri", "duration", "segments", "warning", "labels", "human_labels"]
+        names += ["human_events", "tags"]
         count = settings.dimension if which == "clips" else 0
         self._rows.writerow([*names, *(f"v{number}" for number in range(count))])
 
@@ -200,6 +201,7 @@ class _Csv:
                     }
                 ),
                 _text([each.name for each in vocabulary.given(record.human_labels)]),
+                _text(vocabulary.said(record.human_events)),
                 _text(dict(record.tags)),
             )
             # As many digits as tell a float32 from its neighbours.
@@ -218,6 +220,8 @@ class _Parquet:
         label = arrow.struct(
             [("name", arrow.string()), ("mid", arrow.string()), ("score", arrow.float32())]
         )
+        times = ("onset", arrow.float64()), ("offset", arrow.float64())
+        event = arrow.struct([("label", arrow.string()), *times, ("heard", arrow.bool_())])
         vector = arrow.list_(arrow.float32(), settings.dimension)
         more = {
             "clips": [("vector", vector)],
@@ -235,6 +239,7 @@ class _Parquet:
                 ("warning", arrow.string()),
                 ("labels", arrow.list_(label)),
                 ("human_labels", arrow.list_(arrow.string())),
+                ("human_events", arrow.list_(event)),
                 ("tags", arrow.string()),
                 *more.get(which, []),
             ],
@@ -263,6 +268,7 @@ class _Parquet:
                 [label.name for label in block.vocabulary.given(record.human_labels)]
                 for record in records
             ],
+            [block.vocabulary.said(record.human_events) for record in records],
             [_text(dict(record.tags)) for record in records],
         ]
         arrays = [
@@ -319,6 +325,8 @@ class _Npz:
             for each in records
         ]
         self._add("human_labels", np.array(people, np.str_))
+        said = [_text(block.vocabulary.said(each.human_events)) for each in records]
+        self._add("human_events", np.array(said, np.str_))
         self._add("tags", np.array([_text(dict(each.tags)) for each in records], np.str_))
         if block.vectors is not None:
             self._add("vectors", block.vectors)
@@ -381,10 +389,6 @@ class _Column:
         self._file.seek(0)
         for _ in range(self._blocks):
             file.write(np.load(self._file).astype(self.dtype).tobytes())
-
-
-def _given(block: _Block) -> Iterator[tuple[Label, ...]]:
-    return (block.vocabulary.given(clip.record.human_labels) for clip in block.clips)
 
 
 def _offsets(clips: Sequence[StoredClip]) -> NDArray[np.int64]:

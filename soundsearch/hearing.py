@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -286,7 +285,7 @@ def label(
         The head reads another space than the encoder's.
     """
     sound = as_sound(source, at, sample_rate)
-    own = None if head is None else head_file(Path(head).expanduser()).head
+    own = None if head is None else head_file(head).head
     return Listener.open(encoder, threads_for(sound), own).label(sound, on_sound)
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, cast
 
@@ -107,7 +106,7 @@ class Library(Care):
     ) -> None:
         self.address = default_address() if address is None else place_of(address)
         patience = Patience.of(wait, on_wait)
-        file = None if head is None else head_file(Path(head).expanduser())
+        file = None if head is None else head_file(head)
         super().__init__(Session(self.address, encoder, hop, patience, file))
 
     def __repr__(self) -> str:

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
@@ -113,7 +112,7 @@ def listen(
     if format is not None and not is_stream:
         raise ArgumentError("format: expected none beside arrays")
     raw = None if format is None else RawFormat.parse(format)
-    own = None if head is None else head_file(Path(head).expanduser()).head
+    own = None if head is None else head_file(head).head
     if watch is not None:
         encoder = encoder or watch._session.store.settings.encoder
     listener = Listener.open(encoder or encoders.BUNDLED, 1, own)

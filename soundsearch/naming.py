@@ -19,7 +19,7 @@ from .stores.base import Reading, Store
 from .stores.filters import Comparison, Plain
 from .stores.records import ClipName, Key, StoredClip
 
-__all__ = ["clips_named", "find", "find_all", "listed", "not_found"]
+__all__ = ["by_name", "clips_named", "find", "find_all", "listed", "not_found"]
 
 # Clips that a message names, and those that are looked at for names alike.
 _NAMED = 3
@@ -84,6 +84,23 @@ def find_all(reading: Reading, clips: Sequence[ClipName]) -> list[StoredClip | N
     return found
 
 
+def by_name(store: Store, names: Iterable[ClipName]) -> dict[ClipName, StoredClip]:
+    """Those of a store's clips that have one of many names, by it; asks the store few times."""
+    names = list(names)
+    keys = [name for name in names if isinstance(name, Key)]
+    uris = {name: os.fspath(name) for name in names if not isinstance(name, (Key, int))}
+    paths = {name: absolute(uri) for name, uri in uris.items()}
+    at = store.clips_at([*uris.values(), *paths.values()]) if uris else {}
+    found: dict[ClipName, StoredClip] = dict(store.clips_keyed(keys).items()) if keys else {}
+    for name, uri in uris.items():
+        if (clip := at.get(uri) or at.get(paths[name])) is not None:
+            found[name] = clip
+    if ids := [name for name in names if isinstance(name, int)]:
+        with store.reading() as reading:
+            found.update(dict(reading.clips_by_id(ids).items()))
+    return found
+
+
 def not_found(store: Store, clips: Sequence[ClipName]) -> ClipNotFound:
     """What to say of names that no clip has."""
     first = clips[0]
@@ -110,18 +127,15 @@ def _near(store: Store, uri: str) -> list[str]:
     """Uris that may be meant: those with the same name elsewhere, else alike in their folder."""
     uri = absolute(uri)
     name = os.path.basename(uri) or uri
-    same = store.clips(Comparison(Plain("uri"), "like", f"%{_literal(name)}"))
-    if found := [clip.uri for clip in islice(same, _NAMED)]:
+    # A pattern cannot say % and _ themselves: what fits by other characters is left out.
+    same = (clip.uri for clip in store.clips(Comparison(Plain("uri"), "like", f"%{name}")))
+    if found := list(islice((each for each in same if each.endswith(name)), _NAMED)):
         return found
     folder = uri[: len(uri) - len(os.path.basename(uri))]
-    inside = store.clips(Comparison(Plain("uri"), "like", f"{_literal(folder)}%"))
-    there = {clip.uri[len(folder) :]: clip.uri for clip in islice(inside, _LOOKED_AT)}
+    inside = (clip.uri for clip in store.clips(Comparison(Plain("uri"), "like", f"{folder}%")))
+    below = islice((each for each in inside if each.startswith(folder)), _LOOKED_AT)
+    there = {each[len(folder) :]: each for each in below}
     return [there[each] for each in get_close_matches(name, there, _NAMED)]
-
-
-def _literal(text: str) -> str:
-    """A text as a pattern that only it fits."""
-    return re.sub(r"[%_\\]", r"\\\g<0>", text)
 
 
 def clips_named(store: Store, name: str | os.PathLike[str] | Key) -> list[int]:

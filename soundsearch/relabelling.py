@@ -16,6 +16,7 @@ from soundsearch_ingest.audioset import (
     write_list,
     write_records,
 )
+from soundsearch_ingest.files import expanded
 
 from .errors import ArgumentError, AudioError
 from .exporting import replacing
@@ -95,7 +96,7 @@ def relabel_files(
             f"classes: TFRecord files hold AudioSet's {CLASSES} classes only; expected audioset or "
             f"list, got {classes!r}"
         )
-    targets = [None] * len(paths) if out is None else _targets(paths, Path(out).expanduser())
+    targets = [None] * len(paths) if out is None else _targets(paths, expanded(out))
     everything = (row.labels for path in paths for row in _rows(path))
     relabelling = Relabelling(policy, parents, _in_use(classes, everything))
     counts = LabelCounts(relabelling, asked)
@@ -163,7 +164,7 @@ def relabel_clips(
     if out is None:
         _read_all(rows)
         return counts
-    path = Path(out).expanduser()
+    path = expanded(out)
     with (
         replacing(path) as temporary,
         # Bytes of a file name that are no text are escaped.
@@ -186,7 +187,7 @@ def _targets(paths: Sequence[str], out: Path) -> list[Path]:
     if inside and out.exists() and not out.is_dir():
         raise ArgumentError(f"{out}: expected a folder for several files, got a file")
     targets = [out / Path(path).name if inside else out for path in paths]
-    sources = {Path(path).expanduser().resolve() for path in paths}
+    sources = {expanded(path).resolve() for path in paths}
     for number, target in enumerate(targets):
         if target in targets[:number]:
             raise ArgumentError(f"{target}: two files have this name; relabel them one by one")

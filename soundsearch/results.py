@@ -242,6 +242,9 @@ class Clip:
         Predicted.
     human_labels : tuple of Label
         Given by people, with score 1; AudioSet's clips have them.
+    human_events : tuple of dict
+        What people said of stretches of it, and which labels they did not hear: ``label``, its
+        name; ``onset`` and ``offset``, seconds, or None of the clip as a whole; ``heard``.
     tags : dict
         What the user attached to it.
     """
@@ -254,6 +257,7 @@ class Clip:
     warning: str | None
     labels: tuple[Label, ...]
     human_labels: tuple[Label, ...] = ()
+    human_events: tuple[dict[str, Any], ...] = field(default=(), hash=False)
     tags: Tags = field(default_factory=dict, hash=False)
 
     def __repr__(self) -> str:
@@ -267,6 +271,7 @@ class Clip:
             "segments": self.segments,
             "labels": [label.to_dict() for label in self.labels],
             **_attached(self.human_labels, self.tags),
+            **({"human_events": list(self.human_events)} if self.human_events else {}),
             **({"warning": self.warning} if self.warning else {}),
         }
 

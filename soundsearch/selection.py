@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .asking.expressions import parse_filter
-from .errors import LibraryBusy
+from .errors import ArgumentError, LibraryBusy
 from .gathering import label_scores, pooled
 from .labels.kept import Keeper, vocabulary_of
 from .labels.vocabulary import AUDIOSET, Vocabulary
@@ -246,7 +246,12 @@ class Selection:
         )
 
     def _clip(self, reading: Reading, clip: ClipName) -> StoredClip:
-        return self._named(reading, listed(clip)[0])[0]
+        names, is_one = listed(clip)
+        if not is_one:
+            raise ArgumentError(
+                f"expected the uri, id or Key of one clip, got {len(names)} of them"
+            )
+        return self._named(reading, names)[0]
 
     def _named(self, reading: Reading, clips: Sequence[ClipName]) -> list[StoredClip]:
         found = find_all(reading, clips)
@@ -268,5 +273,6 @@ def shown(clip: StoredClip, vocabulary: Vocabulary) -> Clip:
         warning=record.warning,
         labels=vocabulary.named(record.labels),
         human_labels=vocabulary.given(record.human_labels),
+        human_events=vocabulary.said(record.human_events),
         tags=dict(record.tags),
     )

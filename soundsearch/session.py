@@ -245,7 +245,7 @@ class Session:
         """The head in a file, which reads the library's space; None for none."""
         if path is None:
             return None
-        head = head_file(Path(path).expanduser()).head
+        head = head_file(path).head
         self.check_head(head, self.store)
         return head
 

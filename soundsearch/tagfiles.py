@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from soundsearch_ingest.files import expanded
+
 from .errors import ArgumentError
 from .stores.records import TagValue, is_storable
 
-__all__ = ["TagProblem", "TagsFile", "read_tags"]
+__all__ = ["RowProblem", "TagsFile", "read_tags", "table_of", "text_of", "uri_in"]
 
 _CLIP_COLUMNS = ("path", "uri")
 _DELIMITERS = ",;\t"
@@ -29,8 +31,8 @@ _LARGEST_WHOLE = 2**53
 
 
 @dataclass(frozen=True, slots=True)
-class TagProblem:
-    """A row of a tags file that cannot be used.
+class RowProblem:
+    """A row of a file that cannot be used.
 
     Attributes
     ----------
@@ -57,14 +59,14 @@ class TagsFile:
         `Library.ingest` accept it as it is.
     lines : dict of str to int
         The line of each clip, by its uri.
-    problems : list of TagProblem
+    problems : list of RowProblem
         The rows that cannot be used, ordered by line.
     """
 
     path: Path
     tags: dict[str, dict[str, TagValue | None]] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
-    problems: list[TagProblem] = field(default_factory=list)
+    problems: list[RowProblem] = field(default_factory=list)
 
 
 def read_tags(path: str | os.PathLike[str]) -> TagsFile:
@@ -97,19 +99,20 @@ def read_tags(path: str | os.PathLike[str]) -> TagsFile:
         The file cannot be used: it cannot be read, is not UTF-8, has another suffix, or has no
         column that names clips.
     """
-    file = TagsFile(Path(path).expanduser())
+    file = TagsFile(expanded(path))
     suffix = file.path.suffix.lower()
     if suffix == ".csv":
-        _read_table(file, _text_of(file.path))
+        _read_table(file, text_of(file.path))
     elif suffix == ".jsonl":
-        _read_json_lines(file, _text_of(file.path))
+        _read_json_lines(file, text_of(file.path))
     else:
         raise ArgumentError(f"{file.path}: expected a name that ends in .csv or .jsonl")
     file.problems.sort(key=lambda problem: problem.line)
     return file
 
 
-def _text_of(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """The text of a file, with plain ends of lines; raises ArgumentError where it is no UTF-8."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -130,20 +133,39 @@ def _text_of(path: Path) -> str:
 # Tables
 
 
-def _read_table(file: TagsFile, text: str) -> None:
+def table_of(
+    path: Path, text: str, problems: list[RowProblem]
+) -> tuple[int, list[str], Iterator[tuple[int, list[str]]]]:
+    """A table of commas, semicolons or tabs: its header with its line, and the rows with theirs.
+
+    Cells have no spaces around them; blank rows are left out. What cannot be read as a row is
+    added to `problems` as the rows are read. Raises ArgumentError where there is no header.
+    """
     header_text = next((line for line in text.split("\n") if line.strip()), "")
-    delimiter = max(_DELIMITERS, key=header_text.count)
-    rows = _rows(file, text, delimiter)
+    rows = _rows(text, max(_DELIMITERS, key=header_text.count), problems)
     line, names = next(rows, (1, []))
     if not names:
-        raise ArgumentError(f"{file.path}: is empty; expected a first row that names the columns")
+        raise ArgumentError(f"{path}: is empty; expected a first row that names the columns")
+    return line, names, _even(rows, len(names), problems)
+
+
+def _even(
+    rows: Iterable[tuple[int, list[str]]], columns: int, problems: list[RowProblem]
+) -> Iterator[tuple[int, list[str]]]:
+    """The rows of so many cells; others are problems."""
+    for line, cells in rows:
+        if len(cells) == columns:
+            yield line, cells
+        else:
+            reason = f"expected {columns} columns, as in the first row, got {len(cells)}"
+            problems.append(RowProblem(line, reason))
+
+
+def _read_table(file: TagsFile, text: str) -> None:
+    line, names, rows = table_of(file.path, text, file.problems)
     header = _header(file, line, names)
     which = next(number for number, name in enumerate(header) if name in _CLIP_COLUMNS)
     for line, cells in rows:
-        if len(cells) != len(header):
-            reason = f"expected {len(header)} columns, as in the first row, got {len(cells)}"
-            file.problems.append(TagProblem(line, reason))
-            continue
         tags: dict[str, TagValue | None] = {
             name: _value(cell)
             for name, cell in zip(header, cells, strict=True)
@@ -152,7 +174,7 @@ def _read_table(file: TagsFile, text: str) -> None:
         _add(file, line, cells[which], tags)
 
 
-def _rows(file: TagsFile, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(text: str, delimiter: str, problems: list[RowProblem]) -> Iterator[tuple[int, list[str]]]:
     """Iterate over the rows that are not blank: their first lines and stripped cells."""
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
     while True:
@@ -166,7 +188,7 @@ def _rows(file: TagsFile, text: str, delimiter: str) -> Iterator[tuple[int, list
                 reason = "a quote that opens here is never closed; nothing after it was read"
             else:
                 reason = f"cannot be read as a row of the table ({error})"
-            file.problems.append(TagProblem(line, reason))
+            problems.append(RowProblem(line, reason))
             continue
         cells = [cell.strip() for cell in row]
         if any(cells):
@@ -188,7 +210,7 @@ def _header(file: TagsFile, line: int, names: list[str]) -> list[str]:
         raise ArgumentError(f"{place}: expected each column once, got {twice} twice")
     if not all(names):
         column = names.index("") + 1
-        file.problems.append(TagProblem(line, f"column {column} has no name and is left out"))
+        file.problems.append(RowProblem(line, f"column {column} has no name and is left out"))
     return names
 
 
@@ -219,13 +241,13 @@ def _read_json_lines(file: TagsFile, text: str) -> None:
                 raise ValueError(f"expected an object in braces, got {_brief(record)}")
             clip, tags = _split(record)
         except RecursionError:
-            file.problems.append(TagProblem(line, "is nested too deeply"))
+            file.problems.append(RowProblem(line, "is nested too deeply"))
         except json.JSONDecodeError as error:
             file.problems.append(
-                TagProblem(line, f"is not JSON: {error.msg} at character {error.colno}")
+                RowProblem(line, f"is not JSON: {error.msg} at character {error.colno}")
             )
         except ValueError as error:
-            file.problems.append(TagProblem(line, str(error)))
+            file.problems.append(RowProblem(line, str(error)))
         else:
             _add(file, line, clip, tags)
 
@@ -284,25 +306,25 @@ def _brief(value: Any) -> str:
 
 def _add(file: TagsFile, line: int, clip: str, tags: dict[str, TagValue | None]) -> None:
     if not clip.strip() or "\0" in clip:
-        file.problems.append(TagProblem(line, f"expected the path of a clip, got {clip!r}"))
+        file.problems.append(RowProblem(line, f"expected the path of a clip, got {clip!r}"))
         return
     texts = (part for pair in tags.items() for part in pair if isinstance(part, str))
     if not all(map(is_storable, texts)):
         file.problems.append(
-            TagProblem(line, "holds half a character (a lone surrogate), which cannot be stored")
+            RowProblem(line, "holds half a character (a lone surrogate), which cannot be stored")
         )
         return
-    uri = _uri(file.path, clip)
+    uri = uri_in(file.path, clip)
     if uri in file.tags:
         reason = f"{clip} already has tags from line {file.lines[uri]}"
-        file.problems.append(TagProblem(line, reason))
+        file.problems.append(RowProblem(line, reason))
         return
     file.tags[uri] = tags
     file.lines[uri] = line
 
 
-def _uri(file: Path, clip: str) -> str:
-    """The library's uri of the clip that a row names."""
+def uri_in(file: Path, clip: str) -> str:
+    """The library's uri of the clip that a row of a file names."""
     if _ADDRESS.match(clip):
         return clip
     path = os.path.expanduser(clip)

@@ -9,9 +9,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from soundsearch_ingest.urls import absolute
-
 from .errors import ArgumentError
+from .naming import by_name
 from .results import TagReport
 from .stores.base import Store
 from .stores.filters import Missing, Not, Tag
@@ -42,7 +41,7 @@ class Tagging:
         while batch := list(islice(waiting, _CLIPS)):
             records: dict[int, ClipRecord] = {}
             owners = _owners(store, tag, [own for _, own in batch])
-            named = _named(store, [name for name, _ in batch])
+            named = by_name(store, [name for name, _ in batch])
             for name, own in batch:
                 clip = named.get(name)
                 if clip is None:
@@ -104,21 +103,6 @@ def _why_not(
     if owner.id == clip.id:
         return None
     return f"expected a key that no other clip has as {tag!r}, got {key}, that of {owner.uri}"
-
-
-def _named(store: Store, names: Iterable[str | Key]) -> dict[str | Key, StoredClip]:
-    """The clips that have these names, by them."""
-    names = list(names)
-    keys = [name for name in names if isinstance(name, Key)]
-    uris = [name for name in names if not isinstance(name, Key)]
-    paths = [absolute(uri) for uri in uris]
-    at = store.clips_at([*uris, *paths])
-    keyed = store.clips_keyed(keys) if keys else {}
-    found: dict[str | Key, StoredClip] = dict(keyed.items())
-    for uri, path in zip(uris, paths, strict=True):
-        if (clip := at.get(uri) or at.get(path)) is not None:
-            found[uri] = clip
-    return found
 
 
 def _merged(

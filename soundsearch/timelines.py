@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +45,7 @@ def listening(
     sound: Sound, encoder: str, head: str | os.PathLike[str] | None, hop: float | None
 ) -> tuple[Listener, float, Tracker]:
     """What hears a sound, at which hop, and what makes events of its scores; see `events`."""
-    own = None if head is None else head_file(Path(head).expanduser()).head
+    own = None if head is None else head_file(head).head
     listener = Listener.open(encoder, pipeline.available_cores(), own)
     hop = listener.encoder.hop_seconds if hop is None else hop
     pipeline.hop_frames(hop)  # refuses one that cannot be

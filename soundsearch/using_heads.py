@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +32,7 @@ def use_head(
     on_step: OnStep,
 ) -> None:
     """Keep a head, and label all clips with it; see `soundsearch.Library.use_head`."""
-    file = None if path is None else head_file(Path(path).expanduser())
+    file = None if path is None else head_file(path)
     if file is not None:
         session.check_head(file.head, session.store)
     with session.writing() as store:

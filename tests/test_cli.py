@@ -10,8 +10,10 @@ import sys
 import pytest
 from support.commands import run, run_apart
 from support.sounds import noise, tone, write
+from support.stores import CLIPS, SETTINGS, filled
 
 import soundsearch
+from soundsearch.stores.opening import create_store, place_of
 
 
 @pytest.fixture
@@ -244,3 +246,32 @@ def test_errors_of_files_are_one_line_each(tmp_path, sounds):
             stdout=full, stderr=subprocess.PIPE, timeout=60,
         )  # fmt: skip
     assert b"No space left" in done.stderr and b"bug" not in done.stderr, done.stderr
+
+
+def test_no_command_makes_a_folder_for_a_user_who_is_not_there(sounds, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = create_store(place_of(tmp_path / "l"), SETTINGS)
+    filled(store, CLIPS)
+    store.close()
+    (tmp_path / "segments.csv").write_text('a, 0, 10, "/m/06mb1"\n')
+    file, library = "~nouser/x.csv", ["--library", str(tmp_path / "l")]
+    for arguments in (
+        ["info", "--library", "~nouser/l"],
+        ["ingest", sounds / "low.wav", "--library", "~nouser/l"],
+        ["info", "--library", "milvus-lite:~nouser/l.db"],
+        ["tag", file, *library],
+        ["correct", "--file", file, *library],
+        ["export", file, *library],
+        ["map", "--out", "~nouser/x.html", "--method", "pca", *library],
+        ["relabel", "segments.csv", "--policy", "ol", "--out", file],
+        ["train", "--labels", file, "--out", "x", *library],
+        ["train", "--tag", "x", "--out", file, *library],
+        ["label", sounds / "low.wav", "--head", file],
+        ["head", "use", file, *library],
+        ["serve", "--allow-ingest", "~nouser", *library],
+        ["models", "import", "vggish", file],
+    ):
+        done = run(*arguments)
+        assert done.returncode == 2, (arguments, done.stderr)
+        assert "no user's folder is known as ~nouser; correct" in done.stderr, done.stderr
+    assert {each.name for each in tmp_path.iterdir()} <= {"l", "segments.csv", sounds.name}

@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.commands import run
 from support.sounds import noise, tone, write
 from support.stores import SETTINGS, amend, filled, new_clip
 
 import soundsearch
 from soundsearch import errors
+from soundsearch.cli import correcting
 from soundsearch.correcting import corrected, left, said_of
+from soundsearch.correctionfiles import HEARD
 from soundsearch.labels.timeline import Event
 from soundsearch.labels.vocabulary import AUDIOSET
 from soundsearch.stores.local.store import LocalStore
+from soundsearch.stores.opening import create_store, place_of
 from soundsearch.stores.records import LABEL, HumanEvent
 
 DOG, BARK = AUDIOSET.index("Dog"), AUDIOSET.index("Bark")
@@ -164,3 +168,100 @@ def test_an_older_library_is_upgraded_and_damage_is_found(tmp_path):
         if wrong != "[[74,0.5,1.25,1]]":
             with closing(LocalStore(folder)) as store, pytest.raises(errors.LibraryDamaged):
                 store.clip_at("/a.wav")
+
+
+def corrected_by(library, *arguments):
+    done = run("correct", *arguments, library=library)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_people_label_in_a_shell_or_a_spreadsheet(place, tmp_path):
+    store = create_store(place, SETTINGS)
+    paths = [tmp_path / f"{name}.wav" for name in "abc"]
+    filled(store, [new_clip(str(path), 10, n) for n, path in enumerate(paths)])
+    store.close()
+    with soundsearch.open(place) as lib:
+        [a, b, c] = [lib.clip(str(path)).id for path in paths]
+    assert corrected_by(place, a, paths[1], "--label", "Bark", "--at", "1.2-3.4") == (
+        0,
+        "2 corrections stored\n",
+    )
+    where = "human_label['Bark']"
+    assert corrected_by(place, "--where", where, "--label", "Rain", "--heard", "no")[0] == 0
+    assert corrected_by(place, b, "--label", "/m/05tny_", "--at", "1.2-3.4", "--heard", "unsaid")
+    # What one is told of events, changed in a spreadsheet that parts cells by semicolons.
+    (tmp_path / "t.csv").write_text(
+        "\ufefffile;onset;offset;label;mid;score;heard\n"
+        f"{paths[2]};8;;Bark;/m/05tny_;0.5;\n"
+        "a.wav;1.2;3.4;bark;;;UNSAID\n"
+        "a.wav;;;Dog;;;\n"
+        "b.wav;;0,5;Dog;;;\n"
+        "b.wav;;0.5;Dgo;;;\n"
+        "b.wav;99;;Dog;;;\n"
+        "d.wav;;;Dog;;;maybe\n"
+        "d.wav;;;Dog;;;no\n"
+    )
+    code, output = corrected_by(place, "--file", tmp_path / "t.csv")
+    assert code == 3 and output.startswith("3 corrections stored\n")
+    for line, said in {
+        5: "offset: expected seconds, as in 1.25, got '0,5'",
+        6: "got 'Dgo'; similar: Dog",
+        7: "a stretch within its 9.60 s that ends after it begins, got 99-",
+        8: "heard: expected yes, no, unsaid, or nothing for yes, got 'maybe'",
+        9: f"no clip of the library is {tmp_path / 'd.wav'}",
+    }.items():
+        assert any(f", line {line}: " in each and said in each for each in output.splitlines())
+    rain = {"label": "Rain", "onset": None, "offset": None, "heard": False}
+    with soundsearch.open(place) as lib:
+        clips = [lib.clip(number) for number in (a, b, c)]
+        assert clips[0].human_events == clips[1].human_events == (rain,)
+        bark = {"label": "Bark", "onset": 8.0, "offset": 9.6, "heard": True}
+        assert clips[2].human_events == (bark,)
+        names = [[label.name for label in clip.human_labels] for clip in clips]
+        assert names == [["Dog"], [], ["Bark"]]
+        assert clips[2].to_dict()["human_events"] == [bark]
+    for number in (99, 1 << 70):
+        assert corrected_by(place, number, "--label", "Dog") == (
+            1,
+            f"0 corrections stored\n  no clip of the library is {number}\n",
+        )
+    code, output = corrected_by(place, "--where", "duration > 0", "--label", "Dgo")
+    assert code == 1 and output.count("got 'Dgo'; similar: Dog") == 1
+    for wrong in (("--label", "Dog"), (a,), (a, "--label", "Dog", "--file", "t.csv")):
+        assert corrected_by(place, *wrong)[0] == 2
+    (tmp_path / "t.csv").write_text("path,label,onest\na.wav,Dog,1\n")
+    code, output = corrected_by(place, "--file", tmp_path / "t.csv")
+    assert code == 2 and "got path, label, onest" in output
+
+
+def test_what_cannot_be_said_is_told_clearly(tmp_path):
+    store = create_store(place_of(tmp_path / "l"), SETTINGS)
+    filled(store, [new_clip("/a.wav", 10, 1), new_clip("/b.wav", 10, 2)])
+    store.close()
+    with soundsearch.open(tmp_path / "l") as lib:
+        for wrong, message in (
+            ((1, 5), "527 classes, got 5"),
+            ((1, None), "527 classes, got None"),
+            ((1, "Dog", 3), "at: expected .start, end. in seconds"),
+            ((1, "Dog", ("a", 2)), "at: expected"),
+            ((1, "Dog", (1, 2, 3)), "at: expected"),
+            ((1, "Dog", (float("nan"), 2)), "got nan-2"),
+            ((1, "Dog", None, "yes"), "heard: expected True, False or None, got 'yes'"),
+            ((1.5, "Dog"), "expected the uri, id or Key of a clip, got 1.5"),
+            ((["/a.wav", "/b.wav"], "Dog"), "of one clip, got 2 of them"),
+            (([], "Dog"), "of one clip, got 0 of them"),
+        ):
+            clip, label, at, heard = (*wrong, None, True)[:4] if len(wrong) < 4 else wrong
+            with pytest.raises(errors.ArgumentError, match=message):
+                lib.correct(clip, label, at=at, heard=heard)
+        for wrong in (soundsearch.Correction(1.5, "Dog"), (1, "Dog"), None):
+            with pytest.raises(errors.ArgumentError, match=r"expected (the uri|a Correction)"):
+                lib.correct_all([wrong])
+        assert not [clip for clip in lib if clip.human_labels or clip.human_events]
+        [said] = lib.correct(1, "Dog", heard=np.False_).human_events
+        assert said["heard"] is False
+
+
+def test_the_command_and_the_page_say_the_same():
+    [heard] = [each for each in correcting.correct.params if each.name == "heard"]
+    assert list(heard.type.choices) == list(HEARD)

@@ -17,7 +17,7 @@ from soundsearch import Key, errors, exporting
 from soundsearch.audioset import class_names
 from soundsearch.cli import exporting as cli
 from soundsearch.stores.opening import create_store, place_of
-from soundsearch.stores.records import CLIP_LABELS, LABEL, NO_LABEL
+from soundsearch.stores.records import CLIP_LABELS, LABEL, NO_LABEL, HumanEvent
 from soundsearch.vectors import loudness_weights
 
 DOG, BARK = (class_names().index(name) for name in ("Dog", "Bark"))
@@ -31,9 +31,20 @@ def labels(*scores):
 
 
 CLIPS = [
-    new_clip("/a, b.wav", 3, 1, labels=labels((BARK, 0.75)), tags={"id": "t1", "take": 2.0}),
-    new_clip("/é.wav", 1, 2, human_labels=(BARK,), tags={"id": 17.0, "ok": True}),
+    new_clip("/a_%, b.wav", 3, 1, labels=labels((BARK, 0.75)), tags={"id": "t1", "take": 2.0}),
+    new_clip(
+        "/é.wav",
+        1,
+        2,
+        human_labels=(BARK,),
+        human_events=(HumanEvent(DOG, 0, 0, False), HumanEvent(BARK, 0.25, 0.75, True)),
+        tags={"id": 17.0, "ok": True},
+    ),
     new_clip('/"q"\n\udcff.wav', 5, 3, labels=labels((DOG, 0.5), (BARK, 0.25)), warning="cut"),
+]
+SAID = [
+    {"label": "Dog", "onset": None, "offset": None, "heard": False},
+    {"label": "Bark", "onset": 0.25, "offset": 0.75, "heard": True},
 ]
 URIS = [clip.record.uri for clip in CLIPS]
 
@@ -91,6 +102,8 @@ def test_unknown_clips_are_named_with_those_near(lib):
         lib.clip("/sea/é.wav")
     with pytest.raises(errors.ClipNotFound, match=r"near it are: /é\.wav"):
         lib.similar("/ê.wav")
+    with pytest.raises(errors.ClipNotFound, match=r"near it are: /a_%, b\.wav"):
+        lib.clip("/sea/a_%, b.wav")
     with pytest.raises(errors.ClipNotFound, match=r"^/x: .*3 are unknown, also 1000000, /y"):
         lib.vectors(["/x", URIS[0], 10**6, "/y"])
     for wrong in (None, 1.5, [True], [None]):
@@ -111,6 +124,7 @@ def test_npz(local, tmp_path, which):
         assert found["label_class"][2, :3].tolist() == [DOG, BARK, -1]
         assert found["label_score"][0, 0] == 0.75
         assert json.loads(found["human_labels"][1]) == ["Bark"]
+        assert list(map(json.loads, found["human_events"])) == [[], SAID, []]
         assert json.loads(found["tags"][0]) == {"id": "t1", "take": 2.0}
         assert found["space"] == SETTINGS.space
         assert ("vectors" in found) is (which != "none")
@@ -137,6 +151,7 @@ def test_parquet(local, tmp_path, which):
     ]
     assert [row["warning"] for row in rows] == [None, None, "cut"]
     assert [row["human_labels"] for row in rows] == [[], ["Bark"], []]
+    assert [row["human_events"] for row in rows] == [[], SAID, []]
     assert json.loads(rows[1]["tags"]) == {"id": 17.0, "ok": True}
     if which == "clips":
         np.testing.assert_array_equal([row["vector"] for row in rows], local.vectors(URIS))
@@ -155,10 +170,11 @@ def test_csv_and_a_selection(lib, tmp_path):
     assert [float(row["duration"]) for row in rows] == [c.record.duration for c in CLIPS[:2]]
     assert json.loads(rows[0]["labels"]) == {"Bark": 0.75}
     assert json.loads(rows[1]["tags"]) == {"id": 17.0, "ok": True}
+    assert [json.loads(row["human_events"]) for row in rows] == [[], SAID]
     vectors = [[float(row[f"v{n}"]) for n in range(16)] for row in rows]
     np.testing.assert_array_equal(np.array(vectors, np.float32), lib.vectors(URIS[:2]))
     assert lib.export(tmp_path / "rows", format="csv") == 3
-    assert (tmp_path / "rows").read_text("utf-8").splitlines()[0].endswith("human_labels,tags")
+    assert (tmp_path / "rows").read_text("utf-8").splitlines()[0].endswith("human_events,tags")
 
 
 @pytest.mark.parametrize("name", ["none.npz", "none.csv", "none.parquet"])

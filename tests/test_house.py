@@ -95,8 +95,9 @@ ROOMS: dict[str, set[str]] = {
     "telling": {*_RECORDS, *_BASE, "labels"},
     "naming": {"pruning", *_RECORDS, *_BASE},
     "pruning": {*_RECORDS, *_BASE},
-    "tags": {*_RECORDS, *_BASE},
-    "correcting": {*_RECORDS, *_BASE, "labels"},
+    "tags": {"naming", *_RECORDS, *_BASE},
+    "correcting": {*_RECORDS, *_BASE, "labels", "naming"},
+    "correctionfiles": {"correcting", "tagfiles", *_RECORDS, *_BASE},
     "using_heads": {*_RECORDS, *_BASE, "correcting", "labels", "session"},
     "care": {*_CLIPS, "checking", "clips", "copying", "correcting", "stores.opening", "tags"}
     | {"using_heads"},
@@ -125,12 +126,13 @@ ROOMS: dict[str, set[str]] = {
     "relabelling": {"exporting", "labels", *_BASE},
     "demo_sounds": set(),
     "models": {"labels", "stores.base", *_BASE},
-    "tagfiles": {"errors", "stores.records"},
+    "tagfiles": {GROUND, "errors", "stores.records"},
     "web": {
         "",
         "asking",
         "clips",
         "correcting",
+        "correctionfiles",
         "gathering",
         "hearing",
         "labels",
@@ -138,17 +140,19 @@ ROOMS: dict[str, set[str]] = {
         "mapping",
         "naming",
         "selection",
+        "session",
         "timelines",
     }
     | {"stores.local", "stores.milvus", "stores.opening", *_RECORDS, *_BASE},
     "cli": {"", "audioset", "demo_sounds", "evaluate", "learn", "library", "models", "session"}
-    | {"exporting", "recall", "relabelling", "stores.parts", "stores.records", "tagfiles", *_BASE}
+    | {"correctionfiles", "exporting", "recall", "relabelling", "stores.parts", "stores.records"}
+    | {"tagfiles", *_BASE}
     | {"captions", "duplicates", "mapping", "stores.opening", "timeline_formats", "times", "web"},
     "__main__": {"cli"},
     # The package itself: the public names, loaded when they are first used.
-    "": {"asking", "clips", "hearing", "labels", "learn", "library", "evaluate", "neighbours"}
-    | {"captions", "describing", "duplicates", "listening", "mapping", "stores.records"}
-    | {"timelines", "watching", *_BASE},
+    "": {"asking", "clips", "correcting", "hearing", "labels", "learn", "library", "evaluate"}
+    | {"captions", "describing", "duplicates", "listening", "mapping", "neighbours"}
+    | {"stores.records", "timelines", "watching", *_BASE},
 }
 
 

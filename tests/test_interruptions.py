@@ -17,8 +17,11 @@ import pytest
 from soundsearch_ingest import encoders, pipeline
 from soundsearch_ingest.files import AudioFile, stat_file
 from support.sounds import noise, write
+from support.stores import SETTINGS
 
 import soundsearch
+from soundsearch.stores.local import vetting
+from soundsearch.stores.local.catalog import Catalog
 from soundsearch.stores.local.store import LocalStore
 
 
@@ -137,6 +140,24 @@ main(sys.argv[1:])
     assert done.returncode == 130
     assert done.stderr.startswith("Stopped.")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("is_writing", [False, True])
+def test_ctrl_c_within_a_statement_is_no_damage(tmp_path, monkeypatch, is_writing):
+    """Python raises it where SQLite asks whether to go on, which drops it and fails otherwise."""
+    LocalStore.create(tmp_path / "l", SETTINGS).close()
+    numbers = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 50000)"
+    count = f"{numbers} SELECT count(*) FROM n"
+    with closing(Catalog(tmp_path / "l", for_writing=is_writing)) as catalog:
+        with monkeypatch.context() as patch:
+            patch.setattr(vetting, "is_over", lambda: signal.raise_signal(signal.SIGINT))
+            with pytest.raises(KeyboardInterrupt):
+                if is_writing:
+                    with catalog.transaction():
+                        catalog.connection.execute(count).fetchall()
+                else:
+                    catalog._query(count)
+        assert catalog._query(count) == [(50000,)] and not catalog.connection.in_transaction
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a small file system")

@@ -10,6 +10,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -268,3 +269,49 @@ def test_postings_and_settings_that_are_not_what_was_stored_are_found(store, fol
         catalog.execute("UPDATE settings SET value = '0.86' WHERE key = 'hop'")
     with pytest.raises(errors.LibraryDamaged, match=r"settings.*hop=0\.86"):
         LocalStore(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a fault would end the process")
+@pytest.mark.parametrize("name", ["vectors-1.f32", "segments-1.rows"])
+def test_a_file_that_is_cut_short_while_it_is_mapped_ends_no_reader(store, folder, name):
+    [clip] = filled(store, [new_clip("/long.wav", 400, 1)])
+    other = LocalStore(folder)
+    assert len(rows(other, clip)[0]) == 400  # it is mapped now
+    os.truncate(folder / name, 100)
+    if (child := os.fork()) == 0:
+        code = 1
+        try:
+            rows(other, clip)
+        except errors.LibraryDamaged as error:
+            code = 0 if f"{name}: expected at least" in str(error) else 2
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    assert other.clip_at("/long.wav").id == clip and other.counts().clips == 1
+    other.close()
+
+
+def test_a_library_in_the_place_of_another_is_not_taken_for_it(store, folder, monkeypatch):
+    filled(store, CLIPS)
+    monkeypatch.chdir(folder.parent)
+    with closing(LocalStore(Path(folder.name))) as reader:
+        reader.counts()
+        monkeypatch.chdir("/")
+        assert reader.counts().clips == len(CLIPS)
+        asking = (reader.counts, lambda: list(reader.clips()))
+        entering = (reader.reading().__enter__, store.writing().__enter__)
+        shutil.rmtree(folder)
+        for ask in (*asking, *entering):
+            with pytest.raises(errors.LibraryNotFound, match="was removed or moved while it was"):
+                ask()
+        folder.write_text("a file")
+        for ask in asking:
+            with pytest.raises(errors.LibraryNotFound, match="was removed or moved while it was"):
+                ask()
+        folder.unlink()
+    with closing(LocalStore.create(folder, SETTINGS)) as new:
+        filled(new, [new_clip("/new.wav", 3, 9)])
+        for ask in (store.counts, lambda: store.clip_at("/new.wav"), store.writing().__enter__):
+            with pytest.raises(errors.LibraryError, match="another library was put in the place"):
+                ask()
+        assert new.clip_at("/new.wav").count == 3 and not new.check()

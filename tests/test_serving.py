@@ -205,7 +205,7 @@ def test_metrics_are_prometheus_text(server):
         ({"files": {"sound": ("x", b"#EXTM3U\nfile:///etc/passwd")}}, 422, "not readable audio"),
         ({"files": {"other": ("x", b"x")}}, 422, "expected the file as 'sound'"),
         ({"files": [("sound", ("a", b"a")), ("sound", ("b", b"b"))]}, 400, "several files"),
-        ({"files": {"sound": ("a", bytes(2 << 20))}}, 413, "a request may have 1 MB"),
+        ({"files": {"sound": ("a", bytes(32 << 20))}}, 413, "a request may have 1 MB"),
         ({"files": {"sound": ("a", b"a")}, "data": {"at": "2-1"}}, 422, "an end after the start"),
     ],
 )  # fmt: skip

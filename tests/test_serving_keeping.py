@@ -18,9 +18,11 @@ import pytest
 import soundfile
 from support.server import Server, problem
 from support.sounds import RATE, noise, tone, write
+from support.stores import SETTINGS, filled, new_clip
 from support.waiting import until
 
 import soundsearch
+from soundsearch.stores.opening import create_store, place_of
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
@@ -185,6 +187,28 @@ def test_tables_hold_no_formulas(server, folder, ids):
     assert f'"{best.name}": ' in rows[1]["labels"]
     surrogate = export(server, clip=[ids[paths[1]]], format="csv").text
     assert "\\udcff.wav" in surrogate
+
+
+def test_no_spreadsheet_computes_a_name(tmp_path):
+    """Not even one that parts cells at semicolons, as in Germany, where few quotes count."""
+    signs = "=+-@\uff1d"
+    befores = ("a;", 'a; ";', 'a";"', "a\n", "a\r", "a\t", " ")
+    names = [f"{before}{sign}1+1" for before in befores for sign in signs]
+    place = place_of(tmp_path / "l")
+    store = create_store(place, SETTINGS)
+    tags = {f"k;{sign}1": f"v;{sign}1" for sign in signs}
+    filled(store, [new_clip(name, 1, n, tags=tags) for n, name in enumerate(names)])
+    store.close()
+    served = Server(place)
+    try:
+        text = export(served, clip=names, format="csv").content.decode("utf-8-sig")
+    finally:
+        served.close()
+    for delimiter in ",;\t":
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
+            assert not [cell for cell in row if cell.lstrip(' "').startswith(tuple(signs))]
+    uris = [row["uri"] for row in csv.DictReader(io.StringIO(text, newline=""))]
+    assert [uri.replace("'", "") for uri in uris] == names and all("'" in uri for uri in uris)
 
 
 def test_playlists_name_files_and_moments(server, folder, ids):

@@ -23,7 +23,7 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 if sys.platform == "win32":
     pytest.skip("workers are bounded on POSIX only", allow_module_level=True)
-from soundsearch.web import processes
+from soundsearch.web import maps, processes
 from soundsearch.web.messages import receive, send
 
 
@@ -177,8 +177,19 @@ def test_new_clips_are_placed_on_the_map_that_is_there(local, serving, monkeypat
     filled(store, [*clips_of([50]), replace(same)])
     assert made(server, method="pca") == before  # for a minute
     monkeypatch.setattr("soundsearch.web.maps._FRESH", 0.0)
+    read, looked_at = maps._read, []
+    monkeypatch.setattr(
+        maps,
+        "_read",
+        lambda *args, ids, **more: looked_at.extend(ids) or read(*args, ids=ids, **more),
+    )
     after = made(server, method="pca")
     assert (after["count"], after["placed"], after["method"]) == (21, 1, "pca")
+    assert len(looked_at) == 1  # the others were read already
+    assert (
+        after["tags"][0]["values"][-1] == "50"
+        and len(unpacked(after["tags"][0]["of"], "<u4")) == 21
+    )
     old, new = places_of(before), places_of(after)
     assert {uri: new[uri] for uri in old} == old
     assert np.abs(new["/s/50.wav"]).max() <= 1 and new["/s/50.wav"] not in old.values()

@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
@@ -22,6 +26,7 @@ import soundsearch
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 from soundsearch.web import processes
+from soundsearch.web.folders import Folder
 from soundsearch.web.ranges import FileAnswer
 
 if sys.platform == "win32":
@@ -70,6 +75,67 @@ def guarded(folder):
     served = Server(folder / "l", token=TOKEN)
     yield served
     served.close()
+
+
+def test_what_a_killed_server_left_is_removed_by_the_next(folder, monkeypatch):
+    temporary = folder / "temporary"
+    temporary.mkdir()
+    program = (
+        "import os, sys, signal; from soundsearch.web.folders import Folder\n"
+        "folder = Folder(); open(folder.path + '/upload-1', 'w').write('x'); print(folder.path)\n"
+        "sys.stdout.flush(); sys.stdin.read(1); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=pipe,
+        stdout=pipe,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
+    path = Path(process.stdout.readline().decode().strip())
+    (temporary / "soundsearch-web-new").mkdir()  # one that is just being made
+    (temporary / "soundsearch-web-link").symlink_to(folder / "s")
+    shut = [temporary / f"soundsearch-web-shut{number}" for number in range(16)]
+    for each in shut:  # that cannot be looked into, as another user's
+        each.mkdir()
+        (each / "lock").symlink_to("x" * 300)
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    alive = Folder()
+    assert (path / "upload-1").exists()
+    process.communicate(b"!")
+    last = Folder()
+    others = {"soundsearch-web-new", "soundsearch-web-link", *(each.name for each in shut)}
+    used = {os.path.basename(each.path) for each in (alive, last)}
+    assert {*os.listdir(temporary)} == {*others, *used}
+    assert os.listdir(folder / "s")
+    for _ in range(20):
+        shutil.rmtree(last.path)  # cleaned away by the system, as old ones are
+        with ThreadPoolExecutor(8) as threads:
+            [again] = set(threads.map(lambda _: last.path, range(8)))
+        assert os.path.isdir(again)
+    alive.close()
+    last.close()
+    assert {*os.listdir(temporary)} == others
+
+
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [
+        ("gzip", True),
+        ("br;q=1.0, GZIP;q=0.5", True),
+        ("*", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000, *", False),
+        ("*;q=0, identity", False),
+        ("gzip;q=none", False),
+        ("x-gzip", False),
+        ("", False),
+    ],
+)
+def test_answers_are_packed_for_those_who_take_it(plain, accepted, packed):
+    response = plain.client.get(f"{plain.url}/page/main.js", headers={"Accept-Encoding": accepted})
+    assert response.status_code == 200 and response.text
+    assert (response.headers.get("content-encoding") == "gzip") is packed
 
 
 # Workers

@@ -39,6 +39,10 @@ from soundsearch_ingest.urls import (
         ("zip://a.wav::https://me:pw@host/a.zip?sig=x", "zip://a.wav::https://host/a.zip"),
         ("zip://a.wav::/data/me:pw@x/a.zip", "zip://a.wav::/data/me:pw@x/a.zip"),
         ("/data/https://me:pw@x", "/data/https://me:pw@x"),
+        ("simplecache::s3://KEY:pass word@b/a.wav", "simplecache::s3://KEY@b/a.wav"),
+        ("filecache::zip://a.wav::s3://me:pw@b/z", "filecache::zip://a.wav::s3://me@b/z"),
+        ("simplecache::https://me:pw@h/a.wav?sig=x", "simplecache::https://h/a.wav"),
+        ("http://me:pw@[::1]:80/a.wav?x=::b&sig=x", "http://[::1]:80/a.wav?x=::b"),
     ],
 )
 def test_what_is_secret_is_taken_away(url, shown):

@@ -1,11 +1,14 @@
-"""The state of a file, by which a later run knows whether it has changed."""
+"""Paths as people type them, and the state of a file, by which a later run knows its changes."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
-__all__ = ["AudioFile", "file_state", "stat_file"]
+from .errors import ArgumentError
+
+__all__ = ["AudioFile", "expanded", "file_state", "stat_file"]
 
 _LATEST = (1 << 63) - 1
 
@@ -35,6 +38,24 @@ class AudioFile:
     mtime_ns: int
     access: str = field(default="", compare=False, repr=False)
     origin: str = field(default="", compare=False)
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """A path, with the folder of a user for ``~`` or ``~NAME`` at its beginning.
+
+    Raises
+    ------
+    ArgumentError
+        There is no such user, or none has a folder. Else a library would be made in a folder that
+        is called so.
+    """
+    text = os.path.expanduser(os.fspath(path))
+    if text.startswith("~"):
+        raise ArgumentError(
+            f"{text}: no user's folder is known as {text.partition('/')[0]}; correct the name, or "
+            f"write ./{text} for a file or folder that is called so"
+        )
+    return Path(text)
 
 
 def stat_file(path: str) -> AudioFile:

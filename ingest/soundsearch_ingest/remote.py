@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from importlib import import_module
 from typing import Any, BinaryIO
 from zlib import crc32
 
@@ -20,7 +19,7 @@ from .errors import AudioError, MissingExtra, SoundsearchError
 from .extras import needs
 from .files import AudioFile
 from .patterns import has_wildcards
-from .urls import plain, redacted
+from .urls import chained, plain, redacted
 
 __all__ = [
     "Gone",
@@ -67,7 +66,7 @@ def _scheme(url: str) -> str:
 def _file_system(url: str) -> tuple[Any, str]:
     """The file system of a URL, and what it calls that."""
     fsspec = needs("fsspec", "remote")
-    if "::" in url:
+    if len(chained(url)) > 1:
         raise AudioError(
             plain(url), "is a chain of addresses; expected one, or zip:// or tar:// before one"
         )
@@ -75,8 +74,11 @@ def _file_system(url: str) -> tuple[Any, str]:
     if scheme not in fsspec.available_protocols():
         raise AudioError(plain(url), f"expected a URL that fsspec knows, got {scheme}://")
     try:
-        _silence(fsspec.get_filesystem_class(scheme).__module__)
-        found: tuple[Any, str] = import_module("fsspec.core").url_to_fs(url, **_options(url))
+        # Not `url_to_fs`, which takes any "::" for a chain: it would read another file.
+        system = fsspec.get_filesystem_class(scheme)
+        _silence(system.__module__)
+        options = {**system._get_kwargs_from_urls(url), **_options(url)}
+        return fsspec.filesystem(scheme, **options), system._strip_protocol(url)
     except ImportError as error:
         name = getattr(error.__cause__, "name", None) or getattr(error, "name", None) or scheme
         package = name.partition(".")[0]
@@ -85,7 +87,6 @@ def _file_system(url: str) -> tuple[Any, str]:
             f"{scheme}:// needs the package {package} ({error}); install it with: "
             f"pip install {wanted}"
         ) from error
-    return found
 
 
 def _silence(module: str) -> None:

@@ -19,6 +19,7 @@ __all__ = [
     "absolute",
     "archive_kind",
     "basename",
+    "chained",
     "folder",
     "is_remote",
     "is_url",
@@ -30,7 +31,9 @@ __all__ = [
 
 Member = tuple[str, str, str]
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_NAME = r"[A-Za-z][A-Za-z0-9+.-]+"
+_SCHEME = re.compile(rf"(?:{_NAME}::)*{_NAME}://")
+_LINK = re.compile(rf"::(?={_NAME}:(?::|//))")
 _ARCHIVES = {
     "zip": (".zip",),
     "tar": (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz"),
@@ -51,6 +54,11 @@ _AZURE = frozenset(
 def is_url(text: str) -> bool:
     """Whether a text is a URL, or names a member of an archive; else it is a path."""
     return _SCHEME.match(text) is not None
+
+
+def chained(url: str) -> list[str]:
+    """The addresses in a chain of them, ``simplecache::s3://bucket/a.wav``; else the URL alone."""
+    return _LINK.split(url)
 
 
 def split(uri: str) -> Member | None:
@@ -135,6 +143,8 @@ def plain(uri: str) -> str:
         return f"{kind}://{member}::{plain(archive)}"
     if not is_url(uri):
         return uri
+    if len(links := chained(uri)) > 1:
+        return "::".join(map(plain, links))
     scheme, _, rest = uri.partition("://")
     host, slash, path = rest.partition("/")
     login, at, host = host.rpartition("@")

@@ -28,7 +28,7 @@ from .printing import (
     print_findings,
     print_ingested,
     print_json,
-    print_tag_problems,
+    print_row_problems,
     say,
 )
 from .progress import check_progress, clip_progress, file_progress, targets_counter
@@ -278,5 +278,8 @@ def _print_tagged(file: TagsFile, report: TagReport, as_json: bool = False) -> b
     """Print what became of a tags file; returns whether some of it was no use."""
     if not as_json:  # there, the report of the ingest holds it
         say(f"{counted(report.tagged, 'clip')} tagged")
-    print_tag_problems(file, report)
-    return bool(file.problems or report.unknown or report.refused)
+    problems = [(problem.line, problem.reason) for problem in file.problems]
+    problems += [(file.lines[uri], f"no clip of the library is at {uri}") for uri in report.unknown]
+    problems += [(file.lines[uri], reason) for uri, reason in report.refused.items()]
+    print_row_problems(file.path, problems)
+    return bool(problems)

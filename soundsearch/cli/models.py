@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from soundsearch_ingest.files import expanded
 
 from .options import json_option
 from .printing import print_installed, print_json, say
@@ -60,16 +61,14 @@ def import_(name: str, path: str, **options: Any) -> None:
     For vggish a SavedModel folder, a TensorFlow checkpoint, .h5, .pth or .npz; for yamnet a
     SavedModel folder or .tflite.
     """
-    from pathlib import Path
 
     from ..models import import_model
 
-    print_installed(name, import_model(name, Path(path).expanduser(), **_checked(options)))
+    print_installed(name, import_model(name, expanded(path), **_checked(options)))
 
 
 def _checked(options: dict[str, Any]) -> dict[str, Any]:
     """The options of `pull` and `import` as Python wants them."""
-    from pathlib import Path
 
     from ..models import PRECISIONS
 
@@ -85,8 +84,8 @@ def _checked(options: dict[str, Any]) -> dict[str, Any]:
         )
     return {
         "precision": precision,
-        "audio": [Path(path).expanduser() for path in audio],
-        "pca": Path(pca).expanduser() if pca else None,
+        "audio": [expanded(path) for path in audio],
+        "pca": expanded(pca) if pca else None,
         "on_step": lambda text: say(text, err=True),
     }
 

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
         IngestReport,
         Label,
         LabelledClip,
-        TagReport,
     )
-    from ..tagfiles import TagsFile
 
 __all__ = [
     "counted",
@@ -41,7 +39,7 @@ __all__ = [
     "print_installed",
     "print_json",
     "print_labelled",
-    "print_tag_problems",
+    "print_row_problems",
     "print_warning",
     "say",
     "say_row",
@@ -197,15 +195,12 @@ def print_ingested(report: IngestReport, clips: int | None, library: object) -> 
         say(f"Error: {report.damage}", err=True)
 
 
-def print_tag_problems(file: TagsFile, report: TagReport) -> None:
-    """Print what kept rows of a tags file from being used, by their lines."""
-    problems = [(problem.line, problem.reason) for problem in file.problems]
-    problems += [(file.lines[uri], f"no clip of the library is at {uri}") for uri in report.unknown]
-    problems += [(file.lines[uri], reason) for uri, reason in report.refused.items()]
-    for line, reason in sorted(problems)[:_PROBLEMS_SHOWN]:
-        say(f"  {file.path}, line {line}: {reason}", err=True)
+def print_row_problems(file: object, problems: Sequence[tuple[int | None, str]]) -> None:
+    """Print what kept rows from being used, by their lines in a file; None for those of no file."""
+    for line, reason in sorted(problems, key=lambda each: each[0] or 0)[:_PROBLEMS_SHOWN]:
+        say(f"  {reason}" if line is None else f"  {file}, line {line}: {reason}", err=True)
     if len(problems) > _PROBLEMS_SHOWN:
-        say(f"  ... and {len(problems) - _PROBLEMS_SHOWN:,} more lines", err=True)
+        say(f"  ... and {len(problems) - _PROBLEMS_SHOWN:,} more", err=True)
 
 
 def print_copied(report: CopyReport) -> None:

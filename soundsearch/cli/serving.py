@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import click
+from soundsearch_ingest.files import expanded
 
 import soundsearch
 
@@ -57,7 +58,7 @@ def serve(
     if folders and not allow_ingest:
         raise click.UsageError(f"expected no folders without --allow-ingest, got {folders[0]}")
     for folder in folders:
-        if not Path(folder).expanduser().is_dir():
+        if not expanded(folder).is_dir():
             raise click.UsageError(f"--allow-ingest: expected a folder, got {folder}")
     if token == "":
         raise click.UsageError("--token: expected a text, got none; leave it out for no token")
@@ -86,7 +87,7 @@ def serve(
             err=True,
         )
 
-    ingest = [str(Path(each).expanduser()) for each in folders] if allow_ingest else None
+    ingest = [str(expanded(each)) for each in folders] if allow_ingest else None
 
     def on_ready(address: str, number: int) -> None:
         shown = f"[{address}]" if ":" in address else address

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from soundsearch_ingest.files import expanded
 from soundsearch_ingest.urls import basename, folder
 
 import soundsearch
@@ -178,7 +178,7 @@ def train(
     if report is not None:
         from ..learn.page import page
 
-        Path(report).expanduser().write_text(page(training), "utf-8")
+        expanded(report).write_text(page(training), "utf-8")
     for warning in training.warnings:
         print_warning(out, warning)
     if as_json:

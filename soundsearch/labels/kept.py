@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import blake3
+from soundsearch_ingest.files import expanded
 
 from ..errors import EncoderError, LibraryDamaged
 from .head import Head
@@ -51,8 +53,9 @@ class HeadFile:
         return blake3.blake3(self.content).hexdigest()
 
 
-def head_file(path: Path) -> HeadFile:
+def head_file(path: str | os.PathLike[str]) -> HeadFile:
     """Read a head's file; raises EncoderError where it is none."""
+    path = expanded(path)
     try:
         with open(path, "rb") as file:
             content = file.read(LARGEST + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import LibraryDamaged, SoundsearchError
 from ..results import Label
-from ..stores.records import NO_LABEL
+from ..stores.records import NO_LABEL, HumanEvent
 from .ontology import CLASSES, ontology
 
 __all__ = ["AUDIOSET", "MOST_CLASSES", "Vocabulary", "class_of"]
@@ -32,7 +32,6 @@ def class_of(name: str, mid: str = "") -> int | None:
     ValueError
         The id is that of no class, or the name cannot be one.
     """
-    classes = ontology().classes
     if mid:
         node = ontology().nodes.get(mid)
         if node is None or node.class_index is None:
@@ -44,11 +43,14 @@ def class_of(name: str, mid: str = "") -> int | None:
         raise ValueError(
             f"expected a class's name of at most {_LONGEST_NAME} characters, got {len(name)}"
         )
-    wanted = name.lower()
-    return next(
-        (index for index, node in enumerate(classes) if wanted in (node.name.lower(), node.mid)),
-        None,
-    )
+    return _indices().get(name.lower())
+
+
+@cache
+def _indices() -> dict[str, int]:
+    """AudioSet's classes by their names and ids: a table may name them many times."""
+    classes = list(enumerate(ontology().classes))
+    return {text: index for index, node in classes for text in (node.name.lower(), node.mid)}
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,18 @@ class Vocabulary:
     def given(self, classes: Iterable[int]) -> tuple[Label, ...]:
         """Human labels, by class index, as records with score 1."""
         return tuple(self.label(index, 1.0) for index in classes)
+
+    def said(self, events: Iterable[HumanEvent]) -> tuple[dict[str, Any], ...]:
+        """What people said of stretches, for JSON; see `soundsearch.Clip`."""
+        return tuple(
+            {
+                "label": self.label(event.class_index, 1.0).name,
+                "onset": None if event.is_whole else event.onset,
+                "offset": None if event.is_whole else event.offset,
+                "heard": event.is_heard,
+            }
+            for event in events
+        )
 
 
 # The classes where no head has others.

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from soundsearch_ingest.files import expanded
 
 from .. import __version__
 from ..clips import Clips
@@ -377,7 +378,7 @@ def check_output(path: str | os.PathLike[str]) -> Path:
     ArgumentError
         It cannot be written.
     """
-    target = Path(path).expanduser()
+    target = expanded(path)
     if target.is_dir():
         raise ArgumentError(f"{target}: expected the name of a file to write, got a folder")
     probe = target.with_name(f"{target.name}.tmp")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from soundsearch_ingest.extras import needs
+from soundsearch_ingest.files import expanded
 
 from ..errors import ArgumentError, SpaceMismatch
 from ..exporting import replacing
@@ -43,7 +44,7 @@ Read = Callable[[Callable[[Reading], Any]], Any]
 
 def check_out(path: str | os.PathLike[str]) -> Path:
     """Where a map is to be written; raises ArgumentError, MissingExtra."""
-    target = Path(os.path.expanduser(path))
+    target = expanded(path)
     if target.suffix.lower() not in FORMATS:
         raise ArgumentError(
             f"{target}: expected a name that ends in .html, .png or .svg, got "
@@ -144,7 +145,7 @@ def old_map(onto: Map | str | os.PathLike[str] | None) -> OldMap | None:
     if isinstance(onto, Map):
         marks = marks_of([clip.record.digest for clip in onto._clips])
         return OldMap.of("the map", onto.space, onto.method, marks, onto.places)
-    return None if onto is None else read_page(Path(os.path.expanduser(onto)))
+    return None if onto is None else read_page(expanded(onto))
 
 
 def mapped(

@@ -7,6 +7,8 @@ from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 
+from soundsearch_ingest.files import expanded
+
 from .base import Store
 from .milvus.uri import SCHEMES, MilvusUri
 from .records import Settings
@@ -23,7 +25,7 @@ def place_of(library: str | os.PathLike[str] | MilvusUri) -> Place:
     text = os.fspath(library)
     if text.partition(":")[0] in SCHEMES and not isinstance(library, Path):
         return MilvusUri.parse(text)
-    return Path(text).expanduser()
+    return expanded(text)
 
 
 def open_store(place: Place) -> Store:

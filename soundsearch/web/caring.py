@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from ..correctionfiles import HEARD
 from ..library import Library
 from .problems import Problem
 from .service import Call
 from .surveying import events_of
 
 __all__ = ["correct", "ingest", "start_ingest", "stop_ingest"]
-
-_HEARD = {"yes": True, "no": False, "unsaid": None}
 
 
 async def correct(call: Call) -> dict[str, Any]:
@@ -27,7 +26,7 @@ async def correct(call: Call) -> dict[str, Any]:
         )
 
     def write(library: Library) -> dict[str, Any]:
-        heard = _HEARD[values["heard"]]
+        heard = HEARD[values["heard"]]
         library.correct(values["id"], values["label"], at=values["at"], heard=heard)
         return events_of(library, values["id"])
 

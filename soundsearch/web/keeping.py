@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
@@ -35,10 +36,13 @@ SOUNDS = ("moments", "files")
 
 # Bytes of a second of sound as it is sent at most: 16 bits, two channels, 48 kHz.
 _SECOND = 48_000 * 2 * 2
-# What a cell of a table begins with that spreadsheets compute; the wide ones are taken for the
-# others in some languages.
-_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-_COLUMNS = ("id", "uri", "start", "end", "score", "duration", "labels", "human_labels", "tags")
+# What is before a sign that makes spreadsheets compute a cell, where one may begin; the wide signs
+# are taken for the others in some languages.
+_FORMULA = re.compile('(?:^|[;\t\r\n])[ "]*(?=[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20])')
+_COLUMNS = (
+    *("id", "uri", "start", "end", "score", "duration", "labels", "human_labels"),
+    *("human_events", "tags"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,7 @@ def _row(kept: _Kept) -> list[Any]:
         round(clip.duration, 3),
         _cell(_json(labels)),
         _cell(_json([label.name for label in clip.human_labels])),
+        _cell(_json(clip.human_events)),
         _cell(_json(clip.tags)),
     ]
 
@@ -189,8 +194,12 @@ def _json(value: Any) -> str:
 
 
 def _cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
+    """A text that no spreadsheet takes for a formula, nor a part of it for one in another cell.
+
+    Where semicolons part cells, as in many countries, quotes protect only those cells that begin
+    with one.
+    """
+    return _FORMULA.sub(r"\g<0>'", text)
 
 
 def _playlist(kept: Sequence[_Kept]) -> bytes:

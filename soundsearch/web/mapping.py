@@ -9,6 +9,7 @@ from anyio import to_thread
 from starlette.responses import Response
 
 from .maps import Making
+from .packing import takes_gzip
 from .problems import JSON
 from .service import Call
 
@@ -31,7 +32,7 @@ async def map(call: Call) -> Response:
     }
     if f'"{found.tag}"' in request.get("if-none-match", ""):
         return Response(None, 304, headers)
-    if "gzip" in request.get("accept-encoding", ""):
+    if takes_gzip(request.get("accept-encoding", "")):
         content, headers["Content-Encoding"] = found.content, "gzip"
     else:
         content = await to_thread.run_sync(gzip.decompress, found.content)

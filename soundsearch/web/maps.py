@@ -13,20 +13,24 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, BinaryIO, cast
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..clips import Clips
 from ..labels.kept import vocabulary_of
+from ..labels.vocabulary import Vocabulary
 from ..library import Library
 from ..mapping.columns import COLOURS
 from ..mapping.data import Columns, packed
 from ..mapping.maps import clips_and_vectors
 from ..mapping.placing import OldMap
+from ..session import Session
 from ..stores.base import Reading
 from ..stores.records import Settings
 from .limits import Limits
@@ -43,8 +47,8 @@ Ask = Callable[[Callable[[Library], Any]], Awaitable[Any]]
 
 # Maps that are kept, and that may wait to be made.
 _KEPT, _WAITING = 4, 8
-# So long a map is given out without a look at the library, and one of the same clips, whose labels
-# and tags may have changed, before it is made again; seconds.
+# So long a map is given out without a look at the library, and what was read of its clips, whose
+# labels and tags may have changed, before that is read again; seconds.
 _FRESH, _GOOD = 60.0, 600.0
 # One that nobody has asked about for so long gives way to others.
 _ABANDONED = 60.0
@@ -54,6 +58,32 @@ _PATIENCE = 1.0
 _TOGETHER = 1024
 # Columns compress no better beyond this level, and take much longer.
 _LEVEL = 5
+
+
+@dataclass(frozen=True, eq=False)
+class _Clips:
+    """What was read of a map's clips, so that it is not read again when others come.
+
+    Attributes
+    ----------
+    ids : int64 [n]
+    columns : Columns
+    vectors : float32 [n * dimension]
+        Mapped from a file without a name.
+    library : weak reference
+        To the session of the library that it was read from.
+    vocabulary : Vocabulary
+        The classes that labels name.
+    since : float
+        When the first of them were read.
+    """
+
+    ids: Ints
+    columns: Columns
+    vectors: Floats
+    library: ref[Session]
+    vocabulary: Vocabulary
+    since: float
 
 
 @dataclass(frozen=True)
@@ -75,6 +105,7 @@ class Made:
     # Those that were laid out together; others were placed among them.
     _base: OldMap
     _warning: str | None
+    _clips: _Clips
 
 
 @dataclass(eq=False)
@@ -140,12 +171,13 @@ class Maps:
         if known is not None:
             self._made.move_to_end(key)
         if making is None:
-            age = 0.0 if known is None else time.monotonic() - known._since
-            if known is not None and age < _FRESH:
+            now = time.monotonic()
+            if known is not None and now - known._since < _FRESH:
                 return known
+            is_good = known is not None and now - known._clips.since < _GOOD
             state = await self._ask(lambda library: _state(_chosen(library, where)))
             making = self._making.get(key)  # another request may have been faster
-            if making is None and (known is None or known._state != state or age > _GOOD):
+            if making is None and (known is None or known._state != state or not is_good):
                 making = self._begin(key, state, known)
         if known is not None and (making is None or making._state == known._state):
             self._clear(key)
@@ -200,19 +232,28 @@ class Maps:
     async def _made_of(self, key: Key, making: Making, known: Made | None) -> Made:
         making.step = "reading"
         where, method = key
-        columns = Columns()
-        ids, total, settings = await self._patiently(
+        now = time.monotonic()
+        ids, total, settings, session = await self._patiently(
             lambda library: _ids(_chosen(library, where), self._limits.map_clips)
         )
+        vocabulary = await self._patiently(lambda library: vocabulary_of(library._session.store))
         dimension, vectors = settings.dimension, self._path(making)
-        found: list[Ints] = [np.empty(0, np.int64)]
+        nothing = np.empty(0, np.float32)
+        clips = _Clips(ids[:0], Columns(), nothing, ref(session), vocabulary, now)
+        if known is not None and making._state != known._state:
+            is_same = known._base.space == settings.space and known._clips.vocabulary == vocabulary
+            if is_same and _have_come(known, ids, session):
+                clips = known._clips
+        # As it is for as long as the old map is given out.
+        columns = await asyncio.to_thread(deepcopy, clips.columns)
+        found, ids = [clips.ids], np.setdiff1d(ids, clips.ids, assume_unique=True)
         with open(vectors, "wb") as file:
+            await asyncio.to_thread(clips.vectors.tofile, file)
             for first in range(0, len(ids), _TOGETHER):
                 block = ids[first : first + _TOGETHER]
                 read = partial(_read, ids=block, dimension=dimension, columns=columns, file=file)
                 found.append(await self._patiently(read))
                 making.share = min(1.0, (first + _TOGETHER) / len(ids))
-        vocabulary = await self._patiently(lambda library: vocabulary_of(library._session.store))
         making.step, making.share = "placing", 0.0
         places, is_old = self._base_of(known, settings.space, columns.marks)
         job = {"vectors": vectors, "dimension": dimension, "method": method, "places": None}
@@ -227,6 +268,8 @@ class Maps:
                 facts = self._lay(making, {**job, "out": out})
             placed = np.fromfile(out, np.float32).reshape(-1, 2) if len(columns) else places
             placed_ids = np.concatenate(found)
+            read = np.memmap(vectors, np.float32, "r") if len(columns) else clips.vectors
+            kept = _Clips(placed_ids, columns, read, clips.library, vocabulary, clips.since)
             if known is not None and is_old is not None:
                 base, warning = known._base, known._warning
             else:
@@ -247,7 +290,7 @@ class Maps:
             text = json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
             tag = hashlib.blake2b(text, digest_size=12).hexdigest()
             packed_text = gzip.compress(text, _LEVEL, mtime=0)
-            return Made(packed_text, tag, making._state, time.monotonic(), base, warning)
+            return Made(packed_text, tag, making._state, time.monotonic(), base, warning, kept)
 
         running = asyncio.get_running_loop().run_in_executor(self._thread, finish)
         try:
@@ -342,17 +385,23 @@ def _state(clips: Clips) -> bytes:
     return clips._read(read)
 
 
-def _ids(clips: Clips, most: int) -> tuple[Ints, int, Settings]:
+def _have_come(known: Made, ids: Ints, session: Session) -> bool:
+    """Whether all clips of a map are still among those of the library that it was made of."""
+    before = known._clips
+    return before.library() is session and bool(np.isin(before.ids, ids).all())
+
+
+def _ids(clips: Clips, most: int) -> tuple[Ints, int, Settings, Session]:
     """The clips of a selection, or an even choice of them that more clips change little.
 
-    Beside them the number of all, and the settings of the library.
+    Beside them the number of all, the settings of the library, and what has it open.
     """
     ids: Ints = clips._read(lambda reading: reading.ids(clips._filter_of(reading)))
     total = len(ids)
     if total > most:
         mixed = ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
         ids = np.sort(ids[np.argsort(mixed, kind="stable")[:most]])
-    return ids, total, clips._session.store.settings
+    return ids, total, clips._session.store.settings, clips._session
 
 
 def _read(library: Library, ids: Ints, dimension: int, columns: Columns, file: BinaryIO) -> Ints:

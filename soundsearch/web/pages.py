@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from .guard import POLICY
+from .packing import takes_gzip
 from .problems import Problem, answered
 
 __all__ = ["PAGE_ROUTES", "lost"]
@@ -79,7 +80,7 @@ async def _file(request: Request) -> Response:
     if found.etag in (each.strip() for each in known.split(",")):
         return Response(None, 304, headers)
     content = found.content
-    if "gzip" in request.headers.get("accept-encoding", ""):
+    if takes_gzip(request.headers.get("accept-encoding", "")):
         headers["Content-Encoding"], content = "gzip", found.packed
     return Response(content, 200, headers, found.media_type)
 

@@ -6,8 +6,6 @@ import asyncio
 import functools
 import math
 import os
-import shutil
-import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -24,6 +22,7 @@ from ..hints import command
 from ..library import Library
 from ..stores.opening import Place
 from .fields import Values
+from .folders import Folder
 from .holding import Holding
 from .ingests import Ingests
 from .limits import Gate, Limits, Room
@@ -73,7 +72,7 @@ class Service:
         self.workers = Workers(limits)
         asking = functools.partial(self.ask, seconds=limits.question_seconds)
         self.maps = Maps(asking, self.new_path, limits)
-        self._make_folder()
+        self._folder = Folder()
         self._threads = ThreadPoolExecutor(limits.questions, "soundsearch-question")
         self._played: OrderedDict[Any, asyncio.Future[tuple[str, str | None]]] = OrderedDict()
         self._summaries: OrderedDict[Any, tuple[float, Any]] = OrderedDict()
@@ -153,20 +152,10 @@ class Service:
         self._summaries.clear()
         self._summing.clear()
 
-    def _make_folder(self) -> None:
-        self._folder = tempfile.mkdtemp(prefix="soundsearch-web-")
-        self._made = os.stat(self._folder)
-
     @property
     def folder(self) -> str:
-        """Where uploads and copies are: made again where it was cleaned away, as old ones are."""
-        try:
-            is_there = os.path.samestat(self._made, os.stat(self._folder))
-        except OSError:
-            is_there = False
-        if not is_there:
-            self._make_folder()
-        return self._folder
+        """Where uploads and copies are."""
+        return self._folder.path
 
     def new_path(self, end: str = "") -> str:
         """A path in the server's folder that nobody has."""
@@ -230,7 +219,7 @@ class Service:
         self.workers.close()
         self._threads.shutdown()
         self.holding.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.close()
 
 
 def _is_made(found: asyncio.Future[tuple[str, str | None]]) -> bool:

@@ -67,7 +67,12 @@ SHAPES: dict[str, Schema] = {
         labels=_LABELS,
     ),
     "Clip": _object(
-        _ATTACHED, id=_COUNT, uri=_TEXT, duration=_NUMBER, segments=_COUNT, labels=_LABELS
+        {**_ATTACHED, "human_events": _list(shape("Stretch"))},
+        id=_COUNT,
+        uri=_TEXT,
+        duration=_NUMBER,
+        segments=_COUNT,
+        labels=_LABELS,
     ),
     "Answer": _object(
         hits=_list(shape("Hit")),
@@ -106,6 +111,7 @@ SHAPES: dict[str, Schema] = {
         label=shape("Label"),
         by={"type": "string", "enum": ["head", "people"]},
     ),
+    "Stretch": _object(label=_TEXT, onset=_TIME, offset=_TIME, heard=_FLAG),
     "Said": _object(label=shape("Label"), onset=_TIME, offset=_TIME, heard=_FLAG),
     "Events": _object(
         uri=_TEXT,

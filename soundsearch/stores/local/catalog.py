@@ -35,8 +35,8 @@ __all__ = ["PAGE", "Catalog"]
 
 # Rows that are read at a time.
 PAGE = 1000
-# The least integer of SQLite.
-_LEAST = -(1 << 63)
+# The least and the largest integer of SQLite.
+_LEAST, _LARGEST = -(1 << 63), (1 << 63) - 1
 # Clips that one statement reads by their ids; older versions of SQLite take 999 values.
 _TOGETHER = 500
 
@@ -210,8 +210,10 @@ class Catalog(CatalogFile):
         found: dict[int, StoredClip] = {}
         for begin in range(0, len(clip_ids), _TOGETHER):
             wanted = clip_ids[begin : begin + _TOGETHER]
-            sql = f"SELECT {_CLIP} FROM clips WHERE id IN ({_marks(wanted)})"
-            there = {clip.id: clip for clip in self._records(clip_of, sql, *wanted)}
+            # Larger ones than SQLite knows are no clip's, either.
+            known = [id for id in wanted if _LEAST <= id <= _LARGEST]
+            sql = f"SELECT {_CLIP} FROM clips WHERE id IN ({_marks(known)})"
+            there = {clip.id: clip for clip in self._records(clip_of, sql, *known)}
             found |= {id: there[id] for id in wanted if id in there}
         return found
 

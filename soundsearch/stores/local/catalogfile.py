@@ -75,9 +75,11 @@ class CatalogFile:
         try:
             yield
             self.connection.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error) and self._steps.were_interrupted(error):
+                raise KeyboardInterrupt from error
             raise
 
     def _query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -92,6 +94,8 @@ class CatalogFile:
             yield
         except sqlite3.Error as error:
             check_time()
+            if self._steps.were_interrupted(error):
+                raise KeyboardInterrupt from error
             self._check_unchanged()
             if self._steps.are_too_many:
                 raise self._damaged("reading it takes longer than its size explains") from error

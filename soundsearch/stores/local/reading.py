@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...deadlines import check_time
-from ...errors import LibraryDamaged, LibraryError
+from ...errors import LibraryDamaged, LibraryError, LibraryNotFound
 from ...hints import command
 from ...vectors import Directions
 from ..base import ClipChanged, Span
@@ -20,6 +21,7 @@ from ..keyed import by_key, declared
 from ..records import Counts, Key, StoredClip
 from .catalog import Catalog
 from .rows import ranges, rows_of
+from .schema import CATALOG
 from .snapshot import Snapshot
 from .sums import are_finite
 
@@ -36,6 +38,9 @@ class Pool:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        # Wherever the process goes.
+        self._catalog = os.path.abspath(folder / CATALOG)
+        self._identity = _identity(self._catalog)
         self._idle: deque[Catalog] = deque()
         self._closed = False
 
@@ -49,6 +54,7 @@ class Pool:
         """A catalogue that shows one committed state."""
         if self._closed:
             raise LibraryError(f"{self._folder}: was closed; open it again")
+        self.check_place()
         catalog = self._take()
         try:
             with catalog.pinned():
@@ -58,6 +64,25 @@ class Pool:
                 catalog.close()
             else:
                 self._idle.append(catalog)
+
+    def check_place(self) -> None:
+        """Raise LibraryError where the library that was opened is not there any more.
+
+        Its files stay readable for who has them open, and show what nobody else sees.
+        """
+        try:
+            found = _identity(self._catalog)
+        except (FileNotFoundError, NotADirectoryError):
+            raise LibraryNotFound(
+                f"{self._folder}: is not there any more; it was removed or moved while it was open"
+            ) from None
+        except OSError:
+            return  # a disk that does not answer just now says nothing
+        if found != self._identity:
+            raise LibraryError(
+                f"{self._folder}: another library was put in the place of the one that was opened; "
+                "open it again"
+            )
 
     def _take(self) -> Catalog:
         with suppress(IndexError):
@@ -73,6 +98,12 @@ class Pool:
         self._closed = True
         while self._idle:
             self._idle.pop().close()
+
+
+def _identity(catalog: str) -> tuple[int, int]:
+    """What tells a library from another one in its place."""
+    found = os.stat(catalog)
+    return found.st_dev, found.st_ino
 
 
 def clips_keyed(catalog: Catalog, keys: Sequence[Key]) -> dict[Key, StoredClip]:

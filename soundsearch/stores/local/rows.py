@@ -34,6 +34,7 @@ __all__ = [
     "has_row_files",
     "link_or_copy",
     "map_rows",
+    "mapped_sizes",
     "ranges",
     "row_files",
     "rows_of",
@@ -111,6 +112,14 @@ def map_rows(
     kind = np.dtype("u1" if coded else "<f4")
     stored = _mapped(vectors, kind, (rows, settings.dimension))
     return EightBit(stored) if coded else stored, _mapped(segments, SEGMENT, (rows,))
+
+
+def mapped_sizes(
+    folder: Path, generation: int, settings: Settings, rows: int
+) -> list[tuple[Path, int]]:
+    """The files that `map_rows` maps, and how many bytes of each."""
+    paths = row_files(folder, generation, settings)
+    return [(path, rows * width) for path, width in zip(paths, _widths(settings), strict=True)]
 
 
 def vectors_of(stored: bytes, settings: Settings) -> NDArray[np.float32]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +29,7 @@ from .mapped import MappedRows
 from .placing import Places
 from .postings import HumanLabels
 from .products import Chosen
-from .rows import map_rows, ranges
+from .rows import map_rows, mapped_sizes, ranges
 from .selecting import let_through
 from .stretches import Stretches
 from .stretchfile import StretchFile, known_file
@@ -65,6 +67,7 @@ class Snapshot:
         vectors: MappedRows,
         people: HumanLabels,
         stretches: LazyStretches,
+        mapped: Sequence[tuple[Path, int]],
     ) -> None:
         self.revision = revision
         self.generation = generation
@@ -73,6 +76,7 @@ class Snapshot:
         self.ids, self.first_rows, self.counts, self.sums = places.columns
         self.vectors = vectors
         self._stretches = stretches
+        self._mapped = mapped
         self.is_stale = False
         # Of this state or an earlier one, until it is needed.
         self.people = people
@@ -83,6 +87,17 @@ class Snapshot:
         self._selections: OrderedDict[str, Selection] = OrderedDict()
         self._masks: OrderedDict[str, NDArray[np.bool_]] = OrderedDict()
         self._lock = threading.Lock()
+
+    def is_cut_short(self) -> bool:
+        """Whether a mapped file has lost its end: reading that would end the process (SIGBUS).
+
+        One that was deleted is still whole for who has mapped it.
+        """
+        for path, size in self._mapped:
+            with suppress(OSError):
+                if os.stat(path).st_size < size:
+                    return True
+        return False
 
     def at(self, clip_ids: Ints) -> Ints:
         """Where clips are in the arrays, -1 for those that are not."""
@@ -282,6 +297,8 @@ class Snapshots:
         """The snapshot that belongs to what a pinned catalogue shows."""
         revision = catalog.revision()
         newest = self._newest
+        if newest is not None and newest.is_cut_short():
+            self._newest = newest = None  # what it has mapped cannot be taken over
         if newest is not None and newest.revision == revision and not newest.is_stale:
             return newest
         with self._lock:  # one thread makes it, the others need not
@@ -341,4 +358,9 @@ class Snapshots:
             stretches = LazyStretches(
                 length, file, last._stretches if last is not None and of_last else None
             )
-        return Snapshot(revision, generation, rows, known, vectors, people, stretches)
+        sizes = mapped_sizes(self._folder, generation, settings, rows)
+        sizes += [] if index is None else [(self._folder / s.name, s.size) for s in index.shards]
+        for path in () if file is None else (file.path, file.index_path):
+            with suppress(OSError):
+                sizes.append((path, os.stat(path).st_size))
+        return Snapshot(revision, generation, rows, known, vectors, people, stretches, sizes)

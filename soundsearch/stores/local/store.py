@@ -258,7 +258,9 @@ class LocalStore:
                 f"{self.address}: a folder is written by one process at a time; parts of an ingest "
                 "can be written to a library on a Milvus server: milvus://HOST:19530/NAME"
             )
+        self._pool.check_place()  # where it is gone, there is nothing to lock
         with writer_lock(self._folder):
+            self._pool.check_place()
             try:
                 self._delete_adopted()
                 with closing(Writer(self._folder, self.settings)) as self._writer:

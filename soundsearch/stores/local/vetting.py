@@ -9,6 +9,7 @@ import os
 import re
 import sqlite3
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -53,6 +54,7 @@ class Steps:
         self._catalog = catalog
         self._parameters = 0
         self._looks = 0
+        self._stops = False
 
     def watch(self, connection: sqlite3.Connection) -> None:
         """Count the steps of a connection's statements."""
@@ -62,6 +64,7 @@ class Steps:
         """A statement that reads comes, with so many parameters."""
         self._parameters = parameters
         self._looks = 0
+        self._stops = False
 
     def end(self) -> None:
         """It has ended; statements that write may come."""
@@ -75,9 +78,15 @@ class Steps:
             _STEPS_PER_BYTE + self._parameters
         )
 
+    def were_interrupted(self, error: sqlite3.Error) -> bool:
+        """Whether Ctrl-C stopped the last statement: it is raised in a look, and dropped there."""
+        is_main = threading.current_thread() is threading.main_thread()
+        return is_main and str(error) == "interrupted" and not self._stops
+
     def _look(self) -> bool:
         self._looks += 1
-        return is_over() or self.are_too_many
+        self._stops = is_over() or self.are_too_many
+        return self._stops
 
     def _size(self) -> int:
         size = 0

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from soundsearch_ingest.files import expanded
 
 from ...errors import LibraryError
 
@@ -76,7 +77,7 @@ class MilvusUri:
             names = [parts.fragment or "sounds"]
             shown = f"{_LITE}:{file}{'#' if parts.fragment else ''}{parts.fragment}"
             # pymilvus would take a bare file name for the name of a host.
-            found = {"address": str(Path(file).expanduser().absolute())}
+            found = {"address": str(expanded(file).absolute())}
             usable = file.endswith(".db")
         else:
             names = parts.path.strip("/").split("/")
