@@ -43,7 +43,7 @@ def store(milvus_store):
 
 def test_killed_at_any_instant_the_same_command_completes(tmp_path, uri):
     folder = tmp_path / "s"
-    for n in range(120):
+    for n in range(60):
         write(folder / f"{n:03}.wav", noise(n, 3))
     command = [sys.executable, "-c", INGEST, uri, str(folder)]
     reported = set()
@@ -52,7 +52,7 @@ def test_killed_at_any_instant_the_same_command_completes(tmp_path, uri):
         for line in process.stdout:
             if line.startswith("added"):
                 reported.add(line.rstrip("\n").partition(" ")[2])
-                if len(reported) > 20 + 30 * attempt:
+                if len(reported) > 10 + 15 * attempt:
                     break
         time.sleep(0.1 * attempt)
         process.kill()
@@ -65,9 +65,9 @@ def test_killed_at_any_instant_the_same_command_completes(tmp_path, uri):
                 assert rows(store, clip.id)[0].shape == (3, 128)
     subprocess.run(command, check=True)
     with closing(open_store(place_of(uri))) as store:
-        assert store.counts() == Counts(120, 360, 0)
-        assert len({clip.uri for clip in store.clips()}) == 120
-        assert len(all_segments(store)) == 360
+        assert store.counts() == Counts(60, 180, 0)
+        assert len({clip.uri for clip in store.clips()}) == 60
+        assert len(all_segments(store)) == 180
 
 
 def test_leftovers_of_a_killed_writer_are_invisible_and_are_deleted(store, uri, monkeypatch):
