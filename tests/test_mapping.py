@@ -240,7 +240,7 @@ def test_what_a_map_cannot_be_placed_on(tmp_path, monkeypatch):
         assert lib.map(onto=bad).placed == 0  # only what tells places is read
         with pytest.raises(ArgumentError, match=r"none.*html: expected a page"):
             lib.map(onto=tmp_path / "none.html")
-        with pytest.raises(ArgumentError, match=r"~none/map.html: expected a page"):
+        with pytest.raises(ArgumentError, match=r"~none/map.html: no user"):
             lib.map(onto="~none/map.html")
         with pytest.raises(ArgumentError, match="expected none where clips are placed"):
             lib.map(onto=made, method="pca")
