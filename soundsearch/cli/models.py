@@ -61,7 +61,6 @@ def import_(name: str, path: str, **options: Any) -> None:
     For vggish a SavedModel folder, a TensorFlow checkpoint, .h5, .pth or .npz; for yamnet a
     SavedModel folder or .tflite.
     """
-
     from ..models import import_model
 
     print_installed(name, import_model(name, expanded(path), **_checked(options)))
@@ -69,7 +68,6 @@ def import_(name: str, path: str, **options: Any) -> None:
 
 def _checked(options: dict[str, Any]) -> dict[str, Any]:
     """The options of `pull` and `import` as Python wants them."""
-
     from ..models import PRECISIONS
 
     precision, audio, pca = options["precision"], options["audio"], options["pca"]

@@ -9,6 +9,7 @@ from typing import Any
 from ..asking.labelled import LABEL_WEIGHT
 from ..asking.ranking import DEFAULT_RANKING, RANKINGS, RELATED
 from ..asking.words import WORDS_WEIGHT
+from ..correctionfiles import HEARD
 from ..labels.wording import MOST_PARTS
 from ..mapping.methods import DEFAULT_METHOD, METHODS
 from . import caring, keeping, looking, mapping, questions, sounds, suggesting
@@ -281,7 +282,7 @@ OPERATIONS = (
                 "text",
                 "Whether it is; unsaid takes back what was said of this label and time.",
                 "yes",
-                choices=("yes", "no", "unsaid"),
+                choices=tuple(HEARD),
             ),
         ),
     ),
