@@ -54,7 +54,7 @@ def copy(
         with patience.writing(theirs):
             _give_head(ours, theirs)
             before = theirs.counts().clips
-            _copy_clips(ours, theirs, report, on_clip)
+            _copy_clips(ours, theirs, report, on_clip, on_step)
             _copy_failures(ours, theirs, report)
             if (tag := ours.key()) is not None and theirs.key() is None:
                 theirs.use_key(tag)
@@ -114,7 +114,11 @@ def _give_head(ours: Store, theirs: Store) -> None:
 
 
 def _copy_clips(
-    ours: Store, theirs: Store, report: CopyReport, on_clip: Callable[[str], None]
+    ours: Store,
+    theirs: Store,
+    report: CopyReport,
+    on_clip: Callable[[str], None],
+    on_step: OnStep,
 ) -> None:
     for clips in _batches(ours.clips()):
         missing: list[StoredClip] = []
@@ -137,7 +141,7 @@ def _copy_clips(
         if amended:
             theirs.amend(amended)
         if missing:
-            theirs.add(_read(ours, missing))
+            theirs.add(_read(ours, missing), on_step)
         for clip in clips:
             on_clip(clip.uri)
 

@@ -79,6 +79,9 @@ class Ingest:
         ``failed``, ``failed before``) of each file, once the outcome is stored.
     on_sound, on_long : callable
         Called from other threads; see `soundsearch.Library.ingest`.
+    on_step : callable
+        Called with a description of what takes long beside the files: when a large library is
+        indexed anew.
     predecessor : Store, optional
         The store from which clips at the same uris keep their tags and human labels; default
         `store`.
@@ -99,6 +102,7 @@ class Ingest:
         again: bool = False,
         on_long: OnLong = not_told,
         engine: Engine | None = None,
+        on_step: OnStep = lambda _text: None,
     ) -> None:
         self.report = IngestReport()
         self._store = store
@@ -108,6 +112,7 @@ class Ingest:
         self._embed_again = again
         self._on_file = on_file
         self._on_sound = on_sound
+        self._on_step = on_step
         self._engine = engine or LocalEngine(store, open_listener, on_sound, on_long)
         self._embedded: list[pipeline.Embedded] = []
         self._clips: list[NewClip] = []
@@ -249,7 +254,7 @@ class Ingest:
             clips += self._labelled(embedded, there)
             self._note_rates(result.sample_rate for result in embedded)
         if clips:
-            self._store.add(clips)
+            self._store.add(clips, self._on_step)
             for record in (clip.record for clip in clips):
                 self._engine.forget(record.digest)
                 is_there = record.uri in there
@@ -395,7 +400,8 @@ class Ingest:
             return
         # Tags belong to the other clip; human labels belong to the content.
         record = replace(clip.record, file=file, tags=before.record.tags if before else {})
-        self._store.add([NewClip(record=record, embeddings=vectors, segments=segments)])
+        new = NewClip(record=record, embeddings=vectors, segments=segments)
+        self._store.add([new], self._on_step)
         self.report.seconds += record.duration
         self._count("replaced" if before else "added", file)
 

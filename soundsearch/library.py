@@ -257,7 +257,7 @@ class Library(Care):
                 from .duplicates.incoming import Incoming
 
                 on_file = Incoming(store, on_duplicate).watching(on_file)
-            told: Any = {"again": again, "on_long": on_long}
+            told: Any = {"again": again, "on_long": on_long, "on_step": on_step}
             told["engine"] = engine_of(engine, address, store, on_sound, on_long, on_step)
             ingest = Ingest(store, listener, retry_failed, on_file, on_sound, **told)
             ingest.run(roots, part, listed)

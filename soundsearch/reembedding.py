@@ -56,7 +56,7 @@ def reembed(
         check_sayable(store, vocabulary_of(store), AUDIOSET)
         with closing(store.successor(settings)) as successor:
             with successor.writing():
-                told = on_file, on_sound, store, False, on_long
+                told = on_file, on_sound, store, False, on_long, None, on_step
                 ingest = Ingest(successor, lambda: listener, True, *told)
                 ingest.run_files(_files_of(store))
             lost = [clip.uri for clip in not_in(successor, store.clips())]

@@ -307,10 +307,11 @@ class Store(Protocol):
         """
         ...
 
-    def add(self, clips: Sequence[NewClip]) -> None:
+    def add(self, clips: Sequence[NewClip], on_step: OnStep = lambda _text: None) -> None:
         """Store clips, all or none; each replaces a clip at the same uri.
 
-        Earlier failures at these uris are forgotten. Durable on return.
+        Earlier failures at these uris are forgotten. Durable on return. `on_step` is told of what
+        takes long: now and then a store indexes what was added.
         """
         ...
 

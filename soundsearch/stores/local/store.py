@@ -276,7 +276,7 @@ class LocalStore:
             raise RuntimeError("writing to a store needs `with store.writing():` around it")
         return self._writer
 
-    def add(self, clips: Sequence[NewClip]) -> None:
+    def add(self, clips: Sequence[NewClip], on_step: OnStep = lambda _text: None) -> None:
         """Store clips, all or none; durable when it returns. See `Store.add`."""
         writer = self._held
         if not clips:
@@ -290,7 +290,7 @@ class LocalStore:
         if writer.unindexed >= _MOST_UNINDEXED:  # readers search exactly what no index holds
             writer.unindexed = 0
             with suppress(LibraryError):  # the clips are stored; `optimise` tells of it
-                optimise_index(writer, lambda _text: None, more_comes=True)
+                optimise_index(writer, on_step, more_comes=True)
 
     def amend(self, records: Mapping[int, ClipRecord]) -> None:
         """Give clips other records, all or none; see `Store.amend`."""

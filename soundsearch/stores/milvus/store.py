@@ -332,7 +332,7 @@ class MilvusStore:
             raise RuntimeError("writing to a store needs a `with store.writing():` around it")
         return self._writer
 
-    def add(self, clips: Sequence[NewClip]) -> None:
+    def add(self, clips: Sequence[NewClip], on_step: OnStep = lambda _text: None) -> None:
         """Store clips, all or none; durable on return. See `Store.add`."""
         self.writer.add(clips)
 
