@@ -164,7 +164,7 @@ def test_a_damaged_index_is_not_used_and_made_again(store, folder, monkeypatch):
         np.testing.assert_allclose(exact[2][:, 0], 1, atol=1e-5)
         # It is not extended either, but made from the vectors.
         extended = []
-        monkeypatch.setattr(indexing, "merged", lambda *_: extended.append(1))
+        monkeypatch.setattr(indexing, "emptied", lambda *_: extended.append(1))
         last = replace(made[0], embeddings=vectors[3000:], segments=np.zeros(1000, SEGMENT))
         filled(damaged, [replace(last, record=new_clip("/last.wav", 1, 99).record)])
         with damaged.writing():

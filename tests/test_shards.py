@@ -14,6 +14,7 @@ from soundsearch.stores.local import index as local_index
 from soundsearch.stores.local import indexing, sums
 from soundsearch.stores.local import store as local_store
 from soundsearch.stores.local.building import fill, train, write
+from soundsearch.stores.local.cells import known_cells
 from soundsearch.stores.local.live import Live
 from soundsearch.stores.local.shards import Shards
 from soundsearch.stores.local.store import LocalStore
@@ -110,12 +111,16 @@ def test_a_library_that_grows_extends_its_index(store, folder):
 def test_what_is_added_at_length_is_indexed_meanwhile(store, folder, monkeypatch):
     monkeypatch.setattr(local_store, "_MOST_UNINDEXED", 2500)
     vectors = vectors_of(6000)
+    steps = []
     with store.writing():
         for begin in range(0, 6000, 500):
-            store.add(clips_of(vectors[begin : begin + 500], begin // SEGMENTS))
+            store.add(clips_of(vectors[begin : begin + 500], begin // SEGMENTS), steps.append)
             if begin >= 2500:
                 with store.reading() as reading:
                     assert reading._snapshot.vectors.index_files.rows > begin - 2500
+    # What takes long is said; what is added to cells that are there, is not.
+    assert [step.split()[0] for step in steps] == ["training", "adding", "tuning"]
+    assert "2500 segments" in steps[0] and steps[1] == "adding 2500 segments to the index"
     assert store.tuning() is not None and store.check() == []
 
 
@@ -175,6 +180,20 @@ def test_small_shards_become_one(store, folder, monkeypatch):
         assert search(store, vectors[made - 7 : made - 6], 1)[2] == pytest.approx(1, abs=1e-5)
     assert counts[:3] == [[2500, 50], [2500, 100], [2500, 150]]
     assert counts[-1] == [2500, 1050] and store.check() == []
+    # What is known of the cells of both, put together, is what there is.
+    with store.reading() as reading:
+        files = reading._snapshot.vectors.index_files
+        last = Shards([folder / files.shards[1].name], 16)
+        there = known_cells(last, [files.shards[1].cell_sums], vectors, 2500)
+    rows = vectors[2500:made]
+    np.testing.assert_allclose(there.norms, np.linalg.norm(rows, axis=1), rtol=1e-5)
+    middles = last.middles()
+    for cell, own in enumerate(last.rows_by_cell(0)):
+        apart = unit(rows[own]) - middles[cell]
+        spread = np.sqrt((apart**2).mean()) if len(own) else 0
+        assert there.spread[cell] == pytest.approx(spread, rel=1e-4)
+        assert there.longest[cell] == max(there.norms[own], default=0)
+        assert there.shortest[cell] == min(there.norms[own], default=np.inf)
 
 
 def test_a_reader_opens_only_the_shards_that_are_new(store, folder, monkeypatch):

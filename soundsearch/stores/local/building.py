@@ -148,13 +148,14 @@ def emptied(path: Path) -> Any:
     return index
 
 
-def merged(paths: Sequence[Path]) -> Any:
-    """An index with the rows of shards that follow each other."""
+def merged(paths: Sequence[Path], last: Any) -> Any:
+    """An index with the rows of shards that follow each other and of `last`, which loses them."""
+    if not paths:
+        return last
     faiss = load_faiss()
     index = faiss.read_index(str(paths[0]))
-    for path in paths[1:]:
+    for more in (*(faiss.read_index(str(path)) for path in paths[1:]), last):
         # Not by the index's own merge, which compares all middles: they are known to be the same.
-        more = faiss.read_index(str(path))
         index.invlists.merge_from(more.invlists, index.ntotal)
         index.ntotal += more.ntotal
     return index

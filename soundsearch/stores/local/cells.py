@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from .rows import Rows
 from .shards import Shards
 from .sums import are_finite, block_sums, read_whole
 
-__all__ = ["Cells", "cells_file", "cells_of", "known_cells", "write_cells"]
+__all__ = ["Cells", "cells_file", "known_cells", "write_cells"]
 
 Floats = NDArray[np.float32]
 _OF_A_CELL = 3
@@ -29,7 +29,7 @@ class Cells:
     Attributes
     ----------
     longest, shortest : float32 [cells]
-        The lengths of vectors in each cell.
+        The lengths of vectors in each cell; 0 and infinite where there are none.
     spread : float32 [cells]
         How far vectors of length 1 lie from the middle of their cell along any axis: the root of
         the mean square.
@@ -44,11 +44,12 @@ class Cells:
 
     def reach(self, steep: Floats) -> Floats:
         """The highest values in each cell of what rises so with length, float32 [cells, m]."""
-        found: Floats = np.maximum(steep * self.longest[:, None], steep * self.shortest[:, None])
+        shortest = np.where(np.isfinite(self.shortest), self.shortest, np.float32(0))
+        found: Floats = np.maximum(steep * self.longest[:, None], steep * shortest[:, None])
         return found
 
 
-def cells_of(shards: Shards, shard: int, vectors: Rows, first: int) -> Cells:
+def _cells_of(shards: Shards, shard: int, vectors: Rows, first: int) -> Cells:
     """Find out about a shard, which holds rows of `vectors` from `first` on."""
     count = shards.cells
     rows_there = shards.bounds[shard + 1] - shards.bounds[shard]
@@ -91,9 +92,9 @@ def write_cells(path: Path, cells: Cells) -> list[int]:
 
 
 def known_cells(
-    shards: Shards, sums: Sequence[Sequence[int] | None], vectors: Rows
-) -> tuple[Cells, list[list[NDArray[np.int64]]]]:
-    """What is known of all shards, and the rows in each cell of each, numbered from its first.
+    shards: Shards, sums: Sequence[Sequence[int] | None], vectors: Rows, first: int = 0
+) -> Cells:
+    """What is known of all shards.
 
     Parameters
     ----------
@@ -102,32 +103,25 @@ def known_cells(
         The checksums of the file beside each shard. What is not as it was written, or not known
         to be, is found out again.
     vectors : float32 [rows, d]
+    first : int
+        Which of them is the first that the shards hold.
     """
-    parts, rows = [], []
+    parts = []
     for shard, path in enumerate(shards.paths):
-        count = shards.bounds[shard + 1] - shards.bounds[shard]
-        found = _read(path, sums[shard], shards.cells, count)
-        parts.append(found or cells_of(shards, shard, vectors, shards.bounds[shard]))
-        rows.append(shards.rows_by_cell(shard))
+        begin, end = shards.bounds[shard : shard + 2]
+        found = _read(path, sums[shard], shards.cells, end - begin)
+        parts.append(found or _cells_of(shards, shard, vectors, first + begin))
     if len(parts) == 1:
-        return _without_infinity(parts[0]), rows
-    sizes = np.array([list(map(len, lists)) for lists in rows])
+        return parts[0]
+    sizes = np.stack([shards.sizes_of(shard) for shard in range(len(parts))])
     squares = np.stack([part.spread for part in parts]) ** 2
     spread = np.sqrt((sizes * squares).sum(axis=0) / np.maximum(1, sizes.sum(axis=0)))
-    return _without_infinity(
-        Cells(
-            np.max([part.longest for part in parts], axis=0),
-            np.min([part.shortest for part in parts], axis=0),
-            spread.astype(np.float32),
-            np.concatenate([part.norms for part in parts]),
-        )
-    ), rows
-
-
-def _without_infinity(cells: Cells) -> Cells:
-    """The shortest of nothing is infinite."""
-    is_finite = np.isfinite(cells.shortest)
-    return replace(cells, shortest=np.where(is_finite, cells.shortest, np.float32(0)))
+    return Cells(
+        np.max([part.longest for part in parts], axis=0),
+        np.min([part.shortest for part in parts], axis=0),
+        spread.astype(np.float32),
+        np.concatenate([part.norms for part in parts]),
+    )
 
 
 def _read(path: Path, sums: Sequence[int] | None, count: int, rows: int) -> Cells | None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..base import OnStep
 from ..records import Tuning
 from .building import emptied, fill, merged, train, write
-from .cells import cells_file, cells_of, write_cells
+from .cells import cells_file, known_cells, write_cells
 from .checking import refuse_damaged
 from .index import EXACT_ROWS
 from .rows import Rows, map_rows
@@ -33,7 +33,7 @@ _STALE_SHARE = 0.05
 _STALE_ROWS = 1 << 13
 # A shard becomes part of a new one that is not smaller by more than this factor, unless that would
 # get more rows than these: so a row is written a few times, however large the library.
-_MERGE_FACTOR = 4
+_MERGE_FACTOR = 2
 _SHARD_ROWS = 1 << 22
 # The cells are made, or it is tuned, again when the library has grown by more than these factors.
 _RETRAIN_FACTOR = 4
@@ -121,36 +121,33 @@ def _filled(
     comes after a kill goes on behind it.
     """
     folder, rows = writer.folder, len(vectors)
+    old: list[ShardFile] = []  # which become part of the first
     try:
         _delete_unfinished(folder)
         if index is None:
             made, shards, trained = train(vectors, on_step), [], rows
+            on_step(f"adding {rows} segments to the index")  # fewer take a second
         else:
             shards, trained = list(index.shards), index.trained
-            covered = index.rows
-            old: list[Path] = []
+            size = rows - index.rows
             while (
                 shards
-                and shards[-1].rows <= _MERGE_FACTOR * (rows - covered)
-                and rows - covered + shards[-1].rows <= _SHARD_ROWS
+                and shards[-1].rows <= _MERGE_FACTOR * size
+                and size + shards[-1].rows <= _SHARD_ROWS
                 and shards[-1].is_whole(folder)
             ):
-                covered -= shards[-1].rows
-                old.insert(0, folder / shards.pop().name)
-            if old:
-                made = merged(old)
-            else:
-                whole = _smallest_whole(shards, folder)
-                assert whole is not None  # else it retrains
-                made = emptied(folder / whole.name)
+                size += shards[-1].rows
+                old.insert(0, shards.pop())
+            whole = _smallest_whole(old or shards, folder)
+            assert whole is not None  # else it retrains
+            made = emptied(folder / whole.name)
         begin = sum(shard.rows for shard in shards)
-        on_step(f"adding {rows - begin - made.ntotal} segments to the index")
         while begin < rows:
             end = min(begin + _SHARD_ROWS, rows)
-            fill(made, vectors, begin + made.ntotal, end)
-            shards.append(_written(writer, made, trained, begin, vectors))
+            fill(made, vectors, begin + sum(shard.rows for shard in old), end)
+            shards.append(_written(writer, old, made, trained, begin, vectors))
             made.reset()
-            begin = end
+            begin, old = end, []
             if at_once and (begin < rows or tuning is None):
                 _use(writer, IndexFiles(trained, tuple(shards)), tuning)
     except (OSError, RuntimeError) as error:
@@ -166,17 +163,24 @@ def _smallest_whole(shards: Sequence[ShardFile], folder: Path) -> ShardFile | No
     return next((shard for shard in by_size if shard.is_whole(folder)), None)
 
 
-def _written(writer: Writer, made: Any, trained: int, begin: int, vectors: Rows) -> ShardFile:
-    """Write a shard, and what is known of its cells beside it."""
-    folder, rows = writer.folder, made.ntotal
+def _written(
+    writer: Writer, old: Sequence[ShardFile], made: Any, trained: int, begin: int, vectors: Rows
+) -> ShardFile:
+    """Write a shard of old ones and of what is made of the rows after them, from `begin` on.
+
+    What is known of its cells is written beside it.
+    """
+    folder, paths = writer.folder, [writer.folder / shard.name for shard in old]
+    rows = sum(shard.rows for shard in old) + made.ntotal
     generation = writer.catalog.setting("generation")
     path = folder / f"index-{generation}-{trained}-{begin}-{begin + rows}.faiss"
     new, new_cells = path.with_suffix(".new"), path.with_suffix(".new2")
-    write(made, new)
-    shards = Shards([new], vectors.shape[1])
-    cell_sums = write_cells(new_cells, cells_of(shards, 0, vectors, begin))
+    parts = Shards([*paths, new], vectors.shape[1], {new: made})
+    cells = known_cells(parts, [*(shard.cell_sums for shard in old), None], vectors, begin)
+    del parts  # Windows does not rename what is mapped
+    cell_sums = write_cells(new_cells, cells)
+    write(merged(paths, made), new)
     sums = block_sums(new)
-    del shards  # Windows does not rename what is mapped
     sync(new)
     os.replace(new_cells, cells_file(path))
     os.replace(new, path)

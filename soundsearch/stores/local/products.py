@@ -70,7 +70,8 @@ class CoveredRows:
 
     def __init__(self, shards: Shards, sums: Sequence[Sequence[int] | None], vectors: Rows) -> None:
         self.count = shards.rows
-        self.cells, lists = known_cells(shards, sums, vectors)
+        self.cells = known_cells(shards, sums, vectors)
+        lists = [shards.rows_by_cell(shard) for shard in range(len(shards.indexes))]
         self.middles = shards.middles()
         of_shards = [
             np.concatenate(rows) + begin

@@ -94,8 +94,14 @@ class Shards:
     @cached_property
     def sizes(self) -> Ints:
         """How many rows are in each cell, int64 [cells]."""
-        sizes: Ints = np.sum([_sizes(index) for index in self.indexes], axis=0, dtype=np.int64)
-        return sizes
+        sizes = [self.sizes_of(shard) for shard in range(len(self.indexes))]
+        found: Ints = np.sum(sizes, axis=0, dtype=np.int64)
+        return found
+
+    def sizes_of(self, shard: int) -> Ints:
+        """How many rows of a shard are in each cell, int64 [cells]."""
+        lists = self.indexes[shard].invlists
+        return np.array([lists.list_size(cell) for cell in range(self.cells)], np.int64)
 
     def middles(self) -> Floats:
         """The middle of each cell, float32 [cells, d]."""
@@ -109,7 +115,7 @@ class Shards:
             faiss.rev_swig_ptr(index.invlists.get_ids(cell), size)
             if size
             else np.empty(0, np.int64)
-            for cell, size in enumerate(_sizes(index).tolist())
+            for cell, size in enumerate(self.sizes_of(shard).tolist())
         ]
 
     def split(self, mask: Mask) -> list[Mask]:
@@ -200,10 +206,6 @@ class Shards:
         best = np.argsort(-likely, axis=1, kind="stable")[:, :count]
         chosen: Ints = np.take_along_axis(rows, best, 1)
         return chosen
-
-
-def _sizes(index: Any) -> Ints:
-    return np.array([index.invlists.list_size(cell) for cell in range(index.nlist)], np.int64)
 
 
 def _searched(
