@@ -162,7 +162,7 @@ def ranking_option(command: Any) -> Any:
 at_option: Option[Any] = click.option(
     "--at",
     type=_Moments(),
-    help="Use only this part of the sound: in seconds, as in 3.0-6.5, or as in 1:05:36-1:05:38.",
+    help="Only this part of the sound: in seconds, as in 3.0-6.5, or as in 1:05:36-1:05:38.",
 )
 max_duration_option: Option[Any] = click.option(
     "--max-duration",
