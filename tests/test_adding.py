@@ -148,6 +148,7 @@ def test_many_adds_lock_once(lib, tmp_path):
         other.tag({"0": {"b": 1}})
 
 
+@pytest.mark.slow
 def test_threads_add_and_ask_together(address):
     with soundsearch.open(address) as lib, ThreadPoolExecutor(4) as pool:
         clips = list(

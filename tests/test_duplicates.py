@@ -184,6 +184,7 @@ def reasons(found):
     }
 
 
+@pytest.mark.slow
 def test_groups_and_reasons(lib, folder):
     (folder / "other.wav").unlink()
     found = lib.duplicates()

@@ -59,6 +59,7 @@ print(json.dumps(tries))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs strace")
 def test_what_faults_leave_is_judged_rightly(tmp_path):
     for name in ("right", "early", "fails", "loses"):

@@ -71,6 +71,7 @@ def use(folder, head):
         lib.use_head(head)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks a child for each step")
 def test_a_kill_at_any_step_leaves_the_library_as_it_was_or_as_it_is_to_be(memory_path):
     folder, clips = memory_path / "library", [*CLIPS[:2], MANY[4]]
@@ -111,6 +112,7 @@ class Killed(BaseException):
     """Raised in place of killing the process."""
 
 
+@pytest.mark.slow
 def test_a_kill_in_milvus_changes_nothing_and_the_next_run_goes_on(tmp_path, mine, monkeypatch):
     pytest.importorskip("milvus_lite")
     monkeypatch.setattr("soundsearch.stores.milvus.relabelling._CLIPS", 4)

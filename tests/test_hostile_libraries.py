@@ -295,6 +295,7 @@ def loop_pages(path):
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 def test_a_catalogue_larger_than_its_file(worker, sound_library, tmp_path):
     folder = shutil.copytree(sound_library, tmp_path / "library")
     loop_pages(folder / "catalog.sqlite")

@@ -46,6 +46,7 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks a child for each step")
 @pytest.mark.parametrize(
     "indexed, rows", [(0, 700), (700, 800), (220, 900)], ids=["first", "extended", "trained anew"]

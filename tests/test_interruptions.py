@@ -75,6 +75,7 @@ def test_a_kill_at_any_instant_loses_nothing_that_was_done(tmp_path):
             assert names(lib.query(folder / f"{n:03}.wav", 1)) == [f"{n:03}.wav"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX signal")
 def test_ctrl_c_keeps_what_is_done(tmp_path):
     folder, path = tmp_path / "s", tmp_path / "stopped.lib"
@@ -160,6 +161,7 @@ def test_ctrl_c_within_a_statement_is_no_damage(tmp_path, monkeypatch, is_writin
         assert catalog._query(count) == [(50000,)] and not catalog.connection.in_transaction
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a small file system")
 def test_full_disk_loses_nothing(sounds, tmp_path):
     import resource

@@ -64,6 +64,7 @@ def test_keys_of_every_kind(store):
     assert store.key() is None
 
 
+@pytest.mark.slow
 def test_a_successor_keeps_the_keys(store):
     ids = filled(store, CLIPS[:2])
     with store.writing():

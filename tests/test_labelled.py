@@ -124,6 +124,7 @@ def assert_found(lib, labels, k=100):
             assert hit.start == pytest.approx(0.96 * number)
 
 
+@pytest.mark.slow
 def test_every_store_gives_the_heads_scores(every):
     assert_found(every, ["Dog", "Rain"])
     assert_found(every, ["Animal"], 20)

@@ -195,6 +195,7 @@ def library(request, tmp_path, sounds):
         yield lib
 
 
+@pytest.mark.slow
 def test_clips_are_told_once_for_each_time_that_they_are_heard(library):
     quiet = QUIET[: 5 * RATE // 2]
     hiss, middle = noise(1, 5)[: 4 * RATE], tone(880, 3)

@@ -49,6 +49,7 @@ def embed_again(folder):
             store.adopt(successor)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks a child for each step")
 def test_embedding_again_goes_on_wherever_it_was_killed(memory_path):
     folder = memory_path / "library"
@@ -81,6 +82,7 @@ def test_embedding_again_goes_on_wherever_it_was_killed(memory_path):
     assert steps > 150
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks a child for each step")
 def test_a_library_is_made_wherever_making_it_was_killed(memory_path):
     steps = 0
@@ -244,6 +246,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_two_who_make_a_library_at_once_make_one(tmp_path):
     both = [
         subprocess.Popen(

@@ -287,6 +287,7 @@ def test_approximate_index(tmp_path):
     assert (own[[0, 1, 2, 50], 0] == [0, 1, 2, 50]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chosen", ["at random", "far away", "few", "all but few", "late", "none"])
 def test_a_filtered_search_finds_what_an_exact_one_does(tmp_path, monkeypatch, chosen):
     monkeypatch.setattr(local_index, "_FEW_ROWS", 500)
@@ -345,17 +346,17 @@ def test_index_on_disk_is_used_extended_and_not_needed(store, folder, monkeypatc
     monkeypatch.setattr(indexing, "EXACT_ROWS", 2000)
     files = lambda: sorted(path.name for path in folder.glob("index*"))  # noqa: E731
     vectors, queries = np.split(clustered(4020), [4000])
-    filled(store, [clip_of(n, part) for n, part in enumerate(np.split(vectors[:3000], 30))])
+    filled(store, [clip_of(n, part) for n, part in enumerate(np.split(vectors[:2500], 25))])
     with store.writing():
         store.optimise()
-    assert files() == ["index-1-3000-0-3000.cells", "index-1-3000-0-3000.faiss"]
-    filled(store, [clip_of(99, vectors[3000:])])
+    assert files() == ["index-1-2500-0-2500.cells", "index-1-2500-0-2500.faiss"]
+    filled(store, [clip_of(99, vectors[2500:])])
     with store.writing():
         store.optimise()
-    assert files() == ["index-1-3000-0-4000.cells", "index-1-3000-0-4000.faiss"]
+    assert files() == ["index-1-2500-0-4000.cells", "index-1-2500-0-4000.faiss"]
     with_index = search(store, queries, 3)
     for spoil in (lambda path: os.truncate(path, 100), os.unlink):
-        spoil(folder / "index-1-3000-0-4000.faiss")
+        spoil(folder / "index-1-2500-0-4000.faiss")
         with closing(LocalStore(folder)) as again:
             without = search(again, queries, 3)
             assert np.mean(with_index[2] >= without[2] - 1e-5) > 0.9

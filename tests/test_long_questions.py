@@ -101,6 +101,7 @@ def test_blocks_hold_every_window_and_few_rows(monkeypatch):
                 assert sum(a <= begin and min(end, last) <= b for a, b in own) == 1
 
 
+@pytest.mark.slow
 def test_a_store_answers_in_blocks_as_in_one(store, monkeypatch):
     """A question as long as a clip, beside longer and shorter ones."""
     clips = [new_clip(f"/{n}", count, n) for n, count in enumerate((60, 200, 60, 5, 1, 90, 7), 1)]

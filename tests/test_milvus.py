@@ -104,6 +104,7 @@ def test_ingest_and_ask(sounds, tmp_path, uri):
         assert lib.info()["store"] == str(place_of(uri))
 
 
+@pytest.mark.slow
 def test_a_second_process_is_told_that_lite_serves_one(store, uri):
     if not place_of(uri).lite:
         pytest.skip("a server serves many")
@@ -244,6 +245,7 @@ def test_another_schema_and_another_space(sounds, uri):
         open_store(place_of(uri))
 
 
+@pytest.mark.slow
 def test_the_index_is_chosen_by_size_or_by_the_address(store, uri, monkeypatch):
     ids = filled(store, CLIPS)
     assert set(store._tables.indexes.values()) == {"FLAT"}

@@ -33,6 +33,7 @@ def copied(source, target):
         return library.copy(target)
 
 
+@pytest.mark.slow
 def test_copy_there_and_back(tmp_path, uri):
     first, last = tmp_path / "first.lib", tmp_path / "last.lib"
     with closing(LocalStore.create(first, SETTINGS)) as store:
@@ -118,6 +119,7 @@ def assert_completed(source, target, reported):
     assert answers[0] == answers[1]
 
 
+@pytest.mark.slow
 def test_a_killed_copy_is_completed(copied_there_and_back):
     for source, target in copied_there_and_back:
         command = [sys.executable, "-c", COPY, source, target]
@@ -130,6 +132,7 @@ def test_a_killed_copy_is_completed(copied_there_and_back):
         assert_completed(source, target, reported)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on files' sizes")
 def test_a_copy_onto_a_full_disk_is_completed(copied_there_and_back, uri):
     if not place_of(uri).lite:

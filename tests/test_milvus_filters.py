@@ -70,6 +70,7 @@ def test_deep_and_long_filters(store):
     assert ids_of(store, Comparison(Label(classes), "<", 0.5)) == ids
 
 
+@pytest.mark.slow
 def test_more_clips_than_one_search_can_list(store, monkeypatch):
     clips = [new_clip(f"/{n}.wav", 1 + n % 3, n) for n in range(400)]
     ids = filled(store, clips)

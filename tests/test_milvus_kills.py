@@ -43,6 +43,7 @@ MilvusStore.create(address, SETTINGS)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "end"),
     [("makedirs", "sounds_state"), ("makedirs", "sounds_clips_v2"),
@@ -67,6 +68,7 @@ def folder_of(lite, name):
     return Path(MilvusUri.parse(lite).address) / "collections" / name
 
 
+@pytest.mark.slow
 def test_embedding_again_goes_on_where_dropping_was_killed(lite):
     clip = replace(new_clip("/sounds/1.wav", 2, 1), embeddings=np.ones((2, 8), np.float32))
     with closing(MilvusStore.create(lite, SETTINGS)) as store:

@@ -34,6 +34,7 @@ def store(milvus_store):
     return milvus_store
 
 
+@pytest.mark.slow
 def test_a_writer_does_not_read_what_is_stored(store, uri, monkeypatch):
     clips = [new_clip(f"/{n}.wav", 1, n) for n in range(400)]
     costs = []
@@ -62,6 +63,7 @@ def test_files_that_have_not_changed_are_looked_up_many_at_a_time(tmp_path, uri,
     assert counted.requests < 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remembered", [0, 7, 10_000])
 def test_a_writer_sees_its_own_writes_at_once(store, monkeypatch, remembered):
     monkeypatch.setattr(lookups, "_REMEMBERED", remembered)

@@ -180,6 +180,7 @@ CALLS = ("upsert", "create_collection", "drop_collection", "create_index", "flus
 
 
 # The 12th switches to schema 2, those after it clean up and go on to schemas 3 and 4.
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [0, 3, 6, 9, 12, 13, 14, 17, 20, 23, 26])
 def test_killed_at_any_instant(old, monkeypatch, number):
     uri = old("awkward")

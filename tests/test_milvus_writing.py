@@ -41,6 +41,7 @@ def store(milvus_store):
     return milvus_store
 
 
+@pytest.mark.slow
 def test_killed_at_any_instant_the_same_command_completes(tmp_path, uri):
     folder = tmp_path / "s"
     for n in range(60):
@@ -166,6 +167,7 @@ def test_a_killed_writer_holds_nothing(milvus_server):
         filled(store, CLIPS)
 
 
+@pytest.mark.slow
 def test_embedding_again(sounds, uri):
     with soundsearch.open(uri) as lib:
         lib.ingest(sounds)

@@ -80,6 +80,7 @@ def test_what_is_no_part_is_refused(text):
         Part.parse(text)
 
 
+@pytest.mark.slow
 def test_parts_at_once_are_the_ingest_of_one(milvus):
     MilvusStore.create(milvus, SETTINGS).close()
     problems = []
@@ -102,6 +103,7 @@ def test_parts_at_once_are_the_ingest_of_one(milvus):
     is_whole(milvus)
 
 
+@pytest.mark.slow
 def test_a_part_draws_block_after_block_and_changes_what_another_wrote(milvus, monkeypatch):
     monkeypatch.setattr("soundsearch.stores.milvus.parts._BLOCK", 3)
     with closing(MilvusStore.create(milvus, SETTINGS)) as store:
@@ -182,6 +184,7 @@ def folder(tmp_path):
     return tmp_path / "s"
 
 
+@pytest.mark.slow
 def test_the_command_line_in_three_parts(folder, lite, tmp_path):
     for number in (3, 1, 2):
         done = run("ingest", folder, "--shard", f"{number}/3", library=lite)

@@ -75,6 +75,7 @@ def by_artist(hit):
     return repr(hit.tags.get("artist", hit.clip_id))
 
 
+@pytest.mark.slow
 def test_the_list_is_what_a_long_one_leaves(every, monkeypatch):
     lib = every
     monkeypatch.setattr(per, "_FIRST", 4)

@@ -159,6 +159,7 @@ def test_a_damaged_file_does_no_harm(long_file, undisturbed, tmp_path, fault):
         assert other.read_bytes() == b"precious"
 
 
+@pytest.mark.slow
 def test_other_sound_or_another_encoder_takes_nothing_of_it(long_file, undisturbed, tmp_path):
     kept, _ = begun(tmp_path, long_file)
     _, count = heard(long_file, keeper_in(tmp_path, "mini of another version"))
@@ -251,6 +252,7 @@ def kill_within(library, target, least=150_000):
     return kept_bytes(library / "heard")
 
 
+@pytest.mark.slow
 def test_killed_within_a_file_it_goes_on(tmp_path):
     path = write(tmp_path / "s" / "long.wav", noise(3, 1500))
     library = tmp_path / "killed.lib"

@@ -244,6 +244,7 @@ def test_many_at_once_are_answered_alike(server):
     assert server.service.questions.running == server.service.questions.waiting == 0
 
 
+@pytest.mark.slow
 def test_milvus_answers_too(lite, folder, library):
     with soundsearch.open(lite) as lib:
         lib.ingest(folder / "s")

@@ -275,6 +275,7 @@ def test_what_fails_is_told_and_tried_again(local, serving, monkeypatch, tmp_pat
     assert "there is no library" in problem(empty.get("/map"), 503)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("openTSNE") is None, reason="needs openTSNE")
 def test_it_ends_with_the_server(local, serving):
     """Also where that was killed: the process sees that nobody listens."""

@@ -75,6 +75,7 @@ def recall(store, queries, vectors, live):
     return (search(store, queries, 10)[2] >= nearest[:, None] - 1e-5).mean()
 
 
+@pytest.mark.slow
 def test_a_library_that_grows_extends_its_index(store, folder):
     vectors, queries = vectors_of(12_000), vectors_of(60, 1)
     ids, kept, rng = [], {}, np.random.default_rng(0)
@@ -124,6 +125,7 @@ def test_what_is_added_at_length_is_indexed_meanwhile(store, folder, monkeypatch
     assert store.tuning() is not None and store.check() == []
 
 
+@pytest.mark.slow
 def test_what_is_stored_is_not_said_to_have_failed_when_no_index_can_be(store, folder, monkeypatch):
     monkeypatch.setattr(local_store, "_MOST_UNINDEXED", 2500)
 
@@ -268,6 +270,7 @@ def test_a_build_that_is_stopped_again_loses_no_shard(store, folder, monkeypatch
     assert len(shards(folder)) == 3 and store.check() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [0, 1])
 def test_damage_of_cells_that_samples_miss_does_not_spread(store, folder, monkeypatch, whole):
     monkeypatch.setattr(sums, "_BLOCK", 1 << 12)

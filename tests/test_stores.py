@@ -340,6 +340,7 @@ def test_rebuild_keeps_answers(store):
     np.testing.assert_array_equal(rows(store, ids[3])[0], CLIPS[3].embeddings)
 
 
+@pytest.mark.slow
 def test_a_successor_takes_over(store):
     tags = {"mic": "AKG"}
     clips = [*CLIPS[:2], new_clip("/sounds/3.wav", 4, 3, tags=tags, human_labels=(7,))]
@@ -372,6 +373,7 @@ def test_a_successor_takes_over(store):
         assert reading.search(third.embeddings[:1], 1)[0] == [[ids[2]]]
 
 
+@pytest.mark.slow
 def test_a_reader_sees_whole_clips_while_another_writes(store, place):
     reader = open_store(place)
     stop = threading.Event()

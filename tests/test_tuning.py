@@ -92,6 +92,7 @@ def recall(scores, queries, vectors):
     return np.minimum((scores >= nearest[:, -1:] - 1e-5).sum(axis=1), 10).mean() / 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("maker", MAKERS)
 def test_what_is_said_of_the_recall_is_so(made, maker):
     vectors, queries, path = made(maker)
@@ -100,7 +101,7 @@ def test_what_is_said_of_the_recall_is_so(made, maker):
     if maker is clustered:
         assert tuned(Shards([path], DIMENSION), vectors, levels) == tuning
     assert tuning.cells <= tuning.all_cells / 8
-    assert (tuning.all_cells, tuning.rows, tuning.queries) == (1004, ROWS, 800)
+    assert (tuning.all_cells, tuning.rows, tuning.queries) == (1200, ROWS, 800)
     _, scores = index_over(vectors, np.arange(ROWS), path, tuning).search(queries, 10)
     # What is measured with a few hundred queries is not known to the last per cent.
     assert recall(scores, queries, vectors[:]) > tuning.recall - 0.02
@@ -206,7 +207,7 @@ def test_an_index_is_tuned_when_it_is_made_and_when_it_has_grown(store):
     assert first.rows == 4000 and first.recall >= 0.99
     assert optimised(store) == []
     add(store, vectors[4000:5000], "b")
-    assert len(optimised(store)) == 1  # extended
+    assert optimised(store) == []  # extended, which is soon done
     assert store.tuning() == first
     add(store, vectors[5000:], "c")
     assert "tuning the index" in optimised(store)

@@ -48,6 +48,7 @@ def everything_else(lib):
     return clips, lib.failures(), lib.key, lib.query(vectors=CLIPS[2].embeddings, k=20).hits[0].uri
 
 
+@pytest.mark.slow
 def test_all_clips_are_labelled_anew(lib, mine):
     before = everything_else(lib)
     nearest = [(hit.uri, hit.score) for hit in lib.query(vectors=CLIPS[0].embeddings, k=20)]
@@ -81,6 +82,7 @@ def test_all_clips_are_labelled_anew(lib, mine):
     assert everything_else(lib) == before
 
 
+@pytest.mark.slow
 def test_what_people_said_of_own_classes_moves_with_them(lib, mine):
     lib.use_head(mine)
     lib.correct("/given.wav", "my drill", at=(0, 1))
@@ -103,6 +105,7 @@ def test_what_people_said_of_own_classes_moves_with_them(lib, mine):
     assert lib.check() == [] and len(list(lib)) == len(MANY)
 
 
+@pytest.mark.slow
 def test_own_classes_in_filters_and_questions(lib, mine, tmp_path):
     lib.use_head(mine)
     drill = {clip.record.uri: best(expected(mine, clip)[1], 527) for clip in MANY}
@@ -142,6 +145,7 @@ def test_own_classes_in_filters_and_questions(lib, mine, tmp_path):
     np.testing.assert_allclose(column, list(drill.values()))
 
 
+@pytest.mark.slow
 def test_unknown_names_have_near_ones_of_both(lib, mine):
     with pytest.raises(errors.ArgumentError, match=r"label: expected .*'my dril'"):
         lib.query(Labelled("my dril"))
@@ -152,6 +156,7 @@ def test_unknown_names_have_near_ones_of_both(lib, mine):
         lib.where("label['kettl'] > 0.5")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields", [{"output": "softmax"}, {"pooling": "max", "normalised": True}], ids=str
 )
@@ -169,6 +174,7 @@ def see(reader, lib):
     until(lambda: reader._session.store.head_digest() == lib._session.store.head_digest())
 
 
+@pytest.mark.slow
 def test_whoever_has_the_library_open_sees_the_change(lib, mine, monkeypatch):
     monkeypatch.setattr("soundsearch.stores.milvus.store._UNSEEN", 0.0)
     other = written(mine.with_name("other.head"), spec(1, names=("kettle", "my owl", "my drill")))
@@ -212,6 +218,7 @@ def test_what_is_refused(lib, mine, tmp_path):
     assert [clip.labels for clip in lib] == before and lib.head is None
 
 
+@pytest.mark.slow
 def test_a_head_of_version_0_1(lib, tmp_path):
     mids = [node.mid for node in ontology().classes]
     weight = np.random.default_rng(0).normal(0, 0.5, (CLASSES, 16))
@@ -251,6 +258,7 @@ def test_a_local_index_is_not_made_again(tmp_path, mine, monkeypatch):
         assert lib.check() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["local", "lite"])
 def test_a_copy_keeps_the_head(lib, mine, tmp_path, kind):
     if kind == "lite":

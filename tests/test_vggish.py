@@ -112,6 +112,7 @@ def no_models(tmp_path, monkeypatch):
     return tmp_path / "models"
 
 
+@pytest.mark.slow
 def test_the_graph_is_the_network(weights, vggish_here):
     batch = patches(log_mel(np.concatenate([TONE, noise(0, 2), tone(300, 2)])))
     expected = network(weights, batch)
@@ -120,6 +121,7 @@ def test_the_graph_is_the_network(weights, vggish_here):
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_pca_and_eight_bits(weights, pca_file, vggish_here):
     batch = patches(log_mel(noise(1, 4, 0.3)))
     with np.load(pca_file) as stored:
@@ -143,6 +145,7 @@ def test_eight_bits_are_truncated_and_restored():
     assert floats[[0, 255]].tolist() == [-1.9921875, 2.0078125]
 
 
+@pytest.mark.slow
 def test_every_kind_of_file(weights, tmp_path):
     h5py = pytest.importorskip("h5py")
     named = tmp_path / "vggish_audioset_weights.h5"
@@ -223,6 +226,7 @@ def test_wrong_pca(weights_file, no_models, tmp_path):
     assert not no_models.exists() or list(no_models.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_other_weights_get_their_own_space(weights, pca_file, no_models, tmp_path):
     kernel = weights["fc2"][0] * 2
     other = damaged(tmp_path / "other.npz", weights, **{"vggish/fc2/weights": kernel})
@@ -234,6 +238,7 @@ def test_other_weights_get_their_own_space(weights, pca_file, no_models, tmp_pat
     assert len(set(spaces.values())) == 4
 
 
+@pytest.mark.slow
 def test_its_own_library(vggish_here, sounds, tmp_path):
     steps = []
     with soundsearch.open(tmp_path / "v.lib") as lib:
@@ -256,6 +261,7 @@ def test_its_own_library(vggish_here, sounds, tmp_path):
         soundsearch.open(tmp_path / "v.lib", encoder="mini")
 
 
+@pytest.mark.slow
 def test_a_head_for_its_space_needs_no_second_encoder(vggish_here, sounds, tmp_path):
     with soundsearch.open(tmp_path / "v.lib", encoder="vggish") as lib:
         lib.ingest(sounds)
@@ -281,6 +287,7 @@ def test_a_head_for_its_space_needs_no_second_encoder(vggish_here, sounds, tmp_p
         assert {clip.uri: clip.labels for clip in lib} == before
 
 
+@pytest.mark.slow
 def test_sound_and_audioset_features_in_one_space(vggish_here, sounds, tmp_path):
     """A sound finds the record that holds its own features, at the right second."""
     encoder = encoders.load("vggish-audioset8")
@@ -313,6 +320,7 @@ def test_without_the_encoder(models_folder, vggish_here, sounds, tmp_path, monke
             lib.query(sounds / "low.wav")
 
 
+@pytest.mark.slow
 def test_int8(weights_file, no_models, sounds):
     facts = models.import_model("vggish", weights_file, precision="int8", audio=[sounds])
     assert 0.99 <= facts["cosine_mean"] <= 1.0001

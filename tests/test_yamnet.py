@@ -282,6 +282,7 @@ def test_a_library_gets_labels_from_a_teacher(installed, tmp_path):
     assert CliRunner().invoke(main, list(map(str, command))).exit_code == 2
 
 
+@pytest.mark.slow
 def test_hearing_for_a_head_can_be_stopped(installed, tmp_path):
     for number in range(30):
         write(tmp_path / "s" / f"{number:02}.wav", noise(number, 14))
