@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,8 @@ def merged(paths: Sequence[Path], last: Any) -> Any:
         return last
     faiss = load_faiss()
     index = faiss.read_index(str(paths[0]))
-    for more in (*(faiss.read_index(str(path)) for path in paths[1:]), last):
+    others = (faiss.read_index(str(path)) for path in paths[1:])  # one in memory at a time
+    for more in chain(others, [last]):
         # Not by the index's own merge, which compares all middles: they are known to be the same.
         index.invlists.merge_from(more.invlists, index.ntotal)
         index.ntotal += more.ntotal
