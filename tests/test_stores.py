@@ -36,9 +36,8 @@ AWKWARD = "/sounds/new\nline 'quote' \udcff é.wav"
 
 def test_clips_are_stored_unchanged(store):
     said = HumanEvent(5, 0.25, 1.5, True), HumanEvent(9, 0.0, 0.0, False)
-    awkward = new_clip(
-        AWKWARD, 2, 9, warning="ends early", human_labels=(5, 526), human_events=said
-    )
+    facts = {"warning": "ends early", "human_labels": (5, 526), "human_events": said}
+    awkward = new_clip(AWKWARD, 2, 9, **facts)
     ids = filled(store, [*CLIPS, awkward])
     assert store.counts() == Counts(5, 53, 0)
     assert [clip.id for clip in store.clips()] == ids
@@ -340,7 +339,6 @@ def test_rebuild_keeps_answers(store):
     np.testing.assert_array_equal(rows(store, ids[3])[0], CLIPS[3].embeddings)
 
 
-@pytest.mark.slow
 def test_a_successor_takes_over(store):
     tags = {"mic": "AKG"}
     clips = [*CLIPS[:2], new_clip("/sounds/3.wav", 4, 3, tags=tags, human_labels=(7,))]
