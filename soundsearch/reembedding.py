@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 from soundsearch_ingest.discover import AudioFile
 from soundsearch_ingest.sources import ahead, stated
@@ -56,8 +57,8 @@ def reembed(
         check_sayable(store, vocabulary_of(store), AUDIOSET)
         with closing(store.successor(settings)) as successor:
             with successor.writing():
-                told = on_file, on_sound, store, False, on_long, None, on_step
-                ingest = Ingest(successor, lambda: listener, True, *told)
+                told: Any = {"predecessor": store, "on_long": on_long, "on_step": on_step}
+                ingest = Ingest(successor, lambda: listener, True, on_file, on_sound, **told)
                 ingest.run_files(_files_of(store))
             lost = [clip.uri for clip in not_in(successor, store.clips())]
             if lost and not (prune or prune_all):

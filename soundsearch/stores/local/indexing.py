@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ _SHARD_ROWS = 1 << 22
 # The cells are made, or it is tuned, again when the library has grown by more than these factors.
 _RETRAIN_FACTOR = 4
 _RETUNE_FACTOR = 2
+
+_size = attrgetter("size")
 
 
 def optimise_index(writer: Writer, on_step: OnStep, more_comes: bool = False) -> None:
@@ -138,7 +141,8 @@ def _filled(
             ):
                 size += shards[-1].rows
                 old.insert(0, shards.pop())
-            whole = _smallest_whole(old or shards, folder)
+            # Those that become part of it were looked at just now.
+            whole = min(old, key=_size, default=None) or _smallest_whole(shards, folder)
             assert whole is not None  # else it retrains
             made = emptied(folder / whole.name)
         begin = sum(shard.rows for shard in shards)
@@ -159,8 +163,7 @@ def _filled(
 
 def _smallest_whole(shards: Sequence[ShardFile], folder: Path) -> ShardFile | None:
     """Whose cells new shards may get: damage to those of another would spread."""
-    by_size = sorted(shards, key=lambda shard: shard.size)
-    return next((shard for shard in by_size if shard.is_whole(folder)), None)
+    return next((shard for shard in sorted(shards, key=_size) if shard.is_whole(folder)), None)
 
 
 def _written(
