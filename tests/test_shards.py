@@ -180,17 +180,18 @@ def test_small_shards_become_one(store, folder, monkeypatch):
             counts.append([s.rows for s in reading._snapshot.vectors.index_files.shards])
         assert recall(store, queries, vectors[:made], slice(None)) > 0.95
         assert search(store, vectors[made - 7 : made - 6], 1)[2] == pytest.approx(1, abs=1e-5)
-    assert counts[:3] == [[2500, 50], [2500, 100], [2500, 150]]
-    assert counts[-1] == [2500, 1050] and store.check() == []
+    assert counts[:4] == [[2500, 50], [2500, 100], [2500, 150], [2500, 250]]
+    # Not smaller by more than eight times, and of no more than 3000 rows together.
+    assert counts[4:] == [[2950], [2950, 600]] and store.check() == []
     # What is known of the cells of both, put together, is what there is.
     with store.reading() as reading:
         files = reading._snapshot.vectors.index_files
-        last = Shards([folder / files.shards[1].name], 16)
-        there = known_cells(last, [files.shards[1].cell_sums], vectors, 2500)
-    rows = vectors[2500:made]
+        first = Shards([folder / files.shards[0].name], 16)
+        there = known_cells(first, [files.shards[0].cell_sums], vectors)
+    rows = vectors[:2950]
     np.testing.assert_allclose(there.norms, np.linalg.norm(rows, axis=1), rtol=1e-5)
-    middles = last.middles()
-    for cell, own in enumerate(last.rows_by_cell(0)):
+    middles = first.middles()
+    for cell, own in enumerate(first.rows_by_cell(0)):
         apart = unit(rows[own]) - middles[cell]
         spread = np.sqrt((apart**2).mean()) if len(own) else 0
         assert there.spread[cell] == pytest.approx(spread, rel=1e-4)

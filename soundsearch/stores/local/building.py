@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from ...vectors import unit
 from ..base import OnStep
 from .index import BLOCK
+from .residuals import are_whole, choose_step, numbers_of
 from .rows import Rows
 from .shards import load_faiss, most_cells
 
 __all__ = ["build", "emptied", "extend", "fill", "merged", "train", "write"]
 
 Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
 
 # So many times the root of the rows: 12 000 for a million, 36 000 for 9 million. Of 21 million,
 # twice as many cells held what is near in hardly fewer rows, and took twice as long to be filled.
@@ -37,8 +39,8 @@ _UNTUNED_CELLS = 64
 def train(vectors: Rows, on_step: OnStep, what: str = "segments") -> Any:
     """An inverted file that holds nothing, with cells for so many rows.
 
-    Its 8-bit cells take a quarter of the vectors' size; the loss of the 8 bits goes away when
-    candidates are re-scored.
+    It takes a quarter of the vectors' size; what its 8 bits lose goes away when candidates are
+    re-scored.
 
     Parameters
     ----------
@@ -64,11 +66,14 @@ def train(vectors: Rows, on_step: OnStep, what: str = "segments") -> Any:
         _quantizer(groups, middles),
         dimension,
         cells,
-        faiss.ScalarQuantizer.QT_8bit,
+        faiss.ScalarQuantizer.QT_8bit_direct_signed,
         faiss.METRIC_INNER_PRODUCT,
         False,
     )
     index.train(sample)
+    index.by_residual = True  # not before: whole numbers need no training
+    some = np.ascontiguousarray(sample[:: -(-len(sample) // BLOCK)])
+    choose_step(index, some - _middles_of(index)[_cells_for(index, some)])
     index.nprobe = min(_UNTUNED_CELLS, most_cells(cells))
     return index
 
@@ -137,9 +142,37 @@ def _middles(sample: Floats, count: int) -> Floats:
 
 def fill(index: Any, vectors: Rows, begin: int, end: int) -> None:
     """Add the rows from `begin` to `end`."""
-    load_faiss().omp_set_num_threads(os.cpu_count() or 1)
+    faiss = load_faiss()
+    faiss.omp_set_num_threads(os.cpu_count() or 1)
+    middles = _middles_of(index) if are_whole(index) else None
     for first in range(begin, end, BLOCK):
-        index.add(unit(vectors[first : min(first + BLOCK, end)]))
+        block = unit(vectors[first : min(first + BLOCK, end)])
+        if middles is None:  # of an earlier version
+            index.add(block)
+        else:
+            _add(index, block, middles)
+
+
+def _add(index: Any, vectors: Floats, middles: Floats) -> None:
+    faiss = load_faiss()
+    cells = _cells_for(index, vectors)
+    numbers = numbers_of(index, vectors, middles[cells])
+    index.by_residual = False  # what is between is worked out already
+    try:
+        index.add_core(len(vectors), faiss.swig_ptr(numbers), None, faiss.swig_ptr(cells))
+    finally:
+        index.by_residual = True
+
+
+def _cells_for(index: Any, vectors: Floats) -> Ints:
+    """The cell that each vector comes into, int64 [n]."""
+    found: Ints = index.quantizer.search(vectors, 1)[1][:, 0]
+    return found
+
+
+def _middles_of(index: Any) -> Floats:
+    found: Floats = index.quantizer.reconstruct_n(0, index.nlist)
+    return found
 
 
 def emptied(path: Path) -> Any:

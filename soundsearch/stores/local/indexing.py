@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import LibraryDamaged
 from ..base import OnStep
 from ..records import Tuning
 from .building import emptied, fill, merged, train, write
 from .cells import cells_file, known_cells, write_cells
 from .checking import refuse_damaged
+from .files import open_own
 from .index import EXACT_ROWS
 from .rows import Rows, map_rows
 from .shardfile import IndexFiles, ShardFile
@@ -33,8 +35,10 @@ __all__ = ["delete_indexes", "optimise_index"]
 _STALE_SHARE = 0.05
 _STALE_ROWS = 1 << 13
 # A shard becomes part of a new one that is not smaller by more than this factor, unless that would
-# get more rows than these: so a row is written a few times, however large the library.
+# get more rows than these: so a row is written a few times, however large the library. Each shard
+# takes its time to be searched, so there are fewer when no more is about to be added.
 _MERGE_FACTOR = 2
+_LAST_MERGE_FACTOR = 8
 _SHARD_ROWS = 1 << 22
 # The cells are made, or it is tuned, again when the library has grown by more than these factors.
 _RETRAIN_FACTOR = 4
@@ -63,14 +67,17 @@ def optimise_index(writer: Writer, on_step: OnStep, more_comes: bool = False) ->
         index = index.whole(folder)
     missing = rows - (0 if index is None else index.rows)
     is_tuned = tuning is not None and rows - missing <= _RETUNE_FACTOR * tuning.rows
-    if (is_tuned or (tuning is not None and more_comes)) and not _is_stale(missing, rows):
+    factor = _MERGE_FACTOR if more_comes else _LAST_MERGE_FACTOR
+    kept = _kept(index, rows, factor)
+    if (is_tuned or (tuning is not None and more_comes)) and kept is None:
         return
     vectors, segments = map_rows(folder, catalog.setting("generation"), writer.settings, rows)
     levels = segments["level"]
     if index is not None and any(shard.sums is None for shard in index.shards):
         index, tuning = _of_version_0_1(writer, index, vectors, levels, on_step)
         missing = rows - (0 if index is None else index.rows)
-    if _is_stale(missing, rows):
+        kept = _kept(index, rows, factor)
+    if kept is not None:
         retrains = (
             index is None
             or rows >= _RETRAIN_FACTOR * index.trained
@@ -80,7 +87,9 @@ def optimise_index(writer: Writer, on_step: OnStep, more_comes: bool = False) ->
         if retrains:
             tuning = None
         at_once = index is None or not retrains
-        index = _filled(writer, None if retrains else index, tuning, at_once, vectors, on_step)
+        index = _filled(
+            writer, None if retrains else index, kept, tuning, at_once, vectors, on_step
+        )
     assert index is not None
     if tuning is None or (index.rows > _RETUNE_FACTOR * tuning.rows and not more_comes):
         tuning = _tuned(folder, index, vectors, levels, on_step)
@@ -90,6 +99,22 @@ def optimise_index(writer: Writer, on_step: OnStep, more_comes: bool = False) ->
 def _is_stale(missing: int, rows: int) -> bool:
     """Whether so many rows, of all, are too many to be searched exactly."""
     return missing > min(_STALE_SHARE * rows, _STALE_ROWS)
+
+
+def _kept(index: IndexFiles | None, rows: int, factor: int) -> int | None:
+    """How many shards stay as they are while those behind them become one; None if all may stay."""
+    if index is None:
+        return 0
+    missing = rows - index.rows
+    is_stale = _is_stale(missing, rows)
+    kept, size = len(index.shards), missing if is_stale else 0
+    for place, shard in reversed(list(enumerate(index.shards))):
+        if size + shard.rows > _SHARD_ROWS:
+            break
+        if shard.rows <= factor * size:
+            kept = place
+        size += shard.rows
+    return kept if is_stale or kept < len(index.shards) else None
 
 
 def _of_version_0_1(
@@ -113,12 +138,15 @@ def _of_version_0_1(
 def _filled(
     writer: Writer,
     index: IndexFiles | None,
+    kept: int,
     tuning: Tuning | None,
     at_once: bool,
     vectors: Rows,
     on_step: OnStep,
 ) -> IndexFiles:
     """Write shards of the rows that an index lacks, or of all rows where there is none to keep.
+
+    Shards from `kept` on become part of the first.
 
     Where no index of other cells serves meanwhile, each shard does at once; and a process that
     comes after a kill goes on behind it.
@@ -132,15 +160,10 @@ def _filled(
             on_step(f"adding {rows} segments to the index")  # fewer take a second
         else:
             shards, trained = list(index.shards), index.trained
-            size = rows - index.rows
-            while (
-                shards
-                and shards[-1].rows <= _MERGE_FACTOR * size
-                and size + shards[-1].rows <= _SHARD_ROWS
-                and shards[-1].is_whole(folder)
-            ):
-                size += shards[-1].rows
+            while len(shards) > kept and shards[-1].is_whole(folder):
                 old.insert(0, shards.pop())
+            if not old and not _is_stale(rows - index.rows, rows):
+                return index
             # Those that become part of it were looked at just now.
             whole = min(old, key=_size, default=None) or _smallest_whole(shards, folder)
             assert whole is not None  # else it retrains
@@ -204,7 +227,9 @@ def _tuned(
 def _use(writer: Writer, index: IndexFiles, tuning: Tuning | None) -> None:
     with writer.transaction():
         writer.catalog.set_index(index, tuning)
-    delete_indexes(writer.folder, index)
+    before, writer.deleted = writer.deleted, ExitStack()
+    delete_indexes(writer.folder, index, writer.deleted)
+    before.close()
 
 
 def _delete_unfinished(folder: Path) -> None:
@@ -214,11 +239,15 @@ def _delete_unfinished(folder: Path) -> None:
             left.unlink(missing_ok=True)
 
 
-def delete_indexes(folder: Path, keep: IndexFiles | None) -> None:
-    """Delete all shards but those to keep."""
+def delete_indexes(folder: Path, keep: IndexFiles | None, deleted: ExitStack | None = None) -> None:
+    """Delete all shards but those to keep; `deleted`, where it is given, keeps them open."""
     shards = keep.paths(folder) if keep else []
     kept = {*shards, *map(cells_file, shards)}
     for old in folder.glob("index-*"):
-        if old not in kept:
-            with suppress(PermissionError):  # Windows keeps a file that a reader has mapped
-                old.unlink(missing_ok=True)
+        if old in kept:
+            continue
+        if deleted is not None and os.name == "posix":  # Windows does not delete what is open
+            with suppress(OSError, LibraryDamaged):
+                deleted.enter_context(open_own(old))
+        with suppress(PermissionError):  # Windows keeps a file that a reader has mapped
+            old.unlink(missing_ok=True)

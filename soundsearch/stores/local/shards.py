@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .residuals import kinds_of, question_of
+
 __all__ = ["Bitmap", "Shards", "load_faiss", "most_cells"]
 
 Floats = NDArray[np.float32]
@@ -74,10 +76,11 @@ class Shards:
         opened = opened or {}
         self.paths = tuple(paths)
         self.indexes = [opened.get(path) or _open_index(path) for path in paths]
-        ivf = load_faiss().IndexIVF
+        ivf = load_faiss().IndexIVFScalarQuantizer
         for path, index in zip(paths, self.indexes, strict=True):
             if (
                 not isinstance(index, ivf)
+                or kinds_of(index) != kinds_of(self.indexes[0])
                 or index.d != dimension
                 or index.nlist != self.indexes[0].nlist
                 or index.quantizer.ntotal != index.nlist
@@ -193,36 +196,36 @@ class Shards:
         selectors : sequence of Bitmap or None
             Of `selectors`.
         """
-        queries, cells, scores = map(np.ascontiguousarray, (queries, cells, scores))
-        found = [
-            _searched(index, queries, count, cells, scores, selector)
-            for index, selector in zip(self.indexes, selectors, strict=True)
-        ]
-        if len(found) == 1:
-            return found[0][0]
-        for (rows, _), begin in zip(found, self.bounds[:-1], strict=True):
-            rows[rows >= 0] += begin
-        rows, likely = (np.hstack(column) for column in zip(*found, strict=True))
-        best = np.argsort(-likely, axis=1, kind="stable")[:, :count]
-        chosen: Ints = np.take_along_axis(rows, best, 1)
-        return chosen
+        queries, scores = question_of(self.indexes[0], queries, scores)
+        asked = [np.ascontiguousarray(part) for part in (queries, cells, scores)]
+        shape = len(self.indexes), len(queries), count
+        found, likely = np.empty(shape, np.int64), np.empty(shape, np.float32)
+        for shard, index in enumerate(self.indexes):
+            _search(index, asked, selectors[shard], likely[shard], found[shard])
+        rows: Ints = found[0]
+        if len(self.indexes) > 1:
+            begins = np.array(self.bounds[:-1])[:, None, None]
+            np.add(found, begins, out=found, where=found >= 0)
+            flat = len(queries), -1
+            order = np.argsort(-likely.swapaxes(0, 1).reshape(flat), axis=1, kind="stable")
+            rows = np.take_along_axis(found.swapaxes(0, 1).reshape(flat), order[:, :count], axis=1)
+        return rows
 
 
-def _searched(
-    index: Any, queries: Floats, count: int, cells: Ints, scores: Floats, selector: Bitmap | None
-) -> tuple[Ints, Floats]:
+def _search(
+    index: Any,
+    asked: Sequence[NDArray[Any]],
+    selector: Bitmap | None,
+    likely: Floats,
+    found: Ints,
+) -> None:
+    """Fill in what seems nearest to queries, of some cells of an index, and how near it seems."""
     faiss = load_faiss()
-    options = {"nprobe": cells.shape[1]}
+    options = {"nprobe": asked[1].shape[1]}
     if selector is not None:
         options["sel"] = selector.selector
-    rows = np.empty((len(queries), count), np.int64)
-    likely = np.empty((len(queries), count), np.float32)
+    queries, cells, scores, *results = map(faiss.swig_ptr, (*asked, likely, found))
     index.search_preassigned_c(
-        len(queries),
-        *map(faiss.swig_ptr, (queries,)),
-        count,
-        *map(faiss.swig_ptr, (cells, scores, likely, rows)),
-        False,
-        faiss.SearchParametersIVF(**options),
+        *(len(found), queries, found.shape[1], cells, scores, *results),
+        *(False, faiss.SearchParametersIVF(**options)),
     )
-    return rows, likely

@@ -59,8 +59,10 @@ _DISCARDED = "successor.old"
 # How long a library that another process makes is waited for, and between looks; seconds.
 _PATIENCE = 30.0
 _PAUSE = 0.02
-# Rows that are added before the index is brought up to date, though more will come.
-_MOST_UNINDEXED = 1 << 16
+# Rows that are added before the index is brought up to date, though more will come: this share of
+# all, but no fewer and no more than these. Readers search exactly what no index holds.
+_UNINDEXED_SHARE = 1 / 64
+_LEAST_UNINDEXED, _MOST_UNINDEXED = 1 << 14, 1 << 16
 # How often a snapshot is tried whose files a rebuild takes away.
 _TRIES = 5
 
@@ -287,7 +289,8 @@ class LocalStore:
             sums = writer.files.append(clips, first)
             writer.catalog.add(clips, first, sums)
         writer.unindexed += sum(len(clip.embeddings) for clip in clips)
-        if writer.unindexed >= _MOST_UNINDEXED:  # readers search exactly what no index holds
+        share = int(_UNINDEXED_SHARE * writer.catalog.setting("rows"))
+        if writer.unindexed >= min(max(_LEAST_UNINDEXED, share), _MOST_UNINDEXED):
             writer.unindexed = 0
             with suppress(LibraryError):  # the clips are stored; `optimise` tells of it
                 optimise_index(writer, on_step, more_comes=True)

@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from ...errors import LibraryBusy, LibraryError
@@ -35,6 +35,9 @@ class Writer:
         self.settings = settings
         # Rows that were added since the index was last brought up to date.
         self.unindexed = 0
+        # Shards that were deleted last. Who is the last to close a deleted file waits for the
+        # disk, a tenth of a second and more: not a reader that goes on to the next ones.
+        self.deleted = ExitStack()
         self.catalog = Catalog(folder, for_writing=True)
         try:
             self.files = self._open_files()
@@ -60,6 +63,7 @@ class Writer:
         """Close everything."""
         self.files.close()
         self.catalog.close()
+        self.deleted.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
