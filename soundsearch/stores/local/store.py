@@ -14,7 +14,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
 from ...errors import (
@@ -332,21 +332,25 @@ class LocalStore:
         self, on_clips: OnClips = lambda _count: None, on_step: OnStep = lambda _text: None
     ) -> list[Finding]:
         """Compare all that is stored with its checksums; see `Store.check`."""
-        found: list[Finding] = []
-        for tries_left in reversed(range(_TRIES)):
-            try:
-                with self._pool.pinned() as catalog:
-                    files = catalog.files()
-                    found = check(self._folder, catalog, on_clips, on_step)
-            except (LibraryDamaged, FileNotFoundError):  # a rebuild took files away meanwhile
-                if not tries_left:
-                    raise
-                continue
-            if not found:
-                break
+        began = time.monotonic()
+        for tried in count(1):
+            found: list[Finding] = []
+            failed: LibraryDamaged | FileNotFoundError | None = None
             with self._pool.pinned() as catalog:
-                if catalog.files() == files:  # else a rebuild took them away meanwhile
-                    break
+                files = catalog.files()
+                try:
+                    found = check(self._folder, catalog, on_clips, on_step)
+                except (LibraryDamaged, FileNotFoundError) as error:
+                    failed = error
+            if failed is None and not found:
+                return []
+            with self._pool.pinned() as catalog:
+                is_so = catalog.files() == files  # else a rebuild took them away meanwhile
+            # One rebuild after the other may; so may a long ingest do with the index.
+            if is_so or (tried >= _TRIES and time.monotonic() - began > _PATIENCE):
+                break
+        if failed is not None:
+            raise failed
         return found
 
     def successor(self, settings: Settings) -> LocalStore:
