@@ -73,7 +73,7 @@ def train(vectors: Rows, on_step: OnStep, what: str = "segments") -> Any:
     index.train(sample)
     index.by_residual = True  # not before: whole numbers need no training
     some = np.ascontiguousarray(sample[:: -(-len(sample) // BLOCK)])
-    choose_step(index, some - _middles_of(index)[_cells_for(index, some)])
+    choose_step(index, some - middles[_cells_for(index, some)])
     index.nprobe = min(_UNTUNED_CELLS, most_cells(cells))
     return index
 
@@ -144,7 +144,7 @@ def fill(index: Any, vectors: Rows, begin: int, end: int) -> None:
     """Add the rows from `begin` to `end`."""
     faiss = load_faiss()
     faiss.omp_set_num_threads(os.cpu_count() or 1)
-    middles = _middles_of(index) if are_whole(index) else None
+    middles = index.quantizer.reconstruct_n(0, index.nlist) if are_whole(index) else None
     for first in range(begin, end, BLOCK):
         block = unit(vectors[first : min(first + BLOCK, end)])
         if middles is None:  # of an earlier version
@@ -167,11 +167,6 @@ def _add(index: Any, vectors: Floats, middles: Floats) -> None:
 def _cells_for(index: Any, vectors: Floats) -> Ints:
     """The cell that each vector comes into, int64 [n]."""
     found: Ints = index.quantizer.search(vectors, 1)[1][:, 0]
-    return found
-
-
-def _middles_of(index: Any) -> Floats:
-    found: Floats = index.quantizer.reconstruct_n(0, index.nlist)
     return found
 
 

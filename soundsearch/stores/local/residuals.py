@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 __all__ = ["are_whole", "choose_step", "kinds_of", "numbers_of", "question_of"]
 
 Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 
 _HIGHEST = np.float32(127)
 
@@ -61,5 +60,6 @@ def question_of(index: Any, queries: Floats, scores: Floats) -> tuple[Floats, Fl
         return queries, scores
     largest = np.abs(queries).max(axis=1, keepdims=True)
     largest[largest == 0] = 1
-    numbers: Floats = np.rint(queries * (_HIGHEST / largest))
-    return numbers, scores * (_HIGHEST / largest * (_HIGHEST / index.sq.rangestat_arg))
+    scale = _HIGHEST / largest
+    numbers: Floats = np.rint(queries * scale)
+    return numbers, scores * (scale * (_HIGHEST / index.sq.rangestat_arg))
