@@ -37,7 +37,7 @@ _STALE_ROWS = 1 << 13
 # A shard becomes part of a new one that is not smaller by more than this factor, unless that would
 # get more rows than these: so a row is written a few times, however large the library. Each shard
 # takes its time to be searched, so there are fewer when no more is about to be added.
-_MERGE_FACTOR = 2
+_MERGE_FACTOR = 1 / 2
 _LAST_MERGE_FACTOR = 8
 _SHARD_ROWS = 1 << 22
 # The cells are made, or it is tuned, again when the library has grown by more than these factors.

@@ -40,10 +40,10 @@ _FAIR_COST = 50_000
 # Twice the cost pays off if it takes away a quarter of what is missed.
 _PAYS_OFF = 0.75
 _HARDLY = 1.1
-# How many numbers of cells are tried from one to twice as many; of which no more are, if the last
-# doubling found less than this more.
-_STEPS = 4
+# Twice the cells are tried unless the last doubling found less than this more; and, around the
+# best of them, so many steps to each of its neighbours.
 _LITTLE = 0.001
+_STEPS = 4
 # Rows that all queries are compared with at a time: the scores stay in the processor's cache.
 _COMPARED = 1 << 12
 # Scores of the same pair differ by less, and count as equal.
@@ -89,36 +89,57 @@ def tuned(shards: Shards, vectors: Rows, levels: Floats) -> Tuning:
 
 
 def _measured(shards: Shards, vectors: Rows, queries: Floats, own: Ints) -> list[_Setting]:
-    """Settings of ever more cells, up to where more only cost more."""
+    """Settings of ever twice as many cells, up to where more only cost more, and around the best.
+
+    Parameters
+    ----------
+    shards : Shards
+    vectors : float32 [rows, d]
+    queries, own : float32 [n, d], int64 [n]
+        Of `_queries`.
+    """
+    most = most_cells(shards.cells)
+    scanned = shards.sizes[shards.nearest_cells(queries, most)[0]].cumsum(axis=1).mean(axis=0)
     nearest = _nearest(queries, vectors, shards.rows)
     # Counting by score, not by row, so that copies of a sound count as each other.
     enough = np.take_along_axis(nearest, own[:, None] + _RECALL_AT - 1, 1) - _ROUNDING
     settings: list[_Setting] = []
-    reached: list[float] = []
-    grid = _cells(most_cells(shards.cells))
-    scanned = shards.sizes[shards.nearest_cells(queries, grid[-1])[0]].cumsum(axis=1).mean(axis=0)
-    everything = shards.selectors(None)
-    for cells in grid:
+
+    def cost(cells: int, candidates: int) -> float:
+        rows = float(scanned[cells - 1]) + _ROWS_PER_CANDIDATE * candidates
+        return shards.middles_compared(cells) + rows
+
+    def may_be_cheapest(cells: int) -> bool:
+        reaching = [setting.cost for setting in settings if setting.recall >= _TARGET]
+        return cost(cells, min(_CANDIDATES)) < min(reaching, default=np.inf)
+
+    def measure(cells: int) -> float:
+        recall = 0.0
         visited = shards.nearest_cells(queries, cells)
-        compared = shards.middles_compared(cells)
-        found = shards.search(queries, _CANDIDATES[-1], *visited, everything)
+        found = shards.search(queries, max(_CANDIDATES), *visited, shards.selectors(None))
         is_near = exact_scores(vectors, queries, found) >= enough
         for candidates in _CANDIDATES:
             hits = is_near[:, :candidates].sum(axis=1) - own
             recalls = np.clip(hits / _RECALL_AT, 0, 1)
             # What is asked may be of either kind.
             recall = min(_likely(recalls[own == kind]) for kind in (0, 1))
-            cost = compared + scanned[cells - 1] + _ROWS_PER_CANDIDATE * candidates
             # With fewer cells, the search would visit more.
-            if cells >= min(cells_holding(candidates, shards.cells, shards.rows), grid[-1]):
-                settings.append(_Setting(cells, candidates, recall, float(cost)))
-        enough_costs = [setting.cost for setting in settings if setting.recall >= _TARGET]
-        reached.append(recall)  # with the most candidates
-        is_flat = reached[-1] > 0.5 and reached[-1] - min(reached[-_STEPS - 1 :]) < _LITTLE
-        if min(enough_costs, default=np.inf) <= compared + scanned[cells - 1] or (
-            settings and len(reached) > _STEPS and is_flat
-        ):
+            if cells >= min(cells_holding(candidates, shards.cells, shards.rows), most):
+                settings.append(_Setting(cells, candidates, recall, cost(cells, candidates)))
+        return recall  # with the most candidates
+
+    recall = 0.0
+    for cells in [*(1 << n for n in range((most - 1).bit_length())), most]:
+        if not may_be_cheapest(cells):
             break
+        before, recall = recall, measure(cells)
+        if settings and recall > 0.5 and recall - before < _LITTLE:
+            break
+    best = _chosen(settings).cells
+    between = {round(best * 2 ** (step / _STEPS)) for step in range(1 - _STEPS, _STEPS)}
+    for cells in sorted(between - {0, best}):
+        if cells <= most and may_be_cheapest(cells):
+            measure(cells)
     return settings
 
 
@@ -184,9 +205,3 @@ def _nearest(queries: Floats, vectors: Rows, rows: int) -> Floats:
         both = np.hstack((nearest[better], scores[better]))
         nearest[better] = -np.sort(np.partition(-both, count - 1, axis=1)[:, :count], axis=1)
     return nearest
-
-
-def _cells(most: int) -> list[int]:
-    """How many cells may be visited: from 1, in so many steps to twice as many."""
-    steps = np.arange(np.floor(_STEPS * np.log2(most)) + 1)
-    return sorted({*np.round(2 ** (steps / _STEPS)).astype(int).tolist(), most})
