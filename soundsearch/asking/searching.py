@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..labels.kept import vocabulary_of
 from ..results import Hit
 from ..stores.base import ClipChanged, Reading, Span
 from ..stores.filters import Filter
-from ..stores.records import Settings
+from ..stores.records import SEGMENT, Settings
 from ..vectors import loudness_weights
 from .ranking import RANKINGS, pool_query, span_blocks, spans, window
 
@@ -24,6 +24,7 @@ __all__ = [
     "candidates_near",
     "find_hits",
     "find_segments",
+    "moment_hits",
     "not_told",
     "shown_hits",
 ]
@@ -108,15 +109,8 @@ def find_hits(
     # By score, ties by id, so that their order is stable.
     order = sorted(best, key=lambda clip_id: (-best[clip_id].score, clip_id))[offset : offset + k]
     order = [clip_id for clip_id in order if best[clip_id].score >= min_score]
-    if not order:
-        return []
-    places = [
-        (clip_id, best[clip_id].number, best[clip_id].score, row)
-        for row, clip_id in enumerate(order)
-    ]
-    kept = [best[clip_id].segment for clip_id in order]
-    segments = np.array(kept, kept[0].dtype)  # else found by comparing those of all
-    return shown_hits(reading, settings, places, segments, offset)
+    scores = [best[clip_id].score for clip_id in order]
+    return moment_hits(reading, settings, order, scores, best, offset)
 
 
 class Moment(NamedTuple):
@@ -166,6 +160,27 @@ def best_moments(
                 best[clip_id] = Moment(score, first + number, segments[row])
         on_compared(min(done, total), total)  # parts of a long span overlap
     return best
+
+
+def moment_hits(
+    reading: Reading,
+    settings: Settings,
+    clip_ids: Sequence[int],
+    scores: Sequence[float],
+    best: Mapping[int, Moment],
+    offset: int,
+) -> list[Hit]:
+    """Hits of clips with these scores, each with its best moment."""
+    if not clip_ids:
+        return []
+    moments = [best[clip_id] for clip_id in clip_ids]
+    places = [
+        (clip_id, moment.number, score, row)
+        for row, (clip_id, moment, score) in enumerate(zip(clip_ids, moments, scores, strict=True))
+    ]
+    # Without a type it would be found by comparing those of all.
+    segments = np.array([moment.segment for moment in moments], SEGMENT)
+    return shown_hits(reading, settings, places, segments, offset)
 
 
 def find_segments(

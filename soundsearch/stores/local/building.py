@@ -30,6 +30,8 @@ _TRAINING_ROWS_PER_CELL = 40
 # As many as take a gigabyte.
 _MOST_TRAINING_ROWS = 1 << 21
 _TRAINING_STEPS = 10
+# Rows by which it is known how far rows lie from the middles of their cells.
+_MEASURED_ROWS = 1 << 16
 # Groups of cells in which a row's own is looked for: .99 of the rows come into the nearest.
 _ASSIGNED_GROUPS = 4
 # Cells that are visited until it is tuned.
@@ -72,7 +74,7 @@ def train(vectors: Rows, on_step: OnStep, what: str = "segments") -> Any:
     )
     index.train(sample)
     index.by_residual = True  # not before: whole numbers need no training
-    some = np.ascontiguousarray(sample[:: -(-len(sample) // BLOCK)])
+    some = np.ascontiguousarray(sample[:: -(-len(sample) // _MEASURED_ROWS)])
     choose_step(index, some - middles[_cells_for(index, some)])
     index.nprobe = min(_UNTUNED_CELLS, most_cells(cells))
     return index

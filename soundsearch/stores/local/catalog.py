@@ -155,11 +155,13 @@ class Catalog(CatalogFile):
 
     def counts(self) -> Counts:
         """Clips, segments, failures."""
-        sql = "SELECT count(*), coalesce(sum(count), 0) FROM clips"
-        clips, segments = self._query(sql)[0]
-        if type(segments) is not int or segments < clips:
+        try:
+            counts = self.known_places(Places()).columns[2]
+        except LibraryDamaged:
+            counts = self.places()[:, 2]  # from the clips themselves
+        if (counts < 1).any():
             raise self._damaged("its clips have no number of segments")
-        return Counts(clips, segments, self.failure_count())
+        return Counts(len(counts), int(counts.sum()), self.failure_count())
 
     def problems(self) -> list[str]:
         """What SQLite finds wrong with its file, in its words; not more than a few."""

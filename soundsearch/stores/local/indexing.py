@@ -39,7 +39,7 @@ _STALE_ROWS = 1 << 13
 # takes its time to be searched, so there are fewer when no more is about to be added.
 _MERGE_FACTOR = 1 / 2
 _LAST_MERGE_FACTOR = 8
-_SHARD_ROWS = 1 << 22
+_SHARD_ROWS = 1 << 23
 # The cells are made, or it is tuned, again when the library has grown by more than these factors.
 _RETRAIN_FACTOR = 4
 _RETUNE_FACTOR = 2
@@ -65,9 +65,9 @@ def optimise_index(writer: Writer, on_step: OnStep, more_comes: bool = False) ->
     index, tuning = catalog.index(), catalog.tuning()
     if index is not None:
         index = index.whole(folder)
-    missing = rows - (0 if index is None else index.rows)
-    is_tuned = tuning is not None and rows - missing <= _RETUNE_FACTOR * tuning.rows
-    factor = _MERGE_FACTOR if more_comes else _LAST_MERGE_FACTOR
+    covered = 0 if index is None else index.rows
+    is_tuned = tuning is not None and covered <= _RETUNE_FACTOR * tuning.rows
+    factor: float = _MERGE_FACTOR if more_comes else _LAST_MERGE_FACTOR
     kept = _kept(index, rows, factor)
     if (is_tuned or (tuning is not None and more_comes)) and kept is None:
         return
@@ -75,7 +75,7 @@ def optimise_index(writer: Writer, on_step: OnStep, more_comes: bool = False) ->
     levels = segments["level"]
     if index is not None and any(shard.sums is None for shard in index.shards):
         index, tuning = _of_version_0_1(writer, index, vectors, levels, on_step)
-        missing = rows - (0 if index is None else index.rows)
+        covered = 0 if index is None else index.rows
         kept = _kept(index, rows, factor)
     if kept is not None:
         retrains = (
@@ -83,7 +83,7 @@ def optimise_index(writer: Writer, on_step: OnStep, more_comes: bool = False) ->
             or rows >= _RETRAIN_FACTOR * index.trained
             or _smallest_whole(index.shards, folder) is None
         )
-        refuse_damaged(catalog, vectors, segments, rows - missing if not retrains else 0)
+        refuse_damaged(catalog, vectors, segments, 0 if retrains else covered)
         if retrains:
             tuning = None
         at_once = index is None or not retrains
@@ -101,7 +101,7 @@ def _is_stale(missing: int, rows: int) -> bool:
     return missing > min(_STALE_SHARE * rows, _STALE_ROWS)
 
 
-def _kept(index: IndexFiles | None, rows: int, factor: int) -> int | None:
+def _kept(index: IndexFiles | None, rows: int, factor: float) -> int | None:
     """How many shards stay as they are while those behind them become one; None if all may stay."""
     if index is None:
         return 0
