@@ -41,6 +41,7 @@ def optimised(store):
 def small_shards(monkeypatch):
     monkeypatch.setattr(indexing, "EXACT_ROWS", 200)
     monkeypatch.setattr(indexing, "_SHARD_ROWS", 500)
+    monkeypatch.setattr(indexing, "_FILLED_ROWS", 500)
     monkeypatch.setattr(tuning, "_QUERIES", 20)  # what takes longest
     # The threads of a process are not those of a child that it forks.
     monkeypatch.setattr(os, "cpu_count", lambda: 1)

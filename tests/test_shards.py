@@ -29,6 +29,7 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(indexing, "EXACT_ROWS", 2000)
     monkeypatch.setattr(indexing, "_STALE_ROWS", 300)
     monkeypatch.setattr(indexing, "_SHARD_ROWS", 3000)
+    monkeypatch.setattr(indexing, "_FILLED_ROWS", 3000)
     monkeypatch.setattr(local_index, "_TAIL", 128)
     monkeypatch.setattr(local_index, "_FEW_CHOSEN", 100)
 

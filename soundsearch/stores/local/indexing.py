@@ -39,7 +39,9 @@ _STALE_ROWS = 1 << 13
 # takes its time to be searched, so there are fewer when no more is about to be added.
 _MERGE_FACTOR = 1 / 2
 _LAST_MERGE_FACTOR = 8
-_SHARD_ROWS = 1 << 23
+_SHARD_ROWS = 1 << 24
+# A shard is filled with so many rows, then written: they are in memory, and lost in a kill.
+_FILLED_ROWS = 1 << 23
 # The cells are made, or it is tuned, again when the library has grown by more than these factors.
 _RETRAIN_FACTOR = 4
 _RETUNE_FACTOR = 2
@@ -170,8 +172,9 @@ def _filled(
             made = emptied(folder / whole.name)
         begin = sum(shard.rows for shard in shards)
         while begin < rows:
-            end = min(begin + _SHARD_ROWS, rows)
-            fill(made, vectors, begin + sum(shard.rows for shard in old), end)
+            first = begin + sum(shard.rows for shard in old)
+            end = min(first + _FILLED_ROWS, rows)
+            fill(made, vectors, first, end)
             shards.append(_written(writer, old, made, trained, begin, vectors))
             made.reset()
             begin, old = end, []
