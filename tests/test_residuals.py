@@ -17,7 +17,7 @@ def found(path, queries, count):
     """Rows that seem nearest, of all cells."""
     shards = Shards([path], queries.shape[1])
     cells = shards.nearest_cells(queries, shards.cells)
-    return shards.search(queries, count, *cells, shards.selectors(None))
+    return shards.search(queries, count, *cells)
 
 
 def recall(rows, queries, vectors):

@@ -131,6 +131,35 @@ def test_more_candidates_are_scored_where_fewer_do_not_hold_the_nearest(made, mo
         assert found[0] > 0.98 > found[1]
 
 
+def some_of_all(vectors):
+    return np.sort(np.random.default_rng(0).choice(ROWS, ROWS * 6 // 10, replace=False))
+
+
+def all_but_one(vectors):
+    return np.delete(np.arange(ROWS), 7)
+
+
+def hardly_any_of_a_group(vectors):
+    middles = clustered(np.random.default_rng(2), 15)
+    apart = ((vectors[:, None] - middles) ** 2).sum(axis=2).min(axis=1)
+    gone = np.flatnonzero(apart < 0.1)
+    assert len(gone) > ROWS // 5
+    return np.setdiff1d(np.arange(ROWS), gone[np.arange(len(gone)) % 20 > 0])
+
+
+@pytest.mark.parametrize("rest", [some_of_all, all_but_one, hardly_any_of_a_group])
+def test_rows_that_are_gone_change_nothing_for_the_others(made, monkeypatch, rest):
+    vectors, queries, path = made(in_groups)
+    live = rest(vectors)
+    tuning = tuned(Shards([path], DIMENSION), vectors, np.zeros(ROWS, np.float32))
+    rows, scores = index_over(vectors, live, path, tuning).search(queries, 10)
+    assert np.isin(rows, live).all()
+    assert recall(scores, queries, vectors[live]) > 0.98
+    monkeypatch.setattr(local_index, "_MOST", 2)  # each row is looked up
+    _, expected = index_over(vectors, live, path, tuning).search(queries, 10)
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
 def test_silence_which_nobody_asks_for_does_not_count(made):
     vectors, _, path = made(partly_alike)
     is_alike = (np.abs(vectors - 1) < 0.2).all(axis=1)

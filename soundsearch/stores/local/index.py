@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -60,6 +61,10 @@ _FEW_ROWS = 20_000
 # Up to here a search among rows is exact: it takes no longer than an index would, and where a
 # filter lets through what lies far from a query, an index finds less.
 _FEW_CHOSEN = 40_000
+# From this share on, rows that count are found among all, of which so many times more are asked for
+# than it takes on average.
+_MOST = 0.5
+_ROOM = 1.5
 # A filter thins cells alike if, where its rows are, it lets through hardly more than elsewhere.
 _EVEN = 1.2
 
@@ -334,8 +339,8 @@ class _Approximate:
         self._shards = shards
         self._tuning = tuning
         self._vectors = vectors
+        self._mask = mask
         self._count = shards.rows if mask is None else int(np.count_nonzero(mask))
-        self._selectors = shards.selectors(mask)
         # The cells to choose from, all of them if None, and how many are visited.
         self._allowed: Bitmap | None = None
         self._cell_count = shards.cells
@@ -352,8 +357,35 @@ class _Approximate:
         visited = min(max(self._visited, enough), self._cell_count)
         _choose_threads(queries)
         cells, scores = self._shards.nearest_cells(queries, visited, self._allowed)
-        found = self._shards.search(queries, wanted, cells, scores, self._selectors)
+        found = self._candidates_in(queries, wanted, cells, scores)
         return found, exact_scores(self._vectors, queries, found)
+
+    def _candidates_in(self, queries: Vectors, wanted: int, cells: Ints, scores: Vectors) -> Ints:
+        """The rows in some cells that seem nearest and count, int64 [n, wanted]; -1 for none.
+
+        To look up whether a row counts takes several times as long as to compare it. Where most
+        do, the others are left out of some more rows; where too many are left out, as they are
+        many just here, all are looked up.
+        """
+        if self._mask is None:
+            return self._shards.search(queries, wanted, cells, scores)
+        share = self._count / len(self._mask)
+        if share < _MOST:
+            return self._shards.search(queries, wanted, cells, scores, self._selectors)
+        some = self._shards.search(queries, int(_ROOM * wanted / share), cells, scores)
+        counts = (some < 0) | self._mask[some]
+        order = np.argsort(~counts, axis=1, kind="stable")[:, :wanted]
+        found = np.take_along_axis(some, order, 1)
+        short = np.flatnonzero(counts.sum(axis=1) < wanted)
+        if len(short):
+            asked = queries[short], wanted, cells[short], scores[short]
+            found[short] = self._shards.search(*asked, self._selectors)
+        return found
+
+    @cached_property
+    def _selectors(self) -> list[Bitmap]:
+        assert self._mask is not None
+        return self._shards.selectors(self._mask)
 
     def among(self, rows: Ints) -> Part:
         return _SomeCells(self._shards, self._vectors, rows, self._tuning)

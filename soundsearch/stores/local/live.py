@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .rows import ranges
+
 __all__ = ["Live"]
 
 Ints = NDArray[np.int64]
@@ -31,12 +33,13 @@ class Live:
         """Those of clips, given by ascending first rows."""
         if int(counts.sum()) == rows:
             return cls(rows)
-        # Up by one where a clip begins, down where it ends.
-        steps = np.zeros(rows + 1, np.int8)
-        steps[first_rows] = 1
-        steps[first_rows + counts] -= 1
-        np.cumsum(steps, out=steps)
-        return cls(rows, steps[:-1] > 0)
+        # Before each clip, and behind the last.
+        begins = np.concatenate(([0], first_rows + counts))
+        gaps = np.concatenate((first_rows, [rows])) - begins
+        there = np.flatnonzero(gaps > 0)
+        mask = np.ones(rows, np.bool_)
+        mask[ranges(begins[there], gaps[there])] = False
+        return cls(rows, mask)
 
     def count(self, begin: int = 0, end: int | None = None) -> int:
         """How many of the rows from `begin` to `end` count."""

@@ -63,9 +63,7 @@ class Places:
         if (rows[:, 2] != 0).all():
             found._append(self, rows)
         else:
-            found.columns = found._room = _remaining(
-                np.concatenate((self.columns.T, rows))
-            ).T.copy()
+            found.columns = found._room = _remaining(self.columns, rows)
         if (np.diff(found.columns[1, max(0, found.kept - 1) :]) <= 0).any():
             raise ValueError("the places of clips are not in order")
         return found
@@ -82,14 +80,15 @@ class Places:
         self.columns = self._room[:, :count]
 
 
-def _remaining(rows: Ints) -> Ints:
-    """Those of clips that are not gone."""
+def _remaining(columns: Ints, rows: Ints) -> Ints:
+    """The columns of clips that are not gone, of those there were and of what was appended."""
     is_gone = rows[:, 2] == 0
+    columns = np.concatenate((columns, rows[~is_gone].T), axis=1)
     gone = np.unique(rows[is_gone, 1])
-    rows = rows[~is_gone]
-    nearest = np.minimum(np.searchsorted(gone, rows[:, 1]), len(gone) - 1)
-    remaining: Ints = rows[gone[nearest] != rows[:, 1]]
-    return remaining
+    places = np.searchsorted(columns[1], gone)
+    places = places[places < columns.shape[1]]
+    places = places[np.isin(columns[1, places], gone)]
+    return np.delete(columns, places, axis=1)
 
 
 def _unsummed(blob: bytes) -> Ints:

@@ -125,10 +125,8 @@ class Shards:
         """What a mask of all rows says of those of each shard."""
         return np.split(mask, self.bounds[1:-1])
 
-    def selectors(self, mask: Mask | None) -> list[Bitmap | None]:
-        """For `search`: of the rows that a mask has, all if None."""
-        if mask is None:
-            return [None] * len(self.indexes)
+    def selectors(self, mask: Mask) -> list[Bitmap]:
+        """For `search`: of the rows that a mask has."""
         return [Bitmap(part) for part in self.split(mask)]
 
     def nearest_cells(
@@ -182,7 +180,7 @@ class Shards:
         count: int,
         cells: Ints,
         scores: Floats,
-        selectors: Sequence[Bitmap | None],
+        selectors: Sequence[Bitmap] | None = None,
     ) -> Ints:
         """The rows in some cells that seem nearest to each query, int64 [n, count]; -1 for none.
 
@@ -193,15 +191,16 @@ class Shards:
         count : int
         cells, scores : int64 [n, m], float32 [n, m]
             Of `nearest_cells`.
-        selectors : sequence of Bitmap or None
-            Of `selectors`.
+        selectors : sequence of Bitmap, optional
+            Of `selectors`; without, all rows count.
         """
         queries, scores = question_of(self.indexes[0], queries, scores)
         asked = [np.ascontiguousarray(part) for part in (queries, cells, scores)]
         shape = len(self.indexes), len(queries), count
         found, likely = np.empty(shape, np.int64), np.empty(shape, np.float32)
         for shard, index in enumerate(self.indexes):
-            _search(index, asked, selectors[shard], likely[shard], found[shard])
+            selector = None if selectors is None else selectors[shard]
+            _search(index, asked, selector, likely[shard], found[shard])
         rows: Ints = found[0]
         if len(self.indexes) > 1:
             begins = np.array(self.bounds[:-1])[:, None, None]

@@ -116,7 +116,7 @@ def _measured(shards: Shards, vectors: Rows, queries: Floats, own: Ints) -> list
     def measure(cells: int) -> float:
         recall = 0.0
         visited = shards.nearest_cells(queries, cells)
-        found = shards.search(queries, max(_CANDIDATES), *visited, shards.selectors(None))
+        found = shards.search(queries, max(_CANDIDATES), *visited)
         is_near = exact_scores(vectors, queries, found) >= enough
         for candidates in _CANDIDATES:
             hits = is_near[:, :candidates].sum(axis=1) - own
