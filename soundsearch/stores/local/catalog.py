@@ -25,7 +25,7 @@ from .catalogfile import CatalogFile
 from .codec import FAILURE, PLACE, POSTED, RECORD, clip_of, failure_of, row_of
 from .conditions import condition_of
 from .keys import Keys
-from .placing import PLACE_COLUMNS, Places, add_gone, add_places, fill_places
+from .placing import Places, add_gone, add_places, clip_places, fill_places, segment_counts
 from .postings import HumanLabels, add_postings, fill_postings, label_scores
 from .schema import settings_sum
 from .shardfile import IndexFiles, known_index, stored_index
@@ -156,7 +156,8 @@ class Catalog(CatalogFile):
     def counts(self) -> Counts:
         """Clips, segments, failures."""
         try:
-            counts = self.known_places(Places()).columns[2]
+            with self._reading():
+                counts = segment_counts(self.connection)
         except LibraryDamaged:
             counts = self.places()[:, 2]  # from the clips themselves
         if (counts < 1).any():
@@ -264,10 +265,8 @@ class Catalog(CatalogFile):
         int64 [n, 4]
             Id, first row, count, checksum; -1 where that is not known.
         """
-        sql = f"SELECT {PLACE_COLUMNS} FROM clips WHERE first_row >= ? ORDER BY first_row"
-        found = self._query(sql, row or _LEAST)
-        with self._reading():
-            return np.array(found, np.int64).reshape(-1, 4)
+        with self._reading(1):
+            return clip_places(self.connection, row or _LEAST)
 
     def next_row(self) -> int:
         """Where the rows of clips that are added begin: behind those of all others."""

@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,17 +178,15 @@ class SegmentIndex:
             _best(queries[begin : begin + _QUERIES], k, parts)
             for begin in range(0, max(len(queries), 1), _QUERIES)
         ]
-        if len(blocks) == 1:
-            return blocks[0]
-        return np.concatenate([rows for rows, _ in blocks]), np.concatenate([s for _, s in blocks])
+        rows, scores = (np.concatenate(column) for column in zip(*blocks, strict=True))
+        return rows, scores
 
 
-class _Block:
+class _Block(NamedTuple):
     """Rows that are searched exactly, and how."""
 
-    def __init__(self, rows: Ints, part: Part) -> None:
-        self.rows = rows
-        self.part = part
+    rows: Ints
+    part: Part
 
 
 def _best(queries: Vectors, k: int, parts: Sequence[Part]) -> tuple[Ints, Vectors]:
@@ -367,10 +365,7 @@ class _Approximate:
         do, the others are left out of some more rows; where too many are left out, as they are
         many just here, all are looked up.
         """
-        if self._mask is None:
-            return self._shards.search(queries, wanted, cells, scores)
-        share = self._count / len(self._mask)
-        if share < _MOST:
+        if self._mask is None or (share := self._count / len(self._mask)) < _MOST:
             return self._shards.search(queries, wanted, cells, scores, self._selectors)
         some = self._shards.search(queries, int(_ROOM * wanted / share), cells, scores)
         counts = (some < 0) | self._mask[some]
@@ -383,9 +378,8 @@ class _Approximate:
         return found
 
     @cached_property
-    def _selectors(self) -> list[Bitmap]:
-        assert self._mask is not None
-        return self._shards.selectors(self._mask)
+    def _selectors(self) -> list[Bitmap] | None:
+        return None if self._mask is None else self._shards.selectors(self._mask)
 
     def among(self, rows: Ints) -> Part:
         return _SomeCells(self._shards, self._vectors, rows, self._tuning)

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PLACE_COLUMNS", "Places", "add_gone", "add_places", "fill_places"]
+__all__ = ["Places", "add_gone", "add_places", "clip_places", "fill_places", "segment_counts"]
 
 Ints = NDArray[np.int64]
 
 # Of a clip, as SQLite gives them; a checksum of -1 is not known.
-PLACE_COLUMNS = "id, first_row, count, coalesce(checksum, -1)"
+_COLUMNS = "id, first_row, count, coalesce(checksum, -1)"
 _PAGE = 10_000
 # Bytes of the checksum that ends a blob.
 _SUM = 4
@@ -50,10 +50,9 @@ class Places:
         ValueError
             The table is damaged.
         """
-        sql = "SELECT number, places FROM places WHERE number > ? ORDER BY number"
         parts, last = [], self._last
-        for number, blob in connection.execute(sql, (self._last,)):
-            parts.append(_unsummed(blob))
+        for number, places in _appended(connection, self._last):
+            parts.append(places)
             last = number
         if last == self._last:
             return self
@@ -91,6 +90,34 @@ def _remaining(columns: Ints, rows: Ints) -> Ints:
     return np.delete(columns, places, axis=1)
 
 
+def segment_counts(connection: sqlite3.Connection) -> Ints:
+    """How many segments each clip has; a fraction of what `Places` need.
+
+    Raises
+    ------
+    ValueError
+        The table is damaged.
+    """
+    parts = [places[:, 1:3] for _, places in _appended(connection)]
+    firsts, counts = np.concatenate((*parts, np.empty((0, 2), np.int64))).T
+    gone = np.unique(firsts[counts == 0])
+    if len(gone):
+        nearest = np.minimum(np.searchsorted(gone, firsts), len(gone) - 1)
+        counts = counts[gone[nearest] != firsts]
+    found: Ints = counts
+    return found
+
+
+def _appended(connection: sqlite3.Connection, number: int = -1) -> Iterator[tuple[int, Ints]]:
+    """What was appended behind a batch: numbers, and rows."""
+    sql = "SELECT number, places FROM places WHERE number > ? ORDER BY number"
+    for following, blob in connection.execute(sql, (number,)):
+        if following <= number:
+            raise ValueError("the places of clips are not in order")
+        number = following
+        yield number, _unsummed(blob)
+
+
 def _unsummed(blob: bytes) -> Ints:
     places, checksum = blob[:-_SUM], blob[-_SUM:]
     if len(places) % 32 or zlib.crc32(places).to_bytes(_SUM, "little") != checksum:
@@ -105,11 +132,16 @@ def _append(connection: sqlite3.Connection, rows: Ints) -> None:
         connection.execute("INSERT INTO places (places) VALUES (?)", (blob,))
 
 
+def clip_places(connection: sqlite3.Connection, first_row: int) -> Ints:
+    """Clips whose rows begin at one or later, from the clips themselves, int64 [n, 4]."""
+    sql = f"SELECT {_COLUMNS} FROM clips WHERE first_row >= ? ORDER BY first_row"
+    found = connection.execute(sql, (first_row,)).fetchall()
+    return np.array(found, np.int64).reshape(-1, 4)
+
+
 def add_places(connection: sqlite3.Connection, first_row: int) -> None:
     """Append the places of clips that were added, from a row on. In a transaction."""
-    sql = f"SELECT {PLACE_COLUMNS} FROM clips WHERE first_row >= ? ORDER BY first_row"
-    found = connection.execute(sql, (first_row,)).fetchall()
-    _append(connection, np.array(found, np.int64).reshape(-1, 4))
+    _append(connection, clip_places(connection, first_row))
 
 
 def add_gone(connection: sqlite3.Connection, first_rows: Sequence[int]) -> None:
@@ -123,7 +155,7 @@ def fill_places(connection: sqlite3.Connection) -> None:
     """Write all places again from the clips, in bounded memory. In a transaction."""
     connection.execute("DELETE FROM places")
     last = -1
-    sql = f"SELECT {PLACE_COLUMNS} FROM clips WHERE first_row > ? ORDER BY first_row LIMIT {_PAGE}"
+    sql = f"SELECT {_COLUMNS} FROM clips WHERE first_row > ? ORDER BY first_row LIMIT {_PAGE}"
     while page := connection.execute(sql, (last,)).fetchall():
         _append(connection, np.array(page, np.int64))
         last = page[-1][1]
