@@ -141,7 +141,11 @@ def run(command: list[str], home: Path, said: str) -> str:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [PAGES[0], *(pytest.param(page, marks=pytest.mark.slow) for page in PAGES[1:])],
+    ids=lambda page: page.name,
+)
 def test_blocks_of_a_page(page, home):
     shown = [block for block in BLOCKS if block.page == page and block.why_not is None]
     programs = [block for block in shown if block.kind == "python"]

@@ -38,6 +38,7 @@ print("finished", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_instant_loses_nothing_that_was_done(tmp_path):
     folder, path = tmp_path / "s", tmp_path / "killed.lib"
     for n in range(150):

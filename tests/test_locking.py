@@ -58,6 +58,7 @@ def needs_strace():
         pytest.skip(f"strace cannot trace here: {probe.stderr.strip()}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", ["ENOSYS", "EOPNOTSUPP", "ENOLCK"])
 def test_a_file_system_without_flock_has_another_lock(tmp_path, code):
     needs_strace()

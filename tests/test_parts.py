@@ -143,6 +143,7 @@ def test_who_may_write_beside_whom(milvus):
         assert state_of_parts(store) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("next_writer", ["part", "whole"])
 @pytest.mark.parametrize("left", range(1, 9))
 def test_a_part_killed_at_any_write(lite, monkeypatch, left, next_writer):

@@ -20,6 +20,7 @@ LARGE = new_clip("/large.wav", 600, 7)
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="makes links")
 
+SLOW = pytest.mark.slow
 NAMES = [
     "catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm", "catalog.sqlite-journal",
     "catalog.sqlite.new", "catalog.sqlite.new-wal", "catalog.sqlite.new-shm",
@@ -58,8 +59,8 @@ def indexes_of_few(monkeypatch):
     monkeypatch.setattr(stretching, "EXACT_STRETCHES", 100)
 
 
-@pytest.mark.parametrize("made", [False, True], ids=["new", "old"])
-@pytest.mark.parametrize("link", [os.symlink, os.link])
+@pytest.mark.parametrize("made", [False, pytest.param(True, marks=SLOW)], ids=["new", "old"])
+@pytest.mark.parametrize("link", [os.symlink, pytest.param(os.link, marks=SLOW)])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_planted_link_leads_no_writer_elsewhere(tmp_path, name, link, made):
     folder, victim = tmp_path / "library", tmp_path / "victim"
