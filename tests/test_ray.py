@@ -100,7 +100,10 @@ def assert_same(address, expected):
         assert facts == expected[0][uri][0]
         np.testing.assert_array_equal(vectors, expected[0][uri][1])
         np.testing.assert_array_equal(segments["level"], expected[0][uri][2]["level"])
-        np.testing.assert_array_equal(segments["labels"], expected[0][uri][2]["labels"])
+        labels, others = segments["labels"], expected[0][uri][2]["labels"]
+        np.testing.assert_array_equal(labels["class_index"], others["class_index"])
+        # The last bit of half a float depends on how many segments are labelled at once.
+        np.testing.assert_allclose(labels["score"], others["score"], rtol=2e-3)
     assert answers == expected[3]
 
 
