@@ -62,7 +62,9 @@ class Places:
         if (rows[:, 2] != 0).all():
             found._append(self, rows)
         else:
-            found.columns = found._room = _remaining(self.columns, rows)
+            columns = np.concatenate((self.columns, rows.T), axis=1)
+            there = _are_there(*columns[1:3])
+            found.columns = found._room = np.compress(there, columns, axis=1)
         if (np.diff(found.columns[1, max(0, found.kept - 1) :]) <= 0).any():
             raise ValueError("the places of clips are not in order")
         return found
@@ -79,17 +81,6 @@ class Places:
         self.columns = self._room[:, :count]
 
 
-def _remaining(columns: Ints, rows: Ints) -> Ints:
-    """The columns of clips that are not gone, of those there were and of what was appended."""
-    is_gone = rows[:, 2] == 0
-    columns = np.concatenate((columns, rows[~is_gone].T), axis=1)
-    gone = np.unique(rows[is_gone, 1])
-    places = np.searchsorted(columns[1], gone)
-    places = places[places < columns.shape[1]]
-    places = places[np.isin(columns[1, places], gone)]
-    return np.delete(columns, places, axis=1)
-
-
 def segment_counts(connection: sqlite3.Connection) -> Ints:
     """How many segments each clip has; a fraction of what `Places` need.
 
@@ -100,12 +91,16 @@ def segment_counts(connection: sqlite3.Connection) -> Ints:
     """
     parts = [places[:, 1:3] for _, places in _appended(connection)]
     firsts, counts = np.concatenate((*parts, np.empty((0, 2), np.int64))).T
-    gone = np.unique(firsts[counts == 0])
-    if len(gone):
-        nearest = np.minimum(np.searchsorted(gone, firsts), len(gone) - 1)
-        counts = counts[gone[nearest] != firsts]
-    found: Ints = counts
+    found: Ints = counts if (counts != 0).all() else counts[_are_there(firsts, counts)]
     return found
+
+
+def _are_there(firsts: Ints, counts: Ints) -> NDArray[np.bool_]:
+    """Which rows, of which one at least says that a clip is gone, are of clips that are not."""
+    gone = np.unique(firsts[counts == 0])
+    nearest = np.minimum(np.searchsorted(gone, firsts), len(gone) - 1)
+    there: NDArray[np.bool_] = gone[nearest] != firsts
+    return there
 
 
 def _appended(connection: sqlite3.Connection, number: int = -1) -> Iterator[tuple[int, Ints]]:
