@@ -86,6 +86,8 @@ class MilvusReading:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._seen: dict[int, Seen | None] = {}
+        # The rows of clips that were read whole, and clips.
+        self._rows: dict[int, Row] = {}
         self._clips: dict[int, StoredClip] = {}
         self._selections: dict[str, Selection] = {}
         self._counts: Counts | None = None
@@ -138,29 +140,43 @@ class MilvusReading:
 
     def clips_by_id(self, clip_ids: Sequence[int]) -> dict[int, StoredClip]:
         """Those of these clips that exist, by id."""
-        wanted = [id for id in dict.fromkeys(clip_ids) if id > 0]
+        self._read(clip_ids)
+        return {id: self._clip(id) for id in dict.fromkeys(clip_ids) if id in self._rows}
+
+    def _read(self, clip_ids: Iterable[int]) -> None:
+        """Read the rows of clips, unless it is known that there are none."""
         unknown = [
-            id for id in wanted if id not in self._clips and self._seen.get(id, 0) is not None
+            id
+            for id in dict.fromkeys(clip_ids)
+            if id > 0 and id not in self._rows and self._seen.get(id, 0) is not None
         ]
         rows = self._tables.by_ids(self._tables.clips, unknown, CLIP_FIELDS)
         for row in rows:
-            self._keep(row)
+            self._note(row)
         there = {row["id"] for row in rows}
         for id in unknown:
             if id not in there:
                 if self._seen.get(id) is not None:
                     raise self._changed(id)
                 self._seen[id] = None
-        return {id: self._clips[id] for id in wanted if id in self._clips}
 
-    def _keep(self, row: Row) -> StoredClip:
-        """The clip of a row; raises `ClipChanged` if this reading saw it in another state."""
+    def _note(self, row: Row) -> None:
+        """Keep a row; raises `ClipChanged` if this reading saw its clip in another state."""
         id = row["id"]
         now = Seen(row["edition"], row["revision"], row["segments"])
         if self._seen.setdefault(id, now) != now:
             raise self._changed(id)
+        self._rows.setdefault(id, row)
+
+    def _keep(self, row: Row) -> StoredClip:
+        """The clip of a row; raises `ClipChanged` as `_note` does."""
+        self._note(row)
+        return self._clip(row["id"])
+
+    def _clip(self, id: int) -> StoredClip:
+        """The clip of a row that was read: of many, few are shown."""
         if id not in self._clips:
-            self._clips[id] = clip_of(row)
+            self._clips[id] = clip_of(self._rows[id])
         return self._clips[id]
 
     def _changed(self, clip_id: int) -> ClipChanged:
@@ -177,7 +193,7 @@ class MilvusReading:
         for row in rows:
             self._seen[row["id"]] = Seen(row["edition"], row["revision"], row["segments"])
             if "data" in row:
-                self._clips[row["id"]] = clip_of(row)
+                self._rows[row["id"]] = row
         found = ((id, self._seen[id]) for id in wanted)
         return {id: seen for id, seen in found if seen is not None}
 
@@ -200,7 +216,7 @@ class MilvusReading:
         # Of a filter's clips only the states are known, and some of these are shown next.
         shown = list(seen) if self._selections and len(seen) <= _SHOWN else []
         with ThreadPoolExecutor(1) as pool:
-            clips = pool.submit(self.clips_by_id, shown)
+            clips = pool.submit(self._read, shown)
             found = tables.by_ids(tables.segments, ids.tolist(), SEGMENT_FIELDS)
             clips.result()
         if len(found) < len(ids):  # not yet visible, replaced meanwhile, or lost
