@@ -16,7 +16,7 @@ from ..base import OnStep
 from .index import BLOCK
 from .residuals import are_whole, choose_step, numbers_of
 from .rows import Rows
-from .shards import load_faiss, most_cells
+from .shards import load_faiss, most_cells, open_index
 
 __all__ = ["build", "emptied", "extend", "fill", "merged", "train", "write"]
 
@@ -173,9 +173,12 @@ def _cells_for(index: Any, vectors: Floats) -> Ints:
 
 
 def emptied(path: Path) -> Any:
-    """An index with the cells of a shard, which holds nothing."""
-    index = load_faiss().read_index(str(path))
-    index.reset()
+    """An index with the cells of a shard, which holds nothing; the shard's rows are not read."""
+    index = open_index(path)
+    lists = load_faiss().ArrayInvertedLists(index.nlist, index.code_size)
+    index.replace_invlists(lists, True)
+    lists.this.disown()  # the index's from now on
+    index.ntotal = 0
     return index
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .residuals import kinds_of, question_of
 
-__all__ = ["Bitmap", "Shards", "load_faiss", "most_cells"]
+__all__ = ["Bitmap", "Shards", "load_faiss", "most_cells", "open_index"]
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -35,7 +35,7 @@ def load_faiss() -> Any:
     return faiss
 
 
-def _open_index(path: Path) -> Any:
+def open_index(path: Path) -> Any:
     """A FAISS index on disk, mapped into memory."""
     return load_faiss().read_index(str(path), load_faiss().IO_FLAG_MMAP_IFC)
 
@@ -75,7 +75,7 @@ class Shards:
     ) -> None:
         opened = opened or {}
         self.paths = tuple(paths)
-        self.indexes = [opened.get(path) or _open_index(path) for path in paths]
+        self.indexes = [opened.get(path) or open_index(path) for path in paths]
         ivf = load_faiss().IndexIVFScalarQuantizer
         for path, index in zip(paths, self.indexes, strict=True):
             if (
