@@ -57,21 +57,26 @@ def add(
         sound = Sound(whole, sample_rate=sample_rate, max_duration=None)
         file, digest = _identified(sound, uri)
         store = session.create(False, lambda _text: None)
-        there, head = store.clip_at(uri), store.head_digest()
-        new = None
-        if there is None or there.record.digest != digest or there.record.is_stale:
+        head, new = store.head_digest(), None
+        if not _holds(store.clip_at(uri), digest):
             new = _embedded(session, sound, file, digest, on_sound)
         with session.filling() as store:
-            if new is not None:
-                if store.head_digest() != head:  # another one is used since
+            # Others may have written meanwhile: another sound, none, or another head.
+            there, outcome = store.clip_at(uri), "unchanged"
+            if not _holds(there, digest):
+                if new is None or store.head_digest() != head:
                     new = _embedded(session, sound, file, digest, on_sound)
-                there = store.clip_at(uri)
                 store.add([new(there)])
+                outcome = "added" if there is None else "replaced"
             if tags:
                 _check(tagging.apply(store))
             clip = store.clip_at(uri)
             assert clip is not None
-    return clip, "unchanged" if new is None else "added" if there is None else "replaced"
+    return clip, outcome
+
+
+def _holds(clip: StoredClip | None, digest: bytes) -> bool:
+    return clip is not None and clip.record.digest == digest and not clip.record.is_stale
 
 
 def _check(report: TagReport) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from .clips import Clips
 from .labels.head import Head
@@ -14,7 +14,7 @@ from .results import Clip, CopyReport, Finding, TagReport
 from .selection import shown
 from .stores.base import OnClips, OnStep
 from .stores.opening import Place, place_of
-from .stores.records import ClipName, Key, TagsOf
+from .stores.records import ClipName, TagsOf
 
 if TYPE_CHECKING:
     from .correcting import Correction
@@ -195,8 +195,8 @@ class Care(Clips):
 
         use_head(self._session, head, forget, on_clips, on_step)
 
-    def remove(self, uris: Target | Key | Iterable[Target | Key]) -> int:
-        """Take clips out, named by uri or key, a folder above or a pattern; returns how many.
+    def remove(self, uris: ClipName | Iterable[ClipName]) -> int:
+        """Take clips out, named by uri, id or key, a folder above or a pattern; returns how many.
 
         In a pattern of uris, ``*`` and ``?`` stand for what is within a folder, ``**`` for
         folders too, and ``[...]`` for one of several characters.
@@ -204,17 +204,20 @@ class Care(Clips):
         Raises
         ------
         ClipNotFound
-            Nothing in the library has that uri, lies in that folder or fits; nothing is removed.
+            Nothing in the library has that name, lies in that folder or fits; nothing is removed.
+        ArgumentError
+            A name cannot be one, such as an empty text; nothing is removed.
+        LibraryBusy
+            Another process is writing to the library.
         """
-        from .naming import clips_named
+        from .naming import clips_named, listed
 
-        store = self._session.store
+        names, _ = listed(uris)
         found: dict[int, None] = {}
-        # One name is no collection of its letters: "/" names all that is in folders.
-        is_one = isinstance(uris, (str, os.PathLike, Key))
-        for uri in cast("Iterable[Target | Key]", [uris] if is_one else uris):
-            found.update(dict.fromkeys(clips_named(store, uri)))
-        with self._session.writing():
+        # Looked up when it is our turn: who wrote before may have replaced them.
+        with self._session.writing() as store:
+            for name in names:
+                found.update(dict.fromkeys(clips_named(store, name)))
             store.remove(list(found))
         return len(found)
 

@@ -182,7 +182,22 @@ def test_a_writer_waits_for_another(lib, tmp_path):
             with brief, pytest.raises(errors.LibraryBusy, match="is writing"):
                 brief.remove(["1"])
         assert waiting.result(30).uri == "2"
-    assert len(said) == 1 and said[0].startswith("waiting, as ")
+        assert len(said) == 1 and said[0].startswith("waiting, as ")
+        ours, others = noise(1, 1), noise(3, 1)
+        own = lib.vectors("1")
+        for wants, meanwhile, left in (
+            (lambda: patient.add(ours, RATE, uri="1"), lambda: lib.add(others, RATE, uri="1"), 2),
+            (lambda: patient.add(ours, RATE, uri="1"), lambda: lib.remove("1"), 2),
+            (lambda: patient.remove(["1", "2"]), lambda: lib.add(others, RATE, uri="1"), 0),
+        ):
+            told.clear()
+            with lib.writing():
+                waiting = pool.submit(wants)
+                assert told.wait(30)
+                meanwhile()
+            waiting.result(30)
+            assert len(lib) == left
+            assert not left or np.array_equal(lib.vectors("1"), own)
     for wrong in (-1, "soon", None, float("nan")):
         with pytest.raises(errors.ArgumentError, match="wait: expected"):
             soundsearch.open(tmp_path / "l", wait=wrong)
