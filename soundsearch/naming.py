@@ -36,7 +36,8 @@ def listed(clips: ClipName | Iterable[ClipName]) -> tuple[list[ClipName], bool]:
     """
     if isinstance(clips, np.ndarray):
         clips = clips.tolist()
-    if isinstance(clips, (str, os.PathLike, int, np.integer, Key)):
+    # Bytes would be a collection of small ids.
+    if isinstance(clips, (str, bytes, bytearray, os.PathLike, int, np.integer, Key)):
         return [_checked(clips)], True
     try:
         return [_checked(clip) for clip in clips], False
@@ -138,8 +139,8 @@ def _near(store: Store, uri: str) -> list[str]:
     return [there[each] for each in get_close_matches(name, there, _NAMED)]
 
 
-def clips_named(store: Store, name: str | os.PathLike[str] | Key) -> list[int]:
-    """The ids of the clips that a uri, a key, a folder above them or a pattern of uris names.
+def clips_named(store: Store, name: ClipName) -> list[int]:
+    """The ids of the clips that a uri, id, key, folder above them or pattern of uris names.
 
     In a pattern, ``*`` and ``?`` stand for what is within a folder, ``**`` for folders too, and
     ``[...]`` for one of several characters. What is there under a name is never read as a pattern.
@@ -149,13 +150,17 @@ def clips_named(store: Store, name: str | os.PathLike[str] | Key) -> list[int]:
     ClipNotFound
         There is none.
     ArgumentError
-        A range of characters in brackets is none.
+        The name is empty, or a range of characters in brackets is none.
     """
-    if isinstance(name, Key):
-        if (keyed := store.clips_keyed([name]).get(name)) is None:
+    if isinstance(name, (Key, int)):
+        if (clip := by_name(store, [name]).get(name)) is None:
             raise not_found(store, [name])
-        return [keyed.id]
+        return [clip.id]
     given = os.fspath(name)
+    if not given:  # as of a variable that is not set: it would name the working folder
+        raise ArgumentError(
+            "expected the name of a clip or a folder, got an empty text; the working folder is ./"
+        )
     path = absolute(given)
     if exact := store.clip_at(given) or store.clip_at(path):
         return [exact.id]

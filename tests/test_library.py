@@ -302,6 +302,9 @@ def test_remove(filled, sounds, monkeypatch):
     assert filled.remove("./") == 2  # no collection of letters, one of which names all there is
     with pytest.raises(errors.ClipNotFound, match="nowhere"):
         filled.remove([sounds / "middle.flac", sounds / "nowhere"])
+    for nothing in ("", [""], b"/", [2.0]):  # as of a variable that is not set
+        with pytest.raises(errors.ArgumentError, match="expected the"):
+            filled.remove(nothing)
     assert filled.info()["clips"] == 3
     assert filled.rebuild() == 0
     assert names(filled.query(sounds / "middle.flac", 1)) == ["middle.flac"]
