@@ -17,7 +17,7 @@ from .errors import ArgumentError, AudioError
 from .ingesting import new_clip
 from .results import Failure, IngestReport, TagReport
 from .session import Session
-from .stores.records import CLIP_LABELS, SEGMENT_LABELS, NewClip, StoredClip, TagValue
+from .stores.records import CLIP_LABELS, SEGMENT_LABELS, NewClip, StoredClip, TagValue, is_uri
 from .tags import Tagging
 
 __all__ = ["add", "add_streams", "parted"]
@@ -46,7 +46,7 @@ def add(
     outcome : str
         ``added``, ``replaced`` or ``unchanged``.
     """
-    if not isinstance(uri, str) or not uri or "\0" in uri:
+    if not isinstance(uri, str) or not uri or not is_uri(uri):
         raise ArgumentError(f"uri: expected a text that names the clip, got {uri!r}")
     tagging = Tagging({uri: tags or {}})
     if isinstance(source, (str, os.PathLike)):

@@ -36,9 +36,10 @@ class Care(Clips):
 
         Parameters
         ----------
-        tags : mapping of uri or Key to mapping of key to value
+        tags : mapping of uri, id or Key to mapping of key to value
             Uris may be relative paths. Values are texts, finite numbers or truth values; None
-            takes a tag away. Other tags of these clips stay.
+            takes a tag away. Whole numbers beyond 2**53 must be texts. Other tags of these clips
+            stay.
 
         Returns
         -------
@@ -49,7 +50,7 @@ class Care(Clips):
         Raises
         ------
         ArgumentError
-            A key or value cannot be; nothing is tagged.
+            A name, a key or a value cannot be; nothing is tagged.
         LibraryBusy
             Another process is writing to the library.
         """

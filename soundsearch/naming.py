@@ -17,9 +17,9 @@ from .errors import ArgumentError, ClipNotFound
 from .pruning import Targets
 from .stores.base import Reading, Store
 from .stores.filters import Comparison, Plain
-from .stores.records import ClipName, Key, StoredClip
+from .stores.records import ClipName, Key, StoredClip, is_uri
 
-__all__ = ["by_name", "clips_named", "find", "find_all", "listed", "not_found"]
+__all__ = ["by_name", "checked", "clips_named", "find", "find_all", "listed", "not_found"]
 
 # Clips that a message names, and those that are looked at for names alike.
 _NAMED = 3
@@ -38,19 +38,22 @@ def listed(clips: ClipName | Iterable[ClipName]) -> tuple[list[ClipName], bool]:
         clips = clips.tolist()
     # Bytes would be a collection of small ids.
     if isinstance(clips, (str, bytes, bytearray, os.PathLike, int, np.integer, Key)):
-        return [_checked(clips)], True
+        return [checked(clips)], True
     try:
-        return [_checked(clip) for clip in clips], False
+        return [checked(clip) for clip in clips], False
     except TypeError:
-        return [_checked(clips)], True
+        return [checked(clips)], True
 
 
-def _checked(clip: Any) -> ClipName:
+def checked(clip: Any) -> str | int | Key:
+    """The name of a clip, a path as its text; raises ArgumentError where it is none."""
     if type(clip) in (int, str):  # there may be many
         return clip  # type: ignore[no-any-return]
     if isinstance(clip, np.integer):
         return int(clip)
-    if isinstance(clip, bool) or not isinstance(clip, (str, os.PathLike, int, Key)):
+    if isinstance(clip, os.PathLike):
+        clip = os.fspath(clip)
+    if isinstance(clip, bool) or not isinstance(clip, (str, int, Key)):
         raise ArgumentError(f"expected the uri, id or Key of a clip, got {clip!r}")
     return clip
 
@@ -68,7 +71,7 @@ def find(reading: Reading, clip: ClipName) -> StoredClip | None:
     if isinstance(clip, int):
         return reading.clips_by_id([clip]).get(clip)
     uri = os.fspath(clip)
-    return reading.clip_at(uri) or reading.clip_at(absolute(uri))
+    return (reading.clip_at(uri) or reading.clip_at(absolute(uri))) if is_uri(uri) else None
 
 
 def find_all(reading: Reading, clips: Sequence[ClipName]) -> list[StoredClip | None]:
@@ -90,6 +93,7 @@ def by_name(store: Store, names: Iterable[ClipName]) -> dict[ClipName, StoredCli
     names = list(names)
     keys = [name for name in names if isinstance(name, Key)]
     uris = {name: os.fspath(name) for name in names if not isinstance(name, (Key, int))}
+    uris = {name: uri for name, uri in uris.items() if is_uri(uri)}
     paths = {name: absolute(uri) for name, uri in uris.items()}
     at = store.clips_at([*uris.values(), *paths.values()]) if uris else {}
     found: dict[ClipName, StoredClip] = dict(store.clips_keyed(keys).items()) if keys else {}
@@ -162,7 +166,7 @@ def clips_named(store: Store, name: ClipName) -> list[int]:
             "expected the name of a clip or a folder, got an empty text; the working folder is ./"
         )
     path = absolute(given)
-    if exact := store.clip_at(given) or store.clip_at(path):
+    if exact := by_name(store, [name]).get(name):
         return [exact.id]
     uris = {clip.id: clip.uri for clip in store.clips()}
     below = Targets([path])

@@ -16,7 +16,7 @@ from typing import Any
 from soundsearch_ingest.files import expanded
 
 from .errors import ArgumentError
-from .stores.records import TagValue, is_storable
+from .stores.records import LARGEST_WHOLE, TagValue, is_storable, is_uri
 
 __all__ = ["RowProblem", "TagsFile", "read_tags", "table_of", "text_of", "uri_in"]
 
@@ -26,8 +26,6 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # Numbers as people write them. With leading zeros they are names, as in take 007.
 _NUMBER = re.compile(r"[-+]?(?:0|[1-9]\d*)?(?:\.\d+)?(?:[eE][-+]?\d{1,3})?", re.ASCII)
 _DIGIT = re.compile(r"\d", re.ASCII)
-# Above this, a float may not hold a whole number exactly.
-_LARGEST_WHOLE = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +221,7 @@ def _value(cell: str) -> TagValue:
         except ValueError:  # only an exponent
             return cell
         whole = not set(cell) & set(".eE")
-        if math.isfinite(number) and not (whole and abs(int(cell)) > _LARGEST_WHOLE):
+        if math.isfinite(number) and not (whole and abs(int(cell)) > LARGEST_WHOLE):
             return number
     return cell
 
@@ -280,7 +278,7 @@ def _split(record: dict[str, Any]) -> tuple[str, dict[str, TagValue | None]]:
             raise ValueError("expected a name for each tag, got an empty one")
         if value is None or isinstance(value, (str, bool)):
             tags[key] = value
-        elif isinstance(value, int) and abs(value) > _LARGEST_WHOLE:
+        elif isinstance(value, int) and abs(value) > LARGEST_WHOLE:
             raise ValueError(
                 f"{key}: {_brief(value)} is too large to be kept exactly as a number; put it in "
                 "quotes to keep it as a text"
@@ -305,7 +303,7 @@ def _brief(value: Any) -> str:
 
 
 def _add(file: TagsFile, line: int, clip: str, tags: dict[str, TagValue | None]) -> None:
-    if not clip.strip() or "\0" in clip:
+    if not clip.strip() or not is_uri(clip):
         file.problems.append(RowProblem(line, f"expected the path of a clip, got {clip!r}"))
         return
     texts = (part for pair in tags.items() for part in pair if isinstance(part, str))

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from .errors import ArgumentError
-from .naming import by_name
+from .naming import by_name, checked
 from .results import TagReport
 from .stores.base import Store
 from .stores.filters import Missing, Not, Tag
-from .stores.records import ClipRecord, Key, StoredClip, TagsOf, TagValue, is_storable
+from .stores.records import (
+    LARGEST_WHOLE,
+    ClipRecord,
+    Key,
+    StoredClip,
+    TagsOf,
+    TagValue,
+    is_storable,
+    scalar,
+)
 
 __all__ = ["Tagging", "declare_key", "inherited"]
 
@@ -27,10 +35,10 @@ class Tagging:
 
     def __init__(self, tags: TagsOf) -> None:
         self._tags = {
-            uri if isinstance(uri, Key) else os.fspath(uri): {
-                _key(uri, key): _value(uri, key, value) for key, value in own.items()
+            checked(name): {
+                _key(name, key): _value(name, key, value) for key, value in _items(name, own)
             }
-            for uri, own in tags.items()
+            for name, own in _items("tags", tags)
         }
 
     def apply(self, store: Store) -> TagReport:
@@ -117,11 +125,22 @@ def _key(uri: object, key: Any) -> str:
     return key
 
 
+def _items(of: object, given: Any) -> Iterable[tuple[Any, Any]]:
+    """The pairs of a mapping, or of what is like one, such as a row of a pandas table."""
+    if not hasattr(given, "items"):
+        raise ArgumentError(f"{of}: expected a mapping, got {given!r}")
+    return cast("Iterable[tuple[Any, Any]]", given.items())
+
+
 def _value(uri: object, key: str, value: Any) -> TagValue | None:
-    if hasattr(value, "item") and not isinstance(value, str):
-        value = value.item()  # a NumPy scalar
+    value = scalar(value)
     if value is None or isinstance(value, bool) or (isinstance(value, str) and is_storable(value)):
         return value
+    if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
+        raise ArgumentError(
+            f"{uri}: the value of the tag {key!r} is too large to be kept exactly as a number; "
+            "give it as a text"
+        )
     if isinstance(value, (int, float)) and math.isfinite(value):
         return float(value)
     raise ArgumentError(

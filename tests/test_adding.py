@@ -96,6 +96,7 @@ def test_another_sound_replaces_and_the_same_does_not(lib, monkeypatch):
         (io.BytesIO(b"text"), {}, errors.AudioError, "track:1: .*not readable"),
         (tone(440, 1), {"sample_rate": RATE, "uri": ""}, errors.ArgumentError, "uri: expected"),
         (tone(440, 1), {"sample_rate": RATE, "uri": 7}, errors.ArgumentError, "uri: expected"),
+        (tone(440, 1), {"sample_rate": RATE, "uri": "\ud800"}, errors.ArgumentError, "uri: exp"),
         (tone(440, 1), {"sample_rate": RATE, "tags": {"": 1}}, errors.ArgumentError, "key"),
     ],
 )

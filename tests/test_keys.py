@@ -119,6 +119,8 @@ def test_a_key_names_a_clip_wherever_one_is_named(lib):
     assert lib.tag({Key("t1"): {"mood": "calm"}}).tagged == 1
     assert lib.clip(a.id).tags == {"track": "t1", "mood": "calm"}
     assert lib.tag({Key("x"): {"mood": "calm"}}).unknown == ["x"]
+    assert lib.tag({lib.clip("/a.wav").id: {"mood": "calm"}, "\ud800": {}}).unknown == ["\ud800"]
+    assert "\ud800" not in lib
     with pytest.raises(
         errors.ClipNotFound, match=r"^x: no clip of .* has this key, its tag 'track'"
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.sounds import noise, tone, write
 
@@ -111,8 +112,14 @@ def test_tags_come_and_go(lib, sounds, monkeypatch):
         {3: "x"},
         {"a": object()},
         {"a": 1e999},
+        {"a": 2**60 + 1},  # would be the same as 2**60
+        {"a": np.int64(-(2**60))},
+        {"a": 10**400},
+        {"a": np.zeros(2)},
         {"a": "\ud800"},
         {"\ud800": 1},
+        [("a", "x")],
+        None,
     ],
 )
 def test_invalid_tags(lib, sounds, tags):

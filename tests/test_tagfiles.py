@@ -171,6 +171,7 @@ def test_json_lines(tmp_path):
         ('{"path": 3}', "text for path"),
         ('{"path": ""}', "path of a clip"),
         ('{"path": "a\\u0000.wav"}', "path of a clip"),
+        ('{"path": "\\ud800.wav", "mic": "AKG"}', "path of a clip"),
         ('{"path": "a.wav", "mic": ["AKG"]}', "for mic, got"),
         ('{"path": "a.wav", "mic": {"a": 1}}', "for mic, got"),
         ('{"path": "a.wav", "level": NaN}', "NaN"),

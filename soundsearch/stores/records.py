@@ -10,6 +10,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from ..errors import ArgumentError
 __all__ = [
     "CLIP_LABELS",
     "LABEL",
+    "LARGEST_WHOLE",
     "NO_LABEL",
     "SEGMENT",
     "SEGMENT_LABELS",
@@ -38,6 +40,8 @@ __all__ = [
     "TagsOf",
     "Tuning",
     "is_storable",
+    "is_uri",
+    "scalar",
 ]
 
 # How many predicted labels are kept, at most.
@@ -57,7 +61,7 @@ _STALE = "the file has changed and is no sound any more: "
 TagValue = str | float | bool
 
 # Whole numbers up to here are told apart as floats, which is how tags hold them.
-_LARGEST_WHOLE = 2**53
+LARGEST_WHOLE = 2**53
 _WHOLE = re.compile(r"0|-?[1-9]\d{0,15}", re.ASCII)
 
 
@@ -98,18 +102,17 @@ class Key:
     @property
     def values(self) -> tuple[TagValue, ...]:
         """The values of a tag that are this key."""
-        is_whole = _WHOLE.fullmatch(self.value) and abs(int(self.value)) <= _LARGEST_WHOLE
+        is_whole = _WHOLE.fullmatch(self.value) and abs(int(self.value)) <= LARGEST_WHOLE
         return (self.value, float(self.value)) if is_whole else (self.value,)
 
 
 def _key_text(value: Any) -> str | None:
-    if hasattr(value, "item") and not isinstance(value, str):
-        value = value.item()  # a NumPy scalar
+    value = scalar(value)
     if isinstance(value, str):
         return value if value and is_storable(value) else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    is_whole = value == value and abs(value) <= _LARGEST_WHOLE and value == int(value)
+    is_whole = value == value and abs(value) <= LARGEST_WHOLE and value == int(value)
     return str(int(value)) if is_whole else None
 
 
@@ -119,8 +122,26 @@ ClipName = str | os.PathLike[str] | int | Key
 
 # Tags for clips, by their names; None takes one away.
 TagsOf = (
-    Mapping[str, Mapping[str, TagValue | None]] | Mapping[str | Key, Mapping[str, TagValue | None]]
+    Mapping[str, Mapping[str, TagValue | None]]
+    | Mapping[int, Mapping[str, TagValue | None]]
+    | Mapping[str | int | Key, Mapping[str, TagValue | None]]
 )
+
+
+def scalar(value: Any) -> Any:
+    """A NumPy scalar, or one like it, as a value of Python; what is none as it is."""
+    if hasattr(value, "item") and not isinstance(value, str):
+        with suppress(TypeError, ValueError, RuntimeError):  # an array of several
+            return value.item()
+    return value
+
+
+def is_uri(text: str) -> bool:
+    """Whether a uri can be so; names of files may have bytes that are no UTF-8."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def is_storable(text: str) -> bool:
