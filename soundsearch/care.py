@@ -263,6 +263,7 @@ class Care(Clips):
 
         Nothing is decoded or embedded. Clips that the target has with the same file and content
         are skipped: an interrupted copy goes on where it was. What else the target holds stays.
+        Others may write to this library meanwhile; what they do then may not be in the copy.
 
         Parameters
         ----------
@@ -276,7 +277,8 @@ class Care(Clips):
         Raises
         ------
         LibraryError
-            The two are of different spaces or lengths of segments, or the copy is not equal.
+            The two are of different spaces or lengths of segments, the copy is not equal, or two
+            clips would have one key (`use_key`); what was copied before stays.
         LibraryNotFound, LibraryBusy
         """
         from .copying import copy

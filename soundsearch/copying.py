@@ -20,7 +20,8 @@ from .results import CopyReport
 from .stores.base import ClipChanged, OnStep, Store
 from .stores.milvus.uri import MilvusUri
 from .stores.opening import Place, create_store, made, open_store
-from .stores.records import ClipRecord, NewClip, StoredClip
+from .stores.records import ClipRecord, Key, NewClip, StoredClip
+from .tags import declare_key
 from .waiting import Patience
 
 __all__ = ["copy"]
@@ -53,14 +54,14 @@ def copy(
         report = CopyReport()
         with patience.writing(theirs):
             _give_head(ours, theirs)
-            before = theirs.counts().clips
-            _copy_clips(ours, theirs, report, on_clip, on_step)
-            _copy_failures(ours, theirs, report)
             if (tag := ours.key()) is not None and theirs.key() is None:
-                theirs.use_key(tag)
+                declare_key(theirs, tag)
+            before = theirs.counts().clips
+            sample = _copy_clips(ours, theirs, report, on_clip, on_step)
+            _copy_failures(ours, theirs, report)
             theirs.optimise(on_step)
-        on_step("comparing the copy with the original")
-        _verify(ours, theirs, before, report)
+            on_step("comparing the copy with the original")
+            _verify(ours, theirs, before, sample, report)
     return report
 
 
@@ -119,31 +120,55 @@ def _copy_clips(
     report: CopyReport,
     on_clip: Callable[[str], None],
     on_step: OnStep,
-) -> None:
+) -> list[StoredClip]:
+    """Copy what differs; returns a sample of all clips, as they were when it was their turn."""
+    sample: list[StoredClip] = []
+    step, place = max(1, -(-ours.counts().clips // _SAMPLE)), 0
     for clips in _batches(ours.clips()):
+        sample += clips[-place % step :: step]
+        place += len(clips)
         missing: list[StoredClip] = []
         amended: dict[int, ClipRecord] = {}
         at = theirs.clips_at([clip.uri for clip in clips])
         for clip in clips:
             there = at.get(clip.uri)
-            if there is None:
-                report.copied += 1
-            elif _content(there.record) != _content(clip.record):
-                report.replaced += 1
+            if there is None or _content(there.record) != _content(clip.record):
+                missing.append(clip)
             elif _attached(there.record) != _attached(clip.record):
-                report.replaced += 1
                 amended[there.id] = clip.record
-                continue
             else:
                 report.unchanged += 1
-                continue
-            missing.append(clip)
+        new = _read(ours, missing)
+        _check_keys(ours, theirs, [*amended.values(), *(clip.record for clip in new)])
         if amended:
             theirs.amend(amended)
-        if missing:
-            theirs.add(_read(ours, missing), on_step)
+        if new:
+            theirs.add(new, on_step)
+        before = sum(clip.record.uri in at for clip in new)
+        report.replaced += len(amended) + before
+        report.copied += len(new) - before
         for clip in clips:
             on_clip(clip.uri)
+    return sample
+
+
+def _check_keys(ours: Store, theirs: Store, records: Iterable[ClipRecord]) -> None:
+    """Refuse clips that would share a key with another one when all are copied."""
+    if (tag := theirs.key()) is None:
+        return
+    keyed = [(Key.of(record.tags.get(tag)), record.uri) for record in records]
+    wanted = list(dict.fromkeys(key for key, _ in keyed if key is not None))
+    owners = {key: clip.uri for key, clip in theirs.clips_keyed(wanted).items()} if wanted else {}
+    for key, uri in keyed:
+        owner = uri if key is None else owners.get(key, uri)
+        own = None if owner == uri else ours.clip_at(owner)
+        if owner != uri and (own is None or Key.of(own.record.tags.get(tag)) == key):
+            raise LibraryError(
+                f"{theirs.address}: expected a key that no other clip has as {tag!r}, got {key} of "
+                f"both {owner} and {uri}; give one of them another, then run the same command again"
+            )
+        if key is not None:
+            owners[key] = uri
 
 
 def _batches(clips: Iterator[StoredClip]) -> Iterator[list[StoredClip]]:
@@ -167,9 +192,18 @@ def _attached(record: ClipRecord) -> tuple[Any, ...]:
     return record.human_labels, record.human_events, dict(record.tags)
 
 
+def _state(record: ClipRecord) -> tuple[Any, ...]:
+    return *_content(record), record.duration, *_attached(record)
+
+
 def _read(store: Store, clips: list[StoredClip]) -> list[NewClip]:
+    """Clips as they are now, as others may be writing; those that are gone are left out."""
+    if not clips:
+        return []
     try:
         with store.reading() as reading:
+            there = reading.clips_by_id([clip.id for clip in clips])
+            clips = [there[clip.id] for clip in clips if clip.id in there]
             vectors, segments = reading.rows([(clip.id, 0, clip.count) for clip in clips])
     except ClipChanged:
         raise LibraryError(
@@ -200,7 +234,9 @@ def _copy_failures(ours: Store, theirs: Store, report: CopyReport) -> None:
         report.failures += len(new)
 
 
-def _verify(ours: Store, theirs: Store, before: int, report: CopyReport) -> None:
+def _verify(
+    ours: Store, theirs: Store, before: int, sample: list[StoredClip], report: CopyReport
+) -> None:
     """Compare the number of clips, and the full contents of a sample."""
     expected = before + report.copied
     got = theirs.counts().clips
@@ -209,9 +245,12 @@ def _verify(ours: Store, theirs: Store, before: int, report: CopyReport) -> None
             f"{theirs.address}: expected {expected} clips after the copy, got {got}; run the same "
             "command again"
         )
-    for clip in _sample(ours.clips(), report.copied + report.replaced + report.unchanged):
+    for clip in sample:
+        own = _read(ours, [clip])
+        if not own or _state(own[0].record) != _state(clip.record):  # others go on writing
+            continue
         there = theirs.clip_at(clip.uri)
-        if there is None or not _equal(_read(ours, [clip])[0], _read(theirs, [there])[0]):
+        if there is None or not _equal(own[0], _read(theirs, [there])[0]):
             raise LibraryError(
                 f"{theirs.address}: {clip.uri} differs from the one in {ours.address}; remove it "
                 "from the copy, then run the same command again"
@@ -219,14 +258,9 @@ def _verify(ours: Store, theirs: Store, before: int, report: CopyReport) -> None
         report.compared += 1
 
 
-def _sample(clips: Iterable[StoredClip], count: int) -> Iterator[StoredClip]:
-    return islice(clips, 0, None, max(1, -(-count // _SAMPLE)))
-
-
 def _equal(one: NewClip, other: NewClip) -> bool:
     return (
-        (*_content(one.record), one.record.duration, *_attached(one.record))
-        == (*_content(other.record), other.record.duration, *_attached(other.record))
+        _state(one.record) == _state(other.record)
         and one.embeddings.shape == other.embeddings.shape
         and bool(np.allclose(one.embeddings, other.embeddings, atol=1e-5))
         and one.segments.tobytes() == other.segments.tobytes()

@@ -65,7 +65,7 @@ ROOMS: dict[str, set[str]] = {
     "recommending": _CLIPS,
     "clips": {*_CLIPS, "duplicates", "preparing", "recommending"},
     "checking": {*_RECORDS, *_BASE},
-    "copying": {*_RECORDS, *_BASE, "stores.milvus", "stores.opening", "waiting"},
+    "copying": {*_RECORDS, *_BASE, "stores.milvus", "stores.opening", "tags", "waiting"},
     "keepers": {*_RECORDS, *_BASE},
     "featured": {*_ASKING, "tags"},
     "copies": {*_RECORDS, *_BASE},

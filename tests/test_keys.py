@@ -165,6 +165,17 @@ def test_no_two_clips_get_one_key(lib, tmp_path):
     lib.copy(tmp_path / "copy")
     with closing(open_store(place_of(tmp_path / "copy"))) as copied:
         assert copied.key() == "track" and Key(17) in copied.clips_keyed([Key("17")])
+    with soundsearch.open(tmp_path / "copy") as copied:
+        copied.tag({"/b.wav": {"track": None}})
+        copied.tag({"/e.wav": {"track": 17}})
+        lib.copy(tmp_path / "copy")  # gives both back what they have
+        assert copied.clip(Key(17)).uri == "/b.wav"
+        copied.tag({"/b.wav": {"track": None}})
+        copied.tag({"/e.wav": {"track": 17}})
+        lib.remove("/e.wav")
+        with pytest.raises(errors.LibraryError, match=r"17 of both /e\.wav and /b\.wav; give one"):
+            lib.copy(tmp_path / "copy")
+        assert copied.clip(Key(17)).uri == "/e.wav"
 
 
 def test_a_sound_that_is_added_with_the_key_of_another(tmp_path):

@@ -146,6 +146,36 @@ def test_a_copy_onto_a_full_disk_is_completed(copied_there_and_back, uri):
         assert_completed(source, target, set(run.stdout.splitlines()))
 
 
+def test_others_write_while_a_library_is_copied(tmp_path):
+    first, last = tmp_path / "first.lib", tmp_path / "last.lib"
+    with closing(LocalStore.create(first, SETTINGS)) as store:
+        filled(
+            store, [new_clip("/a.wav", 8192, 1), *(new_clip(f"/{n}.wav", 2, n) for n in (2, 3, 4))]
+        )
+
+    def on_clip(uri):
+        if uri == "/a.wav":  # a batch of its own; the others were listed with it
+            with other.writing():
+                other.add([new_clip("/2.wav", 2, 8)])
+                other.remove([other.clip_at("/3.wav").id])
+
+    def on_step(text):
+        if text.startswith("comparing"):
+            with other.writing():
+                other.add([new_clip("/new.wav", 2, 9), new_clip("/4.wav", 2, 10)])
+            with closing(LocalStore(last)) as there, pytest.raises(errors.LibraryBusy):
+                there.writing().__enter__()
+
+    with soundsearch.open(first) as lib, closing(LocalStore(first)) as other:
+        report = lib.copy(last, on_clip=on_clip, on_step=on_step)
+        assert (report.copied, report.compared) == (3, 1)
+        with closing(LocalStore(last)) as there:
+            ours, theirs = other.clip_at("/2.wav"), there.clip_at("/2.wav")
+            assert same_record(ours.record, theirs.record)
+            np.testing.assert_array_equal(rows(other, ours.id)[0], rows(there, theirs.id)[0])
+        assert (lib.copy(last).copied, lib.copy(last).unchanged) == (1, 4)
+
+
 def test_copy_refuses_another_space_and_itself(tmp_path):
     LocalStore.create(tmp_path / "a", SETTINGS).close()
     LocalStore.create(tmp_path / "b", replace(SETTINGS, space="mini-2")).close()
