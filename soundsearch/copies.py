@@ -7,6 +7,8 @@ copy must not grow with them.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
+from dataclasses import replace
 
 from soundsearch_ingest.discover import Absence
 from soundsearch_ingest.urls import is_remote
@@ -37,6 +39,7 @@ class Copies:
         self._store = store
         # The ids of those whose file was gone when so many copies were first met.
         self._gone: dict[bytes, deque[int]] = {}
+        self._said: dict[bytes, StoredClip] = {}
 
     def find(self, uri: str, digest: bytes) -> tuple[StoredClip | None, StoredClip | None]:
         """The clip that a file is, at its place or moved from where it is gone; and any copy."""
@@ -51,6 +54,19 @@ class Copies:
         if own is None or own.record.digest != digest or own.record.is_stale:
             own = self._moved(digest)
         return own, own or next(iter(copies), None)
+
+    def let_go(self, clips: Iterable[StoredClip]) -> None:
+        """Note what people said of clips that are replaced: their content may be elsewhere now."""
+        for clip in clips:
+            if clip.record.human_labels or clip.record.human_events:
+                self._said[clip.record.digest] = clip
+
+    def before(self, there: StoredClip | None, digest: bytes) -> StoredClip | None:
+        """Whose tags and human labels a file with this content takes over at its place."""
+        said = self._said.get(digest)
+        if said is None or (there is not None and there.record.digest == digest):
+            return there
+        return replace(said, record=replace(said.record, tags=there.record.tags if there else {}))
 
     def _moved(self, digest: bytes) -> StoredClip | None:
         """The next of many copies whose file is gone."""

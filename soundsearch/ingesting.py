@@ -250,6 +250,7 @@ class Ingest:
             self._follow(embedded)
         uris = [clip.record.uri for clip in clips] + [result.file.uri for result in embedded]
         there = self._store.clips_at(uris)
+        self._copies.let_go(there.values())
         if embedded:
             clips += self._labelled(embedded, there)
             self._note_rates(result.sample_rate for result in embedded)
@@ -315,9 +316,10 @@ class Ingest:
             for result in embedded
         ]
         labels = listener.labels(heard, SEGMENT_LABELS, CLIP_LABELS)
+        before = (self._copies.before(there.get(each.file.uri), each.digest) for each in embedded)
         return [
-            new_clip(result.file, result.digest, sound, labelled, there.get(result.file.uri))
-            for result, sound, labelled in zip(embedded, heard, labels, strict=True)
+            new_clip(result.file, result.digest, sound, labelled, was)
+            for result, sound, labelled, was in zip(embedded, heard, labels, before, strict=True)
         ]
 
     def _add_records(self, file: AudioFile) -> None:
@@ -399,6 +401,7 @@ class Ingest:
             self._again.append(file)
             return
         # Tags belong to the other clip; human labels belong to the content.
+        self._copies.let_go([before] if before else [])
         record = replace(clip.record, file=file, tags=before.record.tags if before else {})
         new = NewClip(record=record, embeddings=vectors, segments=segments)
         self._store.add([new], self._on_step)

@@ -133,6 +133,15 @@ def test_what_people_say_is_found_and_kept(tmp_path, kind):
         lib.ingest(tmp_path / "s")
         record = store.clip_at(str(tmp_path / "s" / "c.wav")).record
         assert (record.human_labels, record.human_events) == ((), ())
+        b, c, e = (tmp_path / "s" / f"{name}.wav" for name in "bce")
+        said = {
+            path: lib.correct(str(path), name).human_labels
+            for path, name in ((b, "Dog"), (c, "Bark"))
+        }
+        for one, other in ((b, e), (c, b), (e, c)):  # each is at the other's place
+            one.rename(other)
+        lib.ingest(tmp_path / "s")
+        assert [lib.clip(str(path)).human_labels for path in (c, b)] == list(said.values())
 
 
 def test_an_older_library_is_upgraded_and_damage_is_found(tmp_path):
