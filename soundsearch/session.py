@@ -113,7 +113,8 @@ class Session:
         with a sound will.
         """
         with self._turn:
-            store = self._store or self._made(for_records, on_step)
+            # One that was closed raises.
+            store = self.store if self._closed else self._store or self._made(for_records, on_step)
             if self._wanted_head is not None and store.head_digest() != self._wanted_head.digest:
                 with self.writing():
                     self._check_wanted(store)  # that it is empty still

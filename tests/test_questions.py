@@ -124,7 +124,13 @@ def test_retries_end_if_clips_keep_changing(lib, sounds, monkeypatch):
 
 def test_a_closed_library_says_so(lib, sounds):
     lib.close()
-    for ask in (lambda: lib.query(sounds / "low.wav"), lambda: len(lib), lambda: list(lib)):
+    for ask in (
+        lambda: lib.query(sounds / "low.wav"),
+        lambda: len(lib),
+        lambda: list(lib),
+        lambda: lib.ingest(sounds),  # it would open it once more, and say that it made it
+        lambda: lib.add(np.zeros(RATE), RATE, uri="silence"),
+    ):
         with pytest.raises(errors.LibraryNotFound, match="was closed"):
             ask()
 
