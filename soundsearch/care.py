@@ -214,12 +214,10 @@ class Care(Clips):
         from .naming import clips_named, listed
 
         names, _ = listed(uris)
-        found: dict[int, None] = {}
         # Looked up when it is our turn: who wrote before may have replaced them.
         with self._session.writing() as store:
-            for name in names:
-                found.update(dict.fromkeys(clips_named(store, name)))
-            store.remove(list(found))
+            found = clips_named(store, names)
+            store.remove(found)
         return len(found)
 
     def check(self, *, on_clips: OnClips = _ignore, on_step: OnStep = _ignore) -> list[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any
@@ -143,8 +143,8 @@ def _near(store: Store, uri: str) -> list[str]:
     return [there[each] for each in get_close_matches(name, there, _NAMED)]
 
 
-def clips_named(store: Store, name: ClipName) -> list[int]:
-    """The ids of the clips that a uri, id, key, folder above them or pattern of uris names.
+def clips_named(store: Store, names: Sequence[ClipName]) -> list[int]:
+    """The ids of the clips that uris, ids, keys, folders above them or patterns of uris name.
 
     In a pattern, ``*`` and ``?`` stand for what is within a folder, ``**`` for folders too, and
     ``[...]`` for one of several characters. What is there under a name is never read as a pattern.
@@ -152,31 +152,43 @@ def clips_named(store: Store, name: ClipName) -> list[int]:
     Raises
     ------
     ClipNotFound
-        There is none.
+        One names none.
     ArgumentError
-        The name is empty, or a range of characters in brackets is none.
+        One is empty, or a range of characters in brackets is none.
     """
-    if isinstance(name, (Key, int)):
-        if (clip := by_name(store, [name]).get(name)) is None:
-            raise not_found(store, [name])
-        return [clip.id]
-    given = os.fspath(name)
-    if not given:  # as of a variable that is not set: it would name the working folder
+    if "" in names:  # as of a variable that is not set: it would name the working folder
         raise ArgumentError(
             "expected the name of a clip or a folder, got an empty text; the working folder is ./"
         )
-    path = absolute(given)
-    if exact := by_name(store, [name]).get(name):
-        return [exact.id]
+    exact = by_name(store, names)
+    found = dict.fromkeys(clip.id for clip in exact.values())
+    others = [name for name in names if name not in exact]
+    if unknown := [name for name in others if isinstance(name, (Key, int))]:
+        raise not_found(store, unknown)
+    if others:
+        given = [os.fspath(name) for name in others if not isinstance(name, (Key, int))]
+        for ids in _inside(store, given):
+            found.update(dict.fromkeys(ids))
+    return list(found)
+
+
+def _inside(store: Store, given: Sequence[str]) -> Iterator[list[int]]:
+    """The ids of the clips in each of these folders, or that fit these patterns."""
     uris = {clip.id: clip.uri for clip in store.clips()}
-    below = Targets([path])
-    found = [clip_id for clip_id, uri in uris.items() if below.above(uri) is not None]
-    if not found and has_wildcards(given):
-        try:
-            fits = re.compile("|".join(map(expression, (given, path))), re.DOTALL)
-        except re.error as error:
-            raise ArgumentError(f"{given}: is no pattern ({error})") from error
-        found = [clip_id for clip_id, uri in uris.items() if fits.fullmatch(uri)]
-    if not found:
-        raise ClipNotFound(f"{given}: no clip of {store.address} is there")
-    return found
+    folders = list(dict.fromkeys(map(absolute, given)))
+    below: dict[str, list[int]] = {folder: [] for folder in folders}
+    targets = Targets(folders)
+    for clip_id, uri in uris.items():
+        for place in targets.all_above(uri):
+            below[folders[place]].append(clip_id)
+    for name in given:
+        found = below[absolute(name)]
+        if not found and has_wildcards(name):
+            try:
+                fits = re.compile("|".join(map(expression, (name, absolute(name)))), re.DOTALL)
+            except re.error as error:
+                raise ArgumentError(f"{name}: is no pattern ({error})") from error
+            found = [clip_id for clip_id, uri in uris.items() if fits.fullmatch(uri)]
+        if not found:
+            raise ClipNotFound(f"{name}: no clip of {store.address} is there")
+        yield found

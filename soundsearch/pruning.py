@@ -70,13 +70,20 @@ class Targets:
 
     def above(self, uri: str) -> int | None:
         """The place of the first such target; None where there is none."""
+        return min(self.all_above(uri), default=None)
+
+    def all_above(self, uri: str) -> set[int]:
+        """The places of all such targets."""
         parts = split(uri)
-        found = [self._places.get(uri), None if parts is None else self.above(parts[2])]
+        found = set() if parts is None else self.all_above(parts[2])
+        if (place := self._places.get(uri)) is not None:
+            found.add(place)
         end = uri.find(os.sep) + 1
         while end:
-            found.append(self._folders.get(uri[:end]))
+            if (place := self._folders.get(uri[:end])) is not None:
+                found.add(place)
             end = uri.find(os.sep, end) + 1
-        return min((place for place in found if place is not None), default=None)
+        return found
 
 
 @dataclass(slots=True)

@@ -310,6 +310,16 @@ def test_remove(filled, sounds, monkeypatch):
     assert names(filled.query(sounds / "middle.flac", 1)) == ["middle.flac"]
 
 
+def test_many_names_are_looked_up_in_one_pass(filled, sounds, monkeypatch):
+    store, passes = filled._session.store, []
+    clips = store.clips
+    monkeypatch.setattr(store, "clips", lambda *filter: passes.append(filter) or clips(*filter))
+    monkeypatch.chdir(sounds)
+    names = [sounds / "deeper", "deeper/", "deeper/*", sounds / "low.wav", "**/*.flac"]
+    assert filled.remove(names) == 5 and len(passes) == 1
+    assert filled.remove(["deeper/..", "."]) == 1
+
+
 def test_options_of_a_library_stay(lib, sounds, tmp_path):
     fine = soundsearch.open(tmp_path / "fine.lib", hop=0.48)
     fine.ingest(sounds)
