@@ -279,6 +279,12 @@ def test_an_empty_library_says_how_to_fill_it(browser, folder, tmp_path):
             with soundsearch.open(tmp_path / "l") as lib:
                 lib.ingest(folder / "s" / "tone0.wav")
             page.at(".nothing").wait_for(state="detached")
+            # And the tray is kept, of a library that was not there when the page was opened.
+            page.go("/?all=1")
+            assert page.names() == ["tone0.wav"]
+            page.press("t")
+            page.page.goto(f"{served.url}/tray")
+            assert page.names() == ["tone0.wav"]
     finally:
         served.close()
 

@@ -1,5 +1,5 @@
 // The tray: moments that a person puts aside, kept by this browser for each library.
-import { api } from "./api.js";
+import { library, refresh } from "./library_state.js";
 import { say } from "./notice.js";
 import { observable, saved } from "./store.js";
 
@@ -33,20 +33,25 @@ function load() {
   return Array.isArray(stored) ? stored.filter(isRow) : [];
 }
 
-api.get("/info").then(({ store }) => {
-  place = `tray ${store}`;
+/** Load what was kept, once it is known of which library: one that is still empty may not be made yet. */
+function begin({ info }) {
+  if (place || !info) return;
+  place = `tray ${info.store}`;
   const early = tray.value.rows;
   const rows = load();
   tray.set({ rows: [...rows, ...early.filter((row) => !rows.some(isSame(row)))] });
   if (early.length) save();
-}, () => {});
+}
+library.watch(begin);
+begin(library.value);
+if (!place) refresh();
 
 addEventListener("storage", (event) => {
   if (place && event.key === place) tray.set({ rows: load() });
 });
 
 function save() {
-  if (!place) return;
+  if (!place) { refresh(); return; }
   try {
     localStorage.setItem(place, JSON.stringify(tray.value.rows));
   } catch {
