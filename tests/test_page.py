@@ -267,7 +267,11 @@ def test_a_lost_server_is_waited_for(browser, folder, clip):
             served.close()
 
 
-def test_an_empty_library_says_how_to_fill_it(browser, folder, tmp_path):
+def test_an_empty_library_says_how_to_fill_it_and_is_seen_to_grow(
+    browser, server, folder, tmp_path
+):
+    found = server.query(json={"label": ["Sine wave"]}).json()["hits"]
+    *_, third, last = nearest = [Path(hit["uri"]) for hit in found if "tone" in hit["uri"]]
     served = Server(tmp_path / "l", workers=1)
     try:
         with shown(browser, served) as page:
@@ -277,14 +281,31 @@ def test_an_empty_library_says_how_to_fill_it(browser, folder, tmp_path):
             assert page.at(".nothing code").inner_text() == command
             assert page.violations() == []
             with soundsearch.open(tmp_path / "l") as lib:
-                lib.ingest(folder / "s" / "tone0.wav")
+                lib.ingest(last)
             page.at(".nothing").wait_for(state="detached")
             # And the tray is kept, of a library that was not there when the page was opened.
             page.go("/?all=1")
-            assert page.names() == ["tone0.wav"]
+            assert page.names() == [last.name]
             page.press("t")
             page.page.goto(f"{served.url}/tray")
-            assert page.names() == ["tone0.wav"]
+            assert page.names() == [last.name]
+            # What is asked once more is answered anew.
+            page.go("/?label=Sine%20wave")
+            assert page.names() == [last.name]
+            with soundsearch.open(tmp_path / "l") as lib:
+                lib.ingest(third)
+            page.press("/", "ArrowDown")
+            page.at("#option-0", has_text="Sine wave").click()
+            page.until("document.querySelectorAll('.hit').length === 2")
+            assert page.names() == [third.name, last.name]
+            # What has come nearer meanwhile is found, and makes no other come twice.
+            page.go("/?label=Sine%20wave&where=duration%20%3E%200&k=1")
+            assert page.names() == [third.name]
+            with soundsearch.open(tmp_path / "l") as lib:
+                lib.ingest(nearest[0])
+            page.at("button.more").click()
+            page.until("document.querySelector('.answers')?.ariaBusy === 'false'")
+            assert page.names() == [nearest[0].name, third.name, last.name]
     finally:
         served.close()
 

@@ -28,6 +28,7 @@ export function ask(changes, { isBeside = false } = {}) {
   if ((changes.text || changes.label) && from.get("ranking") === "related") none.ranking = null;
   asking.set({ problem: "" });
   go({ ...none, ...changes }, { path: "/", from });
+  askAgain();
 }
 
 /** Ask with the first of some files. */
@@ -37,9 +38,7 @@ export async function askWith(files) {
   asking.set({ problem: "", isReading: true });
   try {
     const sound = await keepSound(file);
-    const isSame = read().params.get("sound") === sound;
     ask({ sound });
-    if (isSame) askAgain(); // where its sound was missing
     if (others.length) say(`One sound at a time: this is the first of ${files.length} files.`);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;

@@ -5,6 +5,7 @@ import { Icon } from "./icons.js";
 import { useKeys } from "./keys.js";
 import { folderOf, nameOf, shown, time } from "./names.js";
 import { ending, play, player, prefetch, stop, toggle, usePosition } from "./player.js";
+import { keyOf } from "./question.js";
 import { Spectrogram } from "./spectrogram.js";
 import { observable, selection, useStore } from "./store.js";
 import { Actions, Kept, actionKeys, askWith } from "./steer.js";
@@ -14,9 +15,6 @@ import { dragRow } from "./taking.js";
 const AHEAD = 3;
 // How long a row is selected until what is next is fetched, milliseconds: a held key passes over many.
 const STAYED = 100;
-
-/** What tells a row from all others of its list. */
-export const keyOf = (row) => `${row.clip_id} ${row.start}`;
 
 const isOf = (row) => ({ clip, start }) => clip?.clip_id === row.clip_id && start === row.start;
 const labelsOf = (row) => [...(row.human_labels ?? []), ...row.labels];

@@ -1,6 +1,6 @@
 // What the address asks, and the answer to it.
 import { useLayoutEffect, useState } from "./vendor.js";
-import { QUESTION } from "./address.js";
+import { QUESTION, read } from "./address.js";
 import { ApiError, api } from "./api.js";
 import { observable, useStore } from "./store.js";
 import { soundOf } from "./uploads.js";
@@ -21,6 +21,9 @@ const ASKED = ["sound", "clip", "like", "label", "text"];
  */
 const NOTHING = { state: "idle", kind: "list", key: "", rows: [], labels: [], words: null, warning: null,
   total: null, isMore: false, error: null, sent: null };
+
+/** What tells a row from all others of its list. */
+export const keyOf = (row) => `${row.clip_id} ${row.start}`;
 
 /** A clip of the library as a row: its moment is all of it. */
 export const rowOf = ({ id, ...clip }) => ({ clip_id: id, start: 0, end: clip.duration, ...clip });
@@ -77,11 +80,14 @@ function remember(answer) {
 /** Forget all answers, as those of a library that was changed. */
 export const forget = () => known.clear();
 
-/** How often what failed was asked again. */
+/** How often something was asked that the address may have asked already. */
 export const tries = observable({ count: 0 });
 
-/** Ask again what failed. */
-export const askAgain = () => tries.set({ count: tries.value.count + 1 });
+/** Ask what the address asks, even if the answer is known: the library may have changed. */
+export function askAgain() {
+  known.delete(questionOf(read().params).toString());
+  tries.set({ count: tries.value.count + 1 });
+}
 
 /** The answer to what the address asks. @returns {Answer} */
 export function useAnswer(address) {
@@ -107,8 +113,14 @@ export function useAnswer(address) {
     const onProgress = (sent, all) => setAnswer((now) => ({ ...now, sent: all ? sent / all : null }));
     const ask = isQuestion(params) ? asked : listed;
     const first = Math.max(0, Math.trunc(Number(params.get("offset"))) || 0);
-    ask(params, first + rows.length, count - rows.length, stop.signal, onProgress).then((more) => {
-      const made = { ...NOTHING, ...more, state: "done", key, rows: [...rows, ...more.rows] };
+    const part = (offset, k) => ask(params, offset, k, stop.signal, onProgress);
+    const there = new Set(rows.map(keyOf));
+    part(first + rows.length, count - rows.length).then((more) => {
+      // Where the library has changed, and nearer ones made some come once more, all are asked for.
+      if (more.rows.some((row) => there.has(keyOf(row)))) return part(first, count);
+      return { ...more, rows: [...rows, ...more.rows] };
+    }).then((all) => {
+      const made = { ...NOTHING, ...all, state: "done", key };
       remember(made);
       setAnswer(made);
     }, (error) => {

@@ -8,6 +8,7 @@ import { isKept, toggleKept, tray } from "./keeping.js";
 import { nameOf, shown } from "./names.js";
 import { say } from "./notice.js";
 import { panel } from "./panel.js";
+import { askAgain } from "./question.js";
 import { useStore } from "./store.js";
 import { copy, fileName, saveRow, soundUrl } from "./taking.js";
 import { toggled } from "./where.js";
@@ -20,6 +21,7 @@ const LIMITS = ["where", "min_score", "per", "ranking", "segments"];
 export function askWith(row) {
   const rest = QUESTION.filter((name) => !LIMITS.includes(name)).map((name) => [name, null]);
   go({ ...Object.fromEntries(rest), clip: row.clip_id }, { path: "/" });
+  askAgain();
   scrollTo(0, 0);
 }
 

@@ -34,7 +34,7 @@ export function dragRow(event, row) {
 /** Whether a row of this page is dragged. */
 export const isRowDragged = (event) => event.dataTransfer.types.includes(TYPE);
 
-/** The key of the row that was dropped: see `keyOf` of hits.js. */
+/** The key of the row that was dropped: see `keyOf` of question.js. */
 export const droppedRow = (event) => event.dataTransfer.getData(TYPE);
 
 function download(href, name) {

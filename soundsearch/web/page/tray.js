@@ -2,12 +2,12 @@
 import { html, useEffect, useRef, useState } from "./vendor.js";
 import { href } from "./address.js";
 import { ApiError, api } from "./api.js";
-import { Hits, keyOf } from "./hits.js";
+import { Hits } from "./hits.js";
 import { Icon } from "./icons.js";
 import { drop, empty, move, put, tray } from "./keeping.js";
 import { useKeys } from "./keys.js";
 import { counted, shown } from "./names.js";
-import { rowOf } from "./question.js";
+import { keyOf, rowOf } from "./question.js";
 import { useStore } from "./store.js";
 import { atOf, copy, droppedRow, isRowDragged, take } from "./taking.js";
 
