@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import socket
 from importlib.resources import files
 from pathlib import Path
 
@@ -244,17 +245,37 @@ def test_a_token_is_asked_for_once(browser, folder):
         served.close()
 
 
+def break_off(port):
+    """Be a server for a while, which is lost amid its answer to a question."""
+    asked = b""
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        while b"/query" not in asked:
+            connection, _ = listener.accept()
+            with connection:
+                asked = connection.recv(1 << 16).partition(b"\r\n")[0]
+                length = 2 if b"/health" in asked else 1000
+                head = (
+                    f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{{}}"
+                )
+                connection.sendall(head.encode())
+
+
 def test_a_lost_server_is_waited_for(browser, folder, clip):
     served = Server(folder / "l", workers=1)
     with shown(browser, served) as page:
         page.go(f"/?clip={clip}")
         page.names()
         served.close()
+        page.press("j", "Enter")
+        break_off(served.port)
+        page.until("document.querySelector('.banner, .answering .problem')")
+        assert page.at(".answering .problem").count() == 0
         page.page.get_by_role("link", name="Tray").click()  # a view that was not loaded
         page.at(".banner", has_text="does not answer").wait_for()
-        page.page.go_back()
+        page.page.evaluate("history.go(-2)")
+        page.until(f"location.search === '?clip={clip}'")
         page.names()
-        page.press("j", "Enter")
+        page.page.go_forward()
         served = Server(folder / "l", port=served.port, workers=1)
         try:
             page.at(".banner").wait_for(state="detached")

@@ -2,7 +2,7 @@
 import { server } from "./store.js";
 
 const ROOT = "/api/v1";
-// Of a busy server; one that is lost is waited for.
+// Of a busy server, and of answers that break off; a server that is lost is waited for.
 const TRIES = 5;
 // What is asked by POST and changes nothing.
 const READS = ["/query", "/recommend"];
@@ -100,10 +100,11 @@ async function problemOf(response) {
  * The response to a request; raises ApiError, or what `signal` was aborted with.
  * @param {string} method
  * @param {string} path
- * @param {{params?: any, body?: any, signal?: AbortSignal,
- *   onProgress?: (sent: number, all: number) => void}} options `body`: a FormData, or what becomes JSON
+ * @param {{params?: any, body?: any, signal?: AbortSignal, take?: (response: Response) => any,
+ *   onProgress?: (sent: number, all: number) => void}} options `body`: a FormData, or what becomes JSON;
+ *   `take`: what is given in place of the response, whose body may break off
  */
-export async function request(method, path, { params, body, signal, onProgress } = {}) {
+export async function request(method, path, { params, body, signal, onProgress, take = (response) => response } = {}) {
   const isForm = body instanceof FormData;
   const content = body === undefined || isForm ? body : JSON.stringify(body);
   const headers = content === undefined || isForm ? {} : { "Content-Type": "application/json" };
@@ -114,13 +115,13 @@ export async function request(method, path, { params, body, signal, onProgress }
     try {
       response = onProgress ? await uploaded(method, url(path, params), content, signal, onProgress)
         : await fetch(url(path, params), { method, headers, body: content, signal });
+      if (response.ok) return await take(response);
     } catch (error) {
       if (signal?.aborted) throw error;
-      if (!isRead) throw new ApiError(0, "ServerLost", "the server does not answer");
+      if (!isRead || (response && tries >= TRIES)) throw new ApiError(0, "ServerLost", "the server does not answer");
       await found(signal);
       continue;
     }
-    if (response.ok) return response;
     const problem = await problemOf(response);
     if (problem.status === 401 && path !== "/session") {
       await unlocked(signal);
@@ -132,7 +133,10 @@ export async function request(method, path, { params, body, signal, onProgress }
   }
 }
 
-const json = async (...options) => (await request(...options)).json();
+const json = (method, path, options) => request(method, path, { ...options, take: (response) => response.json() });
+
+/** What is at a path, as a file. */
+export const blob = (method, path, options) => request(method, path, { ...options, take: (response) => response.blob() });
 
 export const api = {
   /** What is at a path, as JSON. */

@@ -29,16 +29,20 @@ function made(data, key, tag) {
 
 /** Ask until the map is there; `onStep` is told how far it is. */
 async function load(where, method, key, signal, onStep) {
+  const take = async (response) => {
+    const tag = response.status === 202 ? null : response.headers.get("etag") ?? "";
+    const isKnown = last.map?.key === key && last.map.tag === tag;
+    if (isKnown) response.body?.cancel();
+    return { tag, isKnown, told: isKnown ? null : await response.json() };
+  };
   for (;;) {
-    const response = await request("GET", "/map", { params: { where, method }, signal });
-    if (response.status !== 202) {
-      const tag = response.headers.get("etag") ?? "";
-      if (last.map?.key === key && last.map.tag === tag) response.body?.cancel();
-      else last.map = made(await response.json(), key, tag);
+    const { tag, isKnown, told } = await request("GET", "/map", { params: { where, method }, signal, take });
+    if (tag !== null) {
+      if (!isKnown) last.map = made(told, key, tag);
       last.since = Date.now();
       return last.map;
     }
-    onStep(await response.json());
+    onStep(told);
     await new Promise((resolve) => { setTimeout(resolve, 100); });
   }
 }

@@ -1,6 +1,6 @@
 // One player: a moment of a clip, or all of it.
 import { useEffect, useRef, useState } from "./vendor.js";
-import { ApiError, request, url } from "./api.js";
+import { ApiError, blob, request, url } from "./api.js";
 import { observable } from "./store.js";
 
 /**
@@ -39,10 +39,8 @@ function moment(clip, span) {
   if (!found) {
     const stop = new AbortController();
     const at = `${fixed(span.start)}-${fixed(span.end)}`;
-    const blob = request("GET", `/clips/${idOf(clip)}/audio`, { params: { at }, signal: stop.signal })
-      .then((response) => response.blob());
-    found = { stop, blob, isThere: false };
-    blob.then(() => { found.isThere = true; }, () => moments.delete(key));
+    found = { stop, blob: blob("GET", `/clips/${idOf(clip)}/audio`, { params: { at }, signal: stop.signal }), isThere: false };
+    found.blob.then(() => { found.isThere = true; }, () => moments.delete(key));
   }
   moments.delete(key);
   moments.set(key, found);
@@ -87,9 +85,9 @@ export async function play(clip, { start = 0, end = null } = {}) {
   source = null;
   try {
     if (!clip.url && isShort({ start, end })) {
-      const blob = await moment(clip, { start, end });
+      const file = await moment(clip, { start, end });
       if (mine !== turn) return;
-      source = URL.createObjectURL(blob);
+      source = URL.createObjectURL(file);
       base = start;
       audio.src = source;
     } else {

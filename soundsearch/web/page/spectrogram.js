@@ -1,6 +1,6 @@
 // The spectrogram of a clip, with its axes, what plays, and the moment that is meant.
 import { html, useEffect, useRef, useState } from "./vendor.js";
-import { request } from "./api.js";
+import { blob } from "./api.js";
 import { clipOf } from "./clips.js";
 import { nameOf, shown, time } from "./names.js";
 import { play, usePosition } from "./player.js";
@@ -54,8 +54,7 @@ export function Spectrogram({ row }) {
       // Steps of width: a window that is drawn larger by a few pixels gets the same picture.
       const width = Math.min(2000, Math.ceil((box.current.clientWidth * devicePixelRatio) / 200) * 200) || 200;
       const params = { at: `${from.toFixed(3)}-${until.toFixed(3)}`, width, height: HEIGHT };
-      const answer = await request("GET", `/clips/${id}/spectrogram`, { params, signal });
-      source = URL.createObjectURL(await answer.blob());
+      source = URL.createObjectURL(await blob("GET", `/clips/${id}/spectrogram`, { params, signal }));
       setFound({ source, from, until, row });
     };
     const timer = setTimeout(() => {

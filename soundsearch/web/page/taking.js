@@ -1,5 +1,5 @@
 // What leaves the page: files that are saved, what is dragged out, paths that are copied.
-import { request, url } from "./api.js";
+import { blob, url } from "./api.js";
 import { nameOf } from "./names.js";
 import { say } from "./notice.js";
 
@@ -43,8 +43,8 @@ function download(href, name) {
   link.click();
 }
 
-function save(blob, name) {
-  const source = URL.createObjectURL(blob);
+function save(file, name) {
+  const source = URL.createObjectURL(file);
   download(source, name);
   setTimeout(() => URL.revokeObjectURL(source), 60_000);
 }
@@ -60,8 +60,7 @@ export const saveRow = (row) => download(soundUrl(row), fileName(row));
 export async function take(rows, { format, sound = "moments", signal }) {
   const body = { clip: rows.map((row) => row.clip_id), at: rows.map(atOf), format, sound };
   if (rows.every((row) => Number.isFinite(row.score))) body.score = rows.map((row) => row.score);
-  const response = await request("POST", "/export", { body, signal });
-  save(await response.blob(), { zip: "sounds.zip", csv: "sounds.csv", m3u: "sounds.m3u8" }[format]);
+  save(await blob("POST", "/export", { body, signal }), { zip: "sounds.zip", csv: "sounds.csv", m3u: "sounds.m3u8" }[format]);
 }
 
 /** Put a text into the clipboard. */

@@ -1,6 +1,6 @@
 // A recording over its time: its levels, and a row of events for each label, in a part that is zoomed.
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor.js";
-import { request } from "./api.js";
+import { blob } from "./api.js";
 import { shown, time } from "./names.js";
 import { usePosition } from "./player.js";
 import { heightOf, TICKS } from "./spectrogram.js";
@@ -41,10 +41,9 @@ function Tile({ id, from, until, onProblem }) {
     const stop = new AbortController();
     let made = null;
     const params = { at: `${from.toFixed(3)}-${until.toFixed(3)}`, ...TILE };
-    request("GET", `/clips/${id}/spectrogram`, { params, signal: stop.signal })
-      .then((answer) => answer.blob())
-      .then((blob) => {
-        if (!stop.signal.aborted) setSource(made = URL.createObjectURL(blob));
+    blob("GET", `/clips/${id}/spectrogram`, { params, signal: stop.signal })
+      .then((picture) => {
+        if (!stop.signal.aborted) setSource(made = URL.createObjectURL(picture));
       })
       .catch((error) => { if (!stop.signal.aborted) onProblem(error); });
     return () => {
