@@ -304,6 +304,19 @@ def test_a_cookie_stands_for_the_token(guarded):
     said = response.headers["set-cookie"].lower()
     assert "httponly" in said and "samesite=strict" in said and TOKEN not in said
     assert server.get("/info").is_success
+    # Beside cookies of other programs, and of another server of this machine.
+    [(name, kept)] = server.client.cookies.items()
+    for other in ('a={"b": "c"}', "a=b c", "a[0]=\u00e9", "bare", "soundsearch=x"):
+        cookie = f"{other}; {name}={kept}; {other}".encode("latin-1")
+        assert server.get("/info", headers={"cookie": cookie}).is_success, other
+    beside = Server(server.service.holding.place, token=f"{TOKEN}2", workers=1)
+    beside.client.cookies = server.client.cookies
+    before = beside.get("/info")
+    beside.client.post("/session", json={"token": f"{TOKEN}2"})
+    server.client.cookies = beside.client.cookies
+    after = beside.get("/info")
+    beside.close()
+    assert problem(before, 401) and after.is_success and server.get("/info").is_success
     # Reading is all that it is good for, but for pages of this server.
     assert "a cookie is not enough" in problem(server.query(json={"clip": 1}), 403)
     own = {"origin": server.url, "sec-fetch-site": "same-origin"}

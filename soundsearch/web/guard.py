@@ -12,17 +12,16 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Callable
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .problems import Problem, answered
 
-__all__ = ["COOKIE", "POLICY", "Guard", "cookie_of", "is_loopback", "is_token"]
+__all__ = ["POLICY", "Guard", "cookie_of", "is_loopback", "is_token"]
 
-COOKIE = "soundsearch"
 _SAFE = ("GET", "HEAD")
 # What a browser may load and run: of this server only, and nothing that is within markup.
 POLICY = (
@@ -54,9 +53,13 @@ def is_token(given: str, token: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), token.encode())
 
 
-def cookie_of(token: str) -> str:
-    """What a browser keeps in place of the token, which it does not tell."""
-    return hmac.new(token.encode(), b"soundsearch session", hashlib.sha256).hexdigest()
+def cookie_of(token: str) -> tuple[str, str]:
+    """The name and value of what a browser keeps in place of the token, which neither tells.
+
+    Each token has a name of its own: cookies of a host go to its servers on all ports.
+    """
+    digest = hmac.new(token.encode(), b"soundsearch session", hashlib.sha256).hexdigest()
+    return f"soundsearch-{digest[:8]}", digest[8:]
 
 
 class _TooSlow(Exception):
@@ -141,7 +144,9 @@ class Guard:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and is_token(given.strip(), self._token):
             return
-        if not is_token(_cookie(headers), cookie_of(self._token)):
+        name, value = cookie_of(self._token)
+        # Not the standard library's parser: it drops all where another program's cookie is odd.
+        if not is_token(cookie_parser(headers.get("cookie", "")).get(name, ""), value):
             raise Problem(
                 401,
                 "Unauthorized",
@@ -177,11 +182,3 @@ class Guard:
         if is_other:
             raise Problem(403, "CrossSite", "a page of another site asks; only this server's may")
         return origin is not None or site == "same-origin"
-
-
-def _cookie(headers: Headers) -> str:
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return "" if found is None else found.value

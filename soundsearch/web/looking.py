@@ -15,7 +15,7 @@ from ..errors import SoundsearchError
 from ..hints import command
 from ..stores.milvus.uri import MilvusUri
 from ..stores.opening import Place
-from .guard import COOKIE, cookie_of, is_token
+from .guard import cookie_of, is_token
 from .problems import JSON, Problem
 from .service import Call
 
@@ -106,14 +106,14 @@ async def log_in(call: Call) -> Response:
         raise Problem(401, "Unauthorized", "this is not the server's token")
     answer = JSON(_OK)
     is_encrypted = call.request.url.scheme == "https"
-    answer.set_cookie(
-        COOKIE, cookie_of(token), httponly=True, samesite="strict", secure=is_encrypted
-    )
+    answer.set_cookie(*cookie_of(token), httponly=True, samesite="strict", secure=is_encrypted)
     return answer
 
 
-async def log_out(_call: Call) -> Response:
+async def log_out(call: Call) -> Response:
     """Take the cookie away."""
     answer = JSON(_OK)
-    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    if call.service.token is not None:
+        name, _ = cookie_of(call.service.token)
+        answer.delete_cookie(name, httponly=True, samesite="strict")
     return answer
