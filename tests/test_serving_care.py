@@ -95,13 +95,16 @@ def test_no_other_folder_is_looked_at(folder, serving):
         return problem(of.client.post("/ingest", json={"folder": str(path)}), status)
 
     inside = folder / "s" / "new"
+    told = (
+        f"start the server with: soundsearch serve --allow-ingest FOLDER --library {folder / 'l'}"
+    )
     for path in (
         folder / "secret",
         inside / ".." / "old",
         "s/new",
         f"{inside}er",
     ):
-        assert "in none of the folders that may be ingested" in refused(path)
+        assert f"in none of the folders that may be ingested; {told}" in refused(path)
     os.symlink(folder / "secret", inside / "out")
     assert "in none of the folders" in refused(inside / "out")
     assert "expected a folder (No such file" in refused(inside / "gone", 422)

@@ -109,7 +109,7 @@ class Ingests:
                 "Milvus Lite lets one process have the library open, and this server has it; stop "
                 f"the server and type: {by_hand}",
             )
-        path = _checked(folder, folders)
+        path = _checked(folder, folders, command("serve --allow-ingest FOLDER", self._place))
         with self._lock:
             if self._is_closed:
                 raise Problem(503, "Stopping", "the server is being stopped", retry_after=5)
@@ -227,13 +227,16 @@ def _is_in(path: str, folder: str) -> bool:
     return Path(path).is_relative_to(folder)
 
 
-def _checked(folder: str, allowed: Sequence[str]) -> str:
-    """A folder in one that is allowed, without links on the way to it; raises Problem."""
+def _checked(folder: str, allowed: Sequence[str], allowing: str) -> str:
+    """A folder in one that is allowed, without links on the way to it; raises Problem.
+
+    `allowing` is the command that allows others.
+    """
     refused = Problem(
         403,
         "NotAllowed",
         f"{folder[:500]}: is in none of the folders that may be ingested; start the server with: "
-        "soundsearch serve --allow-ingest FOLDER",
+        f"{allowing}",
     )
     path = os.path.normpath(folder)
     # Nothing is looked up for what does not even look as if it were allowed.
