@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
@@ -146,7 +147,12 @@ def test_what_is_typed_is_completed(server, library):
         len(complete("drums MY wav")[1]) == 1 and complete("KICK_01")[1] == complete("kick_01")[1]
     )
     assert complete("hiss")[1][0].endswith("hiss\udcff.flac")
-    assert complete("zzzqq") == ([], [])
+    # Accents as Macs write them, and scripts in which one character is a word.
+    name = unicodedata.normalize("NFD", "Café 鐘.wav")
+    library.add(noise(1, 2), 16_000, uri=name)
+    assert [complete(each)[1] for each in ("café", "CAFÉ", "鐘", "é")] == 4 * [[name]]
+    library.remove(name)
+    assert complete("zzzqq") == ([], []) and complete("k")[1] == []
     # A whole path is that clip; one that is not in the library is not looked for on the disk.
     uri = library.clip(number(library, "my kick.wav")).uri
     assert complete(uri)[1] == [uri] and complete("/etc/passwd")[1] == []

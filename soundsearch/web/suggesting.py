@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from functools import cache
 from typing import Any
@@ -24,8 +25,8 @@ __all__ = ["complete", "examples"]
 
 # Clips that are looked at for the names that fit best.
 _LOOKED_AT = 200
-# Fewer characters are in the names of most clips, and each piece is looked for in all names.
-_SHORTEST, _PIECES = 2, 16
+# One letter of ASCII is in the names of most clips, and each piece is looked for in all names.
+_PIECES = 16
 # Between words, and what no pattern of a filter can hold.
 _BETWEEN = re.compile(r"[\s%_*?\\]+")
 # Asked before anybody asks in words: what reads them takes seconds to load.
@@ -66,7 +67,7 @@ def _clips_called(library: Clips, typed: str, count: int) -> list[dict[str, Any]
         if exact is not None:
             return [exact]
         pieces = [*dict.fromkeys(filter(None, _BETWEEN.split(typed)))][:_PIECES]
-        if max(map(len, pieces), default=0) < _SHORTEST:
+        if max((len(piece.encode()) for piece in pieces), default=0) < 2:
             return []
         ids = reading.ids(_with_all(pieces))[:_LOOKED_AT].tolist()
         found = list(reading.clips_by_id(ids).values())
@@ -92,17 +93,22 @@ def _with_all(pieces: list[str]) -> Filter:
 def _forms(piece: str) -> list[str]:
     """A piece as `like` may find it, which tells small letters from capital ones.
 
+    And letters with accents from such that are followed by them, as in names of files of Macs.
     `Named` does not, but reads the tags of every clip, too: this is asked at each letter typed.
     """
     forms = (piece, piece.lower(), piece.capitalize(), piece.title(), piece.upper())
-    return [form.replace("%", "_") for form in dict.fromkeys(forms)]
+    both = [*forms, *(unicodedata.normalize(how, form) for how in ("NFC", "NFD") for form in forms)]
+    return [form.replace("%", "_") for form in dict.fromkeys(both)]
 
 
 def _place(uri: str, pieces: list[str]) -> tuple[int, int]:
     """How many pieces the name of a clip's file lacks, and whether it begins with the first."""
-    name = uri.rpartition("/")[2].casefold()
-    missing = sum(piece.casefold() not in name for piece in pieces)
-    return missing, not name.startswith(pieces[0].casefold())
+    name, *wanted = (_folded(text) for text in (uri.rpartition("/")[2], *pieces))
+    return sum(piece not in name for piece in wanted), not name.startswith(wanted[0])
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", text.casefold())
 
 
 async def examples(call: Call) -> dict[str, Any]:
