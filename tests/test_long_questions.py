@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,6 +100,24 @@ def test_blocks_hold_every_window_and_few_rows(monkeypatch):
             windows = [(i, i + width) for i in range(first, max(first + 1, last - width + 1))]
             for begin, end in windows:
                 assert sum(a <= begin and min(end, last) <= b for a, b in own) == 1
+
+
+def test_what_is_near_to_the_whole_is_found_among_many_that_are_near_to_a_part(tmp_path):
+    """Twelve sounds after each other, a dozen clips of each, and one clip of all at once."""
+    sounds, of_all = np.eye(16, dtype=np.float32)[:12], np.ones((1, 16), np.float32)
+    clips = [
+        replace(new_clip(f"/{n}", 1, n), embeddings=vector)
+        for n, vector in enumerate([*np.repeat(sounds, 12, axis=0)[:, None], of_all], 1)
+    ]
+    with closing(create_store(place_of(tmp_path / "l"), SETTINGS)) as store:
+        ids = filled(store, clips)
+        with store.reading() as reading:
+            what = reading, store.settings, sounds, np.zeros(12, np.float32), 1
+            first = {name: find_hits(*what, name)[0] for name in RANKINGS}
+    assert first["pooled"].clip_id == ids[-1]
+    assert first["pooled"].score == pytest.approx(np.sqrt(12) / 4, abs=1e-6)
+    assert first["mean-best"].clip_id == ids[-1]
+    assert first["best-pair"].score == pytest.approx(1)
 
 
 @pytest.mark.slow

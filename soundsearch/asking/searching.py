@@ -254,7 +254,8 @@ def candidates_near(
 ) -> dict[int, list[int]]:
     """Find clips near a query, with their near segments; widen the search until there are `k`.
 
-    Several times `k` clips are kept, those with the best segments; exact scores then order them.
+    Several times `k` clips are kept, those with the segments nearest to one of the query's and
+    those with the nearest to its whole; exact scores then order them.
     """
     chosen = query
     if len(query) > _SEARCH_SEGMENTS:
@@ -275,6 +276,9 @@ def candidates_near(
     limit = max(_CLIPS, _CLIPS_PER_RESULT * k)
     candidates: dict[int, list[int]] = {}
     order = np.argsort(-scores, axis=None, kind="stable")
+    # In turn with those near the whole: near one of many segments are so many that nothing else is.
+    whole = np.arange(scores.size)[-scores.shape[1] :]
+    order = np.insert(order, np.arange(len(whole)), whole)
     for begin in range(0, len(order), _ROWS):
         check_time()  # of a page deep in the list there are millions
         rows = order[begin : begin + _ROWS]
