@@ -26,6 +26,7 @@ from .asking.questions import (
     check_offset,
     check_ranking,
     check_score,
+    check_whole,
 )
 from .asking.ranking import DEFAULT_RANKING, RELATED
 from .asking.recommending import Likes
@@ -50,7 +51,6 @@ __all__ = ["Clips", "shown"]
 
 OnSound = Callable[[float], None]
 Targets = ClipName | Iterable[ClipName]
-
 
 # Clips whose labels are named together.
 _PAGE = 1000
@@ -174,7 +174,7 @@ class Clips(Selection):
         vectors : float [n, dimension] or [dimension]
             In place of a question: embeddings of the library's space; see `Embeddings`.
         at, sample_rate
-            Of the sound; see `Sound`.
+            Of the source; see `Sound`. A question has its own.
         ranking : str
             One of `soundsearch.asking.ranking.RANKINGS`, or ``related``: by the company that a
             clip keeps.
@@ -218,7 +218,9 @@ class Clips(Selection):
             if question is not None:
                 raise ArgumentError("expected a question or vectors, got both")
             question = vectors if isinstance(vectors, Embeddings) else Embeddings(vectors)
-        if not isinstance(question, (Stored, Embeddings, Examples, Labelled, Words)):
+        if isinstance(question, (Stored, Embeddings, Examples, Labelled, Words)):
+            check_whole(question, at, sample_rate)
+        else:
             question = as_sound(cast(Sound | Source, question), at, sample_rate)
         check_ranking(ranking)
         return self._answer(

@@ -7,7 +7,7 @@ import pytest
 from support.sounds import RATE, tone
 
 import soundsearch
-from soundsearch import Sound, Stored, errors
+from soundsearch import Examples, Labelled, Sound, Stored, errors
 from soundsearch.asking.ranking import RANKINGS
 from soundsearch.stores.base import ClipChanged
 
@@ -40,6 +40,18 @@ def test_one_verb_takes_every_question(lib, sounds):
         with pytest.raises(errors.ClipNotFound, match=str(unknown.clip)):
             lib.query(unknown)
     np.testing.assert_array_equal(lib.vectors(clip.id), lib.vectors(path))
+    for whole in (Sound(path, at=(1.0, INF)), Sound(path, at=np.array([1, INF]))):
+        assert rows(lib.query(whole)) == rows(lib.query(path, at=(1.0, None)))
+    assert rows(lib.query(Stored(path, at=(1, INF)))) == rows(lib.query(Stored(path, at=(1, None))))
+    # What would be left out unsaid.
+    for asked in (Sound(path), Stored(path), Labelled("Bell"), Examples([path])):
+        for name, beside in {"at": (1, 2), "sample_rate": RATE}.items():
+            with pytest.raises(errors.ArgumentError, match=f"{name}: expected it only beside"):
+                lib.query(asked, **{name: beside})
+    with pytest.raises(errors.ArgumentError, match="at: expected it only beside"):
+        lib.query(vectors=lib.vectors(path), at=(1, 2))
+    with pytest.raises(errors.ArgumentError, match="at: expected it only beside"):
+        soundsearch.label(Sound(path), at=(1, 2))
 
 
 @pytest.mark.parametrize("k", [0, -1, 2.5, "10", None, True, NAN])
@@ -55,7 +67,8 @@ def test_k_beyond_the_number_of_clips(lib, sounds):
 
 
 @pytest.mark.parametrize(
-    "at", [(-3, None), (3, 2), (2, 2), (NAN, None), (INF, None), (0, NAN), (0, -1), 3, "ab", (1,)]
+    "at",
+    [(-3, None), (3, 2), (2, 2), (NAN, None), (INF, None), (0, NAN), (0, -1), 3, "ab", "01", (1,)],
 )
 @pytest.mark.parametrize("kind", ["file", "array"])
 def test_invalid_parts(lib, sounds, at, kind):

@@ -33,6 +33,7 @@ __all__ = [
     "check_offset",
     "check_ranking",
     "check_score",
+    "check_whole",
 ]
 
 Source = str | os.PathLike[str] | BinaryIO | ArrayLike
@@ -74,8 +75,7 @@ class Sound:
     def __post_init__(self) -> None:
         _check_source(self.source, self.sample_rate)
         _check_duration(self.max_duration)
-        if self.at is not None:
-            _check_moments(self.at)
+        object.__setattr__(self, "at", _moments(self.at))
 
     @property
     def longest(self) -> float | None:
@@ -111,8 +111,7 @@ class Stored:
     at: Moments | None = None
 
     def __post_init__(self) -> None:
-        if self.at is not None:
-            _check_moments(self.at)
+        object.__setattr__(self, "at", _moments(self.at))
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -250,7 +249,21 @@ Question = Sound | Stored | Embeddings | Examples
 
 def as_sound(source: Sound | Source, at: Moments | None, sample_rate: int | None) -> Sound:
     """A sound, or what one is made of, as a sound."""
-    return source if isinstance(source, Sound) else Sound(source, at, sample_rate)
+    if isinstance(source, Sound):
+        check_whole(source, at, sample_rate)
+        return source
+    return Sound(source, at, sample_rate)
+
+
+def check_whole(question: Any, at: Any, sample_rate: Any) -> None:
+    """Raise ArgumentError where something is given beside a question that says it itself."""
+    given = {"at": at, "sample_rate": sample_rate}
+    for name in (name for name, value in given.items() if value is not None):
+        raise ArgumentError(
+            f"{name}: expected it only beside a path, a file or an array, got it beside "
+            f"{type(question).__name__}; Sound and Stored take what belongs to them themselves, "
+            "as in Stored(clip, at=(3.0, 6.5))"
+        )
 
 
 def _numbers(values: Any, what: str, shape: str) -> NDArray[np.float32]:
@@ -299,11 +312,13 @@ def _check_source(source: Any, sample_rate: Any) -> None:
 _HIGHEST_RATE = 10_000_000
 
 
-def _check_moments(at: Any) -> None:
+def _moments(at: Any) -> Moments | None:
+    if at is None:
+        return None
     try:
         start, end = at
         start, end = float(start), math.inf if end is None else float(end)
-        right = 0 <= start < end and math.isfinite(start)
+        right = 0 <= start < end and math.isfinite(start) and not isinstance(at, str)
     except (TypeError, ValueError):
         right = False
     if not right:
@@ -311,6 +326,7 @@ def _check_moments(at: Any) -> None:
             f"at: expected (start, end) in seconds, 0 <= start < end, or end None for the rest, "
             f"got {at!r}"
         )
+    return start, None if end == math.inf else end
 
 
 def check_k(k: Any) -> int:
