@@ -68,8 +68,8 @@ def find(reading: Reading, clip: ClipName) -> StoredClip | None:
     """
     if isinstance(clip, Key):
         return reading.clips_keyed([clip]).get(clip)
-    if isinstance(clip, int):
-        return reading.clips_by_id([clip]).get(clip)
+    if isinstance(clip, (int, np.integer)):
+        return reading.clips_by_id([int(clip)]).get(int(clip))
     uri = os.fspath(clip)
     return (reading.clip_at(uri) or reading.clip_at(absolute(uri))) if is_uri(uri) else None
 

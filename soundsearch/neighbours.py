@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import ArgumentError
 from .naming import find, listed, not_found
 from .stores.base import OnClips, Reading, Store
 from .stores.filters import Filter
@@ -50,13 +51,17 @@ class Neighbours:
     def __len__(self) -> int:
         return len(self.clips)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Neighbours, (self.clips, self.ids, self.scores, _nameless)
+
     def __repr__(self) -> str:
         return f"<Neighbours of {len(self)} clips, {self.ids.shape[1]} each>"
 
     def uris(self) -> list[list[str]]:
         """The uris of the nearest clips of each, read from the library now.
 
-        A clip that was removed since has an empty one.
+        A clip that was removed since has an empty one. A copy, as by pickle, has no library, and
+        raises ArgumentError.
         """
         found = self._named(np.unique(self.ids[self.ids >= 0]))
         return [[found.get(id, "") for id in row if id >= 0] for row in self.ids.tolist()]
@@ -65,6 +70,13 @@ class Neighbours:
         """The uris of the clips that were asked with; see `uris`."""
         found = self._named(np.unique(self.clips))
         return [found.get(id, "") for id in self.clips.tolist()]
+
+
+def _nameless(_ids: Ints) -> dict[int, str]:
+    raise ArgumentError(
+        "uris: expected neighbours that a library gave, got a copy, which has none; "
+        "ask for their uris before, or library.clip(id).uri"
+    )
 
 
 def are_several(clips: Any) -> bool:

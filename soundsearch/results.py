@@ -207,7 +207,7 @@ class Answer:
     hits: tuple[Hit, ...]
     labels: tuple[Label, ...]
     warning: str | None = None
-    words: Meaning | None = None
+    words: Meaning | None = field(default=None, hash=False)
 
     def __repr__(self) -> str:
         hits = "".join(f"\n  {hit!r}" for hit in self.hits)

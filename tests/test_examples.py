@@ -136,6 +136,7 @@ def test_every_store_gives_a_sample(store):
         ({"like": ["a", "b"], "weights": [1, -1]}, "at least 0"),
         ({"like": ["a"], "weights": [0]}, "not all 0"),
         ({"like": ["a"], "weights": ["x"]}, "weights: expected numbers"),
+        ({"like": ["a", "b"], "weights": [[1], [2, 3]]}, "weights: expected numbers"),
     ],
 )
 def test_invalid_examples(given, match):
@@ -148,7 +149,7 @@ def test_examples_that_cannot_be_asked(lib):
     with pytest.raises(errors.ArgumentError, match="for and against at once, got clip"):
         lib.query(Examples(uri, clip_id(lib, uri)))  # by two names
     with pytest.raises(errors.ClipNotFound, match="999"):
-        lib.query(Examples(999))
+        lib.query(Examples(np.array([999])))
     with pytest.raises(errors.AudioError, match="nowhere"):
         lib.query(Examples([uri, "nowhere.wav"]))
     vectors = lib.vectors(uri)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from support.stores import filled, new_clip
 
 import soundsearch
-from soundsearch import Embeddings, Examples, Labelled, Stored, errors
+from soundsearch import Embeddings, Examples, Labelled, Stored, Words, errors
 from soundsearch.asking.labelled import LABEL_WEIGHT
 from soundsearch.cli import options
 from soundsearch.cli.main import main
@@ -326,6 +326,13 @@ def test_a_label_that_the_head_lacks(tmp_path, monkeypatch):
 def test_invalid_labels(given, match):
     with pytest.raises(errors.ArgumentError, match=match):
         Labelled(**given)
+
+
+def test_numbers_of_numpy_are_numbers():
+    share = np.float32(0.25)
+    assert repr(Labelled("Dog", weight=share).weight) == repr(Words("dog", weight=share).weight)
+    words = Words("dog", {"Dog": share, "Cat": np.int64(-1)}, weight=np.int64(1))
+    assert repr((*words.classes, words.weight)) == "({'Dog': 0.25}, {'Cat': -1.0}, 1.0)"
 
 
 @pytest.mark.parametrize(

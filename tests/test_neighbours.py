@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -91,6 +92,16 @@ def test_the_graph_is_what_many_at_once_are(lib, monkeypatch):
     [block] = short.neighbours(100)
     assert block.clips.tolist() == few
     same(block, expected(lib, few, few))
+
+
+def test_copies_hold_what_was_found_and_no_library(lib):
+    found = lib.similar([2, 1], k=3)
+    assert all(clip in lib for clip in found.ids[0])  # of NumPy
+    copied = pickle.loads(pickle.dumps(found))
+    for name in ("clips", "ids", "scores"):
+        np.testing.assert_array_equal(getattr(copied, name), getattr(found, name))
+    with pytest.raises(errors.ArgumentError, match="ask for their uris before"):
+        copied.uris()
 
 
 def test_what_is_unknown_is_named_and_what_is_near(lib):

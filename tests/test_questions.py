@@ -7,7 +7,7 @@ import pytest
 from support.sounds import RATE, tone
 
 import soundsearch
-from soundsearch import Examples, Labelled, Sound, Stored, errors
+from soundsearch import Examples, Key, Labelled, Sound, Stored, errors
 from soundsearch.asking.ranking import RANKINGS
 from soundsearch.stores.base import ClipChanged
 
@@ -85,9 +85,11 @@ def test_invalid_sample_rates(lib, rate):
             ask(tone(440, 3), sample_rate=rate)
 
 
-@pytest.mark.parametrize("source", [None, b"RIFF", 3, 2.5, True])
+@pytest.mark.parametrize(
+    "source", [None, b"RIFF", bytearray(b"RIFF"), 3, 2.5, True, Key("t1"), ["a.wav", "b.wav"], {}]
+)
 def test_sources_that_are_not_sound(lib, source):
-    with pytest.raises(errors.ArgumentError, match="expected a path, a binary file or an array"):
+    with pytest.raises(errors.ArgumentError, match=r"expected a path, a binary .* Stored\(clip\)"):
         lib.query(source)
 
 
@@ -98,6 +100,7 @@ def test_sources_that_are_not_sound(lib, source):
         np.zeros((RATE, 2, 2)),
         np.zeros(0),
         np.full(RATE, NAN),
+        np.full(RATE, 1e300),
         np.zeros(RATE, complex),
         np.array(["a"] * RATE),
     ],

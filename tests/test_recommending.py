@@ -308,6 +308,10 @@ def test_what_cannot_be_recommended(lib, given, match):
         lib.recommend(**{"liked": [path(lib, "tone0")], **given})
 
 
+def test_what_counts_for_nothing_and_came_last_lets_the_others_count():
+    assert Likes(["a", "b", "c"], weights=[2, 1, 0], half_life=1e-4).weights.tolist() == [0, 1, 0]
+
+
 def test_clips_that_cannot_be_liked(lib):
     uri = path(lib, "tone0")
     with pytest.raises(errors.ArgumentError, match="liked and disliked at once, got clip"):

@@ -268,7 +268,7 @@ def to_mono_16k(samples: NDArray[Any], sample_rate: int) -> Array:
     if sample_rate <= 0:
         raise AudioError(name, f"expected a sample rate above 0 Hz, got {sample_rate}")
     floats = scaled(samples)
-    if not np.isfinite(samples).all():
+    if not np.isfinite(floats).all():
         raise AudioError(name, "expected finite samples, got NaN or infinity")
     mono = down_mix(floats.reshape(len(floats), -1))
     mend(mono)
@@ -289,7 +289,8 @@ def scaled(samples: NDArray[Any]) -> Array:
         floats = samples
     else:
         raise AudioError("array", f"expected integers or floats, got {samples.dtype}")
-    single: Array = floats.astype(np.float32)
+    with np.errstate(over="ignore"):
+        single: Array = floats.astype(np.float32)
     return single
 
 

@@ -42,7 +42,7 @@ from ..stores.filters import (
     Plain,
     Tag,
 )
-from ..stores.records import TagValue
+from ..stores.records import TagValue, scalar
 
 __all__ = ["parse_filter"]
 
@@ -326,12 +326,13 @@ class _Parser:
         return self._parameters[name]
 
     def _usable(self, value: Any, token: _Token) -> TagValue:
-        if hasattr(value, "item") and not isinstance(value, str):
-            value = value.item()  # a NumPy scalar
+        value = scalar(value)
         if isinstance(value, (bool, str)):
             return value
-        if isinstance(value, (int, float)) and math.isfinite(value):
-            return float(value)
+        if isinstance(value, (int, float)):
+            with suppress(OverflowError):
+                if math.isfinite(number := float(value)):
+                    return number
         self._fail(
             "a text, a finite number or a truth value", _Token("", repr(value), token.position)
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ArgumentError
-from .questions import Embeddings, Examples, Stored, as_sound
+from .questions import Embeddings, Examples, Stored, as_sound, is_number
 
 __all__ = ["LABEL_WEIGHT", "Labelled"]
 
@@ -56,8 +56,9 @@ class Labelled:
                 f"label: expected a name, or 1 to {_MOST} of them, got {self.label!r}"
             )
         weight = self.weight
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= 1:
+        if not is_number(weight) or not 0 <= weight <= 1:
             raise ArgumentError(f"weight: expected a number from 0 to 1, got {weight!r}")
         if self.like is not None and not isinstance(self.like, (Stored, Embeddings, Examples)):
             object.__setattr__(self, "like", as_sound(self.like, None, None))
+        object.__setattr__(self, "weight", float(weight))
         object.__setattr__(self, "label", labels)

@@ -34,6 +34,7 @@ __all__ = [
     "check_ranking",
     "check_score",
     "check_whole",
+    "is_number",
 ]
 
 Source = str | os.PathLike[str] | BinaryIO | ArrayLike
@@ -216,7 +217,7 @@ class Examples:
         object.__setattr__(self, "weights", weights)
 
 
-_EXAMPLE = (str, os.PathLike, int, Key, Sound, Stored, Embeddings)
+_EXAMPLE = (str, os.PathLike, int, np.integer, Key, Sound, Stored, Embeddings)
 
 
 def _examples(given: Any, what: str) -> tuple[Example, ...]:
@@ -233,7 +234,7 @@ def _examples(given: Any, what: str) -> tuple[Example, ...]:
                 f"{what}: expected paths, ids, Key, Sound, Stored or Embeddings, got "
                 f"{type(example).__name__}"
             )
-    return examples
+    return tuple(int(each) if isinstance(each, np.integer) else each for each in examples)
 
 
 def _names(examples: Iterable[Example]) -> set[str]:
@@ -267,10 +268,14 @@ def check_whole(question: Any, at: Any, sample_rate: Any) -> None:
 
 
 def _numbers(values: Any, what: str, shape: str) -> NDArray[np.float32]:
-    numbers = np.asarray(values)
+    try:
+        numbers = np.asarray(values)
+    except (ValueError, RuntimeError) as error:  # rows of several lengths, or not of NumPy
+        raise ArgumentError(f"{what}: expected numbers {shape}, got others ({error})") from error
     if numbers.dtype.kind not in "fiu":
         raise ArgumentError(f"{what}: expected numbers {shape}, got {numbers.dtype}")
-    single: NDArray[np.float32] = numbers.astype(np.float32)
+    with np.errstate(over="ignore"):
+        single: NDArray[np.float32] = numbers.astype(np.float32)
     if not (np.abs(single) < _LARGEST).all():
         raise ArgumentError(f"{what}: expected finite numbers, got others")
     return single
@@ -290,9 +295,10 @@ def _check_duration(seconds: Any) -> None:
 
 
 def _check_source(source: Any, sample_rate: Any) -> None:
-    if source is None or isinstance(source, (bytes, bool, int, float)):
+    if not _may_sound(source, sample_rate):
         raise ArgumentError(
-            f"expected a path, a binary file or an array of samples, got {type(source).__name__}"
+            f"expected a path, a binary file or an array of samples, got {type(source).__name__}; "
+            "a clip of a library is asked with as Stored(clip)"
         )
     if sample_rate is None:
         return
@@ -306,6 +312,15 @@ def _check_source(source: Any, sample_rate: Any) -> None:
             f"sample_rate: expected a whole number of Hz from 1 to {_HIGHEST_RATE}, "
             f"got {sample_rate!r}"
         )
+
+
+def _may_sound(source: Any, sample_rate: Any) -> bool:
+    if isinstance(source, (str, os.PathLike)) or hasattr(source, "read"):
+        return True
+    if source is None or isinstance(source, (bytes, bytearray, memoryview, bool, int, float)):
+        return False
+    # Without a rate no array can be heard; this tells what is none.
+    return sample_rate is not None or np.asarray(source).dtype.kind in "fiu"
 
 
 # Above the rate of any converter; a higher one is a mistake and would take for ever to resample.
@@ -356,6 +371,12 @@ def check_offset(offset: Any) -> int:
     if skipped < 0 or isinstance(offset, bool):
         raise ArgumentError(f"offset: expected a whole number of at least 0, got {offset!r}")
     return skipped
+
+
+def is_number(value: Any) -> bool:
+    """Whether something is a finite number, of Python or NumPy, and no truth value."""
+    is_real = isinstance(value, (int, float, np.integer, np.floating))
+    return is_real and not isinstance(value, bool) and -math.inf < value < math.inf
 
 
 def check_score(score: Any) -> float:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from ..stores.base import Reading
 from ..stores.filters import Filter
 from ..stores.records import ClipName, Key, Settings
 from ..vectors import unit
+from .questions import is_number
 from .related import HEAD, best_stretches, hits_of, nearest, reranked
 
 __all__ = ["AGAINST", "Likes", "diverse", "find_recommended", "tasted", "tastes"]
@@ -73,10 +73,11 @@ class Likes:
             weights = _weights(self.weights, len(self.liked))
         if self.half_life is not None:
             past = np.arange(len(self.liked))[::-1]
+            past = np.maximum(past - past[weights > 0].min(), 0)  # the latest that counts is whole
             weights = weights * 0.5 ** (past / _positive(self.half_life, "half_life"))
         weights = (weights / weights.max()).astype(np.float32)
         object.__setattr__(self, "weights", weights)
-        if not _is_number(self.diversity) or not 0 <= self.diversity <= 1:
+        if not is_number(self.diversity) or not 0 <= self.diversity <= 1:
             raise ArgumentError(f"diversity: expected a number from 0 to 1, got {self.diversity!r}")
 
 
@@ -107,13 +108,8 @@ def _weights(given: Any, count: int) -> NDArray[np.float64]:
     return weights
 
 
-def _is_number(value: Any) -> bool:
-    is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    return is_number and math.isfinite(value)
-
-
 def _positive(value: Any, what: str) -> float:
-    if not _is_number(value) or value <= 0:
+    if not is_number(value) or value <= 0:
         raise ArgumentError(f"{what}: expected a number above 0, or None, got {value!r}")
     return float(value)
 

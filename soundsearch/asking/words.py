@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from ..labels.vocabulary import Vocabulary
 from ..labels.wording import MOST_LABELS, MOST_PARTS, understood
 from ..results import Meaning
 from .labelled import LABEL_WEIGHT
-from .questions import Embeddings, Examples, Stored, as_sound
+from .questions import Embeddings, Examples, Stored, as_sound, is_number
 
 __all__ = ["WORDS_WEIGHT", "Words"]
 
@@ -71,9 +70,10 @@ class Words:
             )
         if self.classes is not None:
             object.__setattr__(self, "classes", _checked(self.classes))
-        is_number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
-        if weight is not None and not (is_number and 0 <= weight <= 1):
-            raise ArgumentError(f"weight: expected a number from 0 to 1, got {weight!r}")
+        if weight is not None:
+            if not is_number(weight) or not 0 <= weight <= 1:
+                raise ArgumentError(f"weight: expected a number from 0 to 1, got {weight!r}")
+            weight = float(weight)
         if not isinstance(self.names, bool):
             raise ArgumentError(f"names: expected True or False, got {self.names!r}")
         if self.like is None:
@@ -100,6 +100,7 @@ def _checked(classes: Any) -> tuple[dict[str, float], ...]:
             labels = dict(group.items())
             if not all(map(_is_weight, labels.items())):
                 raise TypeError
+            labels = {name: float(weight) for name, weight in labels.items()}
             against |= {name: weight for name, weight in labels.items() if weight < 0}
             wanted.append({name: weight for name, weight in labels.items() if weight > 0})
     except (TypeError, AttributeError):
@@ -119,5 +120,4 @@ def _checked(classes: Any) -> tuple[dict[str, float], ...]:
 
 def _is_weight(label: tuple[Any, Any]) -> bool:
     name, weight = label
-    is_number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
-    return isinstance(name, str) and is_number and weight != 0 and math.fabs(weight) <= 1
+    return isinstance(name, str) and is_number(weight) and weight != 0 and abs(weight) <= 1
