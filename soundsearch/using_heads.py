@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -45,7 +46,7 @@ def use_head(
         with suppress(LibraryDamaged):  # which keeping a head mends
             old = vocabulary_of(store)
         if not forget:
-            check_sayable(store, old, new)
+            check_sayable(store, old, new, None if path is None else os.fspath(path))
         head = session.default_head() if file is None else file.head
         if head is None:
             on_step(
@@ -62,19 +63,22 @@ def use_head(
             store.optimise(on_step)
 
 
-def check_sayable(store: Store, old: Vocabulary | None, new: Vocabulary) -> None:
+def check_sayable(
+    store: Store, old: Vocabulary | None, new: Vocabulary, file: str | None = None
+) -> None:
     """Raise LibraryError where people said something of classes that a new vocabulary lacks.
 
     The old one is None where the library's head is damaged: a head with as many classes is then
-    taken to be the same one, kept again.
+    taken to be the same one, kept again. The new one is that of a head's file, or the default.
     """
     if lost := unsayable(store, old, new):
         name, count = next(iter(lost.items()))
         more = f" (and so of {len(lost) - 1} more)" if len(lost) > 1 else ""
+        whose = "--default" if file is None else shlex.quote(file)
         raise LibraryError(
             f"{store.address}: people said of {count} clip{'s' * (count != 1)} whether {name!r} is "
             f"heard{more}, a class of its head alone; use a head that has it, too, or let go what "
-            f"they said, with: {command('head use --default --forget', store.address)}"
+            f"they said, with: {command(f'head use {whose} --forget', store.address)}"
         )
 
 

@@ -91,3 +91,9 @@ def test_labels_that_do_not_fit_are_told(kinds, tmp_path):
     single.write_text("path,class\ntone0.wav,a\ntone1.wav,b\n")
     done = run("--labels", single, library=tmp_path / "l", code=2)
     assert "nothing to find" in done.stderr
+    nothing = ["--labels", elsewhere, "--where", "duration > 100"]
+    assert "none does" in run(*nothing, library=tmp_path / "l", code=2).stderr
+    with soundsearch.open(tmp_path / "l") as lib:
+        lib.add(tone(400, 2), 16_000, uri="/other/tone0.wav")
+    done = run("--labels", elsewhere, "--class", "kind", library=tmp_path / "l")
+    assert "1 clip of the labels with a name that several have, such as" in done.stderr

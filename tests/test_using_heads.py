@@ -96,7 +96,9 @@ def test_what_people_said_of_own_classes_moves_with_them(lib, mine):
     assert store.clip_at("/more/1.wav").record.human_events == (HumanEvent(kettle, 0, 0, False),)
     assert [clip.uri for clip in lib.where("human_label['my drill']")] == ["/given.wav"]
     assert lib.query(Labelled("my drill"), 1)[0].uri == "/given.wav"
-    with pytest.raises(errors.LibraryError, match=r"of 1 clip whether .*drill.*--default --forget"):
+    with pytest.raises(
+        errors.LibraryError, match=r"of 1 clip whether .*drill.*use \S*third.head --forget"
+    ):
         lib.use_head(written(mine.with_name("third.head"), spec(2, names=("Kettle", "Dog"))))
     assert lib.head.spec.names[1] == "my owl"
     lib.use_head(None, forget=True)

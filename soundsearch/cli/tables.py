@@ -45,7 +45,8 @@ def matched(
     for uri in uris:
         named.setdefault(basename(uri), []).append(uri)
     found: dict[str, Mapping[str, Any]] = {}
-    missing = []
+    missing: list[str] = []
+    shared: list[str] = []
     for uri, row in facts.items():
         alike = [uri] if uri in there else named.get(basename(uri), [])
         if len(alike) == 1:
@@ -55,12 +56,15 @@ def matched(
                 )
             found[alike[0]] = row
         else:
-            missing.append(uri)
-    if missing:
-        say(
-            f"Warning: {counted(len(missing), 'clip')} of the labels not in the library, such as "
-            f"{missing[0]}",
-            err=True,
+            (shared if alike else missing).append(uri)
+    for rows, what in ((missing, "not in the library"), (shared, "with a name that several have")):
+        if rows:
+            labelled = counted(len(rows), "clip")
+            say(f"Warning: {labelled} of the labels {what}, such as {rows[0]}", err=True)
+    if facts and not found:
+        raise ArgumentError(
+            "labels: expected rows that name clips of the library, of those that --where lets "
+            "through, by their paths or by names that no two have; none does"
         )
     return found
 
