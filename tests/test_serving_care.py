@@ -88,7 +88,7 @@ def test_an_ingest_beside_questions(folder, serving):
     assert failure["uri"].endswith("broken.wav") and failure["reason"]
 
 
-def test_no_other_folder_is_looked_at(folder, serving):
+def test_no_other_folder_is_looked_at(folder, serving, monkeypatch):
     server = serving(ingest=[str(folder / "s" / "new"), str(folder / "s" / "link" / "none")])
 
     def refused(path, status=403, of=server):
@@ -112,12 +112,20 @@ def test_no_other_folder_is_looked_at(folder, serving):
     off = serving()
     assert "without --allow-ingest" in refused(inside, of=off)
     assert off.get("/ingest").json()["is_allowed"] is False
-    known = serving(ingest=[])  # those that hold clips
+    # Those that hold clips; all clips are read for that, but not while an ingest is followed.
+    monkeypatch.setattr("soundsearch.web.ingests._KNOWN_SECONDS", 0)
+    monkeypatch.setattr("soundsearch.web.ingests._KNOWN_TIMES", 0)
+    known = serving(ingest=[])
     assert known.get("/ingest").json()["folders"] == [str(folder / "s" / "old")]
     refused(inside, of=known)
     path = folder / "s" / "old"
     assert known.client.post("/ingest", json={"folder": str(path)}).is_success
+    process = known.service.ingests._run.process
+    process.send_signal(signal.SIGSTOP)
+    assert known.service.ingests.known == [str(path)]
+    process.send_signal(signal.SIGCONT)
     ended(known, state="done", outcomes={"unchanged": 2})
+    assert known.service.ingests.known is None
 
 
 def test_an_ingest_that_is_stopped_killed_or_refused(folder, serving, monkeypatch):

@@ -28,8 +28,9 @@ __all__ = ["Ingests"]
 
 # How long an ingest may take to stop before it is killed; it loses nothing by that.
 _STOP_SECONDS = 20.0
-# Folders of the library that are looked up are known for so long, and so many are listed.
-_KNOWN_SECONDS, _LISTED = 60.0, 100
+# Folders of the library that are looked up are known for so long, for so many times what that took,
+# and while an ingest runs; so many are listed.
+_KNOWN_SECONDS, _KNOWN_TIMES, _LISTED = 60.0, 20, 100
 
 
 @dataclass
@@ -62,6 +63,7 @@ class Ingests:
         self._lock = threading.Lock()
         self._run: _Run | None = None
         self._reader: threading.Thread | None = None
+        # Until when they are known, and the folders.
         self._known: tuple[float, list[str]] | None = None
         self._is_closed = False
 
@@ -74,16 +76,18 @@ class Ingests:
         """The folders, what is in which may be ingested; None where `look_up` must be asked."""
         if self._allowed is None or self._allowed:
             return self._allowed or []
-        if self._known is not None and time.monotonic() - self._known[0] < _KNOWN_SECONDS:
-            return self._known[1]
-        return None
+        if self._known is None or not (self.is_running or time.monotonic() < self._known[0]):
+            return None
+        return self._known[1]
 
     def look_up(self, library: Library) -> list[str]:
-        """The folders that hold clips of the library."""
+        """The folders that hold clips of the library, all of which are read for that."""
+        began = time.monotonic()
         store = library._session.store if library._session.is_made else None
         uris = () if store is None else (clip.uri for clip in store.clips())
         found = _folders_of(uris)
-        self._known = time.monotonic(), found
+        now = time.monotonic()
+        self._known = now + max(_KNOWN_SECONDS, _KNOWN_TIMES * (now - began)), found
         return found
 
     def start(self, folder: str, retry_failed: bool, folders: Sequence[str]) -> None:
