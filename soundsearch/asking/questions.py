@@ -296,9 +296,12 @@ def _check_duration(seconds: Any) -> None:
 
 def _check_source(source: Any, sample_rate: Any) -> None:
     if not _may_sound(source, sample_rate):
+        hint = "a clip of a library is asked with as Stored(clip)"
+        if isinstance(source, _BYTES):
+            hint = "the bytes of a file are one as io.BytesIO(...)"
         raise ArgumentError(
             f"expected a path, a binary file or an array of samples, got {type(source).__name__}; "
-            "a clip of a library is asked with as Stored(clip)"
+            f"{hint}"
         )
     if sample_rate is None:
         return
@@ -314,10 +317,14 @@ def _check_source(source: Any, sample_rate: Any) -> None:
         )
 
 
+# As values these would be samples of 8 bits, and are more likely a file.
+_BYTES = (bytes, bytearray, memoryview)
+
+
 def _may_sound(source: Any, sample_rate: Any) -> bool:
     if isinstance(source, (str, os.PathLike)) or hasattr(source, "read"):
         return True
-    if source is None or isinstance(source, (bytes, bytearray, memoryview, bool, int, float)):
+    if source is None or isinstance(source, (*_BYTES, bool, int, float)):
         return False
     # Without a rate no array can be heard; this tells what is none.
     return sample_rate is not None or np.asarray(source).dtype.kind in "fiu"
