@@ -9,7 +9,9 @@ process of its own, beside decoding alone and the encoder alone; and the ingest 
 hours, 44.1 kHz stereo, undisturbed, and killed half-way and run again. With DATA, a folder with
 ``esc50/labels.csv`` and ``esc50/audio/``: recordings composed of ESC-50, each of a place, which is
 six categories. Questions of an hour, of fold 1, are asked in a library of recordings and clips of
-folds 2 and 3, with all segments compared one by one and with those that the library compares.
+folds 2 and 3, with all segments compared one by one and with those that the library compares. Last,
+questions of many sounds, drawn from all clips of five seconds: how many of the ten best of all
+clips, each scored exactly, are among the ten of the answer.
 """
 
 from __future__ import annotations
@@ -43,6 +45,8 @@ SEGMENT = 0.96
 RANKINGS = (*ranking.RANKINGS, ranking.RELATED)
 PLACES, OF_A_PLACE, CATEGORIES = 12, 3, 6
 DEPTH = 50
+MIXED_SECONDS = (5, 60, 150, 600)
+MIXED = 12
 
 Sound = tuple[np.ndarray, np.ndarray]
 
@@ -213,9 +217,8 @@ def stored(store: Store, sounds: list[Sound]) -> None:
         store.add([clip])
 
 
-def thinned(folder: Path, data: Path) -> None:
+def thinned(folder: Path, clips: dict[tuple[str, bool], list[Sound]]) -> None:
     """Print how well long questions find with all of their segments, and with some."""
-    clips = esc50(data)
     rng = np.random.default_rng(0)
     categories = sorted({category for category, _ in clips})
     places = [list(rng.choice(categories, CATEGORIES, replace=False)) for _ in range(PLACES)]
@@ -265,6 +268,30 @@ def thinned(folder: Path, data: Path) -> None:
     store.close()
 
 
+def many_sounds(folder: Path, clips: dict[tuple[str, bool], list[Sound]]) -> None:
+    """Print which share of the ten best clips a question of many sounds finds."""
+    sounds = [sound for each in clips.values() for sound in each]
+    store = create_store(place_of(folder / "many"), bundled_settings())
+    with store.writing():
+        stored(store, sounds)
+    print(f"\n{'asked with':>12}" + "".join(f"{name:>11}" for name in ranking.RANKINGS))
+    with store.reading() as reading:
+        for seconds in MIXED_SECONDS:
+            row = f"{seconds:10} s"
+            for name in ranking.RANKINGS:
+                rng, found = np.random.default_rng(seconds), 0
+                for _ in range(MIXED):
+                    asked = composed(rng, sounds, round(seconds / SEGMENT))
+                    first, best = (
+                        find_hits(reading, store.settings, *asked, k, name)[:10]
+                        for k in (10, len(sounds))
+                    )
+                    found += len({hit.clip_id for hit in first} & {hit.clip_id for hit in best})
+                row += f"{found / MIXED / 10:11.3f}"
+            print(row, flush=True)
+    store.close()
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -286,7 +313,9 @@ def main() -> None:
         if not options.no_ingest:
             one_ingest(Path(folder))
         if options.data:
-            thinned(Path(folder), options.data)
+            clips = esc50(options.data)
+            thinned(Path(folder), clips)
+            many_sounds(Path(folder), clips)
 
 
 if __name__ == "__main__":
