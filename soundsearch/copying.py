@@ -124,6 +124,7 @@ def _copy_clips(
     """Copy what differs; returns a sample of all clips, as they were when it was their turn."""
     sample: list[StoredClip] = []
     step, place = max(1, -(-ours.counts().clips // _SAMPLE)), 0
+    key = theirs.key()
     for clips in _batches(ours.clips()):
         sample += clips[-place % step :: step]
         place += len(clips)
@@ -139,7 +140,8 @@ def _copy_clips(
             else:
                 report.unchanged += 1
         new = _read(ours, missing)
-        _check_keys(ours, theirs, [*amended.values(), *(clip.record for clip in new)])
+        if key is not None:
+            _check_keys(ours, theirs, key, [*amended.values(), *(clip.record for clip in new)])
         if amended:
             theirs.amend(amended)
         if new:
@@ -152,10 +154,8 @@ def _copy_clips(
     return sample
 
 
-def _check_keys(ours: Store, theirs: Store, records: Iterable[ClipRecord]) -> None:
+def _check_keys(ours: Store, theirs: Store, tag: str, records: Iterable[ClipRecord]) -> None:
     """Refuse clips that would share a key with another one when all are copied."""
-    if (tag := theirs.key()) is None:
-        return
     keyed = [(Key.of(record.tags.get(tag)), record.uri) for record in records]
     wanted = list(dict.fromkeys(key for key, _ in keyed if key is not None))
     owners = {key: clip.uri for key, clip in theirs.clips_keyed(wanted).items()} if wanted else {}

@@ -276,9 +276,10 @@ def candidates_near(
     limit = max(_CLIPS, _CLIPS_PER_RESULT * k)
     candidates: dict[int, list[int]] = {}
     order = np.argsort(-scores, axis=None, kind="stable")
-    # In turn with those near the whole: near one of many segments are so many that nothing else is.
-    whole = np.arange(scores.size)[-scores.shape[1] :]
-    order = np.insert(order, np.arange(len(whole)), whole)
+    if len(searched) > 1:
+        # In turn with those near the whole: so many are near one of many segments, nothing else is.
+        whole = np.arange(scores.size - scores.shape[1], scores.size)
+        order = np.insert(order, np.arange(len(whole)), whole)
     for begin in range(0, len(order), _ROWS):
         check_time()  # of a page deep in the list there are millions
         rows = order[begin : begin + _ROWS]
